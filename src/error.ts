@@ -1,0 +1,104 @@
+/**
+ * Every failure that kappalake names. A code is stable: it is documented in docs/errors.md, answered over HTTP
+ * and stored as the reason of a stopped pipeline; it is never renamed.
+ */
+export type LakeErrorCode =
+  | 'config.invalid' // a definition or setting is wrong; the message names the field and the fix
+  | 'config.unknown_key'
+  | 'config.unsupported' // a feature that a definition may ask for later, but not in this release
+  | 'request.invalid'
+  | 'request.too_large'
+  | 'request.forbidden' // Host or Origin is not local
+  | 'table.unknown'
+  | 'table.claimed' // the table name belongs to another pipeline of this store
+  | 'pipeline.unknown'
+  | 'pipeline.paused'
+  | 'pipeline.not_owner' // another process writes this pipeline
+  | 'pipeline.stopped'
+  | 'version.unknown'
+  | 'snapshot.expired'
+  | 'format.unsupported'
+  | 'sql.syntax'
+  | 'sql.denied'
+  | 'sql.multiple_statements'
+  | 'sql.failed'
+  | 'sql.timeout'
+  | 'sql.cancelled'
+  | 'sql.crashed'
+  | 'result.too_large'
+  | 'limit.queries'
+  | 'commit.stale'
+  | 'commit.unknown'
+  | 'code.superseded'
+  | 'store.unavailable'
+  | 'store.denied'
+  | 'store.no_conditional_write'
+  | 'store.disk_full'
+  | 'store.corrupt' // bytes that must be whole are not: a checksum, a length, a missing reference
+  | 'kafka.unavailable'
+  | 'kafka.denied'
+  | 'kafka.corrupt' // CRC mismatch or a batch that cannot be read
+  | 'kafka.topic_missing'
+  | 'kafka.topic_replaced'
+  | 'kafka.log_truncated'
+  | 'kafka.gap'
+  | 'lane.failed'
+  | 'lane.hung'
+  | 'decode.too_many_dead_letters'
+  | 'decode.fatal' // a record that killed its lane twice; used as the code of a dead letter
+  | 'not_ready'
+  | 'internal'
+
+export interface LakeErrorOptions {
+  /** Whether the same call may succeed later without anybody changing anything. */
+  readonly retryable?: boolean
+  /** Facts for the operator and for programs: plain JSON values, never secrets, never record values. */
+  readonly context?: Readonly<Record<string, unknown>>
+  /** What the reader of the message should do next, one sentence. */
+  readonly fix?: string
+  readonly cause?: unknown
+}
+
+/** The one error class. `code` tells programs what happened, `message` and `fix` tell people. */
+export class LakeError extends Error {
+  override readonly name = 'LakeError'
+  readonly code: LakeErrorCode
+  readonly retryable: boolean
+  readonly context: Readonly<Record<string, unknown>>
+  readonly fix: string | undefined
+
+  constructor(code: LakeErrorCode, message: string, options: LakeErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.retryable = options.retryable ?? false
+    this.context = options.context ?? {}
+    this.fix = options.fix
+  }
+}
+
+/** A LakeError as it crosses a process boundary: structured clone keeps no classes. */
+export interface ErrorMessage {
+  readonly code: LakeErrorCode
+  readonly message: string
+  readonly retryable: boolean
+  readonly context: Readonly<Record<string, unknown>>
+  readonly fix: string | undefined
+}
+
+export function asLakeError(error: unknown, code: LakeErrorCode = 'internal'): LakeError {
+  if (error instanceof LakeError) return error
+  return new LakeError(code, error instanceof Error ? error.message : String(error), { cause: error })
+}
+
+export function toErrorMessage(error: unknown): ErrorMessage {
+  const { code, message, retryable, context, fix } = asLakeError(error)
+  return { code, message, retryable, context, fix }
+}
+
+export function fromErrorMessage(error: ErrorMessage): LakeError {
+  return new LakeError(error.code, error.message, {
+    retryable: error.retryable,
+    context: error.context,
+    ...(error.fix === undefined ? {} : { fix: error.fix }),
+  })
+}

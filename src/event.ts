@@ -1,0 +1,41 @@
+import type { PartitionId } from './log.ts'
+import type { ErrorMessage } from './error.ts'
+
+/** Why a pipeline is where it is. `reason` of the failing states is a LakeErrorCode with a message and a fix. */
+export type PipelineState = 'starting' | 'running' | 'paused' | 'standby' | 'waiting' | 'stopped' | 'superseded' | 'failed'
+
+/** What happened, for metrics, logs and the event stream. Plain values; never record contents. */
+export type LakeEvent =
+  | { readonly kind: 'state'; readonly pipeline: string; readonly state: PipelineState; readonly reason?: ErrorMessage }
+  | {
+      readonly kind: 'staged'
+      readonly pipeline: string
+      readonly lane: number
+      readonly records: number
+      readonly bytes: number
+      /** Time the lane took to decode and encode the micro-batch. */
+      readonly encodeMs: number
+    }
+  | {
+      readonly kind: 'commit'
+      readonly pipeline: string
+      readonly outcome: 'ok' | 'conflict' | 'stale' | 'superseded' | 'unknown' | 'failed'
+      readonly version: bigint | undefined
+      readonly durationMs: number
+      readonly tables: Readonly<Record<string, TableCounts>>
+    }
+  | { readonly kind: 'progress'; readonly pipeline: string; readonly partition: PartitionId; readonly position: bigint; readonly end: bigint }
+  | { readonly kind: 'lane'; readonly pipeline: string; readonly lane: number; readonly what: 'started' | 'died' | 'hung' | 'restarted' }
+  | { readonly kind: 'query'; readonly id: string; readonly outcome: 'ok' | 'error' | 'timeout' | 'cancelled' | 'crashed'; readonly durationMs: number; readonly format: string }
+
+/** Records of one table in one commit, by what became of them. Their sum is the offsets that held a record. */
+export interface TableCounts {
+  readonly rows: number
+  readonly deadLetters: number
+  readonly tombstones: number
+  readonly skipped: number
+  readonly files: number
+  readonly bytes: number
+}
+
+export type Observer = (event: LakeEvent) => void
