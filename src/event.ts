@@ -2,7 +2,15 @@ import type { PartitionId } from './log.ts'
 import type { ErrorMessage } from './error.ts'
 
 /** Why a pipeline is where it is. `reason` of the failing states is a LakeErrorCode with a message and a fix. */
-export type PipelineState = 'starting' | 'running' | 'paused' | 'standby' | 'waiting' | 'stopped' | 'superseded' | 'failed'
+export type PipelineState =
+  | 'starting'
+  | 'running'
+  | 'paused'
+  | 'standby'
+  | 'waiting'
+  | 'stopped'
+  | 'superseded'
+  | 'failed'
 
 /** What happened, for metrics, logs and the event stream. Plain values; never record contents. */
 export type LakeEvent =
@@ -24,9 +32,26 @@ export type LakeEvent =
       readonly durationMs: number
       readonly tables: Readonly<Record<string, TableCounts>>
     }
-  | { readonly kind: 'progress'; readonly pipeline: string; readonly partition: PartitionId; readonly position: bigint; readonly end: bigint }
-  | { readonly kind: 'lane'; readonly pipeline: string; readonly lane: number; readonly what: 'started' | 'died' | 'hung' | 'restarted' }
-  | { readonly kind: 'query'; readonly id: string; readonly outcome: 'ok' | 'error' | 'timeout' | 'cancelled' | 'crashed'; readonly durationMs: number; readonly format: string }
+  | {
+      readonly kind: 'progress'
+      readonly pipeline: string
+      readonly partition: PartitionId
+      readonly position: bigint
+      readonly end: bigint
+    }
+  | {
+      readonly kind: 'lane'
+      readonly pipeline: string
+      readonly lane: number
+      readonly what: 'started' | 'died' | 'hung' | 'restarted'
+    }
+  | {
+      readonly kind: 'query'
+      readonly id: string
+      readonly outcome: 'ok' | 'error' | 'timeout' | 'cancelled' | 'crashed'
+      readonly durationMs: number
+      readonly format: string
+    }
 
 /** Records of one table in one commit, by what became of them. Their sum is the offsets that held a record. */
 export interface TableCounts {

@@ -75,7 +75,10 @@ export function encodeVersion(version: Version): Uint8Array {
       ...rest,
       number: String(number),
       tables: Object.fromEntries(
-        Object.entries(tables).map(([name, t]) => [name, { ...t, snapshot: t.snapshot === undefined ? undefined : String(t.snapshot) }]),
+        Object.entries(tables).map(([name, t]) => [
+          name,
+          { ...t, snapshot: t.snapshot === undefined ? undefined : String(t.snapshot) },
+        ]),
       ),
       positions: pairs(positions, String),
       tails: pairs(tails, (tail) => ({ ...tail, offset: String(tail.offset) })),
@@ -110,14 +113,23 @@ export function decodeVersion(bytes: Uint8Array): Version {
     writer: raw.writer,
     time: raw.time,
     tables: Object.fromEntries(
-      Object.entries<any>(raw.tables).map(([name, t]) => [name, { metadata: t.metadata, snapshot: t.snapshot === undefined ? undefined : BigInt(t.snapshot), code: t.code }]),
+      Object.entries<any>(raw.tables).map(([name, t]) => [
+        name,
+        { metadata: t.metadata, snapshot: t.snapshot === undefined ? undefined : BigInt(t.snapshot), code: t.code },
+      ]),
     ),
     positions: unpairs(raw.positions, (offset: string) => BigInt(offset)),
     clocksMs: raw.clocksMs ?? {},
     watermarkMs: raw.watermarkMs,
     topicIds: raw.topicIds ?? {},
-    tails: unpairs(raw.tails, (tail: any) => ({ offset: BigInt(tail.offset), leaderEpoch: tail.leaderEpoch, hash: tail.hash })),
-    holes: unpairs(raw.holes, (list: any[]) => list.map((hole) => ({ from: BigInt(hole.from), until: BigInt(hole.until) }))),
+    tails: unpairs(raw.tails, (tail: any) => ({
+      offset: BigInt(tail.offset),
+      leaderEpoch: tail.leaderEpoch,
+      hash: tail.hash,
+    })),
+    holes: unpairs(raw.holes, (list: any[]) =>
+      list.map((hole) => ({ from: BigInt(hole.from), until: BigInt(hole.until) })),
+    ),
     recentCommits: raw.recentCommits ?? [],
     paused: raw.paused,
     released: raw.released ?? false,

@@ -122,11 +122,19 @@ class MicroBatch {
   add(batch: RecordBatch, nowMs: number): void {
     const id = partitionId(batch.topic, batch.partition)
     const before = this.cursors.get(id)
-    if (before === undefined || (batch.count > 0 && batch.offsets[0]! < before.offset) || batch.nextOffset < before.offset)
+    if (
+      before === undefined ||
+      (batch.count > 0 && batch.offsets[0]! < before.offset) ||
+      batch.nextOffset < before.offset
+    )
       throw new Error(`${id}: the source delivered ${batch.nextOffset} where ${before?.offset} was due`)
     if (batch.nextOffset > before.offset) {
       this.#startedMs ??= nowMs
-      this.cursors.set(id, { offset: batch.nextOffset, leaderEpoch: Math.max(batch.leaderEpoch, before.leaderEpoch), topicId: batch.topicId })
+      this.cursors.set(id, {
+        offset: batch.nextOffset,
+        leaderEpoch: Math.max(batch.leaderEpoch, before.leaderEpoch),
+        topicId: batch.topicId,
+      })
       this.#ends.set(id, batch.end)
     }
     if (batch.count === 0) return

@@ -19,7 +19,12 @@ function slice(buffer: Uint8Array, ranges: Int32Array, index: number): Uint8Arra
 /** Identity of a record's content, 16 hexadecimal digits: SHA-256 over timestamp, key and value, null apart from empty. */
 export function recordHash(timestampMs: number, key: Uint8Array | undefined, value: Uint8Array | undefined): string {
   const head = `${timestampMs}|${key?.length ?? -1}|${value?.length ?? -1}|`
-  return createHash('sha256').update(head).update(key ?? NONE).update(value ?? NONE).digest('hex').slice(0, 16)
+  return createHash('sha256')
+    .update(head)
+    .update(key ?? NONE)
+    .update(value ?? NONE)
+    .digest('hex')
+    .slice(0, 16)
 }
 
 /** The last record of a batch, as the version keeps it. The batch must not be empty. */

@@ -17,15 +17,45 @@ export interface TableSpec {
 }
 
 /** Iceberg's schema JSON with field ids; `type` is Iceberg's own form. */
-export interface IcebergField { readonly id: number; readonly name: string; readonly required: boolean; readonly type: IcebergType; readonly doc?: string }
+export interface IcebergField {
+  readonly id: number
+  readonly name: string
+  readonly required: boolean
+  readonly type: IcebergType
+  readonly doc?: string
+}
 export type IcebergType =
   | string
   | { readonly type: 'struct'; readonly fields: readonly IcebergField[] }
-  | { readonly type: 'list'; readonly 'element-id': number; readonly element: IcebergType; readonly 'element-required': boolean }
-  | { readonly type: 'map'; readonly 'key-id': number; readonly key: IcebergType; readonly 'value-id': number; readonly value: IcebergType; readonly 'value-required': boolean }
-export interface IcebergSchema { readonly type: 'struct'; readonly 'schema-id': number; readonly fields: readonly IcebergField[] }
-export interface PartitionField { readonly 'source-id': number; readonly 'field-id': number; readonly name: string; readonly transform: string }
-export interface PartitionSpec { readonly 'spec-id': number; readonly fields: readonly PartitionField[] }
+  | {
+      readonly type: 'list'
+      readonly 'element-id': number
+      readonly element: IcebergType
+      readonly 'element-required': boolean
+    }
+  | {
+      readonly type: 'map'
+      readonly 'key-id': number
+      readonly key: IcebergType
+      readonly 'value-id': number
+      readonly value: IcebergType
+      readonly 'value-required': boolean
+    }
+export interface IcebergSchema {
+  readonly type: 'struct'
+  readonly 'schema-id': number
+  readonly fields: readonly IcebergField[]
+}
+export interface PartitionField {
+  readonly 'source-id': number
+  readonly 'field-id': number
+  readonly name: string
+  readonly transform: string
+}
+export interface PartitionSpec {
+  readonly 'spec-id': number
+  readonly fields: readonly PartitionField[]
+}
 
 /** All that a lane must know to write data files of a table: plain values, sent to child processes. */
 export interface WritePlan {
@@ -76,4 +106,10 @@ export declare function createTable(storage: Storage, spec: TableSpec, clock: Cl
 export declare function openTable(storage: Storage, metadata: string): Promise<LakeTable>
 export declare function writePlan(table: LakeTable): WritePlan
 /** Adds files in a new snapshot of a new metadata file. Costs O(files added) plus the manifest list. */
-export declare function appendFiles(storage: Storage, table: LakeTable, files: readonly DataFile[], stamp: Stamp, clock: Clock): Promise<LakeTable>
+export declare function appendFiles(
+  storage: Storage,
+  table: LakeTable,
+  files: readonly DataFile[],
+  stamp: Stamp,
+  clock: Clock,
+): Promise<LakeTable>

@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config'
+
+// fast: no network, no Java, no Python. real: against Apache Kafka, an S3 server and foreign Iceberg readers.
+const real = ['test/**/*.real.test.ts']
+export default defineConfig({
+  test: {
+    globalSetup: ['test/support/build.ts'],
+    projects: [
+      { extends: true, test: { name: 'fast', include: ['test/**/*.test.ts'], exclude: real, testTimeout: 20_000 } },
+      {
+        extends: true,
+        test: { name: 'real', include: real, testTimeout: 180_000, hookTimeout: 180_000, fileParallelism: false },
+      },
+    ],
+  },
+})
