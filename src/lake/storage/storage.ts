@@ -54,12 +54,4 @@ export function keyOf(storage: Storage, uri: string): string {
   return uri.slice(storage.url.length + 1)
 }
 
-/** What a child process needs to open the same store. */
-export interface StoreSettings {
-  readonly url: string
-  readonly endpoint?: string
-  readonly region?: string
-  readonly accessKeyId?: string
-  readonly secretAccessKey?: string
-  readonly sessionToken?: string
-}
+export type { StoreSettings } from '../../settings.ts'

@@ -1,0 +1,84 @@
+/**
+ * Where and how a lake runs: addresses, credentials, intervals, limits. Plain values that cross process boundaries.
+ * Nothing here decides a row, so nothing here is part of a table's code hash.
+ */
+export interface Settings {
+  /** Name of this process in versions; a head of the same name is reopened at once. Default: the host name. */
+  readonly writer: string
+  readonly source: SourceSettings
+  readonly store: StoreSettings
+  readonly commit: CommitSettings
+  /** Lane processes; `auto` in a file means one per core. */
+  readonly lanes: number
+  /** How long a foreign head may stand still, with the log ahead of it, before a standby takes over. */
+  readonly takeoverAfterMs: number
+  readonly http: HttpSettings
+  readonly query: QuerySettings
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
+}
+
+export type SourceSettings =
+  | { readonly kind: 'kafka'; readonly kafka: KafkaSettings }
+  | { readonly kind: 'shop'; readonly shop: ShopSettings }
+
+export interface KafkaSettings {
+  readonly brokers: readonly string[]
+  readonly clientId?: string
+  readonly ssl?: boolean | { readonly ca?: string; readonly cert?: string; readonly key?: string }
+  readonly sasl?: {
+    readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+    readonly username: string
+    readonly password: string
+  }
+  readonly connectionTimeoutMs?: number
+  readonly requestTimeoutMs?: number
+  /** Bytes of one fetch response in all, and of one partition in it. */
+  readonly fetchBytesMax?: number
+  readonly fetchPartitionBytesMax?: number
+  readonly fetchWaitMs?: number
+}
+
+/** The demo's stand-in for Kafka: a pure function of seed and offset that grows with time. */
+export interface ShopSettings {
+  readonly seed: number
+  /** The instant of offset 0; kept beside the demo's lake so that a restart sees the same log. */
+  readonly epochMs: number
+  readonly recordsPerSecond: number
+  /** Records of each topic that are there from the first moment. */
+  readonly recordsAtStart: number
+}
+
+/** What a child process needs to open the same store. */
+export interface StoreSettings {
+  readonly url: string
+  readonly endpoint?: string
+  readonly region?: string
+  readonly accessKeyId?: string
+  readonly secretAccessKey?: string
+  readonly sessionToken?: string
+}
+
+export interface CommitSettings {
+  /** Shortest time between two commits. Default 500 ms on disk, 2 s on object storage. */
+  readonly minIntervalMs: number
+  readonly microBatch: { readonly bytesMax: number; readonly recordsMax: number; readonly ageMsMax: number }
+  /** Longest time between two versions while nothing arrives. */
+  readonly heartbeatMs: number
+}
+
+export interface HttpSettings {
+  readonly host: string
+  readonly port: number
+}
+
+export interface QuerySettings {
+  readonly children: number
+  readonly queueMax: number
+  readonly rowsMax: number
+  readonly bytesMax: number
+  readonly timeoutMs: number
+  readonly memoryBytesMax: number
+  /** Folder of the cache of immutable store objects; its bytes are bounded by `cacheBytesMax`. */
+  readonly cacheDir: string
+  readonly cacheBytesMax: number
+}

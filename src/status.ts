@@ -1,0 +1,43 @@
+import type { ErrorMessage } from './error.ts'
+import type { PipelineState } from './event.ts'
+import type { PartitionId } from './log.ts'
+import type { Version } from './version.ts'
+
+/** How a pipeline stands, as this process knows it. Plain values. */
+export interface PipelineStatus {
+  readonly name: string
+  readonly state: PipelineState
+  readonly reason: ErrorMessage | undefined
+  /** Newest version that this process has seen; undefined before the first. */
+  readonly head: Version | undefined
+  /** Wall clock of the last commit that this process saw. */
+  readonly lastCommitMs: number | undefined
+  readonly partitions: readonly PartitionStatus[]
+  /** Source tables first, then their companions. */
+  readonly tables: readonly string[]
+}
+
+export interface PartitionStatus {
+  readonly partition: PartitionId
+  /** Committed position. */
+  readonly position: bigint
+  /** End of the log when it was last asked; undefined before. */
+  readonly end: bigint | undefined
+  /** Committed records a second over the last ten seconds. */
+  readonly ratePerSecond: number
+  /** Largest guarded event time, when a table over it has one. */
+  readonly clockMs: number | undefined
+}
+
+/** What people and programs may ask of a running pipeline. Every verb is idempotent. */
+export interface PipelineControl {
+  readonly name: string
+  status(): PipelineStatus
+  /** Resolves when the version that says so is committed. Throws `pipeline.not_owner` on a standby. */
+  pause(reason: string): Promise<void>
+  resume(): Promise<void>
+  /** Commits everything that the log held at the time of the call; resolves with the version that holds it. */
+  flush(signal?: AbortSignal): Promise<Version>
+  /** Tries again after a state that waits for an operator (`stopped`, `failed`). */
+  restart(): Promise<void>
+}
