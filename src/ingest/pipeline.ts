@@ -84,6 +84,8 @@ export async function run(
         case 'staged':
           guard.check(answer.staged)
           if (committer.fold(answer.staged) === 'gap') assign()
+          for (const { partition, until, end } of answer.staged.ranges)
+            observer({ kind: 'progress', pipeline: definition.name, partition, position: until, end })
           break
         case 'gap':
           if (!skip(answer.partition, answer)) return answer
