@@ -22,6 +22,10 @@ export async function openStorage(settings: StoreSettings, clock: Clock): Promis
       return LocalStorage.open(required(url, folderOf(url)))
     case 'memory':
       return memory(required(url, /^memory:\/\/([^/?#]+)$/i.exec(url)?.[1]), clock)
+    case 's3': {
+      const { S3Storage } = await import('./s3.ts')
+      return S3Storage.open(settings, clock)
+    }
     default:
       throw badUrl(url)
   }
