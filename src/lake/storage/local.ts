@@ -180,18 +180,24 @@ export class LocalStorage implements Storage {
     return undefined
   }
 
-  /** False when the key's folder is missing. Throws when a symbolic link stands in the way to it. */
+  /**
+   * Whether the key's folder is there. Throws when a symbolic link stands in the way to it, or where it would be made,
+   * and when the root is gone: an unmounted disk is not an empty store.
+   */
   async #isInside(key: string): Promise<boolean> {
     const folder = path.dirname(this.#path(key))
-    const real = await realpath(folder).catch(absent)
-    if (real === undefined) await lstat(this.#root) // an unmounted disk is not an empty store
-    if (real !== undefined && real !== folder) {
-      throw new LakeError('store.denied', `a symbolic link stands in the path of ${key}`, {
-        context: { key },
-        fix: 'Replace the symbolic link inside the store by the folder itself.',
-      })
+    let existing = folder
+    let real = await realpath(existing).catch(absent)
+    while (real === undefined && existing !== this.#root) {
+      existing = path.dirname(existing)
+      real = await realpath(existing).catch(absent)
     }
-    return real !== undefined
+    if (real === undefined) await lstat(this.#root)
+    if (real === existing) return existing === folder
+    throw new LakeError('store.denied', `a symbolic link stands in the path of ${key}`, {
+      context: { key },
+      fix: 'Replace the symbolic link inside the store by the folder itself.',
+    })
   }
 
   /** Does `place` to the key's path and flushes the folder. The folder may vanish or be missing: it is made, once. */
