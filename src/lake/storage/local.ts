@@ -154,11 +154,13 @@ export class LocalStorage implements Storage {
   async *#walk(folder: string, prefix: string, startAfter: string | undefined): AsyncIterable<ObjectInfo> {
     const entries = await readdir(this.#path(folder), { withFileTypes: true }).catch(absent)
     if (entries === undefined) return
+    const mayHold = (key: string, text: string): boolean => key.endsWith('/') && text.startsWith(key)
     const keys = entries
       .filter((entry) => entry.isFile() || entry.isDirectory())
       .map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`)
-      .filter((key) => (key.startsWith(prefix) || prefix.startsWith(key)) && key !== `${scratchPart}/`)
-      .filter((key) => startAfter === undefined || compareKeys(key, startAfter) > 0 || startAfter.startsWith(key))
+      .filter((key) => key.startsWith(prefix) || mayHold(key, prefix))
+      .filter((key) => startAfter === undefined || compareKeys(key, startAfter) > 0 || mayHold(key, startAfter))
+      .filter((key) => key !== `${scratchPart}/`)
       .sort(compareKeys)
     for (let i = 0; i < keys.length; i += statsAtOnce) {
       const some = keys.slice(i, i + statsAtOnce)
@@ -166,7 +168,7 @@ export class LocalStorage implements Storage {
       for (const [j, key] of some.entries()) {
         const info = infos[j]
         if (key.endsWith('/')) yield* this.#walk(key, prefix, startAfter)
-        else if (info !== undefined && key !== startAfter && key.startsWith(prefix)) yield info
+        else if (info !== undefined) yield info
       }
     }
   }
