@@ -154,7 +154,6 @@ export class LocalStorage implements Storage {
   async *#walk(folder: string, prefix: string, startAfter: string | undefined): AsyncIterable<ObjectInfo> {
     const entries = await readdir(this.#path(folder), { withFileTypes: true }).catch(absent)
     if (entries === undefined) return
-    const mayHold = (key: string, text: string): boolean => key.endsWith('/') && text.startsWith(key)
     const keys = entries
       .filter((entry) => entry.isFile() || entry.isDirectory())
       .map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`)
@@ -233,6 +232,11 @@ export class LocalStorage implements Storage {
   #path(key: string): string {
     return path.join(this.#root, key)
   }
+}
+
+/** Whether `key` is a folder on the way to `text`. */
+function mayHold(key: string, text: string): boolean {
+  return key.endsWith('/') && text.startsWith(key)
 }
 
 async function infoOf(key: string, file: string): Promise<ObjectInfo | undefined> {
