@@ -187,14 +187,13 @@ function metricMaps(metrics: ReadonlyMap<number, ColumnMetrics>) {
       return found === undefined ? [] : [{ key, value: found }]
     }),
   })
-  const bytes = (value: Uint8Array | undefined) => (value === undefined ? undefined : Buffer.from(value))
   return {
     column_sizes: map(({ sizeBytes }) => BigInt(sizeBytes)),
     value_counts: map(({ valueCount }) => BigInt(valueCount)),
     null_value_counts: map(({ nullCount }) => BigInt(nullCount)),
     nan_value_counts: map(({ nanCount }) => (nanCount === undefined ? undefined : BigInt(nanCount))),
-    lower_bounds: map(({ lower }) => bytes(lower)),
-    upper_bounds: map(({ upper }) => bytes(upper)),
+    lower_bounds: map(({ lower }) => bufferOf(lower)),
+    upper_bounds: map(({ upper }) => bufferOf(upper)),
   }
 }
 
@@ -301,4 +300,8 @@ function listSchema(formatVersion: 2 | 3): unknown {
 
 function long(value: bigint | undefined): { readonly long: bigint } | null {
   return value === undefined ? null : { long: value }
+}
+
+function bufferOf(value: Uint8Array | undefined): Buffer | undefined {
+  return value === undefined ? undefined : Buffer.from(value)
 }

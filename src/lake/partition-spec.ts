@@ -107,15 +107,17 @@ export function summarise(types: readonly IcebergType[], tuples: readonly (reado
     const numbers = values.filter((value) => !Number.isNaN(value))
     const sorted = numbers.toSorted(compareValues)
     const isFloat = type === 'float' || type === 'double'
-    const bytes = (value: Exclude<PartitionValue, null> | undefined) =>
-      value === undefined ? null : { bytes: Buffer.from(singleValue(type, value)) }
     return {
       contains_null: values.length < tuples.length,
       contains_nan: isFloat ? { boolean: numbers.length < values.length } : { boolean: false },
-      lower_bound: bytes(sorted[0]),
-      upper_bound: bytes(sorted.at(-1)),
+      lower_bound: bound(type, sorted[0]),
+      upper_bound: bound(type, sorted.at(-1)),
     }
   })
+}
+
+function bound(type: IcebergType, value: PartitionValue | undefined): { readonly bytes: Buffer } | null {
+  return value === undefined || value === null ? null : { bytes: Buffer.from(singleValue(type, value)) }
 }
 
 function transformText(name: string | undefined, width: string | undefined): string | undefined {
