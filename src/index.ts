@@ -6,6 +6,9 @@ import type { Settings } from './settings.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
+export { defineLake, json, raw, t, table } from './define.ts'
+export type { LakeDefinition, PipelineDefinition, TableDefinition, TableOptions, TypeSpec } from './define.ts'
+
 /** Sketch of the embedding door; bodies follow. */
 export interface Lake {
   readonly pipelines: readonly PipelineControl[]
