@@ -84,8 +84,9 @@ describe('layers', () => {
   const yaml = `${BROKERS}http: { port: 1000 }\ncommit: { minInterval: 1s }\n${PIPELINES}`
   const env = { KAPPALAKE__HTTP__PORT: '2000', KAPPALAKE__KAFKA__BROKERS: 'b:1,c:2', OTHER: 'x' }
 
+  const port = async (options: LoadOptions) => (await load(yaml, options)).settings.http.port
+
   test('defaults < file < environment < flags', async () => {
-    const port = async (options: LoadOptions) => (await load(yaml, options)).settings.http.port
     expect(await port({})).toBe(1000)
     expect(await port({ env })).toBe(2000)
     expect(await port({ env, flags: { 'http.port': '3000' } })).toBe(3000)
@@ -259,7 +260,6 @@ describe('TypeScript', () => {
       'config.invalid',
       /lake\.ts: Orders: "Orders" is not a name/,
     ],
-    ['config.unsupported', /no "tumbling" in this release/],
     [`export const a = 1`, 'config.invalid', /no default export/],
     [`export default { pipelines: `, 'config.invalid', /Unexpected end of file/],
     [`throw new Error('mine')`, 'config.invalid', /mine/],
