@@ -1,0 +1,41 @@
+#!/usr/bin/env node
+import { systemClock } from './clock.ts'
+import { runCommand } from './cli/program.ts'
+import { parts } from './cli/parts.ts'
+import type { CliContext, Terminal } from './cli/context.ts'
+
+/** The composition root of the command line: the real world, and the signals of its process. */
+const ending = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => {
+    // A second signal means now.
+    if (ending.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    ending.abort()
+  })
+
+// A reader that goes away, such as `head`, is no failure.
+process.stdout.on('error', () => process.exit(0))
+
+const context: CliContext = {
+  env: process.env,
+  folder: process.cwd(),
+  clock: systemClock,
+  out: terminal(process.stdout),
+  err: terminal(process.stderr),
+  fetch,
+  signal: ending.signal,
+}
+
+const code = await runCommand(process.argv.slice(2), context, parts)
+// Output may still be on its way into a pipe; nothing else may hold the process.
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))))
+process.exit(code)
+
+function terminal(stream: NodeJS.WriteStream): Terminal {
+  const isTty = stream.isTTY === true
+  return {
+    write: (text) => void stream.write(text),
+    isTty,
+    hasColor: isTty && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+  }
+}
