@@ -45,6 +45,7 @@ export type LakeErrorCode =
   | 'lane.failed'
   | 'lane.hung'
   | 'decode.too_many_dead_letters'
+  | 'decode.stopped' // a record that could not be read, in a table with `onError: stop`
   | 'decode.fatal' // a record that killed its lane twice; used as the code of a dead letter
   | 'not_ready'
   | 'internal'

@@ -41,7 +41,6 @@ export type LakeEvent =
     }
   | {
       readonly kind: 'lane'
-      readonly pipeline: string
       readonly lane: number
       readonly what: 'started' | 'died' | 'hung' | 'restarted'
     }

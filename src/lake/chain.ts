@@ -1,4 +1,7 @@
-import type { Version, VersionSelector } from '../version.ts'
+import { backoffMs, type Clock } from '../clock.ts'
+import { LakeError } from '../error.ts'
+import { decodeVersion, encodeVersion, FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
+import type { Storage } from './storage/storage.ts'
 
 /** The versions of one pipeline, in order. The only mutable thing in a store is which of them is the last. */
 export interface Chain {
@@ -9,18 +12,288 @@ export interface Chain {
   at(when: VersionSelector): Promise<Version>
   /** Newest first, at most `limit`, all with numbers below `before` when given. */
   versions(limit: number, before?: bigint): Promise<readonly Version[]>
-  /** Adds one version after `base` (undefined: the first of the chain), resolving every outcome by commit id. */
-  append(base: Version | undefined, draft: Draft): Promise<CommitResult>
+  /**
+   * Adds one version after `base` (undefined: the first of the chain). An outcome that is not known is resolved by
+   * the commit id before this returns, however long that takes; when `signal` aborts meanwhile it throws
+   * `commit.unknown`, and whoever opens the chain next finds the truth.
+   */
+  append(base: Version | undefined, draft: Draft, signal?: AbortSignal): Promise<CommitResult>
 }
 
-/** What a commit wants to become. `build` may be called again when maintenance moved the head in between. */
+/** What a commit says about the pipeline; the chain adds its place in the order. */
+export type VersionContent = Omit<
+  Version,
+  'formatVersion' | 'number' | 'commitId' | 'parent' | 'time' | 'recentCommits'
+>
+
 export interface Draft {
   readonly commitId: string
-  /** Writes whatever the version refers to, under names of its own, and gives the version to publish after `head`. */
-  build(head: Version | undefined): Promise<Version>
+  /**
+   * Writes whatever the version refers to, under names of its own, and tells what to publish as version `number`.
+   * Called again, on a newer head, when nothing but maintenance came in between.
+   */
+  build(head: Version | undefined, number: bigint): Promise<VersionContent>
 }
 
 export type CommitResult =
   | { readonly kind: 'committed'; readonly version: Version }
   | { readonly kind: 'stale'; readonly head: Version }
   | { readonly kind: 'superseded'; readonly head: Version }
+
+/** Commit ids that a version remembers of those before it. */
+const RECENT_COMMITS = 100
+/** A base that was last seen at the head longer ago is not committed on: version files are sure to be kept for 24 h. */
+const BASE_AGE_MS_MAX = 12 * 3_600_000
+/** A slower acknowledgement is checked against a listing: the machine may have slept between check and write. */
+const ACK_MS_MAX = 3_600_000
+const WALK_MAX = 8
+
+export function openChain(storage: Storage, pipeline: string, clock: Clock): Chain {
+  return new StoredChain(storage, pipeline, clock)
+}
+
+class StoredChain implements Chain {
+  readonly pipeline: string
+  readonly #storage: Storage
+  readonly #clock: Clock
+  /** The newest version known to this process: versions never change, so a walk may start here. */
+  #known: { readonly version: Version; readonly seenMs: readonly [wall: number, monotonic: number] } | undefined
+
+  constructor(storage: Storage, pipeline: string, clock: Clock) {
+    this.#storage = storage
+    this.pipeline = pipeline
+    this.#clock = clock
+  }
+
+  async head(): Promise<Version | undefined> {
+    let head = this.#known?.version ?? (await this.#hinted())
+    // The hint is advice, and files in the middle of an old chain may have been thinned out: ask the listing.
+    if (head === undefined || this.#clock.nowMs() - Date.parse(head.time) > ACK_MS_MAX)
+      head = (await this.#listed(head?.number ?? 0n)) ?? head
+    for (let steps = 0; ; steps++) {
+      const next = await this.#get((head?.number ?? 0n) + 1n)
+      if (next === undefined) break
+      head = steps < WALK_MAX ? next : ((await this.#listed(next.number)) ?? next)
+    }
+    if (head !== undefined) this.#saw(head)
+    return head
+  }
+
+  async at(when: VersionSelector): Promise<Version> {
+    const head = await this.head()
+    if (head === undefined) throw new LakeError('version.unknown', `pipeline ${this.pipeline} has no version yet`)
+    const found = await this.#find(head, when)
+    if (found === undefined)
+      throw new LakeError('version.unknown', `pipeline ${this.pipeline} keeps no version for ${selectorText(when)}`, {
+        context: { head: String(head.number) },
+      })
+    return found
+  }
+
+  async versions(limit: number, before?: bigint): Promise<readonly Version[]> {
+    const head = await this.head()
+    const versions: Version[] = []
+    let number = head === undefined ? 0n : before === undefined || before > head.number ? head.number : before - 1n
+    for (; number > 0n && versions.length < limit; number--) {
+      const version = await this.#get(number)
+      if (version !== undefined) versions.push(version)
+    }
+    return versions
+  }
+
+  async append(base: Version | undefined, draft: Draft, signal?: AbortSignal): Promise<CommitResult> {
+    this.#assertFresh(base)
+    let head = base
+    for (;;) {
+      const version = await this.#compose(head, draft)
+      const there = await this.#publish(version, signal)
+      if (there.commitId === draft.commitId) {
+        await this.#committed(there)
+        return { kind: 'committed', version: there }
+      }
+      // Another version stands where ours should: only maintenance may have come in between.
+      const newest = (await this.head()) ?? there
+      if (base === undefined) return { kind: 'stale', head: newest }
+      if (!sameCode(base, newest)) return { kind: 'superseded', head: newest }
+      for (let number = there.number; number <= newest.number; number++)
+        if ((await this.#get(number))?.kind !== 'maintenance') return { kind: 'stale', head: newest }
+      head = newest
+    }
+  }
+
+  async #compose(head: Version | undefined, draft: Draft): Promise<Version> {
+    const number = (head?.number ?? 0n) + 1n
+    const content = await draft.build(head, number)
+    const timeMs = Math.max(this.#clock.nowMs(), head === undefined ? 0 : Date.parse(head.time))
+    return {
+      ...content,
+      formatVersion: FORMAT_VERSION,
+      number,
+      commitId: draft.commitId,
+      parent: head?.commitId ?? '',
+      time: new Date(timeMs).toISOString(),
+      recentCommits: [...(head?.recentCommits ?? []), ...(head === undefined ? [] : [head.commitId])].slice(
+        -RECENT_COMMITS,
+      ),
+    }
+  }
+
+  /** Creates the version if its number is free; returns the version that stands there in the end, ours or not. */
+  async #publish(version: Version, signal: AbortSignal | undefined): Promise<Version> {
+    const key = this.#key(version.number)
+    const bytes = encodeVersion(version)
+    const startMs = this.#clock.monotonicMs()
+    let isUncertain = false
+    for (let attempt = 0; ; attempt++) {
+      if (signal?.aborted === true && isUncertain)
+        throw new LakeError('commit.unknown', `version ${version.number} of ${this.pipeline} may have been committed`, {
+          retryable: true,
+        })
+      const outcome = await this.#storage.putIfAbsent(key, bytes).catch((error) => {
+        // A definite refusal settles its own attempt only. While an earlier one is open, go on asking.
+        if (!isUncertain) throw error
+        return { kind: 'unknown', cause: error } as const
+      })
+      const isLate = this.#clock.monotonicMs() - startMs > ACK_MS_MAX
+      if (outcome.kind === 'created' && !isLate) return version
+      if (outcome.kind === 'unknown') isUncertain = true
+      // "exists" may be our own earlier attempt; the bytes that stand decide. "conflict" says nothing at all.
+      if (outcome.kind !== 'conflict') {
+        const there = await this.#standing(version, isLate).catch(() => undefined)
+        if (there !== undefined) return there
+      }
+      await this.#clock.sleep(backoffMs(this.#clock, attempt), signal)
+    }
+  }
+
+  /** What stands at the number of `version`; when we are late, only if the versions after it know it too. */
+  async #standing(version: Version, isLate: boolean): Promise<Version | undefined> {
+    const there = await this.#get(version.number)
+    if (!isLate) return there
+    const next = await this.#atOrAfter(version.number + 1n)
+    return next === undefined || next.recentCommits.includes(version.commitId) ? there : next
+  }
+
+  async #committed(version: Version): Promise<void> {
+    this.#saw(version)
+    // A courtesy to whoever opens the chain next; nothing is wrong without it.
+    await this.#storage.put(this.#hintKey, Buffer.from(String(version.number))).catch(() => undefined)
+  }
+
+  #assertFresh(base: Version | undefined): void {
+    if (base === undefined) return
+    const seen = this.#known
+    const ageMs =
+      seen === undefined || seen.version.number < base.number
+        ? Infinity
+        : Math.max(this.#clock.nowMs() - seen.seenMs[0], this.#clock.monotonicMs() - seen.seenMs[1])
+    if (ageMs > BASE_AGE_MS_MAX)
+      throw new LakeError('commit.stale', `version ${base.number} was seen at the head too long ago to commit on it`, {
+        retryable: true,
+      })
+  }
+
+  async #find(head: Version, when: VersionSelector): Promise<Version | undefined> {
+    switch (when.kind) {
+      case 'head':
+        return head
+      case 'number':
+        return this.#get(when.number)
+      case 'time': {
+        const after = await this.#first(head, (version) => Date.parse(version.time) > when.timeMs)
+        return after === undefined ? head : this.#before(after)
+      }
+      case 'offset':
+        return this.#first(head, (version) => (version.positions.get(when.partition) ?? 0n) > when.offset)
+    }
+  }
+
+  /** The oldest kept version for which `holds`, which must be false up to some version and true from there on. */
+  async #first(head: Version, holds: (version: Version) => boolean): Promise<Version | undefined> {
+    if (!holds(head)) return undefined
+    let [low, high, found] = [1n, head.number, head]
+    while (low < high) {
+      const middle = (low + high) / 2n
+      const version = await this.#atOrAfter(middle)
+      if (version === undefined || version.number >= high || holds(version)) {
+        if (version !== undefined && version.number < high) found = version
+        high = middle
+      } else low = version.number + 1n
+    }
+    const last = await this.#get(low)
+    return last !== undefined && holds(last) ? last : found
+  }
+
+  async #before(version: Version): Promise<Version | undefined> {
+    for (let number = version.number - 1n; number > 0n; number--) {
+      const found = await this.#get(number)
+      if (found !== undefined) return found
+    }
+    return undefined
+  }
+
+  async #atOrAfter(number: bigint): Promise<Version | undefined> {
+    const there = await this.#get(number)
+    if (there !== undefined) return there
+    for await (const { key } of this.#storage.list(`${this.#prefix}v`, { startAfter: this.#key(number) }))
+      return this.#get(numberOf(key))
+    return undefined
+  }
+
+  async #hinted(): Promise<Version | undefined> {
+    const bytes = await this.#storage.get(this.#hintKey)
+    const text = bytes === undefined ? '' : Buffer.from(bytes).toString('latin1')
+    return /^\d{1,16}$/.test(text) ? this.#get(BigInt(text)) : undefined
+  }
+
+  async #listed(after: bigint): Promise<Version | undefined> {
+    let last: string | undefined
+    for await (const { key } of this.#storage.list(`${this.#prefix}v`, { startAfter: this.#key(after) })) last = key
+    return last === undefined ? undefined : this.#get(numberOf(last))
+  }
+
+  async #get(number: bigint): Promise<Version | undefined> {
+    if (this.#known?.version.number === number) return this.#known.version
+    const bytes = await this.#storage.get(this.#key(number))
+    return bytes === undefined ? undefined : decodeVersion(bytes)
+  }
+
+  #saw(version: Version): void {
+    if (this.#known !== undefined && this.#known.version.number > version.number) return
+    this.#known = { version, seenMs: [this.#clock.nowMs(), this.#clock.monotonicMs()] }
+  }
+
+  #key(number: bigint): string {
+    return `${this.#prefix}v${String(number).padStart(16, '0')}.json`
+  }
+
+  get #prefix(): string {
+    return `pipelines/${this.pipeline}/`
+  }
+
+  get #hintKey(): string {
+    return `${this.#prefix}head`
+  }
+}
+
+function numberOf(key: string): bigint {
+  return BigInt(key.slice(key.lastIndexOf('/v') + 2, -'.json'.length))
+}
+
+/** Whether the tables of `base` are still made by the same code in `head`. */
+function sameCode(base: Version, head: Version): boolean {
+  return Object.entries(base.tables).every(([name, table]) => head.tables[name]?.code === table.code)
+}
+
+function selectorText(when: VersionSelector): string {
+  switch (when.kind) {
+    case 'head':
+      return 'the head'
+    case 'number':
+      return `number ${when.number}`
+    case 'time':
+      return new Date(when.timeMs).toISOString()
+    case 'offset':
+      return `${when.partition}@${when.offset}`
+  }
+}

@@ -1,0 +1,42 @@
+import type { TableDefinition } from '../define.ts'
+import type { ErrorMessage } from '../error.ts'
+import type { PartitionId } from '../log.ts'
+import type { SourceSettings, StoreSettings } from '../settings.ts'
+import type { Assignment, Staged } from './lane.ts'
+
+/** What the pool and a lane process say to each other; structured clone carries maps, bigints and bytes. */
+export type ToLane =
+  | {
+      readonly kind: 'assign'
+      readonly pipeline: string
+      readonly task: number
+      readonly tables: readonly TableDefinition[]
+      readonly assignment: Assignment
+    }
+  /** One more batch may be staged and sent. */
+  | { readonly kind: 'credit'; readonly pipeline: string; readonly task: number }
+  | { readonly kind: 'release'; readonly pipeline: string }
+
+export type FromLane =
+  | { readonly kind: 'staged'; readonly pipeline: string; readonly task: number; readonly staged: Staged }
+  | { readonly kind: 'ended'; readonly pipeline: string; readonly task: number }
+  | { readonly kind: 'failed'; readonly pipeline: string; readonly task: number; readonly error: ErrorMessage }
+  /** Sent before records are touched: whoever dies now, dies of one of these. */
+  | { readonly kind: 'encoding'; readonly pipeline: string; readonly task: number; readonly spans: readonly Span[] }
+  | { readonly kind: 'encoded'; readonly pipeline: string; readonly task: number }
+  | { readonly kind: 'alive' }
+
+/** Records [first, last] of a partition, both included. */
+export interface Span {
+  readonly partition: PartitionId
+  readonly first: bigint
+  readonly last: bigint
+  readonly records: number
+}
+
+/** Handed to a lane process when it starts, as JSON in its environment: nothing secret is ever on a command line. */
+export interface LaneSettings {
+  readonly source: SourceSettings
+  readonly store: StoreSettings
+  readonly memoryBytesMax: number
+}

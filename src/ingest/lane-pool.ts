@@ -1,0 +1,277 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import type { Clock } from '../clock.ts'
+import type { TableDefinition } from '../define.ts'
+import { fromErrorMessage, LakeError } from '../error.ts'
+import type { Observer } from '../event.ts'
+import type { MicroBatchLimits, Staged } from './lane.ts'
+import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
+import { LaneWork } from './lane-work.ts'
+import { answerOf, ENDED, IDLE, shares, type LaneAnswer, type Lanes, type LaneTask } from './lanes.ts'
+
+export interface LanePoolOptions {
+  readonly lanes: number
+  /** The bundled lane process. */
+  readonly childPath: string
+  readonly settings: LaneSettings
+  readonly microBatch: MicroBatchLimits
+  readonly clock: Clock
+  readonly observer: Observer
+  /** Receives what a lane prints, which is never data. */
+  readonly onOutput?: (lane: number, text: string) => void
+}
+
+/** Batches that a lane may have staged without their being folded. */
+const IN_FLIGHT_MAX = 3
+/** A lane that says nothing for so long, or touches one batch for so long, is killed and replaced. */
+const SILENT_MS_MAX = 30_000
+const ENCODE_MS_MAX = 120_000
+/** Deaths of one lane in a row, without a batch in between, that end the run. */
+const DEATHS_MAX = 16
+const WATCH_EVERY_MS = 1_000
+
+/** The lane processes of this process, shared by its pipelines. */
+export class LanePool {
+  readonly #options: LanePoolOptions
+  readonly #lanes: LaneProcess[]
+  readonly #pipelines = new Map<string, PooledLanes>()
+  readonly #stop = new AbortController()
+
+  constructor(options: LanePoolOptions) {
+    this.#options = options
+    this.#lanes = Array.from({ length: options.lanes }, (_, lane) => new LaneProcess(lane, options, this.#pipelines))
+    void this.#watch()
+  }
+
+  /** Lanes of one pipeline; at most one at a time of each name. */
+  open(pipeline: string, tables: readonly TableDefinition[]): Lanes {
+    const lanes = new PooledLanes(pipeline, tables, this.#lanes, this.#options, () => {
+      if (this.#pipelines.get(pipeline) === lanes) this.#pipelines.delete(pipeline)
+    })
+    this.#pipelines.set(pipeline, lanes)
+    return lanes
+  }
+
+  /** Process ids of the living lanes, for health pages and for whoever wants to see them die. */
+  get pids(): readonly number[] {
+    return this.#lanes.flatMap(({ pid }) => (pid === undefined ? [] : [pid]))
+  }
+
+  close(): void {
+    this.#stop.abort()
+    for (const lane of this.#lanes) lane.kill()
+  }
+
+  async #watch(): Promise<void> {
+    const { clock } = this.#options
+    while (!this.#stop.signal.aborted) {
+      await clock.sleep(WATCH_EVERY_MS, this.#stop.signal)
+      for (const lane of this.#lanes) lane.killIfHung()
+    }
+  }
+}
+
+/** One child process and its successors. */
+class LaneProcess {
+  readonly lane: number
+  readonly #options: LanePoolOptions
+  readonly #pipelines: ReadonlyMap<string, PooledLanes>
+  #child: ChildProcess | undefined
+  #heardMs = 0
+  #isClosed = false
+
+  constructor(lane: number, options: LanePoolOptions, pipelines: ReadonlyMap<string, PooledLanes>) {
+    this.lane = lane
+    this.#options = options
+    this.#pipelines = pipelines
+    this.#start('started')
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+
+  send(message: ToLane): void {
+    // A child that is gone is replaced by its exit handler, which assigns the work anew.
+    if (this.#child?.connected === true) this.#child.send(message, () => undefined)
+  }
+
+  kill(): void {
+    this.#isClosed = true
+    this.#child?.kill('SIGKILL')
+  }
+
+  killIfHung(): void {
+    const { clock } = this.#options
+    const isSilent = clock.monotonicMs() - this.#heardMs > SILENT_MS_MAX
+    const isStuck = [...this.#pipelines.values()].some((lanes) => lanes.encodingMs(this.lane) > ENCODE_MS_MAX)
+    if (this.#child === undefined || (!isSilent && !isStuck)) return
+    this.#tell('hung')
+    this.#child.kill('SIGKILL')
+  }
+
+  #start(what: 'started' | 'restarted'): void {
+    const { childPath, settings, clock, onOutput } = this.#options
+    const child = fork(childPath, [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      execArgv: ['--enable-source-maps'],
+      env: { ...process.env, KAPPALAKE_LANE: JSON.stringify(settings) },
+    })
+    this.#child = child
+    this.#heardMs = clock.monotonicMs()
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (bytes: Buffer) => onOutput?.(this.lane, bytes.toString('utf8')))
+    child.on('message', (message: FromLane) => {
+      this.#heardMs = clock.monotonicMs()
+      if (message.kind !== 'alive') this.#pipelines.get(message.pipeline)?.heard(this.lane, message)
+    })
+    // `error` comes when a child could not be started or spoken to; `exit` follows or the watch kills it.
+    child.on('error', () => undefined)
+    child.on('exit', () => this.#exited(child))
+    this.#tell(what)
+    for (const lanes of this.#pipelines.values()) lanes.restarted(this.lane)
+  }
+
+  #exited(child: ChildProcess): void {
+    if (this.#child !== child || this.#isClosed) return
+    this.#child = undefined
+    this.#tell('died')
+    for (const lanes of this.#pipelines.values()) lanes.died(this.lane)
+    this.#start('restarted')
+  }
+
+  #tell(what: 'started' | 'died' | 'hung' | 'restarted'): void {
+    this.#options.observer({ kind: 'lane', lane: this.lane, what })
+  }
+}
+
+/** The share of one pipeline in all lane processes. */
+class PooledLanes implements Lanes {
+  readonly #pipeline: string
+  readonly #tables: readonly TableDefinition[]
+  readonly #processes: readonly LaneProcess[]
+  readonly #options: LanePoolOptions
+  readonly #onClose: () => void
+  #tasks = 0
+  #work: (LaneWork | undefined)[] = []
+  #answers: { readonly lane: number; readonly staged: Staged }[] = []
+  #error: LakeError | undefined
+  #wake: () => void = () => undefined
+
+  constructor(
+    pipeline: string,
+    tables: readonly TableDefinition[],
+    processes: readonly LaneProcess[],
+    options: LanePoolOptions,
+    onClose: () => void,
+  ) {
+    this.#pipeline = pipeline
+    this.#tables = tables
+    this.#processes = processes
+    this.#options = options
+    this.#onClose = onClose
+  }
+
+  assign(task: LaneTask): void {
+    const { clock, microBatch, lanes } = this.#options
+    this.#answers = []
+    this.#error = undefined
+    this.#work = shares(task, lanes).map((from) =>
+      from.size === 0 ? undefined : new LaneWork(from, task.tables, microBatch, clock),
+    )
+    for (const { lane } of this.#processes) this.#send(lane)
+  }
+
+  async next(timeoutMs: number): Promise<LaneAnswer> {
+    if (this.#answers.length === 0 && this.#error === undefined && !this.#isEnded) await this.#woken(timeoutMs)
+    if (this.#error !== undefined) return answerOf(this.#error)
+    const answer = this.#answers.shift()
+    if (answer === undefined) return this.#isEnded ? ENDED : IDLE
+    const task = this.#work[answer.lane]!.task
+    this.#processes[answer.lane]!.send({ kind: 'credit', pipeline: this.#pipeline, task })
+    return { kind: 'staged', staged: answer.staged }
+  }
+
+  close(): Promise<void> {
+    this.#work = []
+    this.#answers = []
+    for (const process of this.#processes) process.send({ kind: 'release', pipeline: this.#pipeline })
+    this.#onClose()
+    return Promise.resolve()
+  }
+
+  heard(lane: number, message: Exclude<FromLane, { kind: 'alive' }>): void {
+    const work = this.#work[lane]
+    if (work === undefined || message.task !== work.task) return
+    switch (message.kind) {
+      case 'staged': {
+        const isRelieved = work.staged(message.staged)
+        this.#answers.push({ lane, staged: message.staged })
+        this.#report(lane, message.staged)
+        if (isRelieved) this.#send(lane)
+        break
+      }
+      case 'ended':
+        work.isEnded = true
+        break
+      case 'failed':
+        this.#error = fromErrorMessage(message.error)
+        break
+      case 'encoding':
+        work.encoding(message.spans)
+        return
+      case 'encoded':
+        work.encoded()
+        return
+    }
+    this.#wake()
+  }
+
+  died(lane: number): void {
+    const work = this.#work[lane]
+    if (work === undefined) return
+    work.died()
+    if (work.deaths <= DEATHS_MAX) return
+    this.#error = new LakeError('lane.failed', `lane ${lane} died ${work.deaths} times without staging a batch`, {
+      retryable: true,
+      context: { lane, deaths: work.deaths },
+      fix: 'Look for the reason in the log of this process: memory, a full disk, a broken installation.',
+    })
+    this.#wake()
+  }
+
+  restarted(lane: number): void {
+    this.#send(lane)
+  }
+
+  /** How long the lane has been busy with one batch of this pipeline, in milliseconds. */
+  encodingMs(lane: number): number {
+    return this.#work[lane]?.encodingMs ?? 0
+  }
+
+  get #isEnded(): boolean {
+    return this.#answers.length === 0 && this.#work.every((work) => work === undefined || work.isEnded)
+  }
+
+  #send(lane: number): void {
+    const work = this.#work[lane]
+    const [pipeline, process] = [this.#pipeline, this.#processes[lane]!]
+    if (work === undefined) return process.send({ kind: 'release', pipeline })
+    if (work.isEnded) return
+    const task = (work.task = ++this.#tasks)
+    process.send({ kind: 'assign', pipeline, task, tables: this.#tables, assignment: work.assignment(lane) })
+    const waiting = this.#answers.filter((answer) => answer.lane === lane).length
+    for (let credit = waiting; credit < IN_FLIGHT_MAX; credit++) process.send({ kind: 'credit', pipeline, task })
+  }
+
+  #report(lane: number, { records, bytes, encodeMs }: Staged): void {
+    this.#options.observer({ kind: 'staged', pipeline: this.#pipeline, lane, records, bytes, encodeMs })
+  }
+
+  async #woken(timeoutMs: number): Promise<void> {
+    const timer = new AbortController()
+    const woken = new Promise<void>((resolve) => (this.#wake = resolve))
+    await Promise.race([woken, this.#options.clock.sleep(timeoutMs, timer.signal)])
+    timer.abort()
+  }
+}

@@ -1,0 +1,39 @@
+import type { Clock } from '../clock.ts'
+import type { PartitionId, Positions } from '../log.ts'
+
+const WINDOW_MS = 10_000
+
+/** How far the log goes and how fast we follow, for people to look at. */
+export class Progress {
+  readonly #clock: Clock
+  readonly #ends = new Map<PartitionId, bigint>()
+  #samples: { readonly atMs: number; readonly positions: Positions }[] = []
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  saw(partition: PartitionId, end: bigint): void {
+    this.#ends.set(partition, end)
+  }
+
+  committed(positions: Positions): void {
+    const atMs = this.#clock.monotonicMs()
+    // The newest sample older than the window stays: it is what the window is measured from.
+    const old = this.#samples.findLastIndex((sample) => sample.atMs < atMs - WINDOW_MS)
+    this.#samples = [...this.#samples.slice(Math.max(0, old)), { atMs, positions }]
+  }
+
+  end(partition: PartitionId): bigint | undefined {
+    return this.#ends.get(partition)
+  }
+
+  /** Offsets committed a second, over the last ten seconds. */
+  ratePerSecond(partition: PartitionId): number {
+    const [first, last] = [this.#samples[0], this.#samples.at(-1)]
+    const [from, until] = [first?.positions.get(partition), last?.positions.get(partition)]
+    if (first === undefined || from === undefined || until === undefined) return 0
+    const ms = Math.max(1_000, this.#clock.monotonicMs() - first.atMs)
+    return (Number(until - from) * 1_000) / ms
+  }
+}

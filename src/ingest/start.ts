@@ -1,0 +1,183 @@
+import { codeHash, deadLetterTable, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import type { Clock } from '../clock.ts'
+import { LakeError } from '../error.ts'
+import type { Chain, VersionContent } from '../lake/chain.ts'
+import { claimTable, createTable, writePlan, type LakeTable, type Storage } from '../lake/table.ts'
+import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
+import type { Hole, Version } from '../version.ts'
+import type { CommitPolicy } from './committer.ts'
+import { deadLetterColumns, tableColumns } from './decode/columns.ts'
+import type { TablePlan } from './lane.ts'
+
+export type Opened =
+  | { readonly kind: 'head'; readonly head: Version }
+  | { readonly kind: 'stale'; readonly head: Version }
+  | { readonly kind: 'superseded'; readonly head: Version }
+
+/**
+ * The head that a pipeline goes on from. When there is none, version 1: the first position of every partition, the
+ * code of every table, empty tables that can be queried. Nothing is fetched before it is committed.
+ */
+export async function openHead(
+  source: Source,
+  definition: PipelineDefinition,
+  chain: Chain,
+  storage: Storage,
+  policy: CommitPolicy,
+  clock: Clock,
+): Promise<Opened> {
+  const head = await chain.head()
+  if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
+  for (const { name } of definition.tables)
+    for (const table of [name, deadLetterTable(name)]) await claimTable(storage, table, definition.name)
+  const first = await firstVersion(source, definition, storage, policy, clock)
+  const result = await chain.append(undefined, { commitId: clock.uuid(), build: () => Promise.resolve(first) })
+  return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
+}
+
+/** How the lanes must write each source table. */
+export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<string, LakeTable>): TablePlan[] {
+  return definition.tables.map(({ name, topic }) => ({
+    table: name,
+    topic,
+    data: writePlan(tables.get(name)!),
+    deadLetters: writePlan(tables.get(deadLetterTable(name))!),
+  }))
+}
+
+export interface NewPartitions {
+  readonly firstPositions: Positions
+  readonly topicIds: Readonly<Record<string, string>>
+  /** Topics that do not exist yet. */
+  readonly missing: readonly string[]
+}
+
+/** Partitions of the pipeline's topics that no version knows yet. They start at the beginning, whatever `startAt` says. */
+export async function newPartitions(
+  source: Source,
+  definition: PipelineDefinition,
+  head: Version,
+): Promise<NewPartitions> {
+  const names = topicNames(definition)
+  const topics = await source.topics(names)
+  const ids: PartitionId[] = []
+  const topicIds: Record<string, string> = {}
+  for (const { topic, topicId, partitions } of topics.values()) {
+    const known = head.topicIds[topic]
+    if (known !== undefined && known !== topicId) throw replaced(topic, known, topicId)
+    topicIds[topic] = topicId
+    ids.push(...partitions.map((partition) => partitionId(topic, partition)).filter((id) => !head.positions.has(id)))
+  }
+  const firstPositions = ids.length === 0 ? new Map<PartitionId, bigint>() : await source.positionsAt(ids, 'earliest')
+  return { firstPositions, topicIds, missing: names.filter((name) => !topics.has(name)) }
+}
+
+/**
+ * Proves that the log below the positions is the log that was read: the same topics, nothing lost below, nothing cut
+ * off above, the same last record. Returns what retention took; throws when the log is another one.
+ */
+export async function lostRanges(source: Source, head: Version): Promise<ReadonlyMap<PartitionId, Hole>> {
+  const topics = await source.topics(Object.keys(head.topicIds))
+  for (const [topic, known] of Object.entries(head.topicIds)) {
+    const now = topics.get(topic)
+    if (now === undefined)
+      throw new LakeError('kafka.topic_missing', `topic ${topic} was there and is gone`, {
+        retryable: true,
+        context: { topic },
+        fix: 'If it was deleted on purpose, remove its tables from the definition.',
+      })
+    if (now.topicId !== known) throw replaced(topic, known, now.topicId)
+  }
+  const bounds = await source.bounds([...head.positions.keys()])
+  const lost = new Map<PartitionId, Hole>()
+  for (const [partition, position] of head.positions) {
+    const bound = bounds.get(partition)
+    if (bound === undefined) continue
+    if (bound.highWatermark < position) throw truncated(partition, position, bound.highWatermark)
+    if (bound.logStart > position) lost.set(partition, { from: position, until: bound.logStart })
+  }
+  await Promise.all(
+    [...head.tails].map(async ([partition, tail]) => {
+      const now = lost.has(partition) ? undefined : await source.tailAt(partition, tail.offset)
+      // A missing record proves nothing: compaction may have taken it.
+      if (now !== undefined && now.hash !== tail.hash) throw truncated(partition, tail.offset, tail.offset)
+    }),
+  )
+  return lost
+}
+
+export function gapError(partition: PartitionId, hole: Hole): LakeError {
+  return new LakeError('kafka.gap', `${partition}: the log has lost [${hole.from}, ${hole.until})`, {
+    context: { partition, from: String(hole.from), until: String(hole.until) },
+    fix: 'Set onDataLoss: record-gap to go on from there and keep the hole on record, or restore the topic.',
+  })
+}
+
+async function firstVersion(
+  source: Source,
+  definition: PipelineDefinition,
+  storage: Storage,
+  policy: CommitPolicy,
+  clock: Clock,
+): Promise<VersionContent> {
+  const topics = await source.topics(topicNames(definition))
+  const positions = new Map<PartitionId, bigint>()
+  for (const { topic, partitions } of topics.values()) {
+    const { startAt } = definition.tables.find((table) => table.topic === topic)!
+    const ids = partitions.map((partition) => partitionId(topic, partition))
+    for (const [id, offset] of await source.positionsAt(ids, startAt)) positions.set(id, offset)
+  }
+  const tables: Record<string, VersionContent['tables'][string]> = {}
+  for (const table of definition.tables)
+    for (const made of await createTables(storage, table, clock))
+      tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: codeHash(table) }
+  return {
+    kind: 'ingest',
+    writer: policy.writer,
+    tables,
+    positions,
+    clocksMs: {},
+    watermarkMs: undefined,
+    topicIds: Object.fromEntries([...topics.values()].map(({ topic, topicId }) => [topic, topicId])),
+    tails: new Map(),
+    holes: new Map(),
+    paused: undefined,
+    released: false,
+  }
+}
+
+/** A source table and its dead letters. The latter are v3 from the start: a retry will mark rows of them deleted. */
+async function createTables(storage: Storage, table: TableDefinition, clock: Clock): Promise<LakeTable[]> {
+  const { name, partitionBy } = table
+  return [
+    await createTable(storage, { name, columns: tableColumns(table), partitionBy, formatVersion: 2 }, clock),
+    await createTable(
+      storage,
+      { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
+      clock,
+    ),
+  ]
+}
+
+function hasCode(definition: PipelineDefinition, head: Version): boolean {
+  return definition.tables.every((table) => head.tables[table.name]?.code === codeHash(table))
+}
+
+function topicNames(definition: PipelineDefinition): string[] {
+  return [...new Set(definition.tables.map(({ topic }) => topic))]
+}
+
+function replaced(topic: string, known: string, now: string): LakeError {
+  return new LakeError('kafka.topic_replaced', `topic ${topic} was deleted and made again`, {
+    context: { topic, known, now },
+    fix: 'Ingest the new topic into tables of another name, or start a pipeline of another name.',
+  })
+}
+
+function truncated(partition: PartitionId, position: bigint, at: bigint): LakeError {
+  const { topic } = parsePartitionId(partition)
+  return new LakeError('kafka.log_truncated', `${partition}: the log was cut below what was already read`, {
+    context: { topic, partition, position: String(position), at: String(at) },
+    fix: 'An unclean leader election lost records that the tables hold. Decide which is true before you go on.',
+  })
+}

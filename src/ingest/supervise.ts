@@ -1,0 +1,372 @@
+import { backoffMs, type Clock } from '../clock.ts'
+import { codeHash, deadLetterTable, type PipelineDefinition } from '../define.ts'
+import { asLakeError, LakeError, toErrorMessage, type ErrorMessage, type LakeErrorCode } from '../error.ts'
+import type { LakeEvent, Observer, PipelineState } from '../event.ts'
+import type { Chain } from '../lake/chain.ts'
+import type { Storage } from '../lake/table.ts'
+import type { PartitionId, Positions, Source } from '../log.ts'
+import type { PartitionStatus, PipelineControl, PipelineStatus } from '../status.ts'
+import type { Version } from '../version.ts'
+import { Committer, type CommitPolicy } from './committer.ts'
+import type { Lanes } from './lanes.ts'
+import { run, type Control, type RunResult } from './pipeline.ts'
+import { Progress } from './progress.ts'
+import { gapError } from './start.ts'
+
+export interface SupervisorOptions {
+  readonly definition: PipelineDefinition
+  readonly source: Source
+  readonly storage: Storage
+  readonly chain: Chain
+  readonly policy: CommitPolicy
+  readonly takeoverAfterMs: number
+  readonly clock: Clock
+  readonly observer: Observer
+  startLanes(source: Source): Promise<Lanes>
+}
+
+/** Reasons that time does not cure: the pipeline waits for a person. Everything else is tried again. */
+const NEEDS_A_PERSON: ReadonlySet<LakeErrorCode> = new Set([
+  'kafka.gap',
+  'kafka.topic_replaced',
+  'kafka.log_truncated',
+  'kafka.corrupt',
+  'decode.too_many_dead_letters',
+  'decode.stopped',
+  'table.claimed',
+  'config.invalid',
+  'config.unsupported',
+  'store.no_conditional_write',
+  'store.corrupt',
+  'code.superseded',
+])
+const RETRY_MS_MAX = 30_000
+const LOOK_EVERY_MS = 1_000
+const ENDS_EVERY_MS = 5_000
+const ADVISE_EVERY_MS = 5_000
+
+/**
+ * Keeps one pipeline running: runs it, stands by when another process writes it, waits and tries again when something
+ * is away, and stops in a named state when a person must decide. It holds no data.
+ */
+export class Supervisor implements PipelineControl {
+  readonly name: string
+  readonly #options: SupervisorOptions
+  readonly #progress: Progress
+  readonly #stop = new AbortController()
+  readonly #control: Control
+  #state: PipelineState = 'starting'
+  #reason: ErrorMessage | undefined
+  #head: Version | undefined
+  #lastCommitMs: number | undefined
+  #missing: readonly string[] = []
+  #advisedMs = -Infinity
+  #attempts = 0
+  /** Resolved and replaced whenever something happens that somebody may wait for. */
+  #changed = signalPromise()
+  #isRestartAsked = false
+
+  constructor(options: SupervisorOptions) {
+    this.name = options.definition.name
+    this.#options = options
+    this.#progress = new Progress(options.clock)
+    this.#control = {
+      pauseReason: undefined,
+      isHurried: false,
+      onHead: (head, missing) => this.#onHead(head, missing),
+    }
+  }
+
+  /** Runs until `close`. Never throws: what went wrong is the state. */
+  async run(): Promise<void> {
+    void this.#watchEnds()
+    let wasFenced = false
+    while (!this.#signal.aborted) {
+      try {
+        if (wasFenced || !(await this.#isOurs())) await this.#untilOurTurn()
+        if (this.#signal.aborted) break
+        this.#enter('running')
+        const result = await run(
+          this.#options.source,
+          this.#pipeline,
+          this.#options.chain,
+          this.#options.policy,
+          this.#signal,
+        )
+        wasFenced = result.kind === 'stale'
+        await this.#ended(result)
+      } catch (error) {
+        await this.#failed(asLakeError(error))
+      }
+    }
+    this.#enter('stopped')
+  }
+
+  /** Stops fetching and commits what is folded. */
+  close(): void {
+    this.#stop.abort()
+    this.#notify()
+  }
+
+  status(): PipelineStatus {
+    const head = this.#head
+    const { definition } = this.#options
+    const clocks = Object.values(head?.clocksMs ?? {})
+    return {
+      name: this.name,
+      state: this.#state,
+      reason: this.#reason,
+      head,
+      lastCommitMs: this.#lastCommitMs,
+      partitions: [...(head?.positions ?? [])].map(([partition, position]): PartitionStatus => ({
+        partition,
+        position,
+        end: this.#progress.end(partition),
+        ratePerSecond: this.#progress.ratePerSecond(partition),
+        clockMs: clocks.map((clock) => clock[partition]).find((ms) => ms !== undefined),
+      })),
+      tables: [
+        ...definition.tables.map(({ name }) => name),
+        ...definition.tables.map(({ name }) => deadLetterTable(name)),
+      ],
+    }
+  }
+
+  async pause(reason: string): Promise<void> {
+    if (this.#state === 'paused') return
+    this.#assertOwner()
+    this.#control.pauseReason = reason
+    await this.#until(() => this.#state === 'paused')
+  }
+
+  async resume(): Promise<void> {
+    const { chain, storage, policy, clock, observer } = this.#options
+    const head = await chain.head()
+    this.#control.pauseReason = undefined
+    if (head?.paused === undefined) return
+    const committer = await Committer.open({ chain, storage, policy, clock, observer }, head)
+    const result = await committer.commit({ resumed: true })
+    if (result.kind !== 'committed' && result.head.paused !== undefined)
+      throw new LakeError('pipeline.not_owner', `another process moved pipeline ${this.name}`, { retryable: true })
+    this.#isRestartAsked = true
+    this.#notify()
+    await this.#until(() => this.#state !== 'paused')
+  }
+
+  async flush(signal?: AbortSignal): Promise<Version> {
+    const head = this.#head ?? (await this.#options.chain.head())
+    if (head === undefined)
+      throw new LakeError('not_ready', `pipeline ${this.name} has no version yet`, { retryable: true })
+    const bounds = await this.#options.source.bounds([...head.positions.keys()])
+    const until = new Map([...bounds].map(([id, { end }]) => [id, end]))
+    return this.waitUntil(until, signal)
+  }
+
+  restart(): Promise<void> {
+    this.#isRestartAsked = true
+    this.#notify()
+    return Promise.resolve()
+  }
+
+  /** Resolves with the first version seen that stands at or beyond all the positions; rejects when it cannot come. */
+  async waitUntil(positions: Positions, signal?: AbortSignal): Promise<Version> {
+    for (;;) {
+      const head = this.#head
+      if (head !== undefined && [...positions].every(([id, offset]) => (head.positions.get(id) ?? 0n) >= offset))
+        return head
+      if (signal?.aborted === true) throw new LakeError('sql.cancelled', 'the wait was cancelled')
+      this.#assertMoving()
+      this.#control.isHurried = true
+      await this.#waitChange(LOOK_EVERY_MS / 4, signal)
+      if (this.#state === 'standby') this.#head = (await this.#options.chain.head()) ?? this.#head
+    }
+  }
+
+  get #signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  get #pipeline() {
+    const { definition, storage, clock, startLanes } = this.#options
+    return {
+      definition,
+      storage,
+      clock,
+      startLanes,
+      control: this.#control,
+      observer: (event: LakeEvent) => this.#observe(event),
+    }
+  }
+
+  async #ended(result: RunResult): Promise<void> {
+    if (result.kind === 'gap') throw gapError(result.partition, result)
+    this.#head = result.head
+    this.#attempts = 0
+    switch (result.kind) {
+      case 'stopped':
+      case 'drained':
+      case 'stale':
+        return
+      case 'paused':
+        return this.#whilePaused(result.head)
+      case 'superseded':
+        throw this.#supersededError(result.head)
+    }
+  }
+
+  async #failed(error: LakeError): Promise<void> {
+    if (this.#signal.aborted) return
+    if (error.code === 'code.superseded') this.#enter('superseded', error)
+    else this.#enter(NEEDS_A_PERSON.has(error.code) ? 'failed' : 'waiting', error)
+    if (!NEEDS_A_PERSON.has(error.code)) {
+      await this.#waitChange(backoffMs(this.#options.clock, this.#attempts++, 500, RETRY_MS_MAX))
+      return
+    }
+    this.#isRestartAsked = false
+    while (!this.#isRestartAsked && !this.#signal.aborted) await this.#waitChange(LOOK_EVERY_MS)
+  }
+
+  /** A head of our own name is gone on from at once, and so is one that its writer let go. */
+  async #isOurs(): Promise<boolean> {
+    const head = await this.#options.chain.head()
+    this.#head = head ?? this.#head
+    return head === undefined || head.writer === this.#options.policy.writer || head.released
+  }
+
+  /** Stands by until the other writer has let go, or its head has stood still with the log ahead of it. */
+  async #untilOurTurn(): Promise<void> {
+    const { chain, clock, source, takeoverAfterMs } = this.#options
+    this.#enter('standby')
+    let head = await chain.head()
+    let sinceMs = clock.monotonicMs()
+    while (!this.#signal.aborted) {
+      await this.#waitChange(Math.min(LOOK_EVERY_MS, takeoverAfterMs / 5))
+      const now = await chain.head()
+      this.#head = now ?? this.#head
+      if (now?.number !== head?.number) [head, sinceMs] = [now, clock.monotonicMs()]
+      if (head === undefined || head.released) return
+      if (head.paused !== undefined || clock.monotonicMs() - sinceMs < takeoverAfterMs) continue
+      const bounds = await source.bounds([...head.positions.keys()])
+      if (![...bounds].some(([id, { end }]) => end > (head?.positions.get(id) ?? 0n))) continue
+      // Several may stand by: the first to commit wins, the others find out before they have worked for nothing.
+      await clock.sleep(clock.random() * Math.min(LOOK_EVERY_MS, takeoverAfterMs / 5), this.#signal)
+      if ((await chain.head())?.number === head.number) return
+    }
+  }
+
+  async #whilePaused(paused: Version): Promise<void> {
+    this.#control.pauseReason = undefined
+    this.#enter('paused', new LakeError('pipeline.paused', paused.paused?.reason ?? 'paused'))
+    let head: Version | undefined = paused
+    this.#isRestartAsked = false
+    while (head?.paused !== undefined && !this.#signal.aborted) {
+      await this.#waitChange(LOOK_EVERY_MS)
+      head = await this.#options.chain.head()
+    }
+  }
+
+  #supersededError(head: Version): LakeError {
+    const changed = this.#options.definition.tables
+      .filter((table) => head.tables[table.name]?.code !== codeHash(table))
+      .map(({ name }) => name)
+    return new LakeError(
+      'code.superseded',
+      `the definition of ${changed.join(', ')} is not the one that made the tables`,
+      {
+        context: { pipeline: this.name, tables: changed, version: String(head.number) },
+        fix: 'Start with the definition that made the tables, or give the changed tables and the pipeline new names.',
+      },
+    )
+  }
+
+  #onHead(head: Version, missing: readonly string[] | undefined): void {
+    const { clock, source } = this.#options
+    this.#head = head
+    this.#attempts = 0
+    this.#missing = missing ?? this.#missing
+    this.#lastCommitMs = Date.parse(head.time)
+    this.#progress.committed(head.positions)
+    if (this.#missing.length > 0)
+      this.#enter(
+        'waiting',
+        new LakeError('kafka.topic_missing', `waiting for ${this.#missing.join(', ')} to be created`),
+      )
+    else this.#enter('running')
+    this.#notify()
+    if (source.advise === undefined || clock.monotonicMs() < this.#advisedMs + ADVISE_EVERY_MS) return
+    this.#advisedMs = clock.monotonicMs()
+    // Advice for lag tools; nothing is wrong without it.
+    void source.advise(`kappalake-${this.name}`, head.positions).catch(() => undefined)
+  }
+
+  #observe(event: LakeEvent): void {
+    if (event.kind === 'progress') this.#progress.saw(event.partition, event.end)
+    this.#options.observer(event)
+  }
+
+  /** The end of the log as its own question, so that lag is true also while nothing is read. */
+  async #watchEnds(): Promise<void> {
+    while (!this.#signal.aborted) {
+      const ids: readonly PartitionId[] = [...(this.#head?.positions.keys() ?? [])]
+      if (ids.length > 0) {
+        const bounds = await this.#options.source.bounds(ids).catch(() => undefined)
+        for (const [id, { end }] of bounds ?? []) this.#progress.saw(id, end)
+      }
+      await this.#options.clock.sleep(ids.length > 0 ? ENDS_EVERY_MS : LOOK_EVERY_MS, this.#signal)
+    }
+  }
+
+  #enter(state: PipelineState, error?: LakeError): void {
+    const reason = error === undefined ? undefined : toErrorMessage(error)
+    const isNews = state !== this.#state || reason?.message !== this.#reason?.message
+    this.#state = state
+    this.#reason = reason
+    if (!isNews) return
+    this.#options.observer({ kind: 'state', pipeline: this.name, state, ...(reason === undefined ? {} : { reason }) })
+    this.#notify()
+  }
+
+  #assertOwner(): void {
+    if (this.#state === 'running' || this.#state === 'waiting') return
+    throw new LakeError('pipeline.not_owner', `pipeline ${this.name} is ${this.#state} here`, {
+      fix: 'Ask the process that writes it; its name is in the newest version.',
+    })
+  }
+
+  /** Throws when no further version will come without a person. */
+  #assertMoving(): void {
+    if (this.#state === 'paused') throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`)
+    if (!['failed', 'superseded', 'stopped'].includes(this.#state)) return
+    throw new LakeError('pipeline.stopped', `pipeline ${this.name} is ${this.#state}: ${this.#reason?.message ?? ''}`, {
+      context: { reason: this.#reason?.code },
+    })
+  }
+
+  #notify(): void {
+    const { resolve } = this.#changed
+    this.#changed = signalPromise()
+    resolve()
+  }
+
+  async #waitChange(ms: number, signal?: AbortSignal): Promise<void> {
+    const timer = new AbortController()
+    const stop = () => timer.abort()
+    signal?.addEventListener('abort', stop, { once: true })
+    await Promise.race([this.#changed.promise, this.#options.clock.sleep(ms, timer.signal)])
+    signal?.removeEventListener('abort', stop)
+    timer.abort()
+  }
+
+  async #until(holds: () => boolean): Promise<void> {
+    while (!holds() && !this.#signal.aborted) {
+      if (this.#state === 'failed' || this.#state === 'superseded') this.#assertMoving()
+      await this.#waitChange(LOOK_EVERY_MS)
+    }
+  }
+}
+
+function signalPromise(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve!: () => void
+  const promise = new Promise<void>((done) => (resolve = done))
+  return { promise, resolve }
+}

@@ -1,0 +1,24 @@
+import { LakeError } from '../error.ts'
+import type { Storage } from './storage/storage.ts'
+
+/**
+ * A table name belongs to one pipeline of a store, for ever: `tables/<t>/pipeline.json`, created if absent.
+ * Throws `table.claimed` when it belongs to another.
+ */
+export async function claimTable(storage: Storage, table: string, pipeline: string): Promise<void> {
+  const key = `tables/${table}/pipeline.json`
+  const bytes = Buffer.from(JSON.stringify({ pipeline }))
+  // Whatever the outcome was, the bytes that stand decide; all claims of one pipeline are the same bytes.
+  for (;;) {
+    const there = await storage.get(key)
+    if (there !== undefined) {
+      const owner = (JSON.parse(Buffer.from(there).toString('utf8')) as { pipeline: string }).pipeline
+      if (owner === pipeline) return
+      throw new LakeError('table.claimed', `table ${table} belongs to pipeline ${owner} of this store`, {
+        context: { table, pipeline, owner },
+        fix: `Give the table another name, or run it in pipeline ${owner}.`,
+      })
+    }
+    await storage.putIfAbsent(key, bytes)
+  }
+}

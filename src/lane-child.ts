@@ -1,0 +1,127 @@
+import { systemClock } from './clock.ts'
+import { toErrorMessage } from './error.ts'
+import { openEncoder } from './ingest/encoder.ts'
+import { stage, type Encoder } from './ingest/lane.ts'
+import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-messages.ts'
+import { openSource } from './ingest/source.ts'
+import { openStorage } from './lake/storage/open.ts'
+import { partitionId, type RecordBatch } from './log.ts'
+
+// The lane process: no state but its assignments. It may be killed at any moment; whoever started it starts another.
+
+const ALIVE_EVERY_MS = 1_000
+
+type Assign = Extract<ToLane, { kind: 'assign' }>
+
+const settings = JSON.parse(process.env['KAPPALAKE_LANE']!) as LaneSettings
+const storage = await openStorage(settings.store, systemClock)
+const jobs = new Map<string, Job>()
+
+/** One assignment under way. */
+class Job {
+  readonly task: number
+  readonly #stop = new AbortController()
+  readonly #done: Promise<void>
+  #credits = 0
+  #wake: () => void = () => undefined
+
+  constructor(assign: Assign, before: Job | undefined) {
+    this.task = assign.task
+    this.#done = (before?.stop() ?? Promise.resolve()).then(() => this.#run(assign))
+  }
+
+  credit(): void {
+    this.#credits++
+    this.#wake()
+  }
+
+  stop(): Promise<void> {
+    this.#stop.abort()
+    this.#wake()
+    return this.#done
+  }
+
+  async #run({ pipeline, task, tables, assignment }: Assign): Promise<void> {
+    const { signal } = this.#stop
+    if (signal.aborted) return
+    const source = openSource(settings.source, systemClock)
+    const memoryMaxBytes = settings.memoryBytesMax
+    const encoder = await openEncoder({ tables, storage, clock: systemClock, memoryMaxBytes })
+    try {
+      const announced = announcing(encoder, pipeline, task)
+      for await (const staged of stage(source, assignment, announced, systemClock, signal)) {
+        if (signal.aborted) return
+        await send({ kind: 'staged', pipeline, task, staged })
+        this.#credits--
+        while (this.#credits <= 0 && !signal.aborted) await new Promise<void>((resolve) => (this.#wake = resolve))
+      }
+      if (!signal.aborted) await send({ kind: 'ended', pipeline, task })
+    } catch (error) {
+      if (!signal.aborted) await send({ kind: 'failed', pipeline, task, error: toErrorMessage(error) })
+    } finally {
+      await encoder.close().catch(() => undefined)
+      await source.close().catch(() => undefined)
+    }
+  }
+}
+
+/** Says which records are about to be touched, so that a death can be laid at their door. */
+function announcing(encoder: Encoder, pipeline: string, task: number): Encoder {
+  return {
+    async encode(plan, batches, fatal) {
+      await send({ kind: 'encoding', pipeline, task, spans: spansOf(batches) })
+      const staged = await encoder.encode(plan, batches, fatal)
+      await send({ kind: 'encoded', pipeline, task })
+      return staged
+    },
+    close: () => encoder.close(),
+  }
+}
+
+function spansOf(batches: readonly RecordBatch[]): Span[] {
+  const spans = new Map<string, Span>()
+  for (const { topic, partition, offsets, count } of batches) {
+    if (count === 0) continue
+    const id = partitionId(topic, partition)
+    const before = spans.get(id)
+    spans.set(id, {
+      partition: id,
+      first: before?.first ?? offsets[0]!,
+      last: offsets[count - 1]!,
+      records: count + (before?.records ?? 0),
+    })
+  }
+  return [...spans.values()]
+}
+
+function send(message: FromLane): Promise<void> {
+  return new Promise((resolve) => process.send?.(message, () => resolve()))
+}
+
+/** With DuckDB loaded, only the operating system ends a process for sure. */
+function die(): void {
+  process.kill(process.pid, 'SIGKILL')
+}
+
+process.on('message', (message: ToLane) => {
+  const job = jobs.get(message.pipeline)
+  switch (message.kind) {
+    case 'assign':
+      jobs.set(message.pipeline, new Job(message, job))
+      break
+    case 'credit':
+      if (job?.task === message.task) job.credit()
+      break
+    case 'release':
+      void job?.stop()
+      jobs.delete(message.pipeline)
+  }
+})
+process.on('disconnect', die)
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`${error.stack ?? error}\n`, die)
+})
+// A terminal sends its signals to the whole group: the parent decides when a lane ends.
+process.on('SIGINT', () => undefined)
+process.on('SIGTERM', () => undefined)
+setInterval(() => void send({ kind: 'alive' }), ALIVE_EVERY_MS)
