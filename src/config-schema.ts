@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { pipelinesSchema } from './define-check.ts'
-import { duration, leaf, parseFields, Problem, size, strict, whole } from './define-fields.ts'
+import { duration, leaf, parseFields, problem, size, strict, whole } from './define-fields.ts'
 import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
 
 /**
@@ -61,7 +61,7 @@ const storeFields = strict({
 const lanes = leaf('auto or a number of lanes', (given): number | 'auto' => {
   if (given === 'auto') return given
   if (/^\d{1,3}$/.test(given) && +given >= 1 && +given <= 256) return Number(given)
-  throw new Problem(`"${given}" is not a number of lanes`, 'Write auto or a number from 1 to 256.')
+  throw problem(`"${given}" is not a number of lanes`, 'Write auto or a number from 1 to 256.')
 })
 
 const LOCAL_HOSTS = ['127.0.0.1', 'localhost', '::1']
@@ -217,5 +217,5 @@ function present<T extends Readonly<Record<string, string | undefined>>>(given: 
 
 function readBoolean(given: string): boolean {
   if (given === 'true' || given === 'false') return given === 'true'
-  throw new Problem(`"${given}" is not true or false`)
+  throw problem(`"${given}" is not true or false`)
 }

@@ -11,10 +11,11 @@ import {
   nameProblem,
   parseFields,
   parseInstant,
-  Problem,
+  problem,
   strict,
   type FieldPath,
 } from './define-fields.ts'
+import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
 
 /** A definition as it is written, in YAML or in TypeScript, and as it runs: with every default filled in, and checked. */
@@ -50,7 +51,7 @@ const startAt = leaf('earliest, latest or an RFC 3339 time', (text): StartAt => 
   if (text === 'earliest' || text === 'latest') return text
   if (!/^\d{4}-/.test(text)) {
     const meant = didYouMean(text, ['earliest', 'latest'])
-    throw new Problem(
+    throw problem(
       `"${text}" is not a start`,
       meant === undefined ? 'Write earliest, latest or an RFC 3339 time.' : `Did you mean "${meant}"?`,
     )
@@ -195,7 +196,7 @@ function readColumns(declared: Readonly<Record<string, string>> | undefined, at:
     try {
       return readColumn(column, text)
     } catch (error) {
-      if (error instanceof Problem) throw invalidField([...at, column], error.message, error.fix)
+      if (error instanceof LakeError) throw invalidField([...at, column], error.message, error.fix)
       throw error
     }
   })

@@ -53,37 +53,33 @@ export function strict<S extends z.ZodRawShape>(shape: S, later: Readonly<Record
   return schema
 }
 
-/** A leaf that is written as text (or a number) and read by `read`, which throws a `Problem` for what it cannot read. */
+/** A leaf that is written as text (or a number) and read by `read`, which throws `problem` for what it cannot read. */
 export function leaf<T>(expected: string, read: (text: string) => T) {
   const error = () => `must be ${expected}`
   return z.union([z.string(), z.number()], { error }).transform((value, context) => {
     try {
       return read(String(value).trim())
     } catch (cause) {
-      if (!(cause instanceof Problem)) throw cause
+      if (!(cause instanceof LakeError)) throw cause
       context.addIssue({ code: 'custom', message: cause.message, params: { fix: cause.fix } })
       return z.NEVER
     }
   })
 }
 
-/** Why a leaf cannot be read; becomes a LakeError with the path of its field. */
-export class Problem extends Error {
-  readonly fix: string | undefined
-  constructor(message: string, fix?: string) {
-    super(message)
-    this.fix = fix
-  }
+/** Why a value cannot be read, before its field is known: `leaf` and the checks of a definition add the path. */
+export function problem(message: string, fix?: string): LakeError {
+  return new LakeError('config.invalid', message, fix === undefined ? {} : { fix })
 }
 
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
-/** `500ms 5s 10m 1h 7d` to milliseconds. Throws Problem. */
+/** `500ms 5s 10m 1h 7d` to milliseconds. Throws `config.invalid`. */
 export function parseDuration(text: string): number {
   const match = /^(\d{1,12}(?:\.\d{1,6})?)(ms|s|m|h|d)$/.exec(text)
-  if (match === null) throw new Problem(`"${text}" is not a duration`, 'Write a number and a unit: 500ms 5s 10m 1h 7d.')
+  if (match === null) throw problem(`"${text}" is not a duration`, 'Write a number and a unit: 500ms 5s 10m 1h 7d.')
   const ms = Number(match[1]) * UNITS_MS[match[2] as keyof typeof UNITS_MS]
-  if (!Number.isInteger(ms) || ms > 8.64e15) throw new Problem(`"${text}" is not a whole number of milliseconds`)
+  if (!Number.isInteger(ms) || ms > 8.64e15) throw problem(`"${text}" is not a whole number of milliseconds`)
   return ms
 }
 
@@ -100,51 +96,47 @@ const UNITS_BYTES: Readonly<Record<string, number>> = {
   TiB: 2 ** 40,
 }
 
-/** `32MiB`, `800MB`, `65536` to bytes. Throws Problem. */
+/** `32MiB`, `800MB`, `65536` to bytes. Throws `config.invalid`. */
 export function parseSize(text: string): number {
   const match = /^(\d{1,15}(?:\.\d{1,6})?)\s?([kKMGT]i?B|B)?$/.exec(text)
   const unit = match === null ? undefined : UNITS_BYTES[match[2] ?? 'B']
   if (unit === undefined)
-    throw new Problem(`"${text}" is not a size`, 'Write bytes or a unit: 65536 512KiB 32MiB 1GiB 800MB.')
+    throw problem(`"${text}" is not a size`, 'Write bytes or a unit: 65536 512KiB 32MiB 1GiB 800MB.')
   const bytes = Number(match![1]) * unit
-  if (!Number.isSafeInteger(bytes)) throw new Problem(`"${text}" is not a whole number of bytes`)
+  if (!Number.isSafeInteger(bytes)) throw problem(`"${text}" is not a whole number of bytes`)
   return bytes
 }
 
-/** An RFC 3339 instant (the zone is needed) to milliseconds. Throws Problem. */
+/** An RFC 3339 instant (the zone is needed) to milliseconds. Throws `config.invalid`. */
 export function parseInstant(text: string): number {
   const match = /^(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$/.exec(text)
   const ms = match === null ? NaN : Date.parse(text.replace(' ', 'T').toUpperCase())
   const isDay =
     match !== null && Number(match[3]) === new Date(Date.UTC(+match[1]!, +match[2]! - 1, +match[3]!)).getUTCDate()
   if (Number.isNaN(ms) || !isDay)
-    throw new Problem(
-      `"${text}" is not an instant`,
-      'Write an RFC 3339 time with its zone, such as 2026-01-31T00:00:00Z.',
-    )
+    throw problem(`"${text}" is not an instant`, 'Write an RFC 3339 time with its zone, such as 2026-01-31T00:00:00Z.')
   return ms
 }
 
 export const duration = (limits: { readonly minMs?: number; readonly maxMs?: number } = {}) =>
   leaf('a duration such as 500ms, 5s, 10m, 1h or 7d', (text) => {
     const ms = parseDuration(text)
-    if (ms < (limits.minMs ?? 0)) throw new Problem(`${text} is shorter than ${limits.minMs} ms`)
-    if (ms > (limits.maxMs ?? Infinity)) throw new Problem(`${text} is longer than ${limits.maxMs} ms`)
+    if (ms < (limits.minMs ?? 0)) throw problem(`${text} is shorter than ${limits.minMs} ms`)
+    if (ms > (limits.maxMs ?? Infinity)) throw problem(`${text} is longer than ${limits.maxMs} ms`)
     return ms
   })
 
 export const size = (min = 1) =>
   leaf('a size such as 32MiB', (text) => {
     const bytes = parseSize(text)
-    if (bytes < min) throw new Problem(`${text} is smaller than ${min} bytes`)
+    if (bytes < min) throw problem(`${text} is smaller than ${min} bytes`)
     return bytes
   })
 
 export const whole = (min: number, max: number) =>
   leaf(`a whole number from ${min} to ${max}`, (text) => {
     const value = /^-?\d{1,15}$/.test(text) ? Number(text) : NaN
-    if (!(value >= min && value <= max))
-      throw new Problem(`must be a whole number from ${min} to ${max}, not "${text}"`)
+    if (!(value >= min && value <= max)) throw problem(`must be a whole number from ${min} to ${max}, not "${text}"`)
     return value
   })
 
@@ -155,11 +147,11 @@ export const name = z.string().superRefine((text, context) => {
     context.addIssue({ code: 'custom', message: problem.message, params: { fix: problem.fix } })
 })
 
-export function nameProblem(text: string): Problem | undefined {
+export function nameProblem(text: string): LakeError | undefined {
   if (text.includes('__'))
-    return new Problem(`the name "${text}" holds "__", which is kept for companion tables`, 'Use single underscores.')
+    return problem(`the name "${text}" holds "__", which is kept for companion tables`, 'Use single underscores.')
   if (/^[a-z][a-z0-9_]{0,62}$/.test(text)) return undefined
-  return new Problem(
+  return problem(
     `"${text}" is not a name`,
     'A name starts with a lower-case letter and goes on with at most 62 lower-case letters, digits or underscores.',
   )

@@ -1,6 +1,6 @@
 import { columnText, typeText, type Column, type ColumnType, type TimeUnit } from './batch.ts'
-import { didYouMean, Problem } from './define-fields.ts'
-import { LakeError } from './error.ts'
+import { didYouMean, problem } from './define-fields.ts'
+import type { LakeError } from './error.ts'
 
 /** A column's type as `t.string()` makes it; `required()` says that null and absent values are dead letters. */
 export interface TypeSpec {
@@ -37,14 +37,14 @@ export function specText(declared: string | TypeSpec): string {
   return typeof declared === 'string' ? declared : columnText(toColumn('', declared))
 }
 
-/** A declared column from its text, `decimal(12,2) required`. Throws Problem. */
+/** A declared column from its text, `decimal(12,2) required`. Throws `config.invalid`. */
 export function readColumn(name: string, text: string): Column {
   const problem = columnNameProblem(name)
   if (problem !== undefined) throw problem
   return parseColumn(name, text)
 }
 
-/** Reads what `columnText` writes. Throws Problem. */
+/** Reads what `columnText` writes. Throws `config.invalid`. */
 export function parseColumn(name: string, text: string): Column {
   const parser = new TypeParser(text)
   const column = parser.column(name)
@@ -52,7 +52,7 @@ export function parseColumn(name: string, text: string): Column {
   return column
 }
 
-/** Reads what `typeText` writes. Throws Problem. */
+/** Reads what `typeText` writes. Throws `config.invalid`. */
 export function parseType(text: string): ColumnType {
   const parser = new TypeParser(text)
   const type = parser.type()
@@ -65,28 +65,30 @@ const COLUMNS_MAX = 2_000
 const DEPTH_MAX = 32
 
 /** What must hold of a table's columns together; `path` is that of the field to blame. */
-export function columnsProblem(columns: readonly Column[]): { path: readonly string[]; problem: Problem } | undefined {
+export function columnsProblem(
+  columns: readonly Column[],
+): { path: readonly string[]; problem: LakeError } | undefined {
   let count = 0
   const visit = (
     fields: readonly Column[],
     depth: number,
-  ): { path: readonly string[]; problem: Problem } | undefined => {
+  ): { path: readonly string[]; problem: LakeError } | undefined => {
     const seen = new Map<string, string>()
     for (const field of fields) {
       const twin = seen.get(field.name.toLowerCase())
       seen.set(field.name.toLowerCase(), field.name)
       if (twin !== undefined) {
         const message = `"${twin}" and "${field.name}" differ only in case`
-        return { path: [field.name], problem: new Problem(message, 'SQL ignores case: rename one of them.') }
+        return { path: [field.name], problem: problem(message, 'SQL ignores case: rename one of them.') }
       }
-      if (++count > COLUMNS_MAX) return { path: [], problem: new Problem(`there are more than ${COLUMNS_MAX} columns`) }
+      if (++count > COLUMNS_MAX) return { path: [], problem: problem(`there are more than ${COLUMNS_MAX} columns`) }
       const inner = visitType(field.type, depth)
       if (inner !== undefined) return { path: [field.name, ...inner.path], problem: inner.problem }
     }
     return undefined
   }
   const visitType = (type: ColumnType, depth: number): ReturnType<typeof visit> => {
-    if (depth > DEPTH_MAX) return { path: [], problem: new Problem(`types nest deeper than ${DEPTH_MAX}`) }
+    if (depth > DEPTH_MAX) return { path: [], problem: problem(`types nest deeper than ${DEPTH_MAX}`) }
     if (type.kind === 'list') return visitType(type.element, depth + 1)
     if (type.kind === 'map') return visitType(type.value, depth + 1)
     return type.kind === 'struct' ? visit(type.fields, depth + 1) : undefined
@@ -134,7 +136,7 @@ class TypeParser {
   }
 
   type(): ColumnType {
-    if (++this.#depth > DEPTH_MAX) throw new Problem(`types nest deeper than ${DEPTH_MAX}`)
+    if (++this.#depth > DEPTH_MAX) throw problem(`types nest deeper than ${DEPTH_MAX}`)
     const type = this.#type(this.#word())
     this.#depth--
     return type
@@ -239,47 +241,47 @@ class TypeParser {
     return this.#text.slice(this.#at)
   }
 
-  #problem(message: string, fix?: string): Problem {
-    return new Problem(`${message} at character ${this.#at + 1} of "${this.#text.slice(0, 200)}"`, fix)
+  #problem(message: string, fix?: string): LakeError {
+    return problem(`${message} at character ${this.#at + 1} of "${this.#text.slice(0, 200)}"`, fix)
   }
 }
 
-function unknownType(kind: string): Problem {
+function unknownType(kind: string): LakeError {
   const meant = OTHER_WORDS[kind.toLowerCase()] ?? didYouMean(kind, KINDS)
-  return new Problem(
+  return problem(
     `there is no type "${kind}"${meant === undefined ? '' : `, did you mean "${meant}"?`}`,
     meant === undefined ? `Types: ${KINDS.join(' ')}.` : `Write "${meant}".`,
   )
 }
 
-/** Checks what a type says of itself. Throws Problem. */
+/** Checks what a type says of itself. Throws `config.invalid`. */
 function checked(type: ColumnType): ColumnType {
   if (type.kind === 'decimal') {
     const { precision, scale } = type
     if (!(Number.isInteger(precision) && precision >= 1 && precision <= 38))
-      throw new Problem(`the precision of ${typeText(type)} is not from 1 to 38`, 'Write decimal(12,2), for example.')
+      throw problem(`the precision of ${typeText(type)} is not from 1 to 38`, 'Write decimal(12,2), for example.')
     if (!(Number.isInteger(scale) && scale >= 0 && scale <= precision))
-      throw new Problem(
+      throw problem(
         `the scale of ${typeText(type)} is not from 0 to its precision`,
         'Write decimal(12,2), for example.',
       )
   }
   if (type.kind === 'enum') {
     if (type.symbols.length === 0 || !type.symbols.every(isSymbol))
-      throw new Problem(`${typeText(type)} has an empty symbol, or one with a comma or parenthesis`, 'Use type string.')
+      throw problem(`${typeText(type)} has an empty symbol, or one with a comma or parenthesis`, 'Use type string.')
     const twin = type.symbols.find((symbol, i) => type.symbols.indexOf(symbol) !== i)
-    if (twin !== undefined) throw new Problem(`${typeText(type)} names "${twin}" twice`)
+    if (twin !== undefined) throw problem(`${typeText(type)} names "${twin}" twice`)
   }
   if ((type.kind === 'timestamp' || type.kind === 'timestamptz') && type.unit !== undefined)
     if (!['s', 'ms', 'us'].includes(type.unit))
-      throw new Problem(
+      throw problem(
         `"${type.unit}" is not a unit of time`,
         `Write ${type.kind}(s), ${type.kind}(ms) or ${type.kind}(us).`,
       )
   if (type.kind === 'struct') {
-    if (type.fields.length === 0) throw new Problem('a struct needs a field')
+    if (type.fields.length === 0) throw problem('a struct needs a field')
     const twin = type.fields.find(({ name }, i) => type.fields.findIndex((f) => f.name === name) !== i)
-    if (twin !== undefined) throw new Problem(`a struct names "${twin.name}" twice`)
+    if (twin !== undefined) throw problem(`a struct names "${twin.name}" twice`)
     for (const { name } of type.fields) {
       const problem = fieldNameProblem(name)
       if (problem !== undefined) throw problem
@@ -288,15 +290,15 @@ function checked(type: ColumnType): ColumnType {
   return type
 }
 
-function columnNameProblem(name: string): Problem | undefined {
+function columnNameProblem(name: string): LakeError | undefined {
   if (name.startsWith('_'))
-    return new Problem('column names that start with "_" are kept for system columns', `Rename "${name}".`)
+    return problem('column names that start with "_" are kept for system columns', `Rename "${name}".`)
   return fieldNameProblem(name)
 }
 
-function fieldNameProblem(name: string): Problem | undefined {
+function fieldNameProblem(name: string): LakeError | undefined {
   if (/^[\p{L}\p{N}_$@][\p{L}\p{N}\p{M}_$@-]{0,254}$/u.test(name)) return undefined
-  return new Problem(
+  return problem(
     `"${name}" cannot be a column name`,
     'Letters, digits and _ $ @ - are allowed; fields with other names go to _extra.',
   )
@@ -311,7 +313,7 @@ function wholeOf(text: string | undefined): number {
 }
 
 function spec(type: ColumnType, isRequired = false): TypeSpec {
-  return { type: thrown(() => checked(type)), isRequired, required: () => spec(type, true) }
+  return { type: checked(type), isRequired, required: () => spec(type, true) }
 }
 
 function toColumn(name: string, { type, isRequired }: TypeSpec): Column {
@@ -319,17 +321,6 @@ function toColumn(name: string, { type, isRequired }: TypeSpec): Column {
 }
 
 function bare(inner: TypeSpec, what: string): ColumnType {
-  if (inner.isRequired)
-    throw new LakeError('config.invalid', `${what} is always optional`, { fix: 'Remove required().' })
+  if (inner.isRequired) throw problem(`${what} is always optional`, 'Remove required().')
   return inner.type
-}
-
-/** Definitions throw at import: a Problem of a builder is already an error, there is no field to name yet. */
-function thrown<T>(make: () => T): T {
-  try {
-    return make()
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error
-    throw new LakeError('config.invalid', error.message, error.fix === undefined ? {} : { fix: error.fix })
-  }
 }

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs'
 import { systemClock } from './clock.ts'
 import { runCommand } from './cli/program.ts'
 import { parts } from './cli/parts.ts'
@@ -26,7 +27,10 @@ const context: CliContext = {
   signal: ending.signal,
 }
 
-const code = await runCommand(process.argv.slice(2), context, parts)
+// One folder above dist/ and above src/ alike.
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const code = await runCommand(process.argv.slice(2), context, { ...parts, version })
 // Output may still be on its way into a pipe; nothing else may hold the process.
 await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))))
 process.exit(code)

@@ -52,14 +52,14 @@ test('blanks between tokens mean nothing', () => {
   )
 })
 
-test('any other text is a Problem, never a crash', () => {
+test('any other text is config.invalid, never a crash', () => {
   fc.assert(
     fc.property(fc.string({ maxLength: 40 }), fc.constantFrom('', 'list<', 'struct<a:', 'decimal('), (text, prefix) => {
       try {
         const parsed = parseType(prefix + text)
         expect(parseType(typeText(parsed))).toEqual(parsed)
       } catch (error) {
-        expect((error as Error).constructor.name).toBe('Problem')
+        expect(error).toMatchObject({ name: 'LakeError', code: 'config.invalid' })
       }
     }),
   )
