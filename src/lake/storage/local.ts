@@ -157,8 +157,9 @@ export class LocalStorage implements Storage {
     const keys = entries
       .filter((entry) => entry.isFile() || entry.isDirectory())
       .map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`)
-      .filter((key) => (key.startsWith(prefix) || prefix.startsWith(key)) && key !== `${scratchPart}/`)
-      .filter((key) => startAfter === undefined || compareKeys(key, startAfter) > 0 || startAfter.startsWith(key))
+      .filter((key) => key.startsWith(prefix) || mayHold(key, prefix))
+      .filter((key) => startAfter === undefined || compareKeys(key, startAfter) > 0 || mayHold(key, startAfter))
+      .filter((key) => key !== `${scratchPart}/`)
       .sort(compareKeys)
     for (let i = 0; i < keys.length; i += statsAtOnce) {
       const some = keys.slice(i, i + statsAtOnce)
@@ -166,7 +167,7 @@ export class LocalStorage implements Storage {
       for (const [j, key] of some.entries()) {
         const info = infos[j]
         if (key.endsWith('/')) yield* this.#walk(key, prefix, startAfter)
-        else if (info !== undefined && key !== startAfter && key.startsWith(prefix)) yield info
+        else if (info !== undefined) yield info
       }
     }
   }
@@ -180,18 +181,24 @@ export class LocalStorage implements Storage {
     return undefined
   }
 
-  /** False when the key's folder is missing. Throws when a symbolic link stands in the way to it. */
+  /**
+   * Whether the key's folder is there. Throws when a symbolic link stands in the way to it, or where it would be made,
+   * and when the root is gone: an unmounted disk is not an empty store.
+   */
   async #isInside(key: string): Promise<boolean> {
     const folder = path.dirname(this.#path(key))
-    const real = await realpath(folder).catch(absent)
-    if (real === undefined) await lstat(this.#root) // an unmounted disk is not an empty store
-    if (real !== undefined && real !== folder) {
-      throw new LakeError('store.denied', `a symbolic link stands in the path of ${key}`, {
-        context: { key },
-        fix: 'Replace the symbolic link inside the store by the folder itself.',
-      })
+    let existing = folder
+    let real = await realpath(existing).catch(absent)
+    while (real === undefined && existing !== this.#root) {
+      existing = path.dirname(existing)
+      real = await realpath(existing).catch(absent)
     }
-    return real !== undefined
+    if (real === undefined) await lstat(this.#root)
+    if (real === existing) return existing === folder
+    throw new LakeError('store.denied', `a symbolic link stands in the path of ${key}`, {
+      context: { key },
+      fix: 'Replace the symbolic link inside the store by the folder itself.',
+    })
   }
 
   /** Does `place` to the key's path and flushes the folder. The folder may vanish or be missing: it is made, once. */
@@ -225,6 +232,11 @@ export class LocalStorage implements Storage {
   #path(key: string): string {
     return path.join(this.#root, key)
   }
+}
+
+/** Whether `key` is a folder on the way to `text`. */
+function mayHold(key: string, text: string): boolean {
+  return key.endsWith('/') && text.startsWith(key)
 }
 
 async function infoOf(key: string, file: string): Promise<ObjectInfo | undefined> {
