@@ -15,6 +15,7 @@ export function openClient(url: string, fetchWith: typeof fetch, signal: AbortSi
   const base = url.replace(/\/+$/, '')
   const ask = async <T>(path: string, init: RequestInit): Promise<T> => {
     const response = await fetchWith(`${base}${path}`, { ...init, signal }).catch((cause: unknown) => {
+      if (signal.aborted) throw new LakeError('sql.cancelled', 'interrupted', { fix: 'Run it again.' })
       throw new LakeError('not_ready', `nothing answers at ${base}`, {
         cause: (cause as Error).cause ?? cause,
         fix: 'Start kappalake there ("kappalake start"), or name another address with --url or KAPPALAKE_URL.',

@@ -274,3 +274,22 @@ test('docs/kappalake.schema.json is the schema of this code', () => {
   const written = readFileSync('docs/kappalake.schema.json', 'utf8')
   expect(JSON.parse(written), 'run node infra/schema.mjs').toEqual(jsonSchema())
 })
+
+test('docs/config.md names every key and every default', () => {
+  const reference = readFileSync('docs/config.md', 'utf8')
+  const missing: string[] = []
+  const visit = (node: any, at: string): void => {
+    for (const [key, property] of Object.entries<any>(node.properties ?? {})) {
+      const field = at === '' ? key : `${at}.${key}`
+      const inner = property.properties === undefined ? property.anyOf?.find((o: any) => o.properties) : property
+      if (inner?.properties !== undefined && !['kafka.ssl', 'kafka.sasl', 'from'].includes(field)) visit(inner, field)
+      else if (!reference.includes(`\`${field}\``) && !['pipelines', 'definition', 'from'].includes(field))
+        missing.push(field)
+      const line = reference.split('\n').find((text) => text.startsWith(`| \`${field}\``))
+      const isTold = property.default === undefined || line?.includes(`\`${property.default}\``)
+      if (!isTold) missing.push(`default of ${field}`)
+    }
+  }
+  visit(jsonSchema(), '')
+  expect(missing).toEqual([])
+})

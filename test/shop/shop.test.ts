@@ -150,6 +150,9 @@ describe('the records', () => {
   })
 })
 
+const quote = (value: unknown): string =>
+  value === null || value === undefined ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`
+
 describe('the ledger', () => {
   const positions = positionsOf({
     'shop.orders/0': 700,
@@ -192,8 +195,6 @@ describe('the ledger', () => {
       CREATE TABLE page_views ("viewId" UUID, "customerId" VARCHAR, path VARCHAR, "durationMs" INTEGER, bytes BIGINT,
         "at" BIGINT, _extra VARCHAR, _partition INTEGER, _offset BIGINT);
       CREATE TABLE orders__dlq (_offset BIGINT);`)
-    const quote = (value: unknown): string =>
-      value === null || value === undefined ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`
     for (const [id, until] of positions) {
       const { topic, partition } = parsePartitionId(id)
       const tuples: string[] = []
