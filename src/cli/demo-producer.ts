@@ -7,6 +7,7 @@ import type { KafkaSettings, ShopSettings } from '../settings.ts'
 
 const BATCH_MAX = 1_000
 const PAUSE_MS = 200
+const SETTLE_MS = 500
 const TOPICS = Object.keys(SHOP_TOPICS) as ShopTopic[]
 
 /**
@@ -55,8 +56,7 @@ export class ShopProducer {
 
   /** Writes what the shop has by now, again and again, until the signal; then what it has at that moment. */
   async run(signal: AbortSignal): Promise<void> {
-    const next = new Map<string, number>()
-    for (const topic of TOPICS) for (const [id, offset] of await this.#ends(topic)) next.set(id, offset)
+    const next = await this.#settledEnds()
     for (let isLast = false; !isLast;) {
       isLast = signal.aborted
       for (const topic of TOPICS)
@@ -121,6 +121,18 @@ export class ShopProducer {
       if (offset(at) !== 0 || offset(after) === 0) return false
     }
     return true
+  }
+
+  /** What a killed producer sent may still be on its way into the log: ends count when they have stood still. */
+  async #settledEnds(): Promise<Map<string, number>> {
+    const all = async () =>
+      new Map((await Promise.all(TOPICS.map((topic) => this.#ends(topic)))).flatMap((ends) => [...ends]))
+    for (let before = await all(); ;) {
+      await this.#clock.sleep(SETTLE_MS)
+      const now = await all()
+      if ([...now].every(([id, end]) => before.get(id) === end)) return now
+      before = now
+    }
   }
 
   async #ends(topic: string): Promise<Map<string, number>> {

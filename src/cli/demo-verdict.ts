@@ -8,6 +8,7 @@ export interface Figures {
   readonly rows: string
   readonly deadLetters: string
   readonly digest: string
+  readonly deadLetterDigest: string
 }
 
 export interface Verdict {
@@ -32,8 +33,13 @@ export async function judge(
   const version = await lake.pipelines[0]!.flush(signal)
   const ledger = shopLedger(shop, version.positions)
   const tables: Verdict['tables'][number][] = []
-  for (const [table, { rows, deadLetters, digest }] of ledger) {
-    const expected = { rows: String(rows), deadLetters: String(deadLetters), digest: String(digest) }
+  for (const [table, { rows, deadLetters, digest, deadLetterDigest }] of ledger) {
+    const expected = {
+      rows: String(rows),
+      deadLetters: String(deadLetters),
+      digest: String(digest),
+      deadLetterDigest: String(deadLetterDigest),
+    }
     const found = await figuresOf(lake, table)
     tables.push({ table, equal: isEqual(expected, found), expected, found })
   }
@@ -49,12 +55,17 @@ export async function judge(
 
 async function figuresOf(lake: Pick<Lake, 'sql'>, table: string): Promise<Figures> {
   const [rows] = await lake.sql<{ n: string; digest: string }>(ledgerSql(table))
-  const [deadLetters] = await lake.sql<{ n: string }>(deadLetterSql(table))
-  return { rows: rows!.n, deadLetters: deadLetters!.n, digest: rows!.digest }
+  const [deadLetters] = await lake.sql<{ n: string; digest: string }>(deadLetterSql(table))
+  return {
+    rows: rows!.n,
+    deadLetters: deadLetters!.n,
+    digest: rows!.digest,
+    deadLetterDigest: deadLetters!.digest,
+  }
 }
 
 function isEqual(a: Figures, b: Figures): boolean {
-  return a.rows === b.rows && a.deadLetters === b.deadLetters && a.digest === b.digest
+  return (Object.keys(a) as (keyof Figures)[]).every((key) => a[key] === b[key])
 }
 
 /** Every partition of the shop has a position: none was left out of what is compared. */

@@ -59,27 +59,31 @@ export interface TableLedger {
   readonly tombstones: bigint
   /** Sum over the rows of 60 bits of a hash of (partition, offset, columns): no order, no row missing or twice. */
   readonly digest: bigint
+  /** The same over (partition, offset) of the dead letters. */
+  readonly deadLetterDigest: bigint
 }
 
 /** By table. Made by the generator, without the decoder that it judges. */
 export function shopLedger(settings: ShopSettings, positions: Positions): ReadonlyMap<string, TableLedger> {
   const ledger = new Map<string, TableLedger>()
   for (const { topic, name } of shopDefinition.pipelines[0]!.tables) {
-    let [rows, deadLetters, tombstones, digest] = [0n, 0n, 0n, 0n]
+    let [rows, deadLetters, tombstones, digest, deadLetterDigest] = [0n, 0n, 0n, 0n, 0n]
     for (const [id, until] of positions) {
       const { topic: of, partition } = parsePartitionId(id)
       if (of !== topic) continue
       for (let offset = 0; offset < Number(until); offset++) {
         const outcome = outcomeAt(settings, topic as ShopTopic, partition, offset)
-        if (outcome.kind === 'dead-letter') deadLetters++
-        else if (outcome.kind === 'tombstone') tombstones++
+        if (outcome.kind === 'dead-letter') {
+          deadLetters++
+          deadLetterDigest += rowHash([partition, offset])
+        } else if (outcome.kind === 'tombstone') tombstones++
         else {
           rows++
           digest += rowHash([partition, offset, ...outcome.columns, outcome.hasExtra])
         }
       }
     }
-    ledger.set(name, { rows, deadLetters, tombstones, digest })
+    ledger.set(name, { rows, deadLetters, tombstones, digest, deadLetterDigest })
   }
   return ledger
 }
@@ -87,12 +91,12 @@ export function shopLedger(settings: ShopSettings, positions: Positions): Readon
 /** SQL that gives the same figures from a table: `n` rows and their `digest`, both as text. */
 export function ledgerSql(tableName: string): string {
   const columns = ['_partition', '_offset', ...SQL_COLUMNS[tableName]!, '_extra IS NOT NULL']
-  const text = columns.map((column) => `coalesce((${column})::VARCHAR, '~')`).join(` || '|' || `)
-  return `SELECT count(*)::VARCHAR AS n, coalesce(sum(('0x' || substr(md5(${text}), 1, 15))::BIGINT), 0)::VARCHAR AS digest FROM ${tableName}`
+  return digestSql(tableName, columns)
 }
 
+/** The same for the companion table of dead letters. */
 export function deadLetterSql(tableName: string): string {
-  return `SELECT count(*)::VARCHAR AS n FROM ${deadLetterTable(tableName)}`
+  return digestSql(deadLetterTable(tableName), ['_partition', '_offset'])
 }
 
 /** Where every partition of the shop ends at an instant. */
@@ -137,6 +141,11 @@ const SQL_COLUMNS: Readonly<Record<string, readonly string[]>> = {
 function outcomeAt(settings: ShopSettings, topic: ShopTopic, partition: number, offset: number): ShopOutcome {
   const timestampMs = shopTimestampMs(settings, topic, partition, offset)
   return shopRecord(settings.seed, topic, partition, offset, timestampMs).expected
+}
+
+function digestSql(tableName: string, columns: readonly string[]): string {
+  const text = columns.map((column) => `coalesce((${column})::VARCHAR, '~')`).join(` || '|' || `)
+  return `SELECT count(*)::VARCHAR AS n, coalesce(sum(('0x' || substr(md5(${text}), 1, 15))::BIGINT), 0)::VARCHAR AS digest FROM ${tableName}`
 }
 
 function rowHash(columns: readonly (string | number | boolean | null)[]): bigint {

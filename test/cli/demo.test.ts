@@ -43,7 +43,7 @@ function lakeOf(
     for (const [table, exact] of ledger) {
       const held = change(table, exact)
       if (text === ledgerSql(table)) return [{ n: String(held.rows), digest: String(held.digest) }]
-      if (text === deadLetterSql(table)) return [{ n: String(held.deadLetters) }]
+      if (text === deadLetterSql(table)) return [{ n: String(held.deadLetters), digest: String(held.deadLetterDigest) }]
     }
     throw new Error(text)
   }
@@ -116,6 +116,7 @@ describe('the verdict', () => {
   test.each<[string, (held: TableLedger) => TableLedger]>([
     ['a row too few', (held) => ({ ...held, rows: held.rows - 1n })],
     ['another row', (held) => ({ ...held, digest: held.digest + 1n })],
+    ['another dead letter', (held) => ({ ...held, deadLetterDigest: held.deadLetterDigest + 1n })],
     ['a dead letter too many', (held) => ({ ...held, deadLetters: held.deadLetters + 1n })],
   ])('is no for %s', async (_, change) => {
     const { lake } = lakeOf(shop, positions, (table, held) => (table === 'customers' ? change(held) : held))
