@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { systemClock } from './clock.ts'
 import { runCommand } from './cli/program.ts'
 import { parts } from './cli/parts.ts'
-import type { CliContext, Terminal } from './cli/context.ts'
+import { errorText, type CliContext, type Terminal } from './cli/context.ts'
 
 /** The composition root of the command line: the real world, and the signals of its process. */
 const ending = new AbortController()
@@ -12,6 +12,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
     // A second signal means now.
     if (ending.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
     ending.abort()
+  })
+
+// What nobody awaited is a defect; it is told like any other error.
+for (const event of ['uncaughtException', 'unhandledRejection'] as const)
+  process.on(event, (error: unknown) => {
+    process.stderr.write(errorText(error, false))
+    if (process.env.KAPPALAKE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+    process.exit(1)
   })
 
 // A reader that goes away, such as `head`, is no failure.
@@ -40,6 +48,9 @@ function terminal(stream: NodeJS.WriteStream): Terminal {
   return {
     write: (text) => void stream.write(text),
     isTty,
+    get columns() {
+      return stream.columns ?? 80
+    },
     hasColor: isTty && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
   }
 }

@@ -16,6 +16,8 @@ export interface CliContext {
 export interface Terminal {
   write(text: string): void
   readonly isTty: boolean
+  /** Characters in a line of a terminal. */
+  readonly columns: number
   readonly hasColor: boolean
 }
 

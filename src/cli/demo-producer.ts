@@ -22,7 +22,12 @@ export class ShopProducer {
   readonly #clock: Clock
 
   private constructor(kafka: Kafka, shop: ShopSettings, clock: Clock) {
-    this.#producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1, allowAutoTopicCreation: false })
+    this.#producer = kafka.producer({
+      idempotent: true,
+      maxInFlightRequests: 1,
+      allowAutoTopicCreation: false,
+      retry: { retries: 10 },
+    })
     this.#admin = kafka.admin()
     this.#shop = shop
     this.#clock = clock
@@ -56,6 +61,18 @@ export class ShopProducer {
 
   /** Writes what the shop has by now, again and again, until the signal; then what it has at that moment. */
   async run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#run(signal)
+    } catch (cause) {
+      if (cause instanceof LakeError) throw cause
+      throw new LakeError('kafka.unavailable', 'the events cannot be written to Kafka', {
+        cause,
+        fix: 'Look after the brokers, then start the demo again: it goes on where it stood.',
+      })
+    }
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
     const next = await this.#settledEnds()
     for (let isLast = false; !isLast;) {
       isLast = signal.aborted

@@ -74,11 +74,14 @@ export async function runDemo(context: CliContext, openLake: OpenLake, options: 
       const over = AbortSignal.any([signal, ended.signal])
       const producing = producer?.run(over)
       const showing = options.ci === true ? undefined : showStatus(context, lake, over)
-      if (untilMs === undefined) await Promise.race([untilEnd(signal), ...(producing === undefined ? [] : [producing])])
-      else await clock.sleep(Math.max(0, untilMs - clock.nowMs()), signal)
+      const waiting =
+        untilMs === undefined ? untilEnd(signal) : clock.sleep(Math.max(0, untilMs - clock.nowMs()), signal)
+      // A producer that fails ends the demo at once; it ends by itself only after `over`.
+      await Promise.race([waiting, ...(producing === undefined ? [] : [producing])])
       ended.abort()
       await Promise.all([producing, showing])
-      if (options.ci !== true || signal.aborted) return true
+      if (options.ci !== true) return true
+      if (signal.aborted) return false
       const verdict = await judge(lake, shop, AbortSignal.any([signal, AbortSignal.timeout(CATCH_UP_MS_MAX)]))
       out.write(`${JSON.stringify({ ...verdict, source: settings.source.kind, store: settings.store.url })}\n`)
       return verdict.ok

@@ -1,10 +1,11 @@
 import { serve, type ServerType } from '@hono/node-server'
 import type { LakeDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
+import type { LakeEvent } from '../event.ts'
 import type { Lake, OpenOptions } from '../index.ts'
 import type { HttpSettings, Settings } from '../settings.ts'
 import type { PipelineStatus } from '../status.ts'
-import { paint, type CliContext } from './context.ts'
+import type { CliContext } from './context.ts'
 
 /** How a lake is opened: `open` of the library, or what a test puts in its place. */
 export type OpenLake = (definition: LakeDefinition, settings: Settings, options?: OpenOptions) => Promise<Lake>
@@ -21,7 +22,14 @@ export async function runLake<T>(
   settings: Settings,
   work: (lake: Lake, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const lake = await openLake(definition, settings, { signal: context.signal, clock: context.clock })
+  const lake = await openLake(definition, settings, {
+    signal: context.signal,
+    clock: context.clock,
+    observer: (event) => {
+      const line = settings.log.level === 'silent' ? undefined : stateLine(event)
+      if (line !== undefined) context.err.write(line)
+    },
+  })
   let server: ServerType | undefined
   try {
     server = await listen(lake, settings.http)
@@ -51,21 +59,23 @@ export async function showStatus(context: CliContext, lake: Lake, signal: AbortS
   while (!signal.aborted) {
     await clock.sleep(out.isTty ? STATUS_MS.tty : STATUS_MS.other, signal)
     if (signal.aborted) break
-    const lines = lake.pipelines.map((pipeline) => statusLine(pipeline.status(), clock.nowMs(), out.hasColor))
-    out.write(out.isTty ? `\r\u001B[2K${lines.join(' │ ')}` : `${lines.join('\n')}\n`)
+    const lines = lake.pipelines.map((pipeline) => statusLine(pipeline.status(), clock.nowMs()))
+    // A line that wraps could not be rewritten.
+    const line = [...lines.join(' │ ')].slice(0, out.columns - 1).join('')
+    out.write(out.isTty ? `\r\u001B[2K${line}` : `${lines.join('\n')}\n`)
   }
   if (out.isTty) out.write('\n')
 }
 
 /** `shop running · version 14 · 40,812 records · lag 3 · fresh 1.1s · 48 rec/s`, and why when it does not run. */
-export function statusLine(status: PipelineStatus, nowMs: number, hasColor = false): string {
+export function statusLine(status: PipelineStatus, nowMs: number): string {
   const { name, state, reason, head, lastCommitMs, partitions } = status
   const positions = partitions.reduce((sum, partition) => sum + partition.position, 0n)
   const isLagKnown = partitions.every((partition) => partition.end !== undefined)
   const lag = partitions.reduce((sum, { position, end }) => sum + (end === undefined ? 0n : end - position), 0n)
   const rate = partitions.reduce((sum, partition) => sum + partition.ratePerSecond, 0)
   return [
-    `${name} ${paint(state, state === 'running' ? 'green' : 'yellow', hasColor)}`,
+    `${name} ${state}`,
     ...(reason === undefined
       ? []
       : [`${reason.code}: ${reason.message}${reason.fix === undefined ? '' : ` → ${reason.fix}`}`]),
@@ -75,6 +85,13 @@ export function statusLine(status: PipelineStatus, nowMs: number, hasColor = fal
     ...(lastCommitMs === undefined ? [] : [`fresh ${(Math.max(0, nowMs - lastCommitMs) / 1_000).toFixed(1)}s`]),
     `${grouped(BigInt(Math.round(rate)))} rec/s`,
   ].join(' · ')
+}
+
+/** One line for each change into a state that somebody should know of, with its reason and the next step. */
+export function stateLine(event: LakeEvent): string | undefined {
+  if (event.kind !== 'state' || event.reason === undefined) return undefined
+  const { pipeline, state, reason } = event
+  return `✗ ${pipeline} ${state}: ${reason.code}: ${reason.message}${reason.fix === undefined ? '' : `\n  next: ${reason.fix}`}\n`
 }
 
 export function grouped(value: bigint): string {

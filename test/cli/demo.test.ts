@@ -131,30 +131,32 @@ describe('the verdict', () => {
   })
 })
 
-describe('demo --ci', () => {
-  /** Time passes at once when somebody sleeps. */
-  function hasty(): Clock {
-    let now = EPOCH
-    return { ...systemClock, nowMs: () => now, sleep: async (ms) => void (now += ms) }
-  }
-  const ci = async (change?: (table: string, held: TableLedger) => TableLedger) => {
-    let opened: Settings | undefined
-    let closed: string[] = []
-    const ran = await run(['demo', '--ci', '--seed', '3', '--rate', '10', '--port', '0', '--data', folder], {
-      clock: hasty(),
-      parts: {
-        open: async (definition, settings) => {
-          opened = settings
-          expect(definition).toBe(shopDefinition)
-          const { shop } = settings.source as { shop: ShopSettings }
-          const held = lakeOf(shop, shopEnds(shop, Infinity), change)
-          closed = held.closed
-          return held.lake
-        },
+/** Time passes at once when somebody sleeps. */
+function hasty(): Clock {
+  let now = EPOCH
+  return { ...systemClock, nowMs: () => now, sleep: async (ms) => void (now += ms) }
+}
+
+const ci = async (change?: (table: string, held: TableLedger) => TableLedger) => {
+  let opened: Settings | undefined
+  let closed: string[] = []
+  const ran = await run(['demo', '--ci', '--seed', '3', '--rate', '10', '--port', '0', '--data', folder], {
+    clock: hasty(),
+    parts: {
+      open: async (definition, settings) => {
+        opened = settings
+        expect(definition).toBe(shopDefinition)
+        const { shop } = settings.source as { shop: ShopSettings }
+        const held = lakeOf(shop, shopEnds(shop, Infinity), change)
+        closed = held.closed
+        return held.lake
       },
-    })
-    return { ...ran, opened, closed }
-  }
+    },
+  })
+  return { ...ran, opened, closed }
+}
+
+describe('demo --ci', () => {
   test('stops producing after its time, prints a verdict, and exits 0 only if equal', async () => {
     const { code, out, opened, closed } = await ci()
     expect(opened?.source).toMatchObject({ kind: 'shop', shop: { seed: 3, untilMs: EPOCH + 15_000 } })

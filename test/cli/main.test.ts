@@ -15,9 +15,17 @@ beforeAll(async () => {
   mkdirSync('.cache', { recursive: true })
   folder = mkdtempSync(path.resolve('.cache', 'main-'))
   main = path.join(folder, 'dist/main.js')
-  const shared = { bundle: true, packages: 'external', platform: 'node', format: 'esm', target: 'node20' } as const
-  await build({ ...shared, entryPoints: ['src/main.ts'], outfile: main, logLevel: 'error' })
-  await build({ ...shared, entryPoints: ['src/define.ts'], outfile: path.join(folder, 'dist/index.js') })
+  await build({
+    entryPoints: { main: 'src/main.ts', index: 'src/define.ts' },
+    outdir: path.dirname(main),
+    bundle: true,
+    splitting: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    logLevel: 'error',
+  })
   writeFileSync(path.join(folder, 'package.json'), '{"type":"module","version":"9.9.9"}')
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

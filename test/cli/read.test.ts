@@ -74,9 +74,10 @@ describe('query', () => {
   })
 })
 
+const page = (from: number) => Array.from({ length: 2 }, (_, i) => ({ number: String(from - i), kind: 'ingest' }))
+
 describe('lists', () => {
   test('follow the cursor up to the limit', async () => {
-    const page = (from: number) => Array.from({ length: 2 }, (_, i) => ({ number: String(from - i), kind: 'ingest' }))
     const { fetch, asked } = answering({
       '/v1/pipelines/shop/versions?limit=3': { items: page(9), nextCursor: 'c1' },
       '/v1/pipelines/shop/versions?limit=1&cursor=c1': { items: page(7), nextCursor: 'c2' },

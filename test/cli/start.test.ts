@@ -53,12 +53,6 @@ describe('config print', () => {
 })
 
 describe('start', () => {
-  const lake = (closed: string[]) => ({
-    pipelines: [],
-    http: () => new Hono().get('/healthz', (c) => c.text('ok')),
-    close: async () => void closed.push('closed'),
-  })
-
   test('opens, serves, and closes on the signal', async () => {
     const closed: string[] = []
     const port = await freePort()
@@ -100,12 +94,7 @@ describe('start', () => {
   })
 
   test('a Kafka that cannot be reached is one line, and 3', async () => {
-    const open = async () => {
-      throw new LakeError('kafka.unavailable', 'no broker answers at localhost:9092', {
-        cause: new Error('ECONNREFUSED'),
-      })
-    }
-    const { err, code } = await run(['start'], { folder, env, parts: { open } })
+    const { err, code } = await run(['start'], { folder, env, parts: { open: unreachable } })
     expect(err).toBe(
       '✗ kafka.unavailable: no broker answers at localhost:9092\n  cause: ECONNREFUSED\n  next: Start Kafka, or correct kafka.brokers.\n',
     )
@@ -158,20 +147,6 @@ describe('init', () => {
 })
 
 describe('doctor', () => {
-  const source = (topics: readonly string[]): Source =>
-    ({
-      topics: async () => new Map(topics.map((topic) => [topic, { topic, topicId: 'id1', partitions: [0, 1] }])),
-      bounds: async (ids: readonly string[]) =>
-        new Map(ids.map((id) => [id, { logStart: 1n, end: 4n, highWatermark: 4n }])),
-      close: async () => undefined,
-    }) as unknown as Source
-  const doctor = (topics: readonly string[]) => ({
-    ...noParts.doctor,
-    openStorage: async () => new MemoryStorage('doctor', systemClock),
-    assertConditionalWrites: async () => undefined,
-    openSource: () => source(topics),
-  })
-
   test('all well', async () => {
     const { code, out } = await run(['doctor'], { folder, env, parts: { doctor: doctor(['shop.orders']) } })
     expect(out.split('\n').map((line) => line.slice(0, 7).trim())).toEqual([
@@ -188,10 +163,7 @@ describe('doctor', () => {
   })
 
   test('a missing topic and a lying store: ✗ with a fix, and 3', async () => {
-    const assertConditionalWrites = async () => {
-      throw new LakeError('store.no_conditional_write', 'two winners', { fix: 'Use another store.' })
-    }
-    const parts = { doctor: { ...doctor([]), assertConditionalWrites } }
+    const parts = { doctor: { ...doctor([]), assertConditionalWrites: lying } }
     const { code, out } = await run(['doctor', '-o', 'json'], { folder, env, parts })
     expect(code).toBe(3)
     expect(JSON.parse(out).filter((result: any) => !result.ok)).toEqual([
@@ -216,6 +188,37 @@ describe('doctor', () => {
     )
   })
 })
+
+const lake = (closed: string[]) => ({
+  pipelines: [],
+  http: () => new Hono().get('/healthz', (c) => c.text('ok')),
+  close: async () => void closed.push('closed'),
+})
+
+const source = (topics: readonly string[]): Source =>
+  ({
+    topics: async () => new Map(topics.map((topic) => [topic, { topic, topicId: 'id1', partitions: [0, 1] }])),
+    bounds: async (ids: readonly string[]) =>
+      new Map(ids.map((id) => [id, { logStart: 1n, end: 4n, highWatermark: 4n }])),
+    close: async () => undefined,
+  }) as unknown as Source
+
+const doctor = (topics: readonly string[]) => ({
+  ...noParts.doctor,
+  openStorage: async () => new MemoryStorage('doctor', systemClock),
+  assertConditionalWrites: async () => undefined,
+  openSource: () => source(topics),
+})
+
+const unreachable = async () => {
+  throw new LakeError('kafka.unavailable', 'no broker answers at localhost:9092', {
+    cause: new Error('ECONNREFUSED'),
+  })
+}
+
+const lying = async () => {
+  throw new LakeError('store.no_conditional_write', 'two winners', { fix: 'Use another store.' })
+}
 
 async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1')

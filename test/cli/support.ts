@@ -28,6 +28,7 @@ export async function run(
   const terminal = (to: keyof typeof texts) => ({
     write: (text: string) => void (texts[to] += text),
     isTty: false,
+    columns: 80,
     hasColor: false,
   })
   const { parts, ...rest } = world

@@ -5,6 +5,7 @@ import type { Clock } from '../../src/clock.ts'
 import { deadLetterSql, ledgerSql, shopDefinition, shopEnds, shopLedger } from '../../src/ingest/shop-ledger.ts'
 import { shopContent, SHOP_TOPICS, shopEnd, shopLogRecord } from '../../src/ingest/shop-log.ts'
 import { shopRecord, type ShopTopic } from '../../src/ingest/shop-record.ts'
+import { ContentSource } from '../../src/ingest/memory-log.ts'
 import { parsePartitionId, type PartitionId } from '../../src/log.ts'
 import type { ShopSettings } from '../../src/settings.ts'
 
@@ -95,14 +96,33 @@ describe('the log', () => {
   })
 })
 
-describe('the records', () => {
-  const sample = (topic: ShopTopic, n: number) =>
-    Array.from({ length: n }, (_, offset) => shopRecord(42, topic, 0, offset, EPOCH + offset))
-  const share = (topic: ShopTopic, kind: string) => {
-    const records = sample(topic, 20_000)
-    return records.filter((record) => record.expected.kind === kind).length / records.length
+test('is read by a source like any log in memory', async () => {
+  const clock = clockAt(EPOCH)
+  const source = new ContentSource(shopContent({ ...settings, recordsAtStart: 3_000 }, clock), clock)
+  const { topicId } = (await source.topics(['shop.orders'])).get('shop.orders')!
+  const reading = new AbortController()
+  let [records, nulls] = [0, 0]
+  for await (const batch of source.read(
+    new Map([['shop.orders/1', { offset: 0n, leaderEpoch: -1, topicId }]]),
+    reading.signal,
+  )) {
+    records += batch.count
+    for (let i = 0; i < batch.count; i++) if (batch.valueRanges[2 * i] === -1) nulls++
+    if (batch.nextOffset === batch.end) reading.abort()
   }
+  const ledger = shopLedger(settings, positionsOf({ 'shop.orders/1': 1_000 })).get('orders')!
+  expect([records, nulls]).toEqual([1_000, Number(ledger.tombstones)])
+})
 
+const sample = (topic: ShopTopic, n: number) =>
+  Array.from({ length: n }, (_, offset) => shopRecord(42, topic, 0, offset, EPOCH + offset))
+
+const share = (topic: ShopTopic, kind: string) => {
+  const records = sample(topic, 20_000)
+  return records.filter((record) => record.expected.kind === kind).length / records.length
+}
+
+describe('the records', () => {
   test('hold poison, tombstones, late events, unknown fields and unicode in their shares', () => {
     for (const topic of topics) expect(share(topic, 'dead-letter')).toBeCloseTo(0.005, 2)
     expect(share('shop.orders', 'tombstone')).toBeCloseTo(0.03, 2)
@@ -153,6 +173,8 @@ describe('the records', () => {
 const quote = (value: unknown): string =>
   value === null || value === undefined ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`
 
+const ordersUntil = (until: number) => shopLedger(settings, positionsOf({ 'shop.orders/1': until })).get('orders')!
+
 describe('the ledger', () => {
   const positions = positionsOf({
     'shop.orders/0': 700,
@@ -173,8 +195,7 @@ describe('the ledger', () => {
   test('grows by what lies between two positions, and its digest sees every row', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 400 }), fc.integer({ min: 1, max: 50 }), (from, more) => {
-        const at = (until: number) => shopLedger(settings, positionsOf({ 'shop.orders/1': until })).get('orders')!
-        const [a, b] = [at(from), at(from + more)]
+        const [a, b] = [ordersUntil(from), ordersUntil(from + more)]
         const grown = b.rows + b.deadLetters + b.tombstones - (a.rows + a.deadLetters + a.tombstones)
         expect(grown).toBe(BigInt(more))
         if (b.rows > a.rows) expect(b.digest).toBeGreaterThan(a.digest)

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { copyFile, lstat, open, readdir, realpath, rename, rm, unlink, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { LakeError } from '../../error.ts'
-import { absent, flush, isAbsence, linkOnce, makeFolder, refusal, writeDurably } from './file.ts'
+import { absent, codeOf, flush, isAbsence, linkOnce, makeFolder, refusal, writeDurably } from './file.ts'
 import { checkKey, checkPrefix, compareKeys, scratchPart } from './key.ts'
 import { openScratch } from './scratch.ts'
 import type { ObjectInfo, PutOutcome, Storage } from './storage.ts'
@@ -98,29 +98,33 @@ export class LocalStorage implements Storage {
   async putFile(key: string, localPath: string): Promise<void> {
     checkKey(key)
     try {
-      const source = await this.#onOurFileSystem(localPath)
-      await flush(source)
-      await this.#inFolder(key, (target) => rename(source, target))
-      if (source !== localPath) await unlink(localPath)
+      await flush(localPath)
+      await this.#inFolder(key, (target) => rename(localPath, target))
     } catch (error) {
-      throw refusal(error, key)
+      if (codeOf(error) !== 'EXDEV') throw refusal(error, key)
+      await this.#copyFile(key, localPath)
     }
   }
 
   /**
    * link(2) is the atomic step: it fails when the name stands, and what it names is already whole and flushed. A try
    * that failed before it has left nothing; a flush that failed is not repeated on the same file, whose pages may be
-   * gone, but answered as unknown, so that the caller comes back with a new one.
+   * gone, but answered as unknown, so that the caller comes back with a new one. After the link no error is definite.
    */
   async putIfAbsent(key: string, bytes: Uint8Array): Promise<PutOutcome> {
     checkKey(key)
     const temporary = this.#temporary()
+    let isLinked = false
     try {
       await writeDurably(temporary, bytes)
-      return await this.#inFolder(key, (target) => linkOnce(temporary, target))
+      return await this.#inFolder(key, async (target) => {
+        const outcome = await linkOnce(temporary, target)
+        isLinked = true
+        return outcome
+      })
     } catch (error) {
       const refused = refusal(error, key)
-      if (refused.code === 'store.unavailable') return { kind: 'unknown', cause: refused }
+      if (isLinked || refused.code === 'store.unavailable') return { kind: 'unknown', cause: refused }
       throw refused
     } finally {
       await rm(temporary, { force: true })
@@ -215,13 +219,18 @@ export class LocalStorage implements Storage {
     return result
   }
 
-  /** The file itself, or a copy of it on the store's file system, where it can be renamed. */
-  async #onOurFileSystem(localPath: string): Promise<string> {
-    const [file, ours] = await Promise.all([lstat(localPath), lstat(this.#root)])
-    if (file.dev === ours.dev) return localPath
-    const copy = this.#temporary()
-    await copyFile(localPath, copy)
-    return copy
+  /** For a file from another file system, which has to be copied to where it can be renamed. */
+  async #copyFile(key: string, localPath: string): Promise<void> {
+    const temporary = this.#temporary()
+    try {
+      await copyFile(localPath, temporary)
+      await flush(temporary)
+      await this.#inFolder(key, (target) => rename(temporary, target))
+      await unlink(localPath)
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw refusal(error, key)
+    }
   }
 
   #temporary(): string {

@@ -46,11 +46,11 @@ describe('LocalStorage', () => {
     const parts = path.basename(living.scratch).split('~')
     const dead = execFileSync(process.execPath, ['-p', 'process.pid']).toString().trim()
     const names = {
-      dead: `${parts[0]}~${dead}~123~abc`,
-      sameIdOtherStart: `${parts[0]}~${process.pid}~1~abc`,
-      otherMachine: 'elsewhere~1~1~abc',
-      otherMachineLongAgo: 'elsewhere~1~1~def',
-      notOurs: 'notes',
+      dead: `${parts[0]}~${parts[1]}~${dead}~123~abc`,
+      sameIdOtherStart: `${parts[0]}~${parts[1]}~${process.pid}~1~abc`,
+      otherMachine: 'kappalake~elsewhere~1~1~abc',
+      otherMachineLongAgo: 'kappalake~elsewhere~1~1~def',
+      notOurs: 'notes~a~b~c',
     }
     for (const name of Object.values(names)) await mkdir(path.join(scratch, name))
     await utimes(path.join(scratch, names.otherMachineLongAgo), 1_000_000, 1_000_000)
@@ -120,6 +120,18 @@ describe('LocalStorage', () => {
     await rm(temporary)
     await writeFile(temporary, 'y')
     expect(await linkOnce(temporary, target)).toEqual({ kind: 'exists' })
+  })
+
+  it.skipIf(!existsSync('/dev/shm'))('moves a file in from another file system (needs /dev/shm)', async () => {
+    const storage = await LocalStorage.open(path.join(folder, 'moved'))
+    const elsewhere = await mkdtemp('/dev/shm/kappalake-')
+    await writeFile(path.join(elsewhere, 'f'), 'from afar')
+    await storage.putFile('a/f', path.join(elsewhere, 'f'))
+    expect(Buffer.from((await storage.get('a/f'))!).toString()).toBe('from afar')
+    expect(await readdir(elsewhere)).toEqual([])
+    expect(await readdir(storage.scratch)).toEqual([])
+    await rm(elsewhere, { recursive: true })
+    await storage.close()
   })
 
   it('knows one root by one name, and refuses one that other engines would read differently', async () => {
