@@ -1,32 +1,176 @@
+import { fileURLToPath } from 'node:url'
 import type { Hono } from 'hono'
-import type { Clock } from './clock.ts'
-import type { LakeDefinition } from './define.ts'
-import type { Observer } from './event.ts'
+import { systemClock, type Clock } from './clock.ts'
+import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
+import { LakeError } from './error.ts'
+import type { LakeEvent, Observer } from './event.ts'
+import { LanePool } from './ingest/lane-pool.ts'
+import { openSource } from './ingest/source.ts'
+import { Supervisor } from './ingest/supervise.ts'
+import { openChain, type Chain } from './lake/chain.ts'
+import { openStorage } from './lake/storage/open.ts'
+import { assertConditionalWrites } from './lake/storage/race.ts'
+import { partitionId, type Source } from './log.ts'
+import { openEngine, type Engine } from './query/engine.ts'
+import { lakeResolver } from './query/view.ts'
+import { createApp } from './server/app.ts'
+import { createMetrics } from './server/metrics.ts'
 import type { Settings } from './settings.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
-/** Sketch of the embedding door; bodies follow. */
+export { defineLake, json, raw, t, table } from './define.ts'
+export type { LakeDefinition, TableDefinition, TableOptions, TypeSpec } from './define.ts'
+
+/** A running lake: its pipelines ingest, its tables answer. One object, one life; nothing global is touched. */
 export interface Lake {
   readonly pipelines: readonly PipelineControl[]
-  /** Rows as objects; int64 are bigint, decimals strings. */
+  /**
+   * Rows of one SELECT as objects: int64 are bigint, decimals strings. Values of a template are parameters; a table
+   * definition stands for its name.
+   */
   sql<Row = Record<string, unknown>>(text: string | TemplateStringsArray, ...values: unknown[]): Promise<readonly Row[]>
-  /** Resolves when the table's pipeline has committed beyond the offset, with that version. */
-  waitFor(
-    table: string,
-    at: { readonly topic?: string; readonly partition: number; readonly offset: bigint; readonly signal?: AbortSignal },
-  ): Promise<Version>
+  /**
+   * Read your writes: resolves with the first version beyond the offset, whatever became of the record. Rejects with
+   * the reason when the pipeline is stopped or paused.
+   */
+  waitFor(table: string | { readonly name: string }, at: RecordAddress): Promise<Version>
   /** The HTTP API as a Hono app, to be served or mounted. */
   http(): Hono
-  /** Stops fetching, commits once more when that is quick, ends every child process. */
+  /** Stops fetching, commits once more, ends every child process. Takes at most ten seconds. */
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
+export interface RecordAddress {
+  /** Default: the topic of the table. */
+  readonly topic?: string
+  readonly partition: number
+  readonly offset: bigint
+  readonly signal?: AbortSignal
+}
+
 export interface OpenOptions {
+  /** Closes the lake when it aborts. */
   readonly signal?: AbortSignal
   readonly observer?: Observer
   readonly clock?: Clock
+  /** Receives what child processes print; never data. */
+  readonly onOutput?: (text: string) => void
+  /** Opens tables for reading only: no pipeline is started. */
+  readonly readOnly?: boolean
 }
 
-export declare function open(definition: LakeDefinition, settings: Settings, options?: OpenOptions): Promise<Lake>
+/** A last commit at a stop may take so long before it is abandoned; the next start finds out what became of it. */
+const CLOSE_MS_MAX = 8_000
+const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
+
+/**
+ * Opens a lake: checks the store, starts lanes and query processes, and ingests. Resolves when it is ready to be
+ * asked; pipelines may still be starting. Throws LakeError `config.*` or `store.*`.
+ */
+export async function open(definition: LakeDefinition, settings: Settings, options: OpenOptions = {}): Promise<Lake> {
+  const { clock = systemClock, signal } = options
+  const storage = await openStorage(settings.store, clock)
+  await assertConditionalWrites(storage, clock)
+  const metrics = createMetrics()
+  const observer = (event: LakeEvent) => {
+    metrics.observe(event)
+    options.observer?.(event)
+  }
+  const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
+  const engine = await openEngine({
+    settings: settings.query,
+    resolve: lakeResolver({ storage, chains, settings: settings.query, clock }),
+    clock,
+    observer,
+    childPath: childPath('query-child'),
+  })
+  const pool = new LanePool({
+    lanes: options.readOnly === true ? 0 : settings.lanes,
+    childPath: childPath('lane-child'),
+    settings: { source: settings.source, store: settings.store, memoryBytesMax: LANE_MEMORY_BYTES_MAX },
+    microBatch: settings.commit.microBatch,
+    clock,
+    observer,
+    onOutput: (_lane, text) => options.onOutput?.(text),
+  })
+  const source = openSource(settings.source, clock)
+  const supervisors = definition.pipelines.map(
+    (pipeline) =>
+      new Supervisor({
+        definition: pipeline,
+        source,
+        storage,
+        chain: chains.get(pipeline.name)!,
+        policy: { writer: settings.writer, ...settings.commit },
+        takeoverAfterMs: settings.takeoverAfterMs,
+        clock,
+        observer,
+        startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables)),
+      }),
+  )
+  const running = options.readOnly === true ? [] : supervisors.map((supervisor) => supervisor.run())
+  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
+
+  let closing: Promise<void> | undefined
+  const close = async (): Promise<void> => {
+    for (const supervisor of supervisors) supervisor.close()
+    const timer = new AbortController()
+    await Promise.race([Promise.all(running), clock.sleep(CLOSE_MS_MAX, timer.signal)])
+    timer.abort()
+    pool.close()
+    await Promise.all([engine.close(), source.close(), storage.close()])
+  }
+  const lake: Lake = {
+    pipelines: supervisors,
+    sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>
+      (await engine.rows(typeof text === 'string' ? { sql: text, params: values } : template(text, values))) as Row[],
+    waitFor: (table, at) => waitFor(definition, supervisors, typeof table === 'string' ? table : table.name, at),
+    http: () => app,
+    close: () => (closing ??= close()),
+    [Symbol.asyncDispose]: () => lake.close(),
+  }
+  signal?.addEventListener('abort', () => void lake.close(), { once: true })
+  return lake
+}
+
+function waitFor(
+  definition: LakeDefinition,
+  supervisors: readonly Supervisor[],
+  table: string,
+  at: RecordAddress,
+): Promise<Version> {
+  for (const [index, pipeline] of definition.pipelines.entries()) {
+    const found = pipeline.tables.find(({ name }) => name === table || deadLetterTable(name) === table)
+    if (found === undefined) continue
+    const id = partitionId(at.topic ?? found.topic, at.partition)
+    return supervisors[index]!.waitUntil(new Map([[id, at.offset + 1n]]), at.signal)
+  }
+  throw new LakeError('table.unknown', `no table ${table}`, {
+    fix: `Tables of this lake: ${definition.pipelines.flatMap(({ tables }) => tables.map(({ name }) => name)).join(', ')}.`,
+  })
+}
+
+/** A template becomes SQL with numbered parameters; a table stands for its quoted name. */
+function template(texts: readonly string[], values: readonly unknown[]): { sql: string; params: unknown[] } {
+  const params: unknown[] = []
+  const parts = values.map((value) => {
+    if (isTable(value)) return `"${value.name}"`
+    params.push(value)
+    return `$${params.length}`
+  })
+  return { sql: texts.map((text, index) => text + (parts[index] ?? '')).join(''), params }
+}
+
+function isTable(value: unknown): value is { readonly name: string } {
+  return typeof value === 'object' && value !== null && (value as { kind?: unknown }).kind === 'table'
+}
+
+/** The bundled child processes lie beside the bundle; from sources, in dist/. */
+function childPath(name: string): string {
+  const beside = import.meta.url.endsWith('.ts') ? `../dist/${name}.js` : `./${name}.js`
+  return fileURLToPath(new URL(beside, import.meta.url))
+}
+
+export type { Chain, Engine, PipelineDefinition, Source }

@@ -1,0 +1,65 @@
+// `npm test`: everything, in a fresh clone too. Installs packages and real parts, checks, tests, simulates, and ends
+// with one line `<n> passed, <n> failed`. Runs with nothing but Node: no package is imported before it is installed.
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const totals = { passed: 0, failed: 0 }
+
+/** Runs a command to its end with its output passed on; resolves with the exit code. */
+function run(command, args, env = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
+    child.on('error', () => resolve(127))
+    child.on('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+async function need(what, command, args) {
+  if ((await run(command, args)) === 0) return
+  console.log(`✗ ${what} failed; nothing was tested`)
+  console.log('0 passed, 1 failed')
+  process.exit(1)
+}
+
+async function step(name, command, args, env) {
+  const startedMs = performance.now()
+  console.log(`\n── ${name}: ${[command, ...args].join(' ')}`)
+  const isOk = (await run(command, args, env)) === 0
+  totals[isOk ? 'passed' : 'failed']++
+  console.log(`${isOk ? '✓' : '✗'} ${name} (${Math.round((performance.now() - startedMs) / 1000)} s)`)
+}
+
+/** A vitest project; counts its tests, and one failure when it ended without a report. */
+async function tests(project) {
+  const report = join(root, `.cache/report-${project}.json`)
+  rmSync(report, { force: true })
+  console.log(`\n── ${project} tests`)
+  const args = ['vitest', 'run', '--project', project, '--reporter=default', '--reporter=json']
+  const code = await run('npx', [...args, `--outputFile.json=${report}`])
+  if (!existsSync(report)) return void totals.failed++
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'))
+  totals.passed += numPassedTests
+  // Nothing is skipped silently: a skipped test is a failed one.
+  const failed = numFailedTests + numPendingTests + numTodoTests
+  totals.failed += failed === 0 && code !== 0 ? 1 : failed
+}
+
+if (!existsSync(join(root, 'node_modules/.package-lock.json')))
+  await need('npm ci', 'npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])
+await need('the installation of real parts', process.execPath, ['infra/setup.mjs'])
+await need('the build', process.execPath, ['infra/build.mjs'])
+
+await step('types', 'npx', ['tsc'])
+await step('lint', 'npx', ['oxlint'])
+await step('format', 'npx', ['oxfmt', '--check', '.'])
+await tests('fast')
+await tests('real')
+await step('simulation', process.execPath, ['infra/sim.mjs'])
+await step('demo against its ledger', process.execPath, ['infra/demo.mjs', '--ci', '--data', '.cache/demo-ci'])
+await step('kills and takeovers', process.execPath, ['infra/soak.mjs'])
+
+console.log(`\n${totals.passed} passed, ${totals.failed} failed`)
+process.exit(totals.failed === 0 ? 0 : 1)
