@@ -1,6 +1,6 @@
 // Seeded simulation of the production code: SEED=n, SEEDS=a..b, PLANT=name or PLANT=all. See test/simulation/.
 import { build } from 'esbuild'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
@@ -23,20 +23,9 @@ export async function bundleSimulation(plant) {
     target: 'node20',
     sourcemap: 'inline',
     logLevel: 'warning',
-    plugins: [...(plant === undefined ? [] : [planting(plant)]), stub],
+    plugins: plant === undefined ? [] : [planting(plant)],
   })
   return outfile
-}
-
-const stub = {
-  name: 'stub',
-  setup(build) {
-    build.onResolve({ filter: /\/(table|columns)\.ts$/ }, (args) => {
-      const file = path.resolve(args.resolveDir, args.path)
-      const isMissing = !existsSync(file) || readFileSync(file, 'utf8').includes('SKETCH')
-      return isMissing ? { path: path.join(root, '.cache/stub', path.basename(file)) } : undefined
-    })
-  },
 }
 
 /** Changes the text of production files while they are bundled, and fails when a text to change is not there. */

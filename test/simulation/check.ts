@@ -266,7 +266,7 @@ class Checker {
     if (before === undefined) return
     if (before.uuid !== now.uuid) this.#fail('I16', `${at} is another table`)
     if (now.sequenceNumber <= before.sequenceNumber) this.#fail('I16', `${at} has the sequence number ${now.sequenceNumber}`)
-    if (before.snapshots.some((id) => !now.snapshots.includes(id))) this.#fail('I16', `${at} lost a snapshot`)
+    if (now.parent !== before.snapshot) this.#fail('I16', `${at} has the parent snapshot ${now.parent}`)
     if (now.summary['kappalake.commit'] !== version.commitId) this.#fail('K2', `${at} names another commit in its summary`)
   }
 

@@ -17,8 +17,7 @@ export interface ReadTable {
   readonly snapshot: bigint | undefined
   readonly files: readonly ListedFile[]
   readonly summary: Readonly<Record<string, string>>
-  /** Ids of all snapshots, oldest first. */
-  readonly snapshots: readonly bigint[]
+  readonly parent: bigint | undefined
 }
 
 /** Reads Iceberg tables by the specification alone. Keeps what it has read: manifests never change. */
@@ -35,8 +34,8 @@ export class TableReader {
     const snapshots = (raw.snapshots ?? []) as any[]
     const current = raw['current-snapshot-id'] as string | undefined
     const snapshot = snapshots.find((found) => found['snapshot-id'] === current)
-    const files: ListedFile[] = raw.stub ? raw.files : []
-    if (!raw.stub && snapshot !== undefined)
+    const files: ListedFile[] = []
+    if (snapshot !== undefined)
       for (const entry of readAvro(await this.#bytes(keyOf(this.#storage, snapshot['manifest-list']))))
         files.push(...(await this.#manifest(keyOf(this.#storage, entry.manifest_path), Number(entry.manifest_length))))
     return {
@@ -45,7 +44,7 @@ export class TableReader {
       snapshot: snapshot === undefined ? undefined : BigInt(current!),
       files,
       summary: snapshot?.summary ?? {},
-      snapshots: snapshots.map((found) => BigInt(found['snapshot-id'])),
+      parent: snapshot?.['parent-snapshot-id'] === undefined ? undefined : BigInt(snapshot['parent-snapshot-id']),
     }
   }
 
