@@ -64,7 +64,10 @@ async function runAll(bundle, from, until, onResult = () => false) {
       (_, index) =>
         new Promise((resolve, reject) => {
           const child = fork(fileURLToPath(import.meta.url), {
-            env: { ...process.env, KL_SIM_WORKER: JSON.stringify({ bundle, from: from + index, until, step: workers }) },
+            env: {
+              ...process.env,
+              KL_SIM_WORKER: JSON.stringify({ bundle, from: from + index, until, step: workers }),
+            },
           })
           child.on('message', (result) => {
             results.push(result)
@@ -150,7 +153,12 @@ async function main() {
 
 async function loadPlants() {
   const outfile = path.join(root, '.cache', 'sim', 'plants.mjs')
-  await build({ entryPoints: [path.join(root, 'test/simulation/plants.ts')], outfile, format: 'esm', logLevel: 'warning' })
+  await build({
+    entryPoints: [path.join(root, 'test/simulation/plants.ts')],
+    outfile,
+    format: 'esm',
+    logLevel: 'warning',
+  })
   return import(pathToFileURL(outfile).href)
 }
 

@@ -99,10 +99,14 @@ class Checker {
       const was = before?.tables[name]?.code
       if (was !== undefined && was !== code && version.kind !== 'cutover')
         this.#fail('I10', `${at} of kind ${version.kind} changes the code of ${name}`)
-      const known = [false, true].map((isNew) => definitionOf(this.#options.plan, isNew).tables.find((t) => name.startsWith(t.name))!)
-      if (!known.some((table) => codeHash(table) === code)) this.#fail('K1', `${at} names code of ${name} that nobody has`)
+      const known = [false, true].map((isNew) =>
+        definitionOf(this.#options.plan, isNew).tables.find((t) => name.startsWith(t.name))!,
+      )
+      if (!known.some((table) => codeHash(table) === code))
+        this.#fail('K1', `${at} names code of ${name} that nobody has`)
     }
-    const recorded = version.kind !== 'ingest' || this.#options.history.some(({ commitId }) => commitId === version.commitId)
+    const recorded =
+      version.kind !== 'ingest' || this.#options.history.some(({ commitId }) => commitId === version.commitId)
     if (!recorded) this.#fail('I11', `${at} was committed by nobody`)
   }
 
@@ -113,7 +117,8 @@ class Checker {
     for (const [id, position] of version.positions) {
       const ledger = shop.ledger.get(id) ?? []
       const was = before?.positions.get(id)
-      if (position > BigInt(ledger.length)) this.#fail('I17', `${at} stands at ${position} of ${id}, which ends at ${ledger.length}`)
+      if (position > BigInt(ledger.length))
+        this.#fail('I17', `${at} stands at ${position} of ${id}, which ends at ${ledger.length}`)
       if (was !== undefined && position < was) this.#fail('I5', `${at} takes ${id} from ${was} back to ${position}`)
       if (was !== undefined && position !== was && version.kind !== 'ingest')
         this.#fail('I5', `${at} of kind ${version.kind} moves ${id}`)
@@ -130,7 +135,14 @@ class Checker {
   }
 
   /** I17: a hole holds nothing but what the log has lost. */
-  #checkHole(at: string, id: PartitionId, from: bigint, until: bigint, before: Version | undefined, version: Version): void {
+  #checkHole(
+    at: string,
+    id: PartitionId,
+    from: bigint,
+    until: bigint,
+    before: Version | undefined,
+    version: Version,
+  ): void {
     const ledger = this.#options.shop.ledger.get(id) ?? []
     if (from < (before?.positions.get(id) ?? 0n) || until > (version.positions.get(id) ?? 0n))
       this.#fail('I17', `${at} has a hole ${from}-${until} in ${id} outside of its own range`)
@@ -153,8 +165,15 @@ class Checker {
         clocks = this.#checkRange(version, name, id, from, until, rows, deadLetters, onError === 'skip')
         const clock = clocks ?? before?.clocksMs[name]?.[id]
         const isSure = this.#entries(id, from, until).every(({ fate }) => fate === 'stands')
-        if (isSure && version.kind === 'ingest' && version.clocksMs[name]?.[id] !== maxOf(clock, before?.clocksMs[name]?.[id]))
-          this.#fail('K1', `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`)
+        if (
+          isSure &&
+          version.kind === 'ingest' &&
+          version.clocksMs[name]?.[id] !== maxOf(clock, before?.clocksMs[name]?.[id])
+        )
+          this.#fail(
+            'K1',
+            `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`,
+          )
         this.#checkTail(version, id)
       }
       for (const at of [...rows.keys(), ...deadLetters.keys()])
@@ -187,7 +206,10 @@ class Checker {
       const mayLack = entry?.fate === 'compacted' || isInHole
       if (row !== undefined && (entry?.kind !== 'row' || entry.value !== row.v))
         this.#fail('I6', `${place} says ${row.v}, the log ${entry?.value} (${entry?.kind})`)
-      if (deadLetter !== undefined && (entry?.kind !== 'poison' || isSkipping || deadLetter.v !== `{"v":${entry.value}`))
+      if (
+        deadLetter !== undefined &&
+        (entry?.kind !== 'poison' || isSkipping || deadLetter.v !== `{"v":${entry.value}`)
+      )
         this.#fail('I18', `${place} is a dead letter, in the log it is ${entry?.kind} ${entry?.value}`)
       if (row === undefined && entry?.kind === 'row' && !mayLack) this.#fail('I1', `${place} is lost`)
       if (deadLetter === undefined && entry?.kind === 'poison' && !isSkipping && !mayLack)
@@ -247,7 +269,8 @@ class Checker {
     if (owner !== undefined) this.#fail('I2', `${file.key} is in ${owner} and in ${name}`)
     this.#owners.set(file.key, name)
     const found = await this.#reader.rows(file)
-    if (found.length !== file.recordCount) this.#fail('I13', `${file.key} holds ${found.length} rows, not ${file.recordCount}`)
+    if (found.length !== file.recordCount)
+      this.#fail('I13', `${file.key} holds ${found.length} rows, not ${file.recordCount}`)
     for (const row of found) {
       const at = `${row.p}@${row.o}`
       if (rows.has(at)) this.#fail('I2', `v${version.number} adds ${name} ${at} twice`)
@@ -262,12 +285,15 @@ class Checker {
   /** I16 for the metadata of one table; K2 for what a stranger is told in it. */
   #checkMetadata(version: Version, name: string, before: ReadTable | undefined, now: ReadTable): void {
     const at = `v${version.number} of ${name}`
-    if (now.snapshot !== version.tables[name]!.snapshot) this.#fail('K1', `${at} names another snapshot than its metadata`)
+    if (now.snapshot !== version.tables[name]!.snapshot)
+      this.#fail('K1', `${at} names another snapshot than its metadata`)
     if (before === undefined) return
     if (before.uuid !== now.uuid) this.#fail('I16', `${at} is another table`)
-    if (now.sequenceNumber <= before.sequenceNumber) this.#fail('I16', `${at} has the sequence number ${now.sequenceNumber}`)
+    if (now.sequenceNumber <= before.sequenceNumber)
+      this.#fail('I16', `${at} has the sequence number ${now.sequenceNumber}`)
     if (now.parent !== before.snapshot) this.#fail('I16', `${at} has the parent snapshot ${now.parent}`)
-    if (now.summary['kappalake.commit'] !== version.commitId) this.#fail('K2', `${at} names another commit in its summary`)
+    if (now.summary['kappalake.commit'] !== version.commitId)
+      this.#fail('K2', `${at} names another commit in its summary`)
   }
 
   /** I10, I11: what callers were told is what happened, between their call and the answer. */
@@ -277,7 +303,8 @@ class Checker {
       const what = `${call.process} commit on ${call.base}: ${call.result} ${call.number}`
       switch (call.result) {
         case 'committed':
-          if (standing === undefined || standing.number !== call.number) this.#fail('I11', `${what}, but it is not there`)
+          if (standing === undefined || standing.number !== call.number)
+            this.#fail('I11', `${what}, but it is not there`)
           else if (standing.number <= call.headBefore || standing.number > call.headAfter)
             this.#fail('I11', `${what}, while the head went from ${call.headBefore} to ${call.headAfter}`)
           break
@@ -299,12 +326,14 @@ class Checker {
   async #checkOrphans(): Promise<void> {
     const { storage } = this.#options
     for (const name of this.#tables.keys())
-      for await (const { key } of storage.list(`tables/${name}/data/`)) if (!this.#owners.has(key)) await storage.delete(key)
+      for await (const { key } of storage.list(`tables/${name}/data/`))
+        if (!this.#owners.has(key)) await storage.delete(key)
     const head = await openChain(storage, PIPELINE, new World().clock(new Random(1))).head()
     if (head?.number !== this.versions.at(-1)?.number) this.#fail('I12', `a new process finds the head ${head?.number}`)
     for (const [name, { metadata, read }] of this.#tables) {
       const { totalFiles } = await openTable(storage, metadata)
-      if (totalFiles !== BigInt(read.files.length)) this.#fail('I12', `${name} has ${read.files.length} files, not ${totalFiles}`)
+      if (totalFiles !== BigInt(read.files.length))
+        this.#fail('I12', `${name} has ${read.files.length} files, not ${totalFiles}`)
     }
   }
 
@@ -317,4 +346,3 @@ function maxOf(a: number | undefined, b: number | undefined): number | undefined
   if (a === undefined || b === undefined) return a ?? b
   return Math.max(a, b)
 }
-

@@ -59,7 +59,10 @@ export class Fleet {
   readonly #outcomes = new Map<string, number>()
   readonly #resolutions = new Map<string, number>()
   readonly #groupOffsets = new Map<PartitionId, bigint>()
+  /** What the newest version says, as it stands in the store. */
   #head = 0n
+  #committed: ReadonlyMap<PartitionId, bigint> = new Map()
+  #read: ReadonlySet<string> = new Set()
   #isNewCode = false
   #isEnding = false
 
@@ -106,11 +109,11 @@ export class Fleet {
   /** What the log becomes after the storm, and the code that every pipeline must then stop with. */
   tellStory(): string | undefined {
     const { plan, shop, world } = this.#options
-    const read = [...this.#positions].filter(([, position]) => position > 3n)
-    const partition = read[0]?.[0]
+    // Where nothing was read yet, nothing can be missed.
+    const partition = [...this.#committed.keys()].find((id) => this.#read.has(id) && this.#committed.get(id)! > 3n)
     if (partition === undefined) return undefined
     const { topic, partition: number } = parsePartitionId(partition)
-    const position = this.#positions.get(partition)!
+    const position = this.#committed.get(partition)!
     switch (plan.story) {
       case 'replaced':
         world.fault('K7', topic)
@@ -122,7 +125,11 @@ export class Fleet {
         for (const slot of this.#slots) slot.process?.kill()
         shop.log.truncate(topic, number, position - 2n)
         const value = Buffer.from('{"v":-1}')
-        const others = Array.from({ length: 2 + this.#random.int(3) }, () => ({ timestampMs: 1, key: undefined, value }))
+        const others = Array.from({ length: 2 + this.#random.int(3) }, () => ({
+          timestampMs: 1,
+          key: undefined,
+          value,
+        }))
         if (this.#random.chance(0.5)) shop.log.append(topic, number, others)
         return 'kafka.log_truncated'
       }
@@ -166,15 +173,15 @@ export class Fleet {
   /** How attempts to commit were resolved. */
   resolutions(): ReadonlyMap<string, number> {
     const all = new Map(this.#resolutions)
-    for (const [outcome, name] of [['exists', 'A5'], ['conflict', 'A6'], ['unknown', 'A7'], ['refused', 'A8']] as const)
+    for (const [outcome, name] of [
+      ['exists', 'A5'],
+      ['conflict', 'A6'],
+      ['unknown', 'A7'],
+      ['refused', 'A8'],
+    ] as const)
       all.set(name, this.#outcomes.get(outcome) ?? 0)
     return all
   }
-
-  get #positions(): ReadonlyMap<PartitionId, bigint> {
-    return this.#committed
-  }
-  #committed: ReadonlyMap<PartitionId, bigint> = new Map()
 
   #start(slot: Slot): void {
     if (this.#isEnding || !slot.isEnded) return
@@ -282,10 +289,16 @@ export class Fleet {
 
   #landed(key: string, bytes: Uint8Array): void {
     const number = BigInt(key.slice(-21, -5))
-    const raw = JSON.parse(Buffer.from(bytes).toString()) as { positions: Record<PartitionId, string>; writer: string; kind: string }
+    const raw = JSON.parse(Buffer.from(bytes).toString()) as {
+      readonly positions: Record<PartitionId, string>
+      readonly tails: Record<PartitionId, unknown>
+      readonly writer: string
+      readonly kind: string
+    }
     if (number > this.#head) {
       this.#head = number
       this.#committed = new Map(Object.entries(raw.positions).map(([id, at]) => [id as PartitionId, BigInt(at)]))
+      this.#read = new Set(Object.keys(raw.tails))
       this.#options.onCommit(this.#committed)
     }
     const positions = Object.entries(raw.positions).map(([id, at]) => `${id}=${at}`)
@@ -352,7 +365,13 @@ export class Fleet {
         await memory.put(key, Buffer.from('[]'))
         const file = { key, recordCount: 0, fileSizeBytes: 2, partition: [], metrics: new Map() }
         const stamp = { commitId: `maintenance-${number}`, version: number, ranges: '' }
-        const { metadata, snapshot } = await appendFiles(memory, await openTable(memory, table.metadata), [file], stamp, clock)
+        const { metadata, snapshot } = await appendFiles(
+          memory,
+          await openTable(memory, table.metadata),
+          [file],
+          stamp,
+          clock,
+        )
         return { ...head, tables: { ...head.tables, [name]: { ...table, metadata, snapshot } } }
       })
       this.#maintain(everyMs)
@@ -366,7 +385,10 @@ export class Fleet {
       Promise.resolve({
         ...head,
         tables: Object.fromEntries(
-          Object.entries(head.tables).map(([name, table]) => [name, { ...table, code: code.get(name.replace('__dlq', ''))! }]),
+          Object.entries(head.tables).map(([name, table]) => [
+            name,
+            { ...table, code: code.get(name.replace('__dlq', ''))! },
+          ]),
         ),
       }),
     )
@@ -380,13 +402,15 @@ export class Fleet {
   ): Promise<boolean> {
     const head = await this.#options.admin.head()
     if (head === undefined || head.paused !== undefined) return false
-    const result = await this.#options.admin.append(head, {
-      commitId: `${kind}-${head.number + 1n}`,
-      build: async (base, number) => {
-        if (base !== head) throw new LakeError('commit.stale', 'somebody was faster')
-        return { ...(await change(head, number)), kind, writer: head.writer, released: head.released }
-      },
-    }).catch(() => undefined)
+    const result = await this.#options.admin
+      .append(head, {
+        commitId: `${kind}-${head.number + 1n}`,
+        build: async (base, number) => {
+          if (base !== head) throw new LakeError('commit.stale', 'somebody was faster')
+          return { ...(await change(head, number)), kind, writer: head.writer, released: head.released }
+        },
+      })
+      .catch(() => undefined)
     return result?.kind === 'committed'
   }
 

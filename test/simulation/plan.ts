@@ -102,7 +102,11 @@ export interface Plan {
   readonly story: Story
   readonly topics: readonly { readonly topic: string; readonly partitions: number; readonly isLate: boolean }[]
   /** Tables per topic; the first topic may have two. */
-  readonly tables: readonly { readonly name: string; readonly topic: string; readonly onError: 'dead-letter' | 'skip' }[]
+  readonly tables: readonly {
+    readonly name: string
+    readonly topic: string
+    readonly onError: 'dead-letter' | 'skip'
+  }[]
   readonly startAt: StartAt
   readonly onDataLoss: 'stop' | 'record-gap'
   readonly processes: number
@@ -180,5 +184,7 @@ function storyOf(luck: number): Story {
 }
 
 export function storeRates(plan: Plan): FaultRates {
-  return Object.fromEntries(storeFaults.flatMap(([kind, fault]) => (plan.rates[fault] > 0 ? [[kind, plan.rates[fault]]] : [])))
+  return Object.fromEntries(
+    storeFaults.flatMap(([kind, fault]) => (plan.rates[fault] > 0 ? [[kind, plan.rates[fault]]] : [])),
+  )
 }

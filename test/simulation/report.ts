@@ -26,10 +26,17 @@ const RESOLUTIONS: Readonly<Record<string, string>> = {
 const FULL_RUN = 500
 
 /** What a run came to, as lines to print, and whether it is good. */
-export function report(results: readonly SeedResult[], durationS: number, isDeterministic: boolean): { lines: string[]; pass: boolean } {
+export function report(
+  results: readonly SeedResult[],
+  durationS: number,
+  isDeterministic: boolean,
+): { lines: string[]; pass: boolean } {
   const faults = tally(results.map((result) => result.faults))
   const resolutions = tally(results.map((result) => result.resolutions))
-  resolutions.set('A3', results.filter(({ story, violations }) => story === 'replaced' && violations.length === 0).length)
+  resolutions.set(
+    'A3',
+    results.filter(({ story, violations }) => story === 'replaced' && violations.length === 0).length,
+  )
   const lines: string[] = []
   const isFull = results.length >= FULL_RUN
   let pass = true
@@ -50,14 +57,49 @@ export function report(results: readonly SeedResult[], durationS: number, isDete
   const figures: Figure[] = [
     figure('sim.seeds', results.length, 'runs', '-', true, 2_000),
     figure('sim.violations', violations, 'violations', '0', violations === 0, 1),
-    figure('sim.faults_per_run', faultCount / Math.max(1, faulty.length), 'faults', '>= 40', !isFull || faultCount >= 40 * faulty.length, 40),
-    figure('sim.unknown_commits', unknown / Math.max(1, commits), 'share', '>= 0.05', !isFull || unknown >= 0.05 * commits, 0.05),
+    figure(
+      'sim.faults_per_run',
+      faultCount / Math.max(1, faulty.length),
+      'faults',
+      '>= 40',
+      !isFull || faultCount >= 40 * faulty.length,
+      40,
+    ),
+    figure(
+      'sim.unknown_commits',
+      unknown / Math.max(1, commits),
+      'share',
+      '>= 0.05',
+      !isFull || unknown >= 0.05 * commits,
+      0.05,
+    ),
     figure('sim.deterministic', Number(isDeterministic), 'bool', '1', isDeterministic, 1),
     figure('sim.rate', results.length / durationS, 'runs/s', '-', true, 235),
-    figure('sim.versions', sum(results, ({ versions }) => versions), 'versions', '-', true, 1),
-    figure('sim.rows', sum(results, ({ rows }) => rows), 'rows', '-', true, 1),
+    figure(
+      'sim.versions',
+      sum(results, ({ versions }) => versions),
+      'versions',
+      '-',
+      true,
+      1,
+    ),
+    figure(
+      'sim.rows',
+      sum(results, ({ rows }) => rows),
+      'rows',
+      '-',
+      true,
+      1,
+    ),
     figure('sim.virtual_hours', sum(results, ({ virtualMs }) => virtualMs) / 3_600_000, 'h', '-', true, 2_200),
-    figure('sim.settled_max', Math.max(0, ...results.map(({ settledMs }) => settledMs)) / 1_000, 's', '<= 300', true, 300),
+    figure(
+      'sim.settled_max',
+      Math.max(0, ...results.map(({ settledMs }) => settledMs)) / 1_000,
+      's',
+      '<= 300',
+      true,
+      300,
+    ),
   ]
   for (const made of figures) {
     if (!made.pass) pass = false

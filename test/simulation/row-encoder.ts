@@ -23,11 +23,7 @@ export class RowEncoder implements Encoder {
     this.#storage = storage
   }
 
-  async encode(
-    plan: TablePlan,
-    batches: readonly RecordBatch[],
-    fatal: ReadonlySet<string>,
-  ): Promise<StagedTable> {
+  async encode(plan: TablePlan, batches: readonly RecordBatch[], fatal: ReadonlySet<string>): Promise<StagedTable> {
     const rows: SimRow[] = []
     const deadLetters: SimRow[] = []
     const counts = new Map<PartitionId, StagedCounts>()
@@ -67,7 +63,9 @@ export class RowEncoder implements Encoder {
   async #write(plan: WritePlan, rows: readonly SimRow[]): Promise<DataFile[]> {
     if (rows.length === 0) return []
     // A writer that ran out of something says how many rows it wrote, and they are fewer than were counted.
-    const written = this.#process.happens('P9d', plan.table) ? rows.slice(0, this.#process.random.int(rows.length)) : rows
+    const written = this.#process.happens('P9d', plan.table)
+      ? rows.slice(0, this.#process.random.int(rows.length))
+      : rows
     const key = `${plan.dataPrefix}${this.#process.clock.uuid()}.json`
     const bytes = Buffer.from(JSON.stringify(written))
     await this.#storage.put(key, bytes)

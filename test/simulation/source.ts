@@ -1,6 +1,13 @@
 import { LakeError } from '../../src/error.ts'
 import { ContentSource } from '../../src/ingest/memory-log.ts'
-import { partitionId, type Cursor, type PartitionId, type Positions, type RecordBatch, type Source } from '../../src/log.ts'
+import {
+  partitionId,
+  type Cursor,
+  type PartitionId,
+  type Positions,
+  type RecordBatch,
+  type Source,
+} from '../../src/log.ts'
 import type { SimProcess } from './process.ts'
 import type { Shop } from './shop.ts'
 
@@ -17,7 +24,7 @@ export class ProcessSource implements Source {
     this.#shop = shop
     this.groupOffsets = groupOffsets
     const { batchOffsetsMax } = process.plan
-    this.#inner = new ContentSource(shop.log, process.clock, { batchOffsetsMax, pollMs: 100 })
+    this.#inner = new ContentSource(shop.log, process.clock, { batchOffsetsMax, pollMs: 200 })
   }
 
   topics: Source['topics'] = (names) => this.#ask('topics', () => this.#inner.topics(names))
