@@ -85,7 +85,7 @@ interface Batch {
   readonly isLogAppendTime: boolean
   readonly isTransactional: boolean
   readonly isControl: boolean
-  /** No record of it may be seen: control, or of an aborted transaction. */
+  /** No record of it may be seen: control, of an aborted transaction, or all below the position. */
   readonly isHidden: boolean
   readonly producerId: bigint
   readonly count: number
@@ -134,6 +134,8 @@ function readBatchHeader({ bytes, position }: RecordSet, at: number, end: number
   if (crc32c(bytes.subarray(at + ATTRIBUTES_AT, end)) !== bytes.readUInt32BE(at + 17))
     throw corrupt('the checksum of a batch does not match', baseOffset)
   const attributes = bytes.readInt16BE(at + ATTRIBUTES_AT)
+  const count = bytes.readInt32BE(at + 57)
+  if (count < 0) throw corrupt(`a batch cannot hold ${count} records`, baseOffset)
   const nextOffset = baseOffset + BigInt(bytes.readInt32BE(at + 23)) + 1n
   return {
     at,
@@ -145,9 +147,9 @@ function readBatchHeader({ bytes, position }: RecordSet, at: number, end: number
     isLogAppendTime: (attributes & 8) !== 0,
     isTransactional: (attributes & 16) !== 0,
     isControl: (attributes & 32) !== 0,
-    isHidden: false,
+    isHidden: nextOffset <= position,
     producerId: bytes.readBigInt64BE(at + 43),
-    count: bytes.readInt32BE(at + 57),
+    count,
   }
 }
 
@@ -296,7 +298,7 @@ function readAll(buffer: Uint8Array, sources: readonly Source[], position: bigin
   let capacity = 0
   for (const { count, start, end, baseOffset } of sources) {
     // The shortest record has seven bytes: a count that cannot fit must not reserve memory.
-    if (count < 0 || count * 7 > end - start) throw corrupt(`a batch cannot hold ${count} records`, baseOffset)
+    if (count * 7 > end - start) throw corrupt(`a batch cannot hold ${count} records`, baseOffset)
     capacity += count
   }
   const columns: Columns = {
