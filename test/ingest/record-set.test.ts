@@ -159,6 +159,10 @@ function corruptOr<T>(run: () => T): T | undefined {
   }
 }
 
+function tx(name: string, baseOffset: bigint, producerId: bigint): Buffer {
+  return encodeBatch([record(name)], { baseOffset, producerId, isTransactional: true })
+}
+
 describe('by hand', () => {
   test('a wrong checksum, a format of old and a count that cannot be are corrupt', () => {
     const good = encodeBatch(records('v', 3))
@@ -184,8 +188,6 @@ describe('by hand', () => {
   })
 
   test('two interleaved transactions and a plain producer: only what was committed', () => {
-    const tx = (name: string, baseOffset: bigint, producerId: bigint) =>
-      encodeBatch([record(name)], { baseOffset, producerId, isTransactional: true })
     const bytes = Buffer.concat([
       tx('a1', 0n, 1n),
       encodeBatch([record('p1')], { baseOffset: 1n }),
