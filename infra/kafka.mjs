@@ -135,6 +135,8 @@ function serverProperties(dir, port, controllerPort, partitions) {
     'controller.listener.names': 'CONTROLLER',
     'controller.quorum.bootstrap.servers': `127.0.0.1:${controllerPort}`,
     'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+    'broker.session.timeout.ms': 2000, // a killed broker may register again only when its session has ended
+    'broker.heartbeat.interval.ms': 500,
     'auto.create.topics.enable': false,
     'group.initial.rebalance.delay.ms': 0,
     'offsets.topic.replication.factor': 1,
