@@ -1,6 +1,5 @@
 import type { Lake } from '../index.ts'
-import { deadLetterSql, ledgerSql, shopLedger } from '../ingest/shop-ledger.ts'
-import { SHOP_TOPICS } from '../ingest/shop-log.ts'
+import { deadLetterSql, ledgerSql, shopEnds, shopLedger } from '../ingest/shop-ledger.ts'
 import type { Positions } from '../log.ts'
 import type { ShopSettings } from '../settings.ts'
 
@@ -45,7 +44,7 @@ export async function judge(
   }
   const records = [...version.positions.values()].reduce((sum, position) => sum + position, 0n)
   return {
-    ok: tables.every((table) => table.equal) && coversShop(version.positions) && records > 0n,
+    ok: tables.every((table) => table.equal) && isWhole(shop, version.positions) && records > 0n,
     seed: shop.seed,
     version: String(version.number),
     records: String(records),
@@ -68,9 +67,10 @@ function isEqual(a: Figures, b: Figures): boolean {
   return (Object.keys(a) as (keyof Figures)[]).every((key) => a[key] === b[key])
 }
 
-/** Every partition of the shop has a position: none was left out of what is compared. */
-function coversShop(positions: Positions): boolean {
-  return Object.entries(SHOP_TOPICS).every(([topic, { partitions }]) =>
-    Array.from({ length: partitions }, (_, p) => positions.has(`${topic}/${p}`)).every(Boolean),
-  )
+/** No partition was left out of what is compared; and where production has an end, that all of it was read. */
+function isWhole(shop: ShopSettings, positions: Positions): boolean {
+  return [...shopEnds(shop, shop.untilMs ?? shop.epochMs)].every(([id, end]) => {
+    const position = positions.get(id)
+    return position !== undefined && (shop.untilMs === undefined || position === end)
+  })
 }

@@ -118,18 +118,17 @@ function readVarint(data: Uint8Array, at: number): number {
   return (value >>> 1) ^ -(value & 1)
 }
 
-/** A zigzag varint of 64 bits as a double: exact up to 2^53, and times end long before. */
+/** A zigzag varint of 64 bits as a double: exact up to 2^53, and times end before that. */
 function readVarlong(data: Uint8Array, at: number): number {
-  let byte = data[at]!
+  const first = data[at]!
+  let byte = first
+  let magnitude = (first & 127) >>> 1
+  let factor = 64
   valueEnd = at + 1
-  if (byte < 128) return (byte >>> 1) ^ -(byte & 1)
-  let value = byte & 127
-  let factor = 128
-  for (let read = 1; read < 10; read++) {
+  for (let read = 1; byte > 127 && read < 10; read++) {
     byte = data[valueEnd++]!
-    value += (byte & 127) * factor
+    magnitude += (byte & 127) * factor
     factor *= 128
-    if (!(byte > 127)) break
   }
-  return value % 2 === 0 ? value / 2 : -(value + 1) / 2
+  return first & 1 ? -magnitude - 1 : magnitude
 }

@@ -46,14 +46,13 @@ export function scanRecordSet(
 ): { nextOffset: bigint; leaderEpoch: number } {
   let nextOffset = position
   let epoch = leaderEpoch
-  for (let at = 0; ;) {
-    const end = batchEnd(bytes, at)
-    if (end === undefined) return { nextOffset, leaderEpoch: epoch }
+  let end: number | undefined
+  for (let at = 0; (end = batchEnd(bytes, at)) !== undefined; at = end) {
     const next = bytes.readBigInt64BE(at) + BigInt(bytes.readInt32BE(at + 23)) + 1n
     if (next > nextOffset) nextOffset = next
     epoch = bytes.readInt32BE(at + 12)
-    at = end
   }
+  return { nextOffset, leaderEpoch: epoch }
 }
 
 /**
@@ -85,7 +84,7 @@ interface Batch {
   readonly isLogAppendTime: boolean
   readonly isTransactional: boolean
   readonly isControl: boolean
-  /** No record of it may be seen: control, or of an aborted transaction. */
+  /** No record of it may be seen: control, of an aborted transaction, or all below the position. */
   readonly isHidden: boolean
   readonly producerId: bigint
   readonly count: number
@@ -94,16 +93,18 @@ interface Batch {
 function* visibleBatches(set: RecordSet): Generator<Batch, void, undefined> {
   const pending = [...set.aborted].sort((a, b) => (a.firstOffset < b.firstOffset ? -1 : 1))
   const abortedProducers = new Set<bigint>()
-  for (let at = 0, started = 0; ;) {
-    const end = batchEnd(set.bytes, at)
-    if (end === undefined) return
+  let started = 0
+  let reached: bigint | undefined
+  let end: number | undefined
+  for (let at = 0; (end = batchEnd(set.bytes, at)) !== undefined; at = end) {
     const batch = readBatchHeader(set, at, end)
+    if (reached !== undefined && batch.baseOffset < reached) throw corrupt('batches are out of order', batch.baseOffset)
+    reached = batch.nextOffset
     for (; started < pending.length && pending[started]!.firstOffset < batch.nextOffset; started++)
       abortedProducers.add(pending[started]!.producerId)
     if (batch.isControl && isAbortMarker(set.bytes, batch)) abortedProducers.delete(batch.producerId)
     const isAborted = batch.isTransactional && abortedProducers.has(batch.producerId)
     yield isAborted || batch.isControl ? { ...batch, isHidden: true } : batch
-    at = end
   }
 }
 
@@ -134,20 +135,22 @@ function readBatchHeader({ bytes, position }: RecordSet, at: number, end: number
   if (crc32c(bytes.subarray(at + ATTRIBUTES_AT, end)) !== bytes.readUInt32BE(at + 17))
     throw corrupt('the checksum of a batch does not match', baseOffset)
   const attributes = bytes.readInt16BE(at + ATTRIBUTES_AT)
+  const count = bytes.readInt32BE(at + 57)
+  if (count < 0) throw corrupt(`a batch cannot hold ${count} records`, baseOffset)
   const nextOffset = baseOffset + BigInt(bytes.readInt32BE(at + 23)) + 1n
   return {
     at,
     end,
     baseOffset,
-    nextOffset: nextOffset > position ? nextOffset : position,
+    nextOffset,
     leaderEpoch: bytes.readInt32BE(at + 12),
     codec: attributes & 7,
     isLogAppendTime: (attributes & 8) !== 0,
     isTransactional: (attributes & 16) !== 0,
     isControl: (attributes & 32) !== 0,
-    isHidden: false,
+    isHidden: nextOffset <= position,
     producerId: bytes.readBigInt64BE(at + 43),
-    count: bytes.readInt32BE(at + 57),
+    count,
   }
 }
 
@@ -195,7 +198,7 @@ class Piece {
       if (batch.codec === 0) this.#plain.push(batch)
       else this.#unpack(batch)
     }
-    this.#nextOffset = batch.nextOffset
+    if (batch.nextOffset > this.#nextOffset) this.#nextOffset = batch.nextOffset
     this.#leaderEpoch = batch.leaderEpoch
   }
 
@@ -296,7 +299,7 @@ function readAll(buffer: Uint8Array, sources: readonly Source[], position: bigin
   let capacity = 0
   for (const { count, start, end, baseOffset } of sources) {
     // The shortest record has seven bytes: a count that cannot fit must not reserve memory.
-    if (count < 0 || count * 7 > end - start) throw corrupt(`a batch cannot hold ${count} records`, baseOffset)
+    if (count * 7 > end - start) throw corrupt(`a batch cannot hold ${count} records`, baseOffset)
     capacity += count
   }
   const columns: Columns = {

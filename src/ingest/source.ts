@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.ts'
-import { LakeError } from '../error.ts'
 import type { Source } from '../log.ts'
 import type { SourceSettings } from '../settings.ts'
 import { openKafka } from './kafka.ts'
+import { ContentSource } from './memory-log.ts'
+import { shopContent } from './shop-log.ts'
 
 /** Opens the log that the settings name: every process that opens it reads the same records. */
 export function openSource(settings: SourceSettings, clock: Clock): Source {
@@ -10,7 +11,7 @@ export function openSource(settings: SourceSettings, clock: Clock): Source {
     case 'kafka':
       return openKafka(settings.kafka, clock)
     case 'shop':
-      throw new LakeError('config.unsupported', 'the in-process log is not part of this build')
+      return new ContentSource(shopContent(settings.shop, clock), clock)
     default:
       return settings satisfies never
   }

@@ -9,7 +9,7 @@ const DAILY_FOR_MS = 30 * DAY_MS
 
 /**
  * Drops old snapshots from the metadata, so that it stays small: the last hundred stay, and of the older ones the last
- * of each hour for a day and of each day for a month, as tags. Only names go; the collector of files is another.
+ * of each hour for a day and of each day for a month, as tags; what a branch or tag of somebody else names stays too. Only names go; the collector of files is another.
  */
 export function expireSnapshots(metadata: TableMetadata): TableMetadata {
   const { snapshots, refs } = metadata
@@ -17,14 +17,16 @@ export function expireSnapshots(metadata: TableMetadata): TableMetadata {
   const nowMs = metadata['last-updated-ms']
   const [old, recent] = [snapshots.slice(0, -RECENT_SNAPSHOTS), snapshots.slice(-RECENT_SNAPSHOTS)]
   const tags = tagsOf(old, nowMs)
-  const isKept = (id: bigint) => tags.has(id) || recent.some((snapshot) => snapshot['snapshot-id'] === id)
-  const kept = snapshots.filter((snapshot) => isKept(snapshot['snapshot-id']))
+  const foreign = Object.entries(refs).filter(([name]) => !OURS.test(name))
+  const wanted = new Set([
+    ...recent.map((snapshot) => snapshot['snapshot-id']),
+    ...tags.keys(),
+    ...foreign.map(([, ref]) => ref['snapshot-id']),
+  ])
+  const kept = snapshots.filter((snapshot) => wanted.has(snapshot['snapshot-id']))
   const log = metadata['snapshot-log']
   // Readers want an unbroken log: where an entry goes, all before it go.
-  const lastGone = log.findLastIndex(
-    (entry) => !kept.some((snapshot) => snapshot['snapshot-id'] === entry['snapshot-id']),
-  )
-  const foreign = Object.entries(refs).filter(([name]) => !OURS.test(name))
+  const lastGone = log.findLastIndex((entry) => !wanted.has(entry['snapshot-id']))
   return {
     ...metadata,
     snapshots: kept,

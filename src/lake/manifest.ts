@@ -1,6 +1,7 @@
 import type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
 import { decodeContainer, encodeContainer } from './avro.ts'
 import {
+  avroName,
   avroTupleType,
   avroTupleValue,
   summarise,
@@ -61,6 +62,16 @@ const intMap = (key: number, value: number, type: string) =>
     },
   })
 
+/** Fields that only keys, encryption, sorting and row deletes need. Readers of some engines want them to be there. */
+const NOTHING = {
+  key_metadata: null,
+  split_offsets: null,
+  equality_ids: null,
+  referenced_data_file: null,
+  content_offset: null,
+  content_size_in_bytes: null,
+}
+
 /** Entries with a sequence number are EXISTING, the others ADDED. Returns the file's bytes. */
 export function encodeManifest(shape: ManifestShape, entries: readonly ManifestEntry[]): Uint8Array {
   const types = tupleTypes(shape.spec, shape.schema)
@@ -83,13 +94,14 @@ export function encodeManifest(shape: ManifestShape, entries: readonly ManifestE
       file_format: 'PARQUET',
       partition: Object.fromEntries(
         shape.spec.fields.map((part, index) => [
-          part.name,
+          avroName(part.name),
           avroTupleValue(types[index]!, part['field-id'], file.partition[index]!),
         ]),
       ),
       record_count: BigInt(file.recordCount),
       file_size_in_bytes: BigInt(file.fileSizeBytes),
       ...metricMaps(file.metrics),
+      ...NOTHING,
       sort_order_id: { int: 0 },
       ...(shape.formatVersion === 3 ? { first_row_id: long(firstRowId) } : {}),
     },
@@ -111,7 +123,9 @@ export function decodeManifest(shape: ManifestShape, name: string, bytes: Uint8A
         file: {
           recordCount: Number(data.record_count),
           fileSizeBytes: Number(data.file_size_in_bytes),
-          partition: shape.spec.fields.map(({ name }, index) => tupleValueOf(types[index]!, data.partition[name])),
+          partition: shape.spec.fields.map(({ name }, index) =>
+            tupleValueOf(types[index]!, data.partition[avroName(name)]),
+          ),
           metrics: metricsOf(data),
         },
       }
@@ -222,7 +236,7 @@ function metricsOf(data: any): ReadonlyMap<number, ColumnMetrics> {
 function entrySchema({ formatVersion, schema, spec }: ManifestShape): unknown {
   const types = tupleTypes(spec, schema)
   const partition = spec.fields.map((part, index) =>
-    field(part['field-id'], part.name, optional(avroTupleType(types[index]!, part['field-id']))),
+    field(part['field-id'], avroName(part.name), optional(avroTupleType(types[index]!, part['field-id']))),
   )
   return {
     type: 'record',
@@ -248,8 +262,15 @@ function entrySchema({ formatVersion, schema, spec }: ManifestShape): unknown {
           field(137, 'nan_value_counts', intMap(138, 139, 'long')),
           field(125, 'lower_bounds', intMap(126, 127, 'bytes')),
           field(128, 'upper_bounds', intMap(129, 130, 'bytes')),
+          field(131, 'key_metadata', optional('bytes')),
+          field(132, 'split_offsets', optional({ type: 'array', 'element-id': 133, items: 'long' })),
+          field(135, 'equality_ids', optional({ type: 'array', 'element-id': 136, items: 'int' })),
           field(140, 'sort_order_id', optional('int')),
           ...(formatVersion === 3 ? [field(142, 'first_row_id', optional('long'))] : []),
+          field(143, 'referenced_data_file', optional('string')),
+          ...(formatVersion === 3
+            ? [field(144, 'content_offset', optional('long')), field(145, 'content_size_in_bytes', optional('long'))]
+            : []),
         ],
       }),
     ],

@@ -12,9 +12,11 @@ import {
 } from './manifest.ts'
 import { keyOf, uriOf, type Storage } from './storage/storage.ts'
 
-/** So many manifests below a size are merged into larger ones; the sizes are files per manifest. */
-const MERGE_AT = 100
-const MERGE_SIZES = [1_000, 20_000]
+/** So many manifests of a tier are merged into one of the next. */
+const MERGE_AT = 32
+/** A manifest with so many files, or bytes, is never touched again. */
+const LARGE_FILES = 1_024
+const LARGE_BYTES = 1 << 20
 const READS_AT_ONCE = 16
 
 /** The manifests of a snapshot, the current one by default, newest first. */
@@ -49,8 +51,10 @@ export async function readManifest(
 }
 
 /**
- * Replaces many small manifests by few larger ones, so that a list stays short: a commit then costs the same whatever
- * the age of the table. Entries keep their sequence numbers and row ids.
+ * Replaces many small manifests by a larger one, so that a list stays short. There are three tiers by files in a
+ * manifest: below 32, below 1,024, and large. What one commit reads and rewrites has a bound, so it costs the same
+ * whatever the age of the table: an entry is rewritten at most twice in its life. Entries keep their sequence numbers
+ * and row ids.
  */
 export async function mergeManifests(
   storage: Storage,
@@ -61,18 +65,38 @@ export async function mergeManifests(
   sequenceNumber: bigint,
   clock: Clock,
 ): Promise<readonly ManifestFile[]> {
-  for (const size of MERGE_SIZES) {
-    const small = manifests.filter((manifest) => filesIn(manifest) < size)
-    if (small.length < MERGE_AT) continue
-    const large = manifests.filter((manifest) => filesIn(manifest) >= size)
-    const merged: ManifestFile[] = []
-    for (const group of groups(small, size)) {
-      const entries = (await inBatches(group, (manifest) => readManifest(storage, shape, manifest))).flat()
-      merged.push(await writeMerged(storage, table, shape, entries, snapshotId, sequenceNumber, clock))
-    }
-    return [...merged, ...large]
+  let all = manifests
+  for (const tier of ['small', 'middle'] as const) {
+    const group = mergeable(
+      all.filter((manifest) => tierOf(manifest) === tier && manifest.specId === shape.spec['spec-id']),
+    )
+    if (group.size === 0) continue
+    const entries = (await inBatches([...group], (manifest) => readManifest(storage, shape, manifest))).flat()
+    const merged = await writeMerged(storage, table, shape, entries, snapshotId, sequenceNumber, clock)
+    const newest = all.find((manifest) => group.has(manifest))
+    all = all.flatMap((manifest) => (manifest === newest ? [merged] : group.has(manifest) ? [] : [manifest]))
   }
-  return manifests
+  return all
+}
+
+/** The oldest of a tier that has enough of them, up to what makes a large manifest. The newest come first. */
+function mergeable(tier: readonly ManifestFile[]): ReadonlySet<ManifestFile> {
+  const group = new Set<ManifestFile>()
+  if (tier.length < MERGE_AT) return group
+  let [files, bytes] = [0, 0]
+  for (const manifest of tier.toReversed()) {
+    if (files >= LARGE_FILES || bytes >= LARGE_BYTES) break
+    group.add(manifest)
+    files += filesIn(manifest)
+    bytes += manifest.length
+  }
+  return group
+}
+
+function tierOf(manifest: ManifestFile): 'small' | 'middle' | 'large' {
+  const files = filesIn(manifest)
+  if (files >= LARGE_FILES || manifest.length >= LARGE_BYTES) return 'large'
+  return files < MERGE_AT ? 'small' : 'middle'
 }
 
 async function writeMerged(
@@ -109,21 +133,6 @@ async function writeMerged(
       undefined,
     ),
   }
-}
-
-/** Consecutive groups that reach `size` files, or the end. */
-function groups(manifests: readonly ManifestFile[], size: number): ManifestFile[][] {
-  const all: ManifestFile[][] = [[]]
-  let files = 0
-  for (const manifest of manifests) {
-    if (files >= size) {
-      all.push([])
-      files = 0
-    }
-    all.at(-1)!.push(manifest)
-    files += filesIn(manifest)
-  }
-  return all
 }
 
 function filesIn(manifest: ManifestFile): number {

@@ -115,7 +115,7 @@ export function encodeMetadata(metadata: TableMetadata): Uint8Array {
 export function decodeMetadata(name: string, bytes: Uint8Array): TableMetadata {
   try {
     const text = Buffer.from(bytes).toString('utf8')
-    const marked = text.replace(/"(?:[^"\\]|\\.)*"|-?\d{10,}(?![\d.eE])/g, (token) =>
+    const marked = text.replace(/"(?:[^"\\]+|\\.)*"|-?\d{10,}(?![\d.eE])/g, (token) =>
       token.startsWith('"') ? token : `"\\u0000n${token}"`,
     )
     const raw = JSON.parse(marked, (key, value) => {
@@ -125,12 +125,35 @@ export function decodeMetadata(name: string, bytes: Uint8Array): TableMetadata {
       }
       return typeof value === 'number' && LONG_KEYS.has(key) ? BigInt(value) : value
     }) as TableMetadata
-    if (raw['format-version'] !== 2 && raw['format-version'] !== 3) throw new Error('format-version is not 2 or 3')
+    assertWhole(raw)
     return raw
   } catch (cause) {
     throw new LakeError('store.corrupt', `${name} is not Iceberg table metadata`, { cause, context: { key: name } })
   }
 }
+
+function assertWhole(raw: TableMetadata): void {
+  if (raw['format-version'] !== 2 && raw['format-version'] !== 3) throw new Error('format-version is not 2 or 3')
+  for (const key of REQUIRED_KEYS) if (raw[key] === undefined) throw new Error(`${key} is missing`)
+  const current = raw['current-snapshot-id']
+  if (current !== raw.refs['main']?.['snapshot-id']) throw new Error('main is not the current snapshot')
+  if (current !== undefined && !raw.snapshots.some((snapshot) => snapshot['snapshot-id'] === current))
+    throw new Error(`the current snapshot ${current} is missing`)
+}
+
+const REQUIRED_KEYS = [
+  'table-uuid',
+  'location',
+  'last-sequence-number',
+  'last-updated-ms',
+  'schemas',
+  'partition-specs',
+  'properties',
+  'snapshots',
+  'snapshot-log',
+  'metadata-log',
+  'refs',
+] as const
 
 const LONG_KEYS: ReadonlySet<string> = new Set([
   'last-sequence-number',

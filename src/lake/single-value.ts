@@ -52,14 +52,29 @@ export function compareValues(a: Exclude<PartitionValue, null>, b: Exclude<Parti
 
 const TRUNCATED_LENGTH = 16
 
-/** A lower bound: a prefix is never above the value. */
+/**
+ * The lower bound of a column, from its least value in binary form. A prefix is never above the value; of the two zeros
+ * of a float it is the negative one; NaN, which is no bound, becomes minus infinity, which always is.
+ */
 export function lowerBound(type: IcebergType, bytes: Uint8Array): Uint8Array {
+  if (type === 'float' || type === 'double') {
+    const number = floatOf(bytes)
+    return number === 0 ? singleValue(type, -0) : Number.isNaN(number) ? singleValue(type, -Infinity) : bytes
+  }
   if (type === 'string') return cut(bytes).bytes
   return type === 'binary' ? bytes.subarray(0, TRUNCATED_LENGTH) : bytes
 }
 
-/** An upper bound: a cut value is raised at its last place that can be; undefined when none can. */
+/**
+ * The upper bound of a column, from its greatest value in binary form: a cut value is raised at its last place that can
+ * be. Undefined when none can, and for NaN. A float column that holds a NaN must have no upper bound at all: readers
+ * that sort NaN above all numbers prune by it.
+ */
 export function upperBound(type: IcebergType, bytes: Uint8Array): Uint8Array | undefined {
+  if (type === 'float' || type === 'double') {
+    const number = floatOf(bytes)
+    return number === 0 ? singleValue(type, 0) : Number.isNaN(number) ? undefined : bytes
+  }
   if (type === 'string') {
     const prefix = cut(bytes)
     return prefix.isWhole ? bytes : raisedText(prefix.bytes)
@@ -95,6 +110,11 @@ function raisedText(prefix: Uint8Array): Uint8Array | undefined {
     return Buffer.from(String.fromCodePoint(...points), 'utf8')
   }
   return undefined
+}
+
+function floatOf(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return bytes.length === 4 ? view.getFloat32(0, true) : view.getFloat64(0, true)
 }
 
 function fixed(length: number, write: (view: DataView) => void): Uint8Array {

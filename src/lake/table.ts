@@ -128,7 +128,8 @@ export function writePlan(table: LakeTable): WritePlan {
 
 /**
  * Adds files in a new snapshot of a new metadata file. Existing manifests are referred to, never rewritten, except that
- * a hundred small ones are merged now and then. Nobody sees any of it until a version names the metadata file.
+ * small ones are merged now and then. Nobody sees any of it until a version names the metadata file. Without files the
+ * table comes back as it is.
  */
 export async function appendFiles(
   storage: Storage,
@@ -137,6 +138,8 @@ export async function appendFiles(
   stamp: Stamp,
   clock: Clock,
 ): Promise<LakeTable> {
+  if (files.length === 0) return table
+  assertFiles(table, files)
   const { raw } = table
   const shape: ManifestShape = table
   const snapshotId = newSnapshotId(clock)
@@ -170,6 +173,21 @@ export async function appendFiles(
 export async function writeVersionHint(storage: Storage, table: LakeTable): Promise<void> {
   const name = /\/v(\d+-[^/]+)\.metadata\.json$/.exec(table.metadata)![1]!
   await storage.put(`tables/${table.name}/metadata/version-hint.text`, Buffer.from(name, 'latin1'))
+}
+
+/** What would lose rows silently in a reader is refused before it is written. */
+function assertFiles(table: LakeTable, files: readonly DataFile[]): void {
+  const { dataPrefix, spec } = writePlan(table)
+  const wrong = files.find(
+    ({ key, recordCount, fileSizeBytes, partition }) =>
+      !key.startsWith(dataPrefix) || recordCount < 0 || fileSizeBytes < 1 || partition.length !== spec.fields.length,
+  )
+  const twice = files.length - new Set(files.map(({ key }) => key)).size
+  if (wrong !== undefined || twice > 0)
+    throw new LakeError(
+      'internal',
+      `${table.name}: ${wrong?.key ?? 'a file'} ${wrong ? 'is no data file' : 'stands twice'}`,
+    )
 }
 
 async function writeManifest(

@@ -125,6 +125,11 @@ describe('the verdict', () => {
       tables: [{ equal: true }, { equal: false }, { equal: true }],
     })
   })
+  test('is no when the end of production was not reached', async () => {
+    const ended = { ...shop, untilMs: EPOCH + 5_000 }
+    expect((await judge(lakeOf(ended, positions).lake, ended, signal)).ok).toBe(false)
+    expect((await judge(lakeOf(ended, shopEnds(ended, Infinity)).lake, ended, signal)).ok).toBe(true)
+  })
   test('is no when a partition is missing', async () => {
     const fewer = new Map([...positions].filter(([id]) => id !== 'shop.orders/2'))
     expect((await judge(lakeOf(shop, fewer).lake, shop, signal)).ok).toBe(false)

@@ -118,8 +118,7 @@ export class Vector {
       duckdb.list_vector_reserve(target, Math.max(child.length, 1))
       duckdb.list_vector_set_size(target, child.length)
       child.flush(duckdb.list_vector_get_child(target), child.length)
-    } else
-      this.children.forEach((child, index) => child.flush(duckdb.struct_vector_get_child(target, index), count))
+    } else this.children.forEach((child, index) => child.flush(duckdb.struct_vector_get_child(target, index), count))
   }
 
   /** End of the last of `length` lists; null entries have offset and length 0. */
