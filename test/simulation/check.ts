@@ -120,6 +120,8 @@ class Checker {
       if (position > BigInt(ledger.length))
         this.#fail('I17', `${at} stands at ${position} of ${id}, which ends at ${ledger.length}`)
       if (was !== undefined && position < was) this.#fail('I5', `${at} takes ${id} from ${was} back to ${position}`)
+      if (was !== undefined && position !== was && before?.paused !== undefined)
+        this.#fail('X1', `${at} moves ${id} on top of a pause`)
       if (was !== undefined && position !== was && version.kind !== 'ingest')
         this.#fail('I5', `${at} of kind ${version.kind} moves ${id}`)
       const mustBeFirst = was === undefined && (before !== undefined || plan.startAt === 'earliest')

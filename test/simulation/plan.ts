@@ -129,7 +129,7 @@ export function planOf(seed: number): Plan {
   const hasFaults = luck >= 0.05
   const rates = Object.fromEntries(
     Object.entries(RATE_MAX).map(([kind, max]) => {
-      const rate = (0.2 + 0.8 * random.next()) * max
+      const rate = (0.4 + 0.6 * random.next()) * max
       const isOn = luck > 0.95 || random.chance(0.5)
       return [kind, hasFaults && isOn ? rate : 0]
     }),
@@ -164,11 +164,11 @@ export function planOf(seed: number): Plan {
     recordsMax: random.pick([1, 4, 16, 64, 1_000]),
     ageMsMax: random.pick([0, 50, 200, 500]),
     batchOffsetsMax: random.pick([1, 3, 10, 50, 200]),
-    minIntervalMs: random.pick([0, 100, 300, 600]),
+    minIntervalMs: random.pick([100, 200, 400, 800]),
     heartbeatMs: 3_000,
     takeoverAfterMs: 5_000,
     maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
-    stormMs: random.between(8_000, 25_000),
+    stormMs: random.between(6_000, 20_000),
   }
 }
 
@@ -178,9 +178,9 @@ function onErrorOf(random: Random): 'dead-letter' | 'skip' {
 
 function storyOf(luck: number): Story {
   if (luck < 0.1) return 'cutover'
-  if (luck < 0.12) return 'replaced'
-  if (luck < 0.14) return 'truncated'
-  return luck < 0.16 ? 'lost' : 'plain'
+  if (luck < 0.13) return 'replaced'
+  if (luck < 0.16) return 'truncated'
+  return luck < 0.19 ? 'lost' : 'plain'
 }
 
 export function storeRates(plan: Plan): FaultRates {

@@ -70,7 +70,7 @@ export const plants: readonly Plant[] = [
       }).then((tables) => {
         this.#tables = tables
         return this.commit(change, signal)
-      })`,
+      }).then((result) => ((tables = this.#tables), result))`,
       },
     ],
   },
@@ -344,11 +344,6 @@ export interface CommitterParts {`,
     name: 'pause-forgotten',
     bug: 'a restart does not honour a pause that a version names',
     edits: [
-      {
-        file: COMMITTER,
-        find: '(change.paused ?? head.paused)',
-        replace: 'change.paused',
-      },
       {
         file: PIPELINE,
         find: `if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }`,
