@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest'
+import { inlineLanes, shares, type LaneAnswer, type Lanes } from '../../src/ingest/lanes.ts'
+import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
+import type { TablePlan } from '../../src/ingest/lane.ts'
+import { MemoryStorage } from '../../src/lake/storage/memory.ts'
+import type { Cursor, PartitionId } from '../../src/log.ts'
+import { Random } from '../simulation/random.ts'
+import { World } from '../simulation/world.ts'
+import { cursorsAt, records } from '../support/log.ts'
+import { rowEncoder } from '../support/rows.ts'
+
+const write = (table: string) => ({
+  table,
+  schema: { type: 'struct' as const, 'schema-id': 0, fields: [] },
+  spec: { 'spec-id': 0, fields: [] },
+  dataPrefix: `tables/${table}/data/`,
+})
+const TABLES: readonly TablePlan[] = [
+  { table: 'orders', topic: 'orders', data: write('orders'), deadLetters: write('orders__dlq') },
+]
+
+function bench(
+  options: { readonly lanes?: number; readonly partitions?: number; readonly onEncode?: () => void } = {},
+) {
+  const { lanes: count = 1, partitions = 1, onEncode } = options
+  const world = new World()
+  const clock = world.clock(new Random(1))
+  const log = new MemoryLog()
+  log.createTopic('orders', partitions)
+  const source = new ContentSource(log, clock, { batchOffsetsMax: 2, pollMs: 100 })
+  const microBatch = { bytesMax: 1 << 20, recordsMax: 2, ageMsMax: 50 }
+  const encoder = rowEncoder(new MemoryStorage('lanes'), onEncode)
+  const lanes = inlineLanes({ source, encoder, lanes: count, microBatch, clock })
+  const next = async (timeoutMs = 1_000): Promise<LaneAnswer> => {
+    const answers: LaneAnswer[] = []
+    let error: unknown
+    lanes.next(timeoutMs).then(
+      (value) => answers.push(value),
+      (thrown) => (error = thrown),
+    )
+    await world.run(world.nowMs + 10_000, () => answers.length > 0 || error !== undefined)
+    if (error !== undefined) throw error
+    return answers[0]!
+  }
+  return { world, log, source, lanes, next }
+}
+
+async function assign(lanes: Lanes, source: ContentSource, offset = 0n): Promise<void> {
+  lanes.assign({ from: await cursorsAt(source, 'orders', offset), tables: TABLES })
+}
+
+describe('inline lanes', () => {
+  it('hand out batches of the log in order', async () => {
+    const { log, source, lanes, next } = bench()
+    log.append('orders', 0, records('v', 6))
+    await assign(lanes, source)
+    const answers = [await next(), await next(), await next()]
+    expect(answers.map((answer) => answer.kind === 'staged' && answer.staged.ranges[0])).toMatchObject([
+      { from: 0n, until: 2n },
+      { from: 2n, until: 4n },
+      { from: 4n, until: 6n },
+    ])
+    expect(await next()).toEqual({ kind: 'idle' })
+  })
+
+  it('a lane that is not asked stops after one batch ahead', async () => {
+    let encodes = 0
+    const { world, log, source, lanes, next } = bench({ onEncode: () => void encodes++ })
+    log.append('orders', 0, records('v', 100))
+    await assign(lanes, source)
+    await next()
+    await world.run(world.nowMs + 60_000)
+    expect(encodes).toBe(2)
+  })
+
+  it('a new assignment drops what was staged for the old one', async () => {
+    const { world, log, source, lanes, next } = bench()
+    log.append('orders', 0, records('v', 10))
+    await assign(lanes, source)
+    await world.run(world.nowMs + 500)
+    await assign(lanes, source, 6n)
+    expect(await next()).toMatchObject({ kind: 'staged', staged: { ranges: [{ from: 6n, until: 8n }] } })
+  })
+
+  it('a gap is an answer, after what was staged before it', async () => {
+    const { world, log, source, lanes, next } = bench()
+    log.append('orders', 0, records('v', 8))
+    await assign(lanes, source)
+    await world.run(world.nowMs + 500)
+    log.deleteRecordsBefore('orders', 0, 6n)
+    expect(await next()).toMatchObject({ kind: 'staged', staged: { ranges: [{ from: 0n, until: 2n }] } })
+    const answers = [await next(), await next()]
+    const gap = answers.find(({ kind }) => kind === 'gap')
+    expect(gap).toMatchObject({ kind: 'gap', partition: 'orders/0', until: 6n })
+    expect(await next()).toEqual(gap)
+  })
+
+  it('any other error of a lane is thrown', async () => {
+    const { log, source, lanes, next } = bench({
+      onEncode: () => {
+        throw new Error('no memory')
+      },
+    })
+    log.append('orders', 0, records('v', 2))
+    await assign(lanes, source)
+    await expect(next()).rejects.toThrow('no memory')
+  })
+
+  it('come to an end when the log does, each lane with its last batch', async () => {
+    const { log, source, lanes, next } = bench({ lanes: 3, partitions: 2 })
+    log.append('orders', 0, records('a', 1))
+    log.append('orders', 1, records('b', 1))
+    await assign(lanes, source)
+    const kinds = [(await next()).kind, (await next()).kind]
+    await source.close()
+    expect([...kinds, (await next()).kind]).toEqual(['staged', 'staged', 'ended'])
+  })
+
+  it('wait where there is nothing to read yet', async () => {
+    const { world, lanes, next } = bench()
+    lanes.assign({ from: new Map(), tables: TABLES })
+    const beforeMs = world.nowMs
+    expect(await next(700)).toEqual({ kind: 'idle' })
+    expect(world.nowMs - beforeMs).toBe(700)
+  })
+})
+
+describe('shares', () => {
+  it('give every partition to one lane, evenly', () => {
+    const cursor: Cursor = { offset: 0n, leaderEpoch: -1, topicId: 't' }
+    const from = new Map(Array.from({ length: 7 }, (_, i): [PartitionId, Cursor] => [`orders/${i}`, cursor]))
+    const parts = shares({ from, tables: [] }, 3)
+    expect(parts.map(({ size }) => size)).toEqual([3, 2, 2])
+    expect(parts.flatMap((part) => [...part.keys()]).toSorted()).toEqual([...from.keys()].toSorted())
+  })
+})
