@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { inlineLanes, shares, type LaneAnswer, type Lanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
-import type { TablePlan } from '../../src/ingest/lane.ts'
+import { stage, type Encoder, type TablePlan } from '../../src/ingest/lane.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import type { Cursor, PartitionId } from '../../src/log.ts'
 import { Random } from '../simulation/random.ts'
@@ -15,12 +15,17 @@ const write = (table: string) => ({
   spec: { 'spec-id': 0, fields: [] },
   dataPrefix: `tables/${table}/data/`,
 })
+const LIMITS = { bytesMax: 1 << 20, recordsMax: 2, ageMsMax: 50 }
 const TABLES: readonly TablePlan[] = [
   { table: 'orders', topic: 'orders', data: write('orders'), deadLetters: write('orders__dlq') },
 ]
 
 function bench(
-  options: { readonly lanes?: number; readonly partitions?: number; readonly onEncode?: () => void } = {},
+  options: {
+    readonly lanes?: number
+    readonly partitions?: number
+    readonly onEncode?: () => Promise<void> | void
+  } = {},
 ) {
   const { lanes: count = 1, partitions = 1, onEncode } = options
   const world = new World()
@@ -28,9 +33,8 @@ function bench(
   const log = new MemoryLog()
   log.createTopic('orders', partitions)
   const source = new ContentSource(log, clock, { batchOffsetsMax: 2, pollMs: 100 })
-  const microBatch = { bytesMax: 1 << 20, recordsMax: 2, ageMsMax: 50 }
   const encoder = rowEncoder(new MemoryStorage('lanes'), onEncode)
-  const lanes = inlineLanes({ source, encoder, lanes: count, microBatch, clock })
+  const lanes = inlineLanes({ source, encoder, lanes: count, microBatch: LIMITS, clock })
   const next = async (timeoutMs = 1_000): Promise<LaneAnswer> => {
     const answers: LaneAnswer[] = []
     let error: unknown
@@ -42,7 +46,7 @@ function bench(
     if (error !== undefined) throw error
     return answers[0]!
   }
-  return { world, log, source, lanes, next }
+  return { world, clock, log, source, lanes, next }
 }
 
 async function assign(lanes: Lanes, source: ContentSource, offset = 0n): Promise<void> {
@@ -114,6 +118,45 @@ describe('inline lanes', () => {
     const kinds = [(await next()).kind, (await next()).kind]
     await source.close()
     expect([...kinds, (await next()).kind]).toEqual(['staged', 'staged', 'ended'])
+  })
+
+  it('refuse a batch of which a record is neither row nor anything else', async () => {
+    const { log, source, clock } = bench()
+    log.append('orders', 0, records('v', 2))
+    const whole = rowEncoder(new MemoryStorage('lanes'))
+    const counts = { rows: 1, deadLetters: 0, tombstones: 0, skipped: 0, clockMs: undefined }
+    const encoder: Encoder = {
+      encode: async (...args) => ({ ...(await whole.encode(...args)), counts: new Map([['orders/0', counts]]) }),
+      close: () => Promise.resolve(),
+    }
+    const assignment = {
+      lane: 0,
+      from: await cursorsAt(source, 'orders'),
+      tables: TABLES,
+      microBatch: LIMITS,
+      fatal: new Set<string>(),
+    }
+    const lane = stage(source, assignment, encoder, clock, new AbortController().signal)
+    await expect(lane.next()).rejects.toMatchObject({ code: 'lane.failed', context: { records: 2, counted: 1 } })
+  })
+
+  it('use their encoder for one batch at a time', async () => {
+    let [busy, most] = [0, 0]
+    const { world, log, source, lanes, next } = bench({
+      lanes: 3,
+      partitions: 3,
+      onEncode: async () => {
+        most = Math.max(most, ++busy)
+        await world.sleep(20, 'encoding')
+        busy--
+      },
+    })
+    for (const partition of [0, 1, 2]) log.append('orders', partition, records('v', 4))
+    await assign(lanes, source)
+    await next()
+    await assign(lanes, source)
+    for (let i = 0; i < 6; i++) await next()
+    expect(most).toBe(1)
   })
 
   it('wait where there is nothing to read yet', async () => {
