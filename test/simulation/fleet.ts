@@ -97,7 +97,8 @@ export class Fleet {
       const head = await this.#options.admin.head()
       for (const { supervisor, isEnded } of this.#slots) {
         if (supervisor === undefined || isEnded || head?.paused === undefined) continue
-        await supervisor.resume().catch(() => undefined)
+        // Not waited for: a process that dies meanwhile never answers, and its operator asks again.
+        void supervisor.resume().catch(() => undefined)
         break
       }
       if (plan.story === 'cutover') this.#deployAll()
