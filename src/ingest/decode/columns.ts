@@ -1,0 +1,58 @@
+import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
+import type { TableDefinition } from '../../define.ts'
+
+const HEADERS: Column = {
+  name: 'headers',
+  type: {
+    kind: 'list',
+    element: {
+      kind: 'struct',
+      fields: [
+        { name: 'key', type: { kind: 'string' }, required: true },
+        { name: 'value', type: { kind: 'binary' } },
+      ],
+    },
+  },
+}
+
+/** What a table with `value: raw` holds of a record: nothing is looked into, a null value is a row too. */
+export const rawColumns: readonly Column[] = [
+  { name: 'key', type: { kind: 'binary' } },
+  { name: 'value', type: { kind: 'binary' } },
+  HEADERS,
+]
+
+/** The columns whose values come out of the record's value (or, raw, are the record), in order. */
+export function valueColumns(definition: TableDefinition): readonly Column[] {
+  return definition.value === 'raw' ? rawColumns : definition.columns
+}
+
+export function hasExtra(definition: TableDefinition): boolean {
+  return definition.value === 'json' && definition.unknown === 'extra'
+}
+
+/** All columns of a source table, in the order in which they are stored: declared, then those of the system. */
+export function tableColumns(definition: TableDefinition): readonly Column[] {
+  return [
+    ...valueColumns(definition),
+    ...(hasExtra(definition) ? [{ name: SYSTEM_COLUMNS.extra, type: { kind: 'string' } } as const] : []),
+    { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' } },
+    { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' } },
+    { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
+  ]
+}
+
+/** Columns of `<table>__dlq`: the record as it came, where it came from, and why it is no row. */
+export const deadLetterColumns: readonly Column[] = [
+  { name: SYSTEM_COLUMNS.topic, type: { kind: 'string' }, required: true },
+  { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' }, required: true },
+  { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' }, required: true },
+  { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
+  ...rawColumns,
+  { name: 'stage', type: { kind: 'string' }, required: true },
+  { name: 'code', type: { kind: 'string' }, required: true },
+  { name: 'message', type: { kind: 'string' }, required: true },
+  { name: 'code_hash', type: { kind: 'string' }, required: true },
+  { name: 'status', type: { kind: 'string' }, required: true },
+  { name: 'attempts', type: { kind: 'int' }, required: true },
+]
