@@ -50,7 +50,13 @@ async function control(name: string): Promise<PipelineControl> {
     head,
     lastCommitMs: Date.UTC(2026, 10, 21, 10),
     partitions: [
-      { partition: `${name}.topic/0`, position: 10n, end: 9_007_199_254_740_993n, ratePerSecond: 2.5, clockMs: undefined },
+      {
+        partition: `${name}.topic/0`,
+        position: 10n,
+        end: 9_007_199_254_740_993n,
+        ratePerSecond: 2.5,
+        clockMs: undefined,
+      },
     ],
     tables: Object.keys(head.tables),
   }
@@ -252,7 +258,9 @@ describe('query', () => {
 
   test('as of a snapshot', async () => {
     const { body } = await json('/v1/tables/orders/snapshots')
-    const counts = body.items.map(async ({ id }: any) => (await json('/v1/query', post({ sql, asOf: id }))).body.rows[0].n)
+    const counts = body.items.map(
+      async ({ id }: any) => (await json('/v1/query', post({ sql, asOf: id }))).body.rows[0].n,
+    )
     expect(await Promise.all(counts)).toEqual(['10', '5', '3'])
   })
 
@@ -295,7 +303,10 @@ describe('query', () => {
     expect(await ndjson.text()).toBe('{"id":"0","amount":"0.00"}\n{"id":"1","amount":"1.50"}\n')
     expect((await get('', 'application/pdf')).status).toBe(406)
     const misspelt = await get('&format=ndjsn')
-    expect(await misspelt.json()).toMatchObject({ code: 'format.unsupported', detail: expect.stringContaining('"ndjson"') })
+    expect(await misspelt.json()).toMatchObject({
+      code: 'format.unsupported',
+      detail: expect.stringContaining('"ndjson"'),
+    })
   })
 
   test('running queries are listed and cancelled', async () => {
@@ -336,7 +347,13 @@ describe('what goes wrong', () => {
     ['JSON that is no object', '/v1/query', post('[]'), 400, 'request.invalid'],
     ['prototype', '/v1/query', post('{"sql":"select 1","__proto__":{"a":1}}'), 400, 'request.invalid'],
     ['another content type', '/v1/query', post('<q/>', { 'content-type': 'text/xml' }), 400, 'request.invalid'],
-    ['a text where JSON must be', '/v1/pipelines/shop/pause', post('{}', { 'content-type': 'text/plain' }), 400, 'request.invalid'],
+    [
+      'a text where JSON must be',
+      '/v1/pipelines/shop/pause',
+      post('{}', { 'content-type': 'text/plain' }),
+      400,
+      'request.invalid',
+    ],
     ['no content type', '/v1/pipelines/shop/pause', { method: 'POST' }, 400, 'request.invalid'],
     ['compressed', '/v1/query', post('x', { 'content-encoding': 'gzip' }), 400, 'request.invalid'],
     ['too much', '/v1/query', post(`"${'x'.repeat(1024 * 1024)}"`), 413, 'request.too_large'],
@@ -349,7 +366,13 @@ describe('what goes wrong', () => {
     ['unknown column', '/v1/query', post({ sql: 'select nope from orders' }), 422, 'sql.failed'],
     ['division of text', '/v1/query', post({ sql: `select 'a'::int` }), 422, 'sql.failed'],
     ['too many rows', '/v1/query', post({ sql: 'select * from range(5000)' }), 413, 'result.too_large'],
-    ['too slow', '/v1/query', post({ sql: 'select count(*) from range(10000000000) a, range(9) b', timeoutMs: 300 }), 504, 'sql.timeout'],
+    [
+      'too slow',
+      '/v1/query',
+      post({ sql: 'select count(*) from range(10000000000) a, range(9) b', timeoutMs: 300 }),
+      504,
+      'sql.timeout',
+    ],
   ])('%s', async (_, path, init, status, code) => {
     const response = await app.request(path, init)
     expect(response.headers.get('content-type')).toBe('application/problem+json')
@@ -374,7 +397,8 @@ describe('what goes wrong', () => {
 
 describe('who may ask', () => {
   const ask = async (headers: Record<string, string>, init: RequestInit = {}) =>
-    (await app.request('/v1/query?q=select+1', { ...init, headers: { ...headers, ...(init.headers as object) } })).status
+    (await app.request('/v1/query?q=select+1', { ...init, headers: { ...headers, ...(init.headers as object) } }))
+      .status
 
   test.each(['localhost', 'localhost:7780', '127.0.0.1:1', '[::1]:7780', 'LOCALHOST'])('host %s', async (host) => {
     expect(await ask({ host })).toBe(200)
@@ -403,7 +427,9 @@ describe('who may ask', () => {
     'not origin "%s"',
     async (origin) => {
       expect(await ask({ origin })).toBe(403)
-      expect(await ask({ origin }, { method: 'POST', body: 'select 1', headers: { 'content-type': 'text/plain' } })).toBe(403)
+      expect(
+        await ask({ origin }, { method: 'POST', body: 'select 1', headers: { 'content-type': 'text/plain' } }),
+      ).toBe(403)
     },
   )
 
@@ -428,11 +454,17 @@ describe('descriptions', () => {
     for (const { method, path } of routes) {
       const described = body.paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]
       expect(described, `${method} ${path}`).toBeDefined()
-      expect(described.responses['400'].content['application/problem+json'].schema.$ref).toBe('#/components/schemas/Problem')
+      expect(described.responses['400'].content['application/problem+json'].schema.$ref).toBe(
+        '#/components/schemas/Problem',
+      )
       const named = [...path.matchAll(/:(\w+)/g)].map((match) => match[1])
-      expect(described.parameters.filter((each: any) => each.in === 'path').map((each: any) => each.name)).toEqual(named)
+      expect(described.parameters.filter((each: any) => each.in === 'path').map((each: any) => each.name)).toEqual(
+        named,
+      )
     }
-    const ids = Object.values(body.paths).flatMap((path: any) => Object.values(path).map((each: any) => each.operationId))
+    const ids = Object.values(body.paths).flatMap((path: any) =>
+      Object.values(path).map((each: any) => each.operationId),
+    )
     expect(new Set(ids).size).toBe(ids.length)
     expect(body.components.schemas.Problem.required).toContain('code')
     expect(body.paths['/v1/query'].post.requestBody.content['application/json'].schema.additionalProperties).toBe(false)

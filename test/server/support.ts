@@ -115,9 +115,7 @@ export async function makeLake(
         build: async (head, number) => {
           const id: PartitionId = `${pipeline}.topic/0`
           const from = Number(head?.positions.get(id) ?? 0n)
-          const tables = pipelines[pipeline]!.map(
-            async (name) => [name, await grow(name, number, from, rows)] as const,
-          )
+          const tables = pipelines[pipeline]!.map(async (name) => [name, await grow(name, number, from, rows)] as const)
           return {
             kind: 'ingest',
             writer: 'test',
