@@ -56,9 +56,28 @@ const digits = fc.oneof(
   fc.bigInt({ min: -(2n ** 66n), max: 2n ** 66n }).map(String),
   fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => JSON.stringify(n)),
   fc.tuple(fc.integer({ min: -9999, max: 9999 }), fc.nat(99999)).map(([a, b]) => `${a}.${b}`),
-  fc.constantFrom('0', '-0', '-0.0', '1e2', '1E+2', '10e-1', '1.50', '2147483648', '-2147483648', '9223372036854775807'),
+  fc.constantFrom(
+    '0',
+    '-0',
+    '-0.0',
+    '1e2',
+    '1E+2',
+    '10e-1',
+    '1.50',
+    '2147483648',
+    '-2147483648',
+    '9223372036854775807',
+  ),
   fc.constantFrom('-9223372036854775809', '1e400', '1e-400', '1e999999999', '0e999999999', '123456789012345678.5'),
-  fc.constantFrom('9007199254740993', '0.1000000000000000055', '999999999999999', '1760000000123', '-1.5', '3.5e38', '1e38'),
+  fc.constantFrom(
+    '9007199254740993',
+    '0.1000000000000000055',
+    '999999999999999',
+    '1760000000123',
+    '-1.5',
+    '3.5e38',
+    '1e38',
+  ),
 )
 
 /** A JSON string, sometimes with more escapes than it needs. */
@@ -107,12 +126,18 @@ function fittingArbitrary(type: ColumnType, strays: boolean): fc.Arbitrary<strin
       return fc.oneof(fc.integer().map(String), digits)
     case 'decimal': {
       const { precision, scale } = type
-      const exact = fc.bigInt({ min: -(10n ** BigInt(precision)) + 1n, max: 10n ** BigInt(precision) - 1n }).map((n) => {
-        const text = String(n < 0n ? -n : n).padStart(scale + 1, '0')
-        const cut = text.length - scale
-        return `${n < 0n ? '-' : ''}${text.slice(0, cut)}${scale > 0 ? `.${text.slice(cut)}` : ''}`
-      })
-      return fc.oneof({ weight: 4, arbitrary: exact }, exact.map((text) => `"${text}"`), digits)
+      const exact = fc
+        .bigInt({ min: -(10n ** BigInt(precision)) + 1n, max: 10n ** BigInt(precision) - 1n })
+        .map((n) => {
+          const text = String(n < 0n ? -n : n).padStart(scale + 1, '0')
+          const cut = text.length - scale
+          return `${n < 0n ? '-' : ''}${text.slice(0, cut)}${scale > 0 ? `.${text.slice(cut)}` : ''}`
+        })
+      return fc.oneof(
+        { weight: 4, arbitrary: exact },
+        exact.map((text) => `"${text}"`),
+        digits,
+      )
     }
     case 'string':
       return quoted(plainText)
@@ -121,7 +146,10 @@ function fittingArbitrary(type: ColumnType, strays: boolean): fc.Arbitrary<strin
     case 'binary':
       return quoted(
         fc.oneof(
-          { weight: 8, arbitrary: fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString('base64')) },
+          {
+            weight: 8,
+            arbitrary: fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes).toString('base64')),
+          },
           fc.constantFrom('AB==', 'AAA', 'A===', '====', 'AA=A', '_-AA', 'AAAA AAAA', 'QQ'),
         ),
       )
@@ -131,7 +159,13 @@ function fittingArbitrary(type: ColumnType, strays: boolean): fc.Arbitrary<strin
     case 'timestamptz':
       return type.unit === undefined ? quoted(instants) : fc.oneof(digits, quoted(instants))
     case 'uuid':
-      return quoted(fc.oneof({ weight: 5, arbitrary: fc.uuid() }, fc.uuid().map((id) => id.toUpperCase()), fc.constant('x')))
+      return quoted(
+        fc.oneof(
+          { weight: 5, arbitrary: fc.uuid() },
+          fc.uuid().map((id) => id.toUpperCase()),
+          fc.constant('x'),
+        ),
+      )
     case 'list':
       return fc.array(valueArbitrary(type.element, strays), { maxLength: 5 }).map((items) => `[${items.join(',')}]`)
     case 'map':
@@ -155,7 +189,13 @@ export function objectArbitrary(columns: readonly Column[], strays = true): fc.A
   )
   const unknown = fc.tuple(fc.constantFrom('"zz"', '"Zz"', '"\\u007a1"', '"größer"'), anything)
   return fc
-    .tuple(fieldTexts, fc.option(unknown, { freq: 5 }), fc.nat(1000), fc.constantFrom('', '', '', ' ', '\n\t'), fc.nat(9))
+    .tuple(
+      fieldTexts,
+      fc.option(unknown, { freq: 5 }),
+      fc.nat(1000),
+      fc.constantFrom('', '', '', ' ', '\n\t'),
+      fc.nat(9),
+    )
     .map(([texts, stray, at, gap, shuffle]) => {
       const list = texts.filter(([isThere]) => isThere).map(([, text]) => text)
       if (stray !== null && strays) list.splice(at % (list.length + 1), 0, stray.join(':'))

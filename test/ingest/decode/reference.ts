@@ -206,12 +206,7 @@ function inner(
   return value
 }
 
-function plain(
-  tree: Tree,
-  type: ColumnType,
-  unknown: 'extra' | 'ignore' | 'fail',
-  extra: Map<string, unknown>,
-): Plain {
+function plain(tree: Tree, type: ColumnType, unknown: 'extra' | 'ignore' | 'fail', extra: Map<string, unknown>): Plain {
   if (type.kind === 'struct') {
     if (tree.kind !== 'object') throw new Misfit('type')
     return struct(tree, type.fields, unknown, extra)
@@ -306,7 +301,8 @@ function rfc3339(text: string, zoneIsOptional: boolean): string {
   if (Number(hour) > 23 || Number(minute) > 59 || Number(second) > 59 || offset[0]! > 23 || offset[1]! > 59)
     throw new Misfit('type')
   const sign = zone.startsWith('-') ? -1 : 1
-  const seconds = Number(hour) * 3600 + Number(minute) * 60 + Number(second) - sign * (offset[0]! * 3600 + offset[1]! * 60)
+  const seconds =
+    Number(hour) * 3600 + Number(minute) * 60 + Number(second) - sign * (offset[0]! * 3600 + offset[1]! * 60)
   return String(BigInt(days(date!) * 86_400 + seconds) * 1_000_000n + BigInt(part.slice(0, 6).padEnd(6, '0')))
 }
 
