@@ -1,6 +1,81 @@
 import { createHash } from 'node:crypto'
 import { columnText, type Column } from './batch.ts'
+import { checkLake, checkTable } from './define-check.ts'
+import { fieldError } from './define-fields.ts'
+import { specText, type TypeSpec } from './define-type.ts'
 import type { StartAt } from './log.ts'
+
+export { t, type TypeSpec } from './define-type.ts'
+
+/** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */
+export interface TableOptions<C extends string = string> {
+  readonly from: {
+    readonly topic: string
+    /** `json()` (default) or `raw()`. */
+    readonly value?: ValueFormat
+    /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
+    readonly startAt?: 'earliest' | 'latest' | (string & {}) | { readonly timestamp: string }
+  }
+  /** `{ id: t.string().required(), amount: t.decimal(12, 2) }`, or the text form of types. Not for `raw()`. */
+  readonly columns?: Readonly<Record<C, TypeSpec | string>>
+  readonly eventTime?: {
+    readonly column: NoInfer<C> | '_timestamp'
+    /** Of a `long` column. */
+    readonly unit?: 's' | 'ms' | 'us'
+    readonly outOfOrderness?: string
+    readonly idleAfter?: string
+    readonly maxFutureSkew?: string
+  }
+  readonly partitionBy?: readonly string[]
+  readonly onError?: TableDefinition['onError']
+  readonly unknown?: TableDefinition['unknown']
+}
+
+/**
+ * A table over a topic. Pure. Throws LakeError `config.invalid`, `config.unknown_key` or `config.unsupported` with the
+ * path of the field and what to write instead.
+ */
+export function table<C extends string>(name: string, options: TableOptions<C>): TableDefinition {
+  const { columns } = options
+  const texts =
+    columns === undefined || columns === null || typeof columns !== 'object'
+      ? {}
+      : { columns: Object.fromEntries(Object.entries<TypeSpec | string>(columns).map(([c, s]) => [c, specText(s)])) }
+  return checkTable(name, { ...options, ...texts }, [name])
+}
+
+/** Values are JSON objects; their fields become columns. */
+export const json = (): ValueFormat => 'json'
+
+/** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
+export const raw = (): ValueFormat => 'raw'
+
+/** The whole of a lake: pipelines by name, each a list of tables, or an object with the pipeline's own options. */
+export function defineLake(
+  pipelines: Readonly<
+    Record<
+      string,
+      | readonly TableDefinition[]
+      | { readonly tables: readonly TableDefinition[]; readonly onDataLoss?: PipelineDefinition['onDataLoss'] }
+    >
+  >,
+): LakeDefinition {
+  const list = Object.entries(pipelines).map(([name, given]): PipelineDefinition => {
+    const { tables, onDataLoss = 'stop', ...rest } = 'tables' in given ? given : { tables: given }
+    const unknown = Object.keys(rest)[0]
+    if (unknown !== undefined)
+      throw fieldError([
+        {
+          code: 'config.unknown_key',
+          path: [name, unknown],
+          message: `there is no key "${unknown}"`,
+          fix: 'A pipeline has tables and onDataLoss.',
+        },
+      ])
+    return { name, tables, onDataLoss }
+  })
+  return checkLake(list, [])
+}
 
 /** How a record's value becomes columns. `raw` keeps key, value and headers as they are. */
 export type ValueFormat = 'json' | 'raw'

@@ -46,6 +46,8 @@ export interface ShopSettings {
   readonly recordsPerSecond: number
   /** Records of each topic that are there from the first moment. */
   readonly recordsAtStart: number
+  /** From this instant on nothing is added. Default: the log grows for ever. */
+  readonly untilMs?: number
 }
 
 /** What a child process needs to open the same store. */

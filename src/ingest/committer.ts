@@ -3,7 +3,7 @@ import { LakeError } from '../error.ts'
 import type { Observer, TableCounts } from '../event.ts'
 import { deadLetterTable } from '../define.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
-import { appendFiles, openTable, type DataFile, type LakeTable, type Storage } from '../lake/table.ts'
+import { appendFiles, openTable, writeVersionHint, type DataFile, type LakeTable, type Storage } from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId, type Positions, type Tail } from '../log.ts'
 import type { Hole, TableVersion, Version } from '../version.ts'
 import type { Staged, StagedTable } from './lane.ts'
@@ -97,9 +97,13 @@ export class Committer {
     return 'folded'
   }
 
-  /** Passes over offsets that the log has lost; the next version names the hole. */
-  skip(partition: PartitionId, hole: Hole): void {
-    this.#pending.skip(partition, hole)
+  /**
+   * Passes over what the log has lost below `until`; the next version names the hole. It begins where the folded
+   * batches end, which may be below where a lane met it: what a lane had read and not yet handed over is lost with it.
+   */
+  skip(partition: PartitionId, until: bigint): void {
+    const from = this.#pending.positions.get(partition)
+    if (from !== undefined && from < until) this.#pending.skip(partition, { from, until })
   }
 
   /** The next commit need not wait for rows. */
@@ -130,6 +134,9 @@ export class Committer {
     const outcome = result.kind === 'committed' ? 'ok' : result.kind
     this.#report(outcome, result.kind === 'committed' ? result.version.number : undefined, startMs, pending)
     if (result.kind === 'committed') {
+      // For readers by path; nothing of ours depends on it.
+      const touched = [...tables.values()].filter((table) => pending.files.has(table.name))
+      await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
       this.#head = result.version
       this.#tables = tables
       this.#pending = new Pending(result.version)

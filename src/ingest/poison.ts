@@ -33,7 +33,7 @@ export class PoisonGuard {
         `${table}: ${window.failed} of the last ${window.records} records of ${partition} could not be read`,
         {
           context: { table, partition, failed: window.failed, records: window.records },
-          fix: `Compare the columns of ${table} with the records of ${partition}; nothing of them was committed.`,
+          fix: `Compare the columns of ${table} with the records of ${partition}; the last of them were not committed.`,
         },
       )
     this.#windows.delete(key)

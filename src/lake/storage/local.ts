@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { copyFile, lstat, open, readdir, realpath, rename, rm, unlink, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { LakeError } from '../../error.ts'
-import { absent, flush, isAbsence, linkOnce, makeFolder, refusal, writeDurably } from './file.ts'
+import { absent, codeOf, flush, isAbsence, linkOnce, makeFolder, refusal, writeDurably } from './file.ts'
 import { checkKey, checkPrefix, compareKeys, scratchPart } from './key.ts'
 import { openScratch } from './scratch.ts'
 import type { ObjectInfo, PutOutcome, Storage } from './storage.ts'
@@ -98,29 +98,33 @@ export class LocalStorage implements Storage {
   async putFile(key: string, localPath: string): Promise<void> {
     checkKey(key)
     try {
-      const source = await this.#onOurFileSystem(localPath)
-      await flush(source)
-      await this.#inFolder(key, (target) => rename(source, target))
-      if (source !== localPath) await unlink(localPath)
+      await flush(localPath)
+      await this.#inFolder(key, (target) => rename(localPath, target))
     } catch (error) {
-      throw refusal(error, key)
+      if (codeOf(error) !== 'EXDEV') throw refusal(error, key)
+      await this.#copyFile(key, localPath)
     }
   }
 
   /**
    * link(2) is the atomic step: it fails when the name stands, and what it names is already whole and flushed. A try
    * that failed before it has left nothing; a flush that failed is not repeated on the same file, whose pages may be
-   * gone, but answered as unknown, so that the caller comes back with a new one.
+   * gone, but answered as unknown, so that the caller comes back with a new one. After the link no error is definite.
    */
   async putIfAbsent(key: string, bytes: Uint8Array): Promise<PutOutcome> {
     checkKey(key)
     const temporary = this.#temporary()
+    let isLinked = false
     try {
       await writeDurably(temporary, bytes)
-      return await this.#inFolder(key, (target) => linkOnce(temporary, target))
+      return await this.#inFolder(key, async (target) => {
+        const outcome = await linkOnce(temporary, target)
+        isLinked = true
+        return outcome
+      })
     } catch (error) {
       const refused = refusal(error, key)
-      if (refused.code === 'store.unavailable') return { kind: 'unknown', cause: refused }
+      if (isLinked || refused.code === 'store.unavailable') return { kind: 'unknown', cause: refused }
       throw refused
     } finally {
       await rm(temporary, { force: true })
@@ -157,8 +161,9 @@ export class LocalStorage implements Storage {
     const keys = entries
       .filter((entry) => entry.isFile() || entry.isDirectory())
       .map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`)
-      .filter((key) => (key.startsWith(prefix) || prefix.startsWith(key)) && key !== `${scratchPart}/`)
-      .filter((key) => startAfter === undefined || compareKeys(key, startAfter) > 0 || startAfter.startsWith(key))
+      .filter((key) => key.startsWith(prefix) || mayHold(key, prefix))
+      .filter((key) => startAfter === undefined || compareKeys(key, startAfter) > 0 || mayHold(key, startAfter))
+      .filter((key) => key !== `${scratchPart}/`)
       .sort(compareKeys)
     for (let i = 0; i < keys.length; i += statsAtOnce) {
       const some = keys.slice(i, i + statsAtOnce)
@@ -166,7 +171,7 @@ export class LocalStorage implements Storage {
       for (const [j, key] of some.entries()) {
         const info = infos[j]
         if (key.endsWith('/')) yield* this.#walk(key, prefix, startAfter)
-        else if (info !== undefined && key !== startAfter && key.startsWith(prefix)) yield info
+        else if (info !== undefined) yield info
       }
     }
   }
@@ -180,18 +185,24 @@ export class LocalStorage implements Storage {
     return undefined
   }
 
-  /** False when the key's folder is missing. Throws when a symbolic link stands in the way to it. */
+  /**
+   * Whether the key's folder is there. Throws when a symbolic link stands in the way to it, or where it would be made,
+   * and when the root is gone: an unmounted disk is not an empty store.
+   */
   async #isInside(key: string): Promise<boolean> {
     const folder = path.dirname(this.#path(key))
-    const real = await realpath(folder).catch(absent)
-    if (real === undefined) await lstat(this.#root) // an unmounted disk is not an empty store
-    if (real !== undefined && real !== folder) {
-      throw new LakeError('store.denied', `a symbolic link stands in the path of ${key}`, {
-        context: { key },
-        fix: 'Replace the symbolic link inside the store by the folder itself.',
-      })
+    let existing = folder
+    let real = await realpath(existing).catch(absent)
+    while (real === undefined && existing !== this.#root) {
+      existing = path.dirname(existing)
+      real = await realpath(existing).catch(absent)
     }
-    return real !== undefined
+    if (real === undefined) await lstat(this.#root)
+    if (real === existing) return existing === folder
+    throw new LakeError('store.denied', `a symbolic link stands in the path of ${key}`, {
+      context: { key },
+      fix: 'Replace the symbolic link inside the store by the folder itself.',
+    })
   }
 
   /** Does `place` to the key's path and flushes the folder. The folder may vanish or be missing: it is made, once. */
@@ -208,13 +219,18 @@ export class LocalStorage implements Storage {
     return result
   }
 
-  /** The file itself, or a copy of it on the store's file system, where it can be renamed. */
-  async #onOurFileSystem(localPath: string): Promise<string> {
-    const [file, ours] = await Promise.all([lstat(localPath), lstat(this.#root)])
-    if (file.dev === ours.dev) return localPath
-    const copy = this.#temporary()
-    await copyFile(localPath, copy)
-    return copy
+  /** For a file from another file system, which has to be copied to where it can be renamed. */
+  async #copyFile(key: string, localPath: string): Promise<void> {
+    const temporary = this.#temporary()
+    try {
+      await copyFile(localPath, temporary)
+      await flush(temporary)
+      await this.#inFolder(key, (target) => rename(temporary, target))
+      await unlink(localPath)
+    } catch (error) {
+      await rm(temporary, { force: true })
+      throw refusal(error, key)
+    }
   }
 
   #temporary(): string {
@@ -225,6 +241,11 @@ export class LocalStorage implements Storage {
   #path(key: string): string {
     return path.join(this.#root, key)
   }
+}
+
+/** Whether `key` is a folder on the way to `text`. */
+function mayHold(key: string, text: string): boolean {
+  return key.endsWith('/') && text.startsWith(key)
 }
 
 async function infoOf(key: string, file: string): Promise<ObjectInfo | undefined> {

@@ -1,4 +1,5 @@
 import { LakeError } from '../../error.ts'
+import { conditionalFix } from './race.ts'
 
 /**
  * What a failed request tells. absent: no such key. exists: a condition failed. conflict: another request on the key was
@@ -95,10 +96,6 @@ export function refusal(error: unknown, verdict: S3Verdict, what: string): LakeE
       })
   }
 }
-
-/** Stores known to keep the promise, for whoever has one that does not. */
-export const conditionalFix =
-  'Use a store with atomic create-if-absent: AWS S3, MinIO (its last release), versitygw, ministack for tests, or a local disk with hard links.'
 
 function nameOf(error: unknown): string {
   return error instanceof Error ? error.name : 'Error'

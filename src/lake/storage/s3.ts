@@ -1,7 +1,6 @@
 import type { S3Client } from '@aws-sdk/client-s3'
 import { open, readFile, rm, stat, type FileHandle } from 'node:fs/promises'
 import os from 'node:os'
-import path from 'node:path'
 import { backoffMs, type Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import { checkKey, checkPrefix, compareKeys } from './key.ts'
@@ -46,8 +45,7 @@ export class S3Storage implements Storage {
   static async open(settings: StoreSettings, clock: Clock): Promise<S3Storage> {
     const place = placeOf(settings.url)
     const clients = await openClients(settings)
-    const user = os.userInfo().uid
-    return new S3Storage(place, await openScratch(path.join(os.tmpdir(), `kappalake-${user}`)), clients, clock)
+    return new S3Storage(place, await openScratch(os.tmpdir()), clients, clock)
   }
 
   async get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {

@@ -2,28 +2,33 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 
-// A scratch folder is named <host>~<pid>~<start>~<random>: enough to tell whether its process still lives. Process ids
+// A scratch folder is named kappalake~<host>~<pid>~<start>~<random>: enough to tell whether its process still lives. Process ids
 // are used again (in a container the service is always process 1), so the start time, in ticks since boot, goes along.
+
+const mark = 'kappalake'
 
 /** Scratch folders of other machines are kept this long: nothing here can tell whether their process lives. */
 const foreignMsMax = 7 * 24 * 3_600_000
 
-/** Makes a scratch folder of this process below `parent`, and removes those of processes that are dead. */
+/**
+ * Makes a scratch folder of this process below `parent`, readable by its user alone, and removes those of processes
+ * that are dead. `parent` may be shared with strangers: what is not ours to remove stays.
+ */
 export async function openScratch(parent: string): Promise<string> {
   await mkdir(parent, { recursive: true })
-  const own = `${host()}~${process.pid}~${await startOf(process.pid)}~`
+  const own = `${mark}~${host()}~${process.pid}~${await startOf(process.pid)}~`
   const folder = await mkdtemp(path.join(parent, own))
   const nowMs = (await stat(folder)).mtimeMs // the file system's own clock, which also dates the other folders
   for (const name of await readdir(parent)) {
     const other = path.join(parent, name)
-    if (await isStale(name, other, nowMs)) await rm(other, { recursive: true, force: true })
+    if (await isStale(name, other, nowMs)) await rm(other, { recursive: true, force: true }).catch(() => undefined)
   }
   return folder
 }
 
 async function isStale(name: string, folder: string, nowMs: number): Promise<boolean> {
-  const [madeBy, pid, start] = name.split('~')
-  if (madeBy === undefined || pid === undefined || start === undefined) return false
+  const [marked, madeBy, pid, start] = name.split('~')
+  if (marked !== mark || madeBy === undefined || pid === undefined || start === undefined) return false
   if (madeBy === host()) return (await startOf(Number(pid))) !== start
   const made = await stat(folder).catch(() => undefined)
   return made !== undefined && nowMs - made.mtimeMs > foreignMsMax

@@ -1,0 +1,65 @@
+import type { Clock } from '../clock.ts'
+import { asLakeError, type LakeError } from '../error.ts'
+
+/** What a command may touch of the world; tests give their own. */
+export interface CliContext {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly folder: string
+  readonly clock: Clock
+  readonly out: Terminal
+  readonly err: Terminal
+  readonly fetch: typeof fetch
+  /** Aborts when the process is asked to end. */
+  readonly signal: AbortSignal
+}
+
+export interface Terminal {
+  write(text: string): void
+  readonly isTty: boolean
+  /** Characters in a line of a terminal. */
+  readonly columns: number
+  readonly hasColor: boolean
+}
+
+/** 0 done · 1 failed · 2 wrong usage · 3 not ready: something that is needed cannot be reached. */
+export const EXIT = { ok: 0, failed: 1, usage: 2, notReady: 3 } as const
+
+const NOT_READY: ReadonlySet<string> = new Set(['not_ready', 'kafka.unavailable', 'store.unavailable'])
+
+export function exitCodeOf(error: LakeError): number {
+  return NOT_READY.has(error.code) ? EXIT.notReady : EXIT.failed
+}
+
+/** Code, cause and next step; never a stack. */
+export function errorText(error: unknown, hasColor: boolean): string {
+  const { code, message, cause, fix, context } = asLakeError(error)
+  const more = Array.isArray(context.issues) ? (context.issues as string[]).slice(1) : []
+  const reason = cause instanceof Error ? cause.message : undefined
+  return [
+    `${paint('✗', 'red', hasColor)} ${code}: ${message}`,
+    ...more.map((issue) => `  also: ${issue}`),
+    ...(reason !== undefined && reason !== '' && !message.includes(reason) ? [`  cause: ${reason}`] : []),
+    `  next: ${fix ?? NEXT[code] ?? 'Run "kappalake doctor" to see what is missing.'}`,
+    '',
+  ].join('\n')
+}
+
+const NEXT: Readonly<Record<string, string>> = {
+  internal: 'This is a defect of kappalake: please report it with the command that you ran.',
+  'kafka.unavailable': 'Start Kafka, or correct kafka.brokers.',
+  'store.unavailable': 'Start the store, or correct store.url and store.endpoint.',
+  'request.invalid': 'Correct the request.',
+  'table.unknown': 'List the tables with "kappalake tables".',
+  'pipeline.unknown': 'List the pipelines with "kappalake pipelines".',
+  'pipeline.not_owner': 'Ask the process that writes this pipeline; "kappalake versions" names it.',
+  'sql.syntax': 'Correct the SQL.',
+  'sql.failed': 'Correct the SQL.',
+  'sql.timeout': 'Ask for less, or raise query.timeout.',
+  'result.too_large': 'Add a LIMIT, or raise query.rowsMax and query.bytesMax.',
+}
+
+const COLORS = { red: 31, green: 32, yellow: 33, dim: 2 } as const
+
+export function paint(text: string, color: keyof typeof COLORS, hasColor: boolean): string {
+  return hasColor ? `\u001B[${COLORS[color]}m${text}\u001B[0m` : text
+}

@@ -1,0 +1,110 @@
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { openClient, DEFAULT_URL, type Client } from './client.ts'
+import type { CliContext } from './context.ts'
+import { formatRows, OUTPUT_FORMATS, type OutputFormat, type Row } from './output.ts'
+
+/** Commands that ask a running kappalake over HTTP. */
+export function addReadCommands(program: Command, context: CliContext): void {
+  const command = (usage: string, description: string): Command =>
+    program
+      .command(usage)
+      .description(description)
+      .addOption(
+        new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL),
+      )
+      .addOption(outputOption())
+
+  /** Runs `work` with a client and prints its rows under these columns. */
+  const printing =
+    (work: (client: Client, ...given: any[]) => Promise<Table>) =>
+    async (...given: any[]): Promise<void> => {
+      const self = given.at(-1) as Command
+      const { url, output } = self.opts<{ url: string; output: OutputFormat }>()
+      const { columns, rows } = await work(openClient(url, context.fetch, context.signal), ...given)
+      context.out.write(formatRows(columns, rows, output))
+    }
+
+  command('query <sql>', 'run one SELECT over the tables')
+    .option('--as-of <when>', 'version, snapshot, time or topic/partition@offset')
+    .addOption(new Option('--param <value...>', 'values of the parameters ?'))
+    .action(
+      printing(async (client, sql: string, options: { asOf?: string; param?: string[] }) => {
+        const answer = await client.post<{ columns: { name: string }[]; rows: Row[] }>('/v1/query', {
+          sql,
+          format: 'json',
+          ...(options.param === undefined ? {} : { params: options.param }),
+          ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
+        })
+        return { columns: answer.columns.map((column) => column.name), rows: answer.rows }
+      }),
+    )
+  command('tables', 'list the tables').action(
+    printing(async (client) => {
+      const items = await client.list<Row>('/v1/tables', 10_000)
+      return { columns: ['name', 'pipeline', 'rows', 'files', 'bytes', 'version', 'time'], rows: items }
+    }),
+  )
+  command('snapshots <table>', "list a table's snapshots, newest first")
+    .addOption(limitOption())
+    .action(
+      printing(async (client, table: string, { limit }: { limit: number }) => ({
+        columns: ['id', 'time', 'operation', 'addedRecords', 'totalRecords', 'version', 'ranges'],
+        rows: await client.list<Row>(`/v1/tables/${encodeURIComponent(table)}/snapshots`, limit),
+      })),
+    )
+  command('versions <pipeline>', "list a pipeline's versions, newest first")
+    .addOption(limitOption())
+    .action(
+      printing(async (client, pipeline: string, { limit }: { limit: number }) => ({
+        columns: ['number', 'kind', 'time', 'writer', 'commitId', 'positions'],
+        rows: await client.list<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/versions`, limit),
+      })),
+    )
+  command('pipelines', 'list the pipelines, their state and lag').action(
+    printing(async (client) => {
+      const items = await client.list<PipelineRow>('/v1/pipelines', 10_000)
+      return {
+        columns: ['name', 'state', 'version', 'lag', 'lastCommit', 'writer', 'reason'],
+        rows: items.map(({ lag, reason, ...rest }) => ({
+          ...rest,
+          lag: lag?.records,
+          reason: typeof reason === 'object' && reason !== null ? `${reason.code}: ${reason.message}` : reason,
+        })),
+      }
+    }),
+  )
+  for (const [verb, description] of [
+    ['pause', 'stop ingesting, until resumed; a restart honours it'],
+    ['resume', 'go on after a pause'],
+    ['flush', 'commit all that the log holds now'],
+  ] as const)
+    command(`${verb} <pipeline>`, description).action(
+      printing(async (client, pipeline: string) => {
+        const answer = await client.post<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/${verb}`, {})
+        return { columns: Object.keys(answer), rows: [answer] }
+      }),
+    )
+}
+
+interface Table {
+  readonly columns: readonly string[]
+  readonly rows: readonly Row[]
+}
+
+interface PipelineRow extends Row {
+  readonly lag?: { readonly records?: string }
+  readonly reason?: { readonly code?: string; readonly message?: string } | string | null
+}
+
+export function outputOption(): Option {
+  return new Option('-o, --output <format>', 'how to print').choices(OUTPUT_FORMATS).default('table')
+}
+
+function limitOption(): Option {
+  return new Option('--limit <n>', 'at most so many').argParser(wholeNumber).default(50)
+}
+
+export function wholeNumber(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('Write a whole number.')
+}

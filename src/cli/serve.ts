@@ -1,0 +1,127 @@
+import { serve, type ServerType } from '@hono/node-server'
+import type { LakeDefinition } from '../define.ts'
+import { LakeError } from '../error.ts'
+import type { LakeEvent } from '../event.ts'
+import type { Lake, OpenOptions } from '../index.ts'
+import type { HttpSettings, Settings } from '../settings.ts'
+import type { PipelineStatus } from '../status.ts'
+import type { CliContext } from './context.ts'
+
+/** How a lake is opened: `open` of the library, or what a test puts in its place. */
+export type OpenLake = (definition: LakeDefinition, settings: Settings, options?: OpenOptions) => Promise<Lake>
+
+/** A lake must let go of its pipelines within this time; what is not committed then is read again at the next start. */
+const CLOSE_MS_MAX = 10_000
+const STATUS_MS = { tty: 1_000, other: 10_000 } as const
+
+/** Opens a lake, serves its API and runs `work` beside it, then closes all. Without `work` it runs until the signal. */
+export async function runLake<T>(
+  context: CliContext,
+  openLake: OpenLake,
+  definition: LakeDefinition,
+  settings: Settings,
+  work: (lake: Lake, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const lake = await openLake(definition, settings, {
+    signal: context.signal,
+    clock: context.clock,
+    observer: (event) => {
+      const line = settings.log.level === 'silent' ? undefined : stateLine(event)
+      if (line !== undefined) context.err.write(line)
+    },
+  })
+  let server: ServerType | undefined
+  try {
+    server = await listen(lake, settings.http)
+    return await work(lake, context.signal)
+  } finally {
+    server?.close()
+    if (server !== undefined && 'closeAllConnections' in server) server.closeAllConnections()
+    await within(lake.close(), CLOSE_MS_MAX, context)
+  }
+}
+
+/** Resolves when the process is asked to end. */
+export function untilEnd(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}
+
+export function addressOf({ host, port }: HttpSettings): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** One line for each pipeline, again and again: rewritten on a terminal, every ten seconds otherwise. */
+export async function showStatus(context: CliContext, lake: Lake, signal: AbortSignal): Promise<void> {
+  const { out, clock } = context
+  while (!signal.aborted) {
+    await clock.sleep(out.isTty ? STATUS_MS.tty : STATUS_MS.other, signal)
+    if (signal.aborted) break
+    const lines = lake.pipelines.map((pipeline) => statusLine(pipeline.status(), clock.nowMs()))
+    // A line that wraps could not be rewritten.
+    const line = [...lines.join(' │ ')].slice(0, out.columns - 1).join('')
+    out.write(out.isTty ? `\r\u001B[2K${line}` : `${lines.join('\n')}\n`)
+  }
+  if (out.isTty) out.write('\n')
+}
+
+/** `shop running · version 14 · 40,812 records · lag 3 · fresh 1.1s · 48 rec/s`, and why when it does not run. */
+export function statusLine(status: PipelineStatus, nowMs: number): string {
+  const { name, state, reason, head, lastCommitMs, partitions } = status
+  const positions = partitions.reduce((sum, partition) => sum + partition.position, 0n)
+  const isLagKnown = partitions.every((partition) => partition.end !== undefined)
+  const lag = partitions.reduce((sum, { position, end }) => sum + (end === undefined ? 0n : end - position), 0n)
+  const rate = partitions.reduce((sum, partition) => sum + partition.ratePerSecond, 0)
+  return [
+    `${name} ${state}`,
+    ...(reason === undefined
+      ? []
+      : [`${reason.code}: ${reason.message}${reason.fix === undefined ? '' : ` → ${reason.fix}`}`]),
+    ...(head === undefined ? [] : [`version ${head.number}`]),
+    `${grouped(positions)} records`,
+    `lag ${isLagKnown ? grouped(lag) : '?'}`,
+    ...(lastCommitMs === undefined ? [] : [`fresh ${(Math.max(0, nowMs - lastCommitMs) / 1_000).toFixed(1)}s`]),
+    `${grouped(BigInt(Math.round(rate)))} rec/s`,
+  ].join(' · ')
+}
+
+/** One line for each change into a state that somebody should know of, with its reason and the next step. */
+export function stateLine(event: LakeEvent): string | undefined {
+  if (event.kind !== 'state' || event.reason === undefined) return undefined
+  const { pipeline, state, reason } = event
+  return `✗ ${pipeline} ${state}: ${reason.code}: ${reason.message}${reason.fix === undefined ? '' : `\n  next: ${reason.fix}`}\n`
+}
+
+export function grouped(value: bigint): string {
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
+}
+
+function listen(lake: Lake, http: HttpSettings): Promise<ServerType> {
+  const app = lake.http()
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch: app.fetch, hostname: http.host, port: http.port }, () => resolve(server))
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const isTaken = cause.code === 'EADDRINUSE'
+      reject(
+        new LakeError(
+          'config.invalid',
+          `${addressOf(http)} ${isTaken ? 'is in use' : `cannot be served: ${cause.message}`}`,
+          {
+            fix: 'Choose another port with --port, or http.port.',
+          },
+        ),
+      )
+    })
+  })
+}
+
+async function within(work: Promise<void>, ms: number, context: CliContext): Promise<void> {
+  const ended = new AbortController()
+  try {
+    await Promise.race([work, context.clock.sleep(ms, ended.signal)])
+  } finally {
+    ended.abort()
+  }
+}

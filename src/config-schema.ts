@@ -1,0 +1,221 @@
+import { z } from 'zod'
+import { pipelinesSchema } from './define-check.ts'
+import { duration, leaf, parseFields, problem, size, strict, whole } from './define-fields.ts'
+import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
+
+/**
+ * The one schema of settings, for YAML, TypeScript, the environment and flags. Every key with its default:
+ * docs/config.md; for editors: docs/kappalake.schema.json.
+ */
+
+const text = z.string().min(1, { error: 'is empty' })
+/** `${VAR:-}` gives an empty text, which means absent. */
+const optionalText = z.string().optional()
+const yes = z.union([z.boolean(), leaf('true or false', readBoolean)], { error: 'must be true or false' })
+/** A list, or its text form `a:9092,b:9092`, as the environment and flags give it. */
+const addresses = z
+  .union([z.array(z.string()), z.string()], { error: 'must be a list of host:port' })
+  .transform((given, context) => {
+    const list = (typeof given === 'string' ? given.split(',') : given)
+      .map((item) => item.trim())
+      .filter((s) => s !== '')
+    const wrong = list.find((address) => !/^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$/.test(address))
+    if (list.length > 0 && wrong === undefined) return list
+    const message = wrong === undefined ? 'names no broker' : `"${wrong}" is not host:port`
+    context.addIssue({ code: 'custom', message, params: { fix: 'Write host:port, such as localhost:9092.' } })
+    return z.NEVER
+  })
+
+const kafka = strict(
+  {
+    brokers: addresses,
+    clientId: optionalText,
+    ssl: z
+      .union([yes, strict({ ca: optionalText, cert: optionalText, key: optionalText })], {
+        error: 'must be true, false or {ca, cert, key}',
+      })
+      .optional(),
+    sasl: strict({
+      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+      username: text,
+      password: text,
+    }).optional(),
+    connectionTimeout: duration({ minMs: 100 }),
+    requestTimeout: duration({ minMs: 1_000 }),
+    fetchBytesMax: size(64 * 1024),
+    fetchPartitionBytesMax: size(64 * 1024),
+    fetchWait: duration({ maxMs: 30_000 }),
+  },
+  { registry: 'schema registries are', topics: 'topic settings are' },
+)
+
+const storeFields = strict({
+  url: text,
+  endpoint: optionalText,
+  region: optionalText,
+  accessKeyId: optionalText,
+  secretAccessKey: optionalText,
+  sessionToken: optionalText,
+})
+
+const lanes = leaf('auto or a number of lanes', (given): number | 'auto' => {
+  if (given === 'auto') return given
+  if (/^\d{1,3}$/.test(given) && +given >= 1 && +given <= 256) return Number(given)
+  throw problem(`"${given}" is not a number of lanes`, 'Write auto or a number from 1 to 256.')
+})
+
+const LOCAL_HOSTS = ['127.0.0.1', 'localhost', '::1']
+const host = z.string().refine((given) => LOCAL_HOSTS.includes(given), {
+  error: 'must be an address of this machine: 127.0.0.1, localhost or ::1 (API keys are not in this release)',
+})
+
+/** All settings with every default in place: what `defaults` and the layers above it add up to. */
+export const settingsSchema = strict(
+  {
+    writer: text,
+    kafka,
+    store: storeFields,
+    commit: strict({
+      minInterval: duration({ maxMs: 600_000 }),
+      microBatch: strict({ bytes: size(64 * 1024), age: duration({ minMs: 1 }), records: whole(1, 10_000_000) }),
+      heartbeat: duration({ minMs: 1_000 }),
+    }),
+    lanes,
+    takeoverAfter: duration({ minMs: 1_000 }),
+    http: strict({ host, port: whole(0, 65_535) }, { auth: 'API keys are', tls: 'TLS is', cors: 'CORS is' }),
+    query: strict({
+      children: whole(1, 64),
+      queueMax: whole(0, 10_000),
+      rowsMax: whole(1, 10_000_000),
+      bytesMax: size(1024),
+      timeout: duration({ minMs: 1 }),
+      memory: size(64 * 2 ** 20),
+      cacheDir: text,
+      cacheBytesMax: size(2 ** 20),
+    }),
+    log: strict({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']) }),
+  },
+  {
+    auth: 'API keys are',
+    catalog: 'an Iceberg REST catalog is',
+    retention: 'retention settings are',
+    replicas: 'replicas are',
+    registry: 'schema registries are',
+  },
+)
+
+/** A whole file: settings, of which all but `kafka` may be left out, and the definition or where it stands. */
+export const fileSchema = strict({ ...settingsSchema.shape, pipelines: pipelinesSchema, definition: text })
+
+/** Defaults that depend on nothing. Texts, so that they print as they are written. */
+export const DEFAULTS = {
+  store: { url: 'file:./lake' },
+  kafka: {
+    connectionTimeout: '10s',
+    requestTimeout: '30s',
+    fetchBytesMax: '16MiB',
+    fetchPartitionBytesMax: '4MiB',
+    fetchWait: '250ms',
+  },
+  commit: { microBatch: { bytes: '32MiB', age: '500ms', records: 500_000 }, heartbeat: '60s' },
+  lanes: 'auto',
+  takeoverAfter: '90s',
+  http: { host: '127.0.0.1', port: 7780 },
+  query: {
+    children: 2,
+    queueMax: 16,
+    rowsMax: 100_000,
+    bytesMax: '64MiB',
+    timeout: '30s',
+    memory: '800MB',
+    cacheBytesMax: '4GiB',
+  },
+  log: { level: 'info' },
+} as const
+
+/** What only secrets may be: never printed, never written out in a file. */
+export const SECRETS: readonly string[] = [
+  'kafka.sasl.password',
+  'kafka.ssl.key',
+  'store.secretAccessKey',
+  'store.sessionToken',
+]
+
+/** Checks merged layers. `storeUrl` is where a relative `file:` address was resolved to; `cores` is what `auto` means. */
+export function toSettings(merged: unknown, storeUrl: string, cores: number): Settings {
+  const given = parseFields(settingsSchema, merged)
+  return {
+    writer: given.writer,
+    source: { kind: 'kafka', kafka: toKafka(given.kafka) },
+    store: { ...present(given.store), url: storeUrl } as StoreSettings,
+    commit: {
+      minIntervalMs: given.commit.minInterval,
+      microBatch: {
+        bytesMax: given.commit.microBatch.bytes,
+        recordsMax: given.commit.microBatch.records,
+        ageMsMax: given.commit.microBatch.age,
+      },
+      heartbeatMs: given.commit.heartbeat,
+    },
+    lanes: given.lanes === 'auto' ? cores : given.lanes,
+    takeoverAfterMs: given.takeoverAfter,
+    http: given.http,
+    query: {
+      children: given.query.children,
+      queueMax: given.query.queueMax,
+      rowsMax: given.query.rowsMax,
+      bytesMax: given.query.bytesMax,
+      timeoutMs: given.query.timeout,
+      memoryBytesMax: given.query.memory,
+      cacheDir: given.query.cacheDir,
+      cacheBytesMax: given.query.cacheBytesMax,
+    },
+    log: given.log,
+  }
+}
+
+/** The JSON Schema of a file, with the defaults, for editors. */
+export function jsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(fileSchema, { io: 'input', unrepresentable: 'any' }) as any
+  const settle = (node: any, defaults: any): void => {
+    delete node.required
+    for (const [key, property] of Object.entries<any>(node.properties ?? {})) {
+      const value = defaults?.[key]
+      if (typeof value === 'object') settle(property, value)
+      else if (value !== undefined) property.default = value
+    }
+  }
+  const { pipelines, ...settings } = schema.properties
+  settle({ properties: settings }, DEFAULTS)
+  delete settings.store.required
+  settings.store = { anyOf: [{ type: 'string' }, settings.store] }
+  delete schema.required
+  return { ...schema, title: 'kappalake.yaml', properties: { ...settings, pipelines } }
+}
+
+function toKafka(given: z.output<typeof kafka>): KafkaSettings {
+  const { brokers, clientId, ssl, sasl } = given
+  return {
+    brokers,
+    ...present({ clientId }),
+    ...(ssl === undefined || ssl === false ? {} : { ssl: ssl === true ? true : present(ssl) }),
+    ...(sasl === undefined ? {} : { sasl }),
+    connectionTimeoutMs: given.connectionTimeout,
+    requestTimeoutMs: given.requestTimeout,
+    fetchBytesMax: given.fetchBytesMax,
+    fetchPartitionBytesMax: given.fetchPartitionBytesMax,
+    fetchWaitMs: given.fetchWait,
+  }
+}
+
+/** Without the entries that are undefined or empty. */
+function present<T extends Readonly<Record<string, string | undefined>>>(given: T): { [K in keyof T]?: string } {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== '')) as {
+    [K in keyof T]?: string
+  }
+}
+
+function readBoolean(given: string): boolean {
+  if (given === 'true' || given === 'false') return given === 'true'
+  throw problem(`"${given}" is not true or false`)
+}

@@ -1,0 +1,287 @@
+import { z } from 'zod'
+import { SYSTEM_COLUMNS, type Column } from './batch.ts'
+import type { EventTime, LakeDefinition, PipelineDefinition, TableDefinition } from './define.ts'
+import { columnsProblem, readColumn } from './define-type.ts'
+import {
+  didYouMean,
+  duration,
+  invalidField,
+  leaf,
+  name,
+  nameProblem,
+  parseFields,
+  parseInstant,
+  problem,
+  strict,
+  type FieldPath,
+} from './define-fields.ts'
+import { LakeError } from './error.ts'
+import type { StartAt } from './log.ts'
+
+/** A definition as it is written, in YAML or in TypeScript, and as it runs: with every default filled in, and checked. */
+export function checkTable(tableName: string, input: unknown, at: FieldPath): TableDefinition {
+  const wrongName = nameProblem(tableName)
+  if (wrongName !== undefined) throw invalidField(at, wrongName.message, wrongName.fix)
+  return toTable(tableName, parseFields(tableSchema, input, at), at)
+}
+
+/** Checks what tables must agree on. Tables are checked by themselves before. */
+export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPath): LakeDefinition {
+  const owners = new Map<string, string>()
+  for (const { name: pipeline, tables } of pipelines) {
+    const wrongName = nameProblem(pipeline)
+    if (wrongName !== undefined) throw invalidField([...at, pipeline], wrongName.message, wrongName.fix)
+    if (tables.length === 0) throw invalidField([...at, pipeline, 'tables'], 'a pipeline needs a table', 'Define one.')
+    for (const table of tables) {
+      const owner = owners.get(table.name)
+      if (owner !== undefined)
+        throw invalidField(
+          [...at, pipeline, 'tables', table.name],
+          `the table name "${table.name}" is taken by pipeline "${owner}"`,
+          'A table belongs to one pipeline: rename one of them.',
+        )
+      owners.set(table.name, pipeline)
+    }
+    checkStarts(tables, [...at, pipeline, 'tables'])
+  }
+  return { pipelines }
+}
+
+const startAt = leaf('earliest, latest or an RFC 3339 time', (text): StartAt => {
+  if (text === 'earliest' || text === 'latest') return text
+  if (!/^\d{4}-/.test(text)) {
+    const meant = didYouMean(text, ['earliest', 'latest'])
+    throw problem(
+      `"${text}" is not a start`,
+      meant === undefined ? 'Write earliest, latest or an RFC 3339 time.' : `Did you mean "${meant}"?`,
+    )
+  }
+  return { timestampMs: parseInstant(text) }
+})
+const instant = leaf('an RFC 3339 time', (text) => ({ timestampMs: parseInstant(text) }))
+
+const topic = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, {
+  error: 'is not a topic name (1 to 249 letters, digits, dots, underscores or dashes)',
+})
+
+const value = z.string().transform((text, context): 'json' | 'raw' => {
+  if (text === 'json' || text === 'raw') return text
+  const meant = didYouMean(text, ['json', 'raw'])
+  const fix = meant === undefined ? 'Write json or raw.' : `Did you mean "${meant}"?`
+  const isLater = ['avro', 'debezium', 'protobuf', 'csv', 'text'].includes(text)
+  const message = isLater
+    ? `values in ${text} are not in this release`
+    : `must be json or raw, not ${JSON.stringify(text)}`
+  context.addIssue({ code: 'custom', message, params: { fix, code: isLater ? 'config.unsupported' : undefined } })
+  return z.NEVER
+})
+
+const eventTimeSchema = strict({
+  column: z.string(),
+  unit: z.enum(['s', 'ms', 'us']).optional(),
+  outOfOrderness: duration({ maxMs: 365 * 86_400_000 }).prefault('5s'),
+  idleAfter: duration({ minMs: 1 }).prefault('30s'),
+  maxFutureSkew: duration().prefault('5m'),
+})
+
+export const tableSchema = strict(
+  {
+    from: strict(
+      {
+        topic,
+        value: value.prefault('json'),
+        startAt: z.union([startAt, strict({ timestamp: instant })]).prefault('earliest'),
+      },
+      { topics: 'several topics for one table are', registry: 'schema registries are' },
+    ),
+    columns: z.record(z.string(), z.string()).optional(),
+    eventTime: eventTimeSchema.optional(),
+    partitionBy: z.array(z.string()).prefault([]),
+    onError: z.enum(['dead-letter', 'stop', 'skip']).prefault('dead-letter'),
+    unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
+  },
+  {
+    key: 'upserts by key are',
+    version: 'version columns are',
+    where: 'filters are',
+    select: 'projections are',
+    transform: 'transforms are',
+    map: 'map functions are',
+    dedup: 'deduplication is',
+    retain: 'retention is',
+    store: 'tables that keep no rows are',
+    to: 'change topics are',
+    evolve: 'schema evolution is',
+    missing: 'partial updates are',
+    onTruncate: 'change data capture is',
+    renamedFrom: 'renaming tables is',
+    maxDeadLetterRatio: 'a limit for dead letters is',
+  },
+)
+
+/** The `pipelines` part of a file. */
+export const pipelinesSchema = z.record(
+  name,
+  strict(
+    {
+      onDataLoss: z.enum(['stop', 'record-gap']).prefault('stop'),
+      tables: z.record(name, tableSchema),
+    },
+    { windows: 'windows are', joins: 'joins are', patterns: 'patterns are', references: 'reference tables are' },
+  ),
+)
+
+export function checkPipelines(input: unknown, at: FieldPath): LakeDefinition {
+  const pipelines = Object.entries(parseFields(pipelinesSchema, input, at)).map(([pipeline, parsed]) => ({
+    name: pipeline,
+    onDataLoss: parsed.onDataLoss,
+    tables: Object.entries(parsed.tables).map(([table, fields]) =>
+      toTable(table, fields, [...at, pipeline, 'tables', table]),
+    ),
+  }))
+  if (pipelines.length === 0) throw invalidField(at, 'no pipeline is defined', 'Define one with at least one table.')
+  return checkLake(pipelines, at)
+}
+
+/** What a `raw()` table has in place of declared columns. */
+const RAW_COLUMNS: readonly Column[] = [
+  { name: 'key', type: { kind: 'binary' } },
+  { name: 'value', type: { kind: 'binary' } },
+  {
+    name: 'headers',
+    type: {
+      kind: 'list',
+      element: {
+        kind: 'struct',
+        fields: [
+          { name: 'key', type: { kind: 'string' }, required: true },
+          { name: 'value', type: { kind: 'binary' } },
+        ],
+      },
+    },
+  },
+]
+
+function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: FieldPath): TableDefinition {
+  const { from, onError } = fields
+  const isRaw = from.value === 'raw'
+  if (isRaw && fields.columns !== undefined)
+    throw invalidField([...at, 'columns'], 'a raw table has the columns key, value and headers', 'Remove "columns".')
+  if (isRaw && fields.unknown !== undefined)
+    throw invalidField([...at, 'unknown'], 'a raw table has no unknown fields', 'Remove "unknown".')
+  const columns = isRaw ? RAW_COLUMNS : readColumns(fields.columns, [...at, 'columns'])
+  return {
+    kind: 'table',
+    name: tableName,
+    topic: from.topic,
+    value: from.value,
+    startAt: typeof from.startAt === 'object' ? startOf(from.startAt) : from.startAt,
+    columns,
+    eventTime:
+      fields.eventTime === undefined ? undefined : toEventTime(fields.eventTime, columns, [...at, 'eventTime']),
+    partitionBy: readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy']),
+    onError,
+    unknown: isRaw ? 'ignore' : (fields.unknown ?? 'extra'),
+  }
+}
+
+function readColumns(declared: Readonly<Record<string, string>> | undefined, at: FieldPath): Column[] {
+  if (declared === undefined || Object.keys(declared).length === 0)
+    throw invalidField(
+      at,
+      'a table needs a column',
+      'Add one, such as "id: string required", or take the records as they are with value: raw.',
+    )
+  const columns = Object.entries(declared).map(([column, text]) => {
+    try {
+      return readColumn(column, text)
+    } catch (error) {
+      if (error instanceof LakeError) throw invalidField([...at, column], error.message, error.fix)
+      throw error
+    }
+  })
+  const found = columnsProblem(columns)
+  if (found !== undefined) throw invalidField([...at, ...found.path], found.problem.message, found.problem.fix)
+  return columns
+}
+
+function toEventTime(given: z.output<typeof eventTimeSchema>, columns: readonly Column[], at: FieldPath): EventTime {
+  const type =
+    given.column === SYSTEM_COLUMNS.timestamp
+      ? ({ kind: 'timestamptz' } as const)
+      : columns.find((column) => column.name === given.column)?.type
+  if (type === undefined) {
+    const known = [...columns.map((column) => column.name), SYSTEM_COLUMNS.timestamp]
+    throw invalidField([...at, 'column'], `there is no column "${given.column}"`, fixFor(given.column, known))
+  }
+  if (type.kind !== 'timestamp' && type.kind !== 'timestamptz' && type.kind !== 'long')
+    throw invalidField(
+      [...at, 'column'],
+      `"${given.column}" is of type ${type.kind}, which is no event time`,
+      'Take a column of type timestamp, timestamptz or long, or _timestamp, the time of the record itself.',
+    )
+  if (type.kind === 'long' && given.unit === undefined)
+    throw invalidField([...at, 'unit'], 'is missing', `"${given.column}" is a long: add unit: s, ms or us.`)
+  if (type.kind !== 'long' && given.unit !== undefined)
+    throw invalidField([...at, 'unit'], `"${given.column}" is a ${type.kind}, which carries its unit`, 'Remove "unit".')
+  return {
+    column: given.column,
+    unit: given.unit ?? 'us',
+    outOfOrdernessMs: given.outOfOrderness,
+    idleAfterMs: given.idleAfter,
+    maxFutureSkewMs: given.maxFutureSkew,
+  }
+}
+
+const PARTITION_EXAMPLES =
+  'Write status, day(updatedAt), hour(t), month(t), year(t), bucket(16, id) or truncate(4, zip).'
+
+/** Each text in its canonical form, `bucket(16, orderId)`. Whether a transform fits the column's type is the lake's to say. */
+function readPartitionBy(texts: readonly string[], columns: readonly Column[], at: FieldPath): string[] {
+  const system = [SYSTEM_COLUMNS.partition, SYSTEM_COLUMNS.offset, SYSTEM_COLUMNS.timestamp]
+  const known = [...columns.map((column) => column.name), ...system]
+  const canonical = texts.map((text, i) => {
+    const parts = /^\s*(?:([a-z]+)\s*\(\s*(?:(\d{1,9})\s*,\s*)?([^\s(),]+)\s*\)|([^\s(),]+))\s*$/.exec(text)
+    if (parts === null) throw invalidField([...at, i], `"${text}" is not a partition transform`, PARTITION_EXAMPLES)
+    const [, transform, width, argument, plain] = parts
+    const column = (argument ?? plain)!
+    if (!known.includes(column)) throw invalidField([...at, i], `there is no column "${column}"`, fixFor(column, known))
+    if (transform === undefined || transform === 'identity') return column
+    const needsWidth = transform === 'bucket' || transform === 'truncate'
+    if (!needsWidth && !['year', 'month', 'day', 'hour'].includes(transform))
+      throw invalidField([...at, i], `there is no transform "${transform}"`, PARTITION_EXAMPLES)
+    if (
+      needsWidth !== (width !== undefined) ||
+      (width !== undefined && (Number(width) < 1 || Number(width) > 2 ** 31 - 1))
+    )
+      throw invalidField([...at, i], `"${text}" needs ${needsWidth ? 'a width' : 'no width'}`, PARTITION_EXAMPLES)
+    return needsWidth ? `${transform}(${Number(width)}, ${column})` : `${transform}(${column})`
+  })
+  const twin = canonical.findIndex((text, i) => canonical.indexOf(text) !== i)
+  if (twin >= 0) throw invalidField([...at, twin], `"${canonical[twin]}" stands twice`, 'Remove one.')
+  return canonical
+}
+
+/** `startAt` belongs to the topic: a pipeline reads a topic once. */
+function checkStarts(tables: readonly TableDefinition[], at: FieldPath): void {
+  const first = new Map<string, TableDefinition>()
+  for (const table of tables) {
+    const other = first.get(table.topic) ?? table
+    first.set(table.topic, other)
+    if (JSON.stringify(other.startAt) !== JSON.stringify(table.startAt))
+      throw invalidField(
+        [...at, table.name, 'from', 'startAt'],
+        `differs from that of table "${other.name}", which reads the same topic "${table.topic}"`,
+        'A pipeline reads a topic once: give both tables the same startAt, or put them into two pipelines.',
+      )
+  }
+}
+
+function startOf(given: StartAt | { readonly timestamp: { readonly timestampMs: number } }): StartAt {
+  return typeof given === 'object' && 'timestamp' in given ? given.timestamp : given
+}
+
+function fixFor(word: string, known: readonly string[]): string {
+  const meant = didYouMean(word, known)
+  return meant === undefined ? `Columns: ${known.slice(0, 20).join(', ')}.` : `Did you mean "${meant}"?`
+}

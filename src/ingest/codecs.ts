@@ -1,0 +1,98 @@
+import { Decompress } from 'fzstd'
+import lz4 from 'lz4-napi'
+import snappy from 'snappyjs'
+import * as zlib from 'node:zlib'
+
+/** Codec numbers of a record batch's attributes, bits 0 to 2. */
+export const CODEC = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
+
+/**
+ * The decompressed records of one batch. Throws a plain Error when the bytes are not what the codec says, or when they
+ * would unpack to more than `bytesMax`: a small batch must not be able to fill the memory.
+ */
+export function decompress(codec: number, data: Uint8Array, bytesMax: number): Uint8Array {
+  switch (codec) {
+    case CODEC.none:
+      return data
+    case CODEC.gzip:
+      return zlib.gunzipSync(data, { maxOutputLength: bytesMax })
+    case CODEC.snappy:
+      return unsnappy(data, bytesMax)
+    case CODEC.lz4:
+      return unlz4(data, bytesMax)
+    case CODEC.zstd:
+      return unzstd(data, bytesMax)
+    default:
+      throw new Error(`there is no codec ${codec}`)
+  }
+}
+
+/** `82 S N A P P Y 0`, version, compatible version, then blocks of length and raw Snappy: what Java's producer writes. */
+const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00])
+const XERIAL_HEADER_BYTES = 16
+
+function unsnappy(data: Uint8Array, bytesMax: number): Uint8Array {
+  if (Buffer.compare(data.subarray(0, XERIAL_MAGIC.length), XERIAL_MAGIC) !== 0)
+    return snappy.uncompress(data, bytesMax)
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  const blocks: Uint8Array[] = []
+  let total = 0
+  for (let at = XERIAL_HEADER_BYTES; at < data.length;) {
+    const length = view.getInt32(at)
+    if (length < 0 || at + 4 + length > data.length) throw new Error('a Snappy block is cut off')
+    const block = snappy.uncompress(data.subarray(at + 4, at + 4 + length), bytesMax - total)
+    blocks.push(block)
+    total += block.length
+    at += 4 + length
+  }
+  return blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks, total)
+}
+
+const LZ4_FRAME_MAGIC = 0x184d2204
+const LZ4_BLOCK_CHECKSUM = 0x10
+const LZ4_CONTENT_SIZE = 0x08
+const LZ4_DICTIONARY_ID = 0x01
+
+function unlz4(data: Uint8Array, bytesMax: number): Uint8Array {
+  const bytes = lz4SizeBelow(data)
+  if (bytes > bytesMax) throw new Error(`it unpacks to more than ${bytesMax} bytes`)
+  return lz4.decompressFrameSync(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
+}
+
+/** A lower bound of the unpacked size, from the frame's block headers: every compressed block but the last is full. */
+function lz4SizeBelow(data: Uint8Array): number {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  if (view.getUint32(0, true) !== LZ4_FRAME_MAGIC) throw new Error('it is not an LZ4 frame')
+  const flags = view.getUint8(4)
+  const blockBytesMax = 1 << (8 + 2 * ((view.getUint8(5) >> 4) & 7))
+  let at = 7 + (flags & LZ4_CONTENT_SIZE ? 8 : 0) + (flags & LZ4_DICTIONARY_ID ? 4 : 0)
+  let total = 0
+  let last = 0
+  for (;;) {
+    const size = view.getUint32(at, true)
+    if (size === 0) return total
+    total += last
+    last = size >>> 31 === 1 ? 0 : blockBytesMax
+    if (size >>> 31 === 1) total += size & 0x7fffffff
+    at += 4 + (size & 0x7fffffff) + (flags & LZ4_BLOCK_CHECKSUM ? 4 : 0)
+  }
+}
+
+/** Node has Zstandard of its own from 22.15 on; fzstd is the portable way, and slow. */
+const nativeZstd = (zlib as { zstdDecompressSync?: typeof zlib.gunzipSync }).zstdDecompressSync
+
+function unzstd(data: Uint8Array, bytesMax: number): Uint8Array {
+  if (nativeZstd !== undefined) return nativeZstd(data, { maxOutputLength: bytesMax })
+  const chunks: Uint8Array[] = []
+  let total = 0
+  let isWhole = false
+  const stream = new Decompress((chunk, final) => {
+    total += chunk.length
+    if (total > bytesMax) throw new Error(`it unpacks to more than ${bytesMax} bytes`)
+    chunks.push(chunk)
+    isWhole = final === true
+  })
+  stream.push(data, true)
+  if (!isWhole) throw new Error('a Zstandard frame is cut off')
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, total)
+}

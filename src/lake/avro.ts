@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto'
+import { deflateRawSync, inflateRawSync } from 'node:zlib'
+import avsc from 'avsc'
+import { LakeError } from '../error.ts'
+
+// Avro object container files whose header keeps our schema text: Iceberg's readers need `field-id`, `element-id` and
+// `logicalType` there, and avsc drops attributes that it does not know. avsc encodes the records.
+
+const MAGIC = Buffer.from('Obj\x01', 'latin1')
+const RECORDS_PER_BLOCK = 1_000
+
+/** 64-bit integers are bigint on both sides. */
+const longType = avsc.types.LongType.__with({
+  fromBuffer: (bytes: Buffer) => bytes.readBigInt64LE(),
+  toBuffer: (value: bigint) => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigInt64LE(value)
+    return bytes
+  },
+  fromJSON: BigInt,
+  toJSON: String,
+  isValid: (value: unknown) => typeof value === 'bigint',
+  compare: (a: bigint, b: bigint) => (a < b ? -1 : a > b ? 1 : 0),
+})
+
+const headerType = avsc.Type.forSchema({
+  type: 'record',
+  name: 'Header',
+  fields: [
+    { name: 'magic', type: { type: 'fixed', name: 'Magic', size: 4 } },
+    { name: 'meta', type: { type: 'map', values: 'bytes' } },
+    { name: 'sync', type: { type: 'fixed', name: 'Sync', size: 16 } },
+  ],
+})
+const plainLong = avsc.Type.forSchema('long')
+const types = new Map<string, avsc.Type>()
+
+/** Records in avsc's form with wrapped unions: `null` or `{ branch: value }`. The bytes are a function of the input. */
+export function encodeContainer(
+  schema: unknown,
+  metadata: Readonly<Record<string, string>>,
+  records: readonly unknown[],
+): Uint8Array {
+  const text = JSON.stringify(schema)
+  const type = typeOf(text)
+  const meta: Record<string, Buffer> = { 'avro.schema': Buffer.from(text), 'avro.codec': Buffer.from('deflate') }
+  for (const [key, value] of Object.entries(metadata)) meta[key] = Buffer.from(value)
+  const blocks: { readonly count: number; readonly data: Buffer }[] = []
+  for (let start = 0; start < records.length; start += RECORDS_PER_BLOCK) {
+    const part = records.slice(start, start + RECORDS_PER_BLOCK)
+    blocks.push({
+      count: part.length,
+      data: deflateRawSync(Buffer.concat(part.map((record) => type.toBuffer(record)))),
+    })
+  }
+  const sync = syncOf(blocks.map(({ data }) => data))
+  const parts = [headerType.toBuffer({ magic: MAGIC, meta, sync })]
+  for (const { count, data } of blocks)
+    parts.push(plainLong.toBuffer(count), plainLong.toBuffer(data.length), data, sync)
+  return Buffer.concat(parts)
+}
+
+export interface Container {
+  readonly metadata: Readonly<Record<string, string>>
+  readonly records: readonly any[]
+}
+
+/** Throws `store.corrupt` when the bytes are not a whole container file. */
+export function decodeContainer(name: string, bytes: Uint8Array): Container {
+  try {
+    return decode(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  } catch (cause) {
+    throw new LakeError('store.corrupt', `${name} is not a whole Avro file`, { cause, context: { key: name } })
+  }
+}
+
+function decode(bytes: Buffer): Container {
+  const header = headerType.decode(bytes, 0)
+  if (header.offset < 0 || !MAGIC.equals(header.value.magic)) throw new Error('no Avro header')
+  const metadata = Object.fromEntries(
+    Object.entries<Buffer>(header.value.meta).map(([key, value]) => [key, value.toString('utf8')]),
+  )
+  const type = typeOf(metadata['avro.schema']!)
+  const isDeflated = metadata['avro.codec'] === 'deflate'
+  const records: unknown[] = []
+  for (let offset = header.offset; offset < bytes.length;) {
+    const count = plainLong.decode(bytes, offset)
+    const length = plainLong.decode(bytes, count.offset)
+    const end = length.offset + length.value
+    if (!bytes.subarray(end, end + 16).equals(header.value.sync)) throw new Error('a block is cut')
+    const data = isDeflated ? inflateRawSync(bytes.subarray(length.offset, end)) : bytes.subarray(length.offset, end)
+    for (let index = 0, at = 0; index < count.value; index++) {
+      const record = type.decode(data, at)
+      if (record.offset < 0) throw new Error('a record is cut')
+      records.push(record.value)
+      at = record.offset
+    }
+    offset = end + 16
+  }
+  return { metadata, records }
+}
+
+function typeOf(schema: string): avsc.Type {
+  const known = types.get(schema)
+  if (known !== undefined) return known
+  const type = avsc.Type.forSchema(JSON.parse(schema), {
+    registry: { long: longType },
+    wrapUnions: true,
+    logicalTypes: {},
+  })
+  if (types.size > 1_000) types.clear()
+  types.set(schema, type)
+  return type
+}
+
+function syncOf(blocks: readonly Buffer[]): Buffer {
+  const hash = createHash('md5')
+  for (const block of blocks) hash.update(block)
+  return hash.digest()
+}

@@ -1,0 +1,109 @@
+import type { Column, ColumnType } from '../batch.ts'
+
+/** Iceberg's schema as its JSON has it. `type` is the name of a primitive, or a nested type. */
+export interface IcebergField {
+  readonly id: number
+  readonly name: string
+  readonly required: boolean
+  readonly type: IcebergType
+}
+
+export type IcebergType =
+  | string
+  | { readonly type: 'struct'; readonly fields: readonly IcebergField[] }
+  | {
+      readonly type: 'list'
+      readonly 'element-id': number
+      readonly element: IcebergType
+      readonly 'element-required': boolean
+    }
+  | {
+      readonly type: 'map'
+      readonly 'key-id': number
+      readonly key: IcebergType
+      readonly 'value-id': number
+      readonly value: IcebergType
+      readonly 'value-required': boolean
+    }
+
+export interface IcebergSchema {
+  readonly type: 'struct'
+  readonly 'schema-id': number
+  readonly fields: readonly IcebergField[]
+}
+
+/** Field ids from 1: the columns in order first, then what is inside them, level by level of each column. */
+export function schemaOf(columns: readonly Column[]): {
+  readonly schema: IcebergSchema
+  readonly lastColumnId: number
+} {
+  let lastColumnId = 0
+  const nextId = () => ++lastColumnId
+  const fields = fieldsOf(columns, nextId)
+  return { schema: { type: 'struct', 'schema-id': 0, fields }, lastColumnId }
+}
+
+function fieldsOf(columns: readonly Column[], nextId: () => number): IcebergField[] {
+  const ids = columns.map(nextId)
+  return columns.map(({ name, type, required }, index) => ({
+    id: ids[index]!,
+    name,
+    required: required === true,
+    type: icebergType(type, nextId),
+  }))
+}
+
+function icebergType(type: ColumnType, nextId: () => number): IcebergType {
+  switch (type.kind) {
+    case 'decimal':
+      return `decimal(${type.precision}, ${type.scale})`
+    case 'enum':
+      return 'string'
+    case 'list': {
+      const id = nextId()
+      return { type: 'list', 'element-id': id, element: icebergType(type.element, nextId), 'element-required': false }
+    }
+    case 'map': {
+      const [key, value] = [nextId(), nextId()]
+      return {
+        type: 'map',
+        'key-id': key,
+        key: 'string',
+        'value-id': value,
+        value: icebergType(type.value, nextId),
+        'value-required': false,
+      }
+    }
+    case 'struct':
+      return { type: 'struct', fields: fieldsOf(type.fields, nextId) }
+    default:
+      return type.kind
+  }
+}
+
+export function decimalOf(type: IcebergType): { readonly precision: number; readonly scale: number } | undefined {
+  const match = typeof type === 'string' ? /^decimal\((\d+), ?(\d+)\)$/.exec(type) : null
+  return match === null ? undefined : { precision: Number(match[1]), scale: Number(match[2]) }
+}
+
+/** Names by field id, for readers that meet a file without ids. */
+export function nameMapping(fields: readonly IcebergField[]): unknown[] {
+  return fields.map(({ id, name, type }) => {
+    const nested = typeof type === 'string' ? [] : nestedMapping(type)
+    return { 'field-id': id, names: [name], ...(nested.length === 0 ? {} : { fields: nested }) }
+  })
+}
+
+function nestedMapping(type: Exclude<IcebergType, string>): unknown[] {
+  switch (type.type) {
+    case 'struct':
+      return nameMapping(type.fields)
+    case 'list':
+      return nameMapping([{ id: type['element-id'], name: 'element', required: false, type: type.element }])
+    case 'map':
+      return nameMapping([
+        { id: type['key-id'], name: 'key', required: true, type: type.key },
+        { id: type['value-id'], name: 'value', required: false, type: type.value },
+      ])
+  }
+}

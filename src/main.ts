@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { systemClock } from './clock.ts'
+import { runCommand } from './cli/program.ts'
+import { parts } from './cli/parts.ts'
+import { errorText, type CliContext, type Terminal } from './cli/context.ts'
+
+/** The composition root of the command line: the real world, and the signals of its process. */
+const ending = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => {
+    // A second signal means now.
+    if (ending.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
+    ending.abort()
+  })
+
+// What nobody awaited is a defect; it is told like any other error.
+for (const event of ['uncaughtException', 'unhandledRejection'] as const)
+  process.on(event, (error: unknown) => {
+    process.stderr.write(errorText(error, false))
+    if (process.env.KAPPALAKE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+    process.exit(1)
+  })
+
+// A reader that goes away, such as `head`, is no failure.
+process.stdout.on('error', () => process.exit(0))
+
+const context: CliContext = {
+  env: process.env,
+  folder: process.cwd(),
+  clock: systemClock,
+  out: terminal(process.stdout),
+  err: terminal(process.stderr),
+  fetch,
+  signal: ending.signal,
+}
+
+// One folder above dist/ and above src/ alike.
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const code = await runCommand(process.argv.slice(2), context, { ...parts, version })
+// Output may still be on its way into a pipe; nothing else may hold the process.
+await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))))
+process.exit(code)
+
+function terminal(stream: NodeJS.WriteStream): Terminal {
+  const isTty = stream.isTTY === true
+  return {
+    write: (text) => void stream.write(text),
+    isTty,
+    get columns() {
+      return stream.columns ?? 80
+    },
+    hasColor: isTty && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+  }
+}

@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest'
+import { answering, run } from './support.ts'
+
+const QUERY = {
+  columns: [
+    { name: 'status', type: 'string' },
+    { name: 'n', type: 'long' },
+  ],
+  rows: [
+    { status: 'paid', n: '9007199254740993' },
+    { status: 'has "quotes", 東京', n: null },
+  ],
+  stats: {},
+  versions: {},
+}
+
+describe('usage', () => {
+  test.each<[string[], number, RegExp]>([
+    [['--help'], 0, /Usage: kappalake/],
+    [['--version'], 0, /^1\.2\.3\n$/],
+    [['query', '--help'], 0, /--as-of/],
+    [[], 2, /Usage: kappalake/],
+    [['frobnicate'], 2, /unknown command/],
+    [['tabels'], 2, /Did you mean tables/],
+    [['query'], 2, /missing required argument 'sql'/],
+    [['tables', '-o', 'xml'], 2, /Allowed choices are table, json, ndjson, csv/],
+    [['snapshots', 't', '--limit', 'x'], 2, /whole number/],
+    [['tables', '--nope'], 2, /unknown option '--nope'/],
+    [['demo', '--rate', '0'], 2, /above 0/],
+  ])('%j gives %i', async (args, code, text) => {
+    const ran = await run(args)
+    expect(ran.out + ran.err).toMatch(text)
+    expect(ran.code).toBe(code)
+  })
+})
+
+describe('query', () => {
+  test('prints a table', async () => {
+    const { fetch, asked } = answering({ '/v1/query': QUERY })
+    const { out, code } = await run(['query', 'select 1', '--as-of', '12', '--param', 'a', 'b'], { fetch })
+    expect(out.split('\n')).toEqual([
+      `status${' '.repeat(12)}  ${' '.repeat(15)}n`,
+      `${'─'.repeat(18)}  ${'─'.repeat(16)}`,
+      `paid${' '.repeat(14)}  9007199254740993`,
+      'has "quotes", 東京',
+      '(2 rows)',
+      '',
+    ])
+    expect(code).toBe(0)
+    expect(asked).toEqual([
+      {
+        url: 'http://127.0.0.1:7780/v1/query',
+        body: { sql: 'select 1', format: 'json', params: ['a', 'b'], asOf: '12' },
+      },
+    ])
+  })
+
+  test('prints JSON, NDJSON and CSV with every digit', async () => {
+    const { fetch } = answering({ '/v1/query': QUERY })
+    const print = async (format: string) => (await run(['query', 'select 1', '-o', format], { fetch })).out
+    expect(JSON.parse(await print('json'))).toEqual(QUERY.rows)
+    expect(
+      (await print('ndjson'))
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    ).toEqual(QUERY.rows)
+    expect(await print('csv')).toBe('status,n\r\npaid,9007199254740993\r\n"has ""quotes"", 東京",\r\n')
+  })
+
+  test('control characters do not reach the terminal', async () => {
+    const { fetch } = answering({ '/v1/query': { columns: [{ name: 'a' }], rows: [{ a: 'x\u001B[31m\n' }] } })
+    expect((await run(['query', 'q'], { fetch })).out).toContain(String.raw`x\u001b[31m\n`)
+  })
+})
+
+const page = (from: number) => Array.from({ length: 2 }, (_, i) => ({ number: String(from - i), kind: 'ingest' }))
+
+describe('lists', () => {
+  test('follow the cursor up to the limit', async () => {
+    const { fetch, asked } = answering({
+      '/v1/pipelines/shop/versions?limit=3': { items: page(9), nextCursor: 'c1' },
+      '/v1/pipelines/shop/versions?limit=1&cursor=c1': { items: page(7), nextCursor: 'c2' },
+    })
+    const { out } = await run(['versions', 'shop', '--limit', '3', '-o', 'ndjson'], { fetch })
+    expect(
+      out
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line).number),
+    ).toEqual(['9', '8', '7'])
+    expect(asked).toHaveLength(2)
+  })
+
+  test('pipelines show lag and reason', async () => {
+    const items = [
+      {
+        name: 'shop',
+        state: 'stopped',
+        version: '12',
+        lag: { records: '7' },
+        reason: { code: 'kafka.gap', message: 'lost' },
+      },
+    ]
+    const { fetch } = answering({ '/v1/pipelines': { items, nextCursor: null } })
+    const { out } = await run(['pipelines', '-o', 'csv'], { fetch })
+    expect(out).toBe('name,state,version,lag,lastCommit,writer,reason\r\nshop,stopped,12,7,,,kafka.gap: lost\r\n')
+  })
+
+  test('verbs are posts', async () => {
+    const { fetch, asked } = answering({ '/v1/pipelines/shop/pause': { state: 'paused' } })
+    const { out, code } = await run(['pause', 'shop', '--url', 'http://h:1/', '-o', 'json'], { fetch })
+    expect([code, JSON.parse(out)]).toEqual([0, [{ state: 'paused' }]])
+    expect(asked).toEqual([{ url: 'http://h:1/v1/pipelines/shop/pause', body: {} }])
+  })
+})
+
+describe('errors print code, cause and next step', () => {
+  test('of the server', async () => {
+    const problem = { code: 'sql.syntax', title: 'Syntax', detail: 'near "form"', fix: 'Write FROM.' }
+    const fetch = async () => Response.json(problem, { status: 422 })
+    const { err, code } = await run(['query', 'select * form t'], { fetch })
+    expect(err).toBe('✗ sql.syntax: near "form"\n  next: Write FROM.\n')
+    expect(code).toBe(1)
+  })
+
+  test('nobody there: 3', async () => {
+    const refused = Object.assign(new TypeError('fetch failed'), { cause: new Error('connect ECONNREFUSED') })
+    const { err, code } = await run(['tables'], {
+      fetch: answering({ '/v1/tables': refused, '/v1/tables?limit=1000': refused }).fetch,
+    })
+    expect(err).toBe(
+      '✗ not_ready: nothing answers at http://127.0.0.1:7780\n  cause: connect ECONNREFUSED\n' +
+        '  next: Start kappalake there ("kappalake start"), or name another address with --url or KAPPALAKE_URL.\n',
+    )
+    expect(code).toBe(3)
+  })
+
+  test('somebody else there: 3', async () => {
+    const { err, code } = await run(['tables'], { fetch: async () => new Response('<html>', { status: 200 }) })
+    expect(err).toMatch(/answers 200, and not as kappalake does/)
+    expect(code).toBe(3)
+  })
+})
