@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { Column, ColumnType } from '../../../src/batch.ts'
 
 /** Random columns, and JSON texts that mostly fit them. */
@@ -80,10 +80,13 @@ const digits = fc.oneof(
   ),
 )
 
+function escaped(s: string): string {
+  const units = Array.from({ length: s.length }, (_, k) => `\\u${s.charCodeAt(k).toString(16).padStart(4, '0')}`)
+  return `"${units.join('')}"`
+}
+
 /** A JSON string, sometimes with more escapes than it needs. */
 function quoted(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
-  const escaped = (s: string): string =>
-    `"${Array.from({ length: s.length }, (_, k) => `\\u${s.charCodeAt(k).toString(16).padStart(4, '0')}`).join('')}"`
   return fc.oneof({ weight: 5, arbitrary: text.map((s) => JSON.stringify(s)) }, text.map(escaped))
 }
 

@@ -121,7 +121,7 @@ class Parser {
   #string(): string {
     const begin = this.#at++
     for (;;) {
-      this.#take(/[^"\\\u0000-\u001f]*/y)
+      this.#take(/[ !#-[\]-\u{10ffff}]*/uy)
       if (this.#text[this.#at] === '"') break
       const escape = this.#take(/\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y)
       if (escape === undefined) throw new Misfit('json')
