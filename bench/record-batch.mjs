@@ -4,7 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { build } from 'esbuild'
 
-const TARGET_RATIO = 10
+const TARGET_RATIO = 4
 const [RECORDS, PER_BATCH, ROUNDS] = [200_000, 500, 7]
 const require = createRequire(import.meta.url)
 const KafkaDecoder = require('kafkajs/src/protocol/decoder')

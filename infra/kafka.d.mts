@@ -1,6 +1,8 @@
 export interface Broker {
   /** `host:port`, for clients. */
   readonly address: string
+  /** Of the extra listener, when one was asked for. */
+  readonly extraAddress: string | undefined
   readonly dir: string
   /** Of the running process; undefined while it is down. */
   readonly pid: number | undefined
@@ -16,6 +18,10 @@ export interface BrokerOptions {
   readonly dir?: string
   readonly heap?: string
   readonly partitionsDefault?: number
+  /** Instead of flags that make a short life cheap: benchmarks want a broker at its best. */
+  readonly jvm?: readonly string[]
+  /** A second door for clients, such as `{ name: 'SECURE', protocol: 'SASL_SSL' }`, on `localhost`. */
+  readonly extraListener?: { readonly name: string; readonly protocol: string }
   /** More lines of server.properties. */
   readonly properties?: Readonly<Record<string, string | number>>
 }

@@ -26,7 +26,7 @@ export function kafkaLibs() {
 
 export async function startBroker(options = {}) {
   const dir = options.dir ?? mkdtempSync(path.join(tmpdir(), 'kappalake-kafka-'))
-  const broker = new Broker(dir, options.heap ?? '512m')
+  const broker = new Broker(dir, options.heap ?? '512m', options.jvm ?? QUICK_JVM)
   await broker.format(options)
   await broker.start()
   return broker
@@ -34,24 +34,28 @@ export async function startBroker(options = {}) {
 
 class Broker {
   #heap
+  #flags
   #clusterId = `k${randomBytes(16).toString('base64url').slice(1)}`
   #process
 
-  constructor(dir, heap) {
+  constructor(dir, heap, flags) {
     this.dir = dir
     this.#heap = heap
+    this.#flags = flags
   }
 
   get pid() {
     return this.#process?.pid
   }
 
-  async format({ partitionsDefault = 3, properties = {} }) {
-    const [port, controllerPort] = await freePorts(2)
+  async format({ partitionsDefault = 3, extraListener, properties = {} }) {
+    const [port, controllerPort, extraPort] = await freePorts(3)
     this.address = `127.0.0.1:${port}`
+    if (extraListener !== undefined) this.extraAddress = `localhost:${extraPort}`
+    const extra = extraListener && { ...extraListener, address: this.extraAddress }
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(path.join(this.dir, 'log4j2.xml'), LOG4J)
-    const all = { ...serverProperties(this.dir, port, controllerPort, partitionsDefault), ...properties }
+    const all = { ...serverProperties(this.dir, port, controllerPort, partitionsDefault, extra), ...properties }
     const lines = Object.entries(all).map(([key, value]) => `${key}=${value}`)
     writeFileSync(this.#file('server.properties'), lines.join('\n'))
     const format = ['kafka.tools.StorageTool', 'format', '--standalone', '-t', this.#clusterId]
@@ -111,7 +115,7 @@ class Broker {
   }
 
   #jvm() {
-    return [...QUICK_JVM, `-Dlog4j2.configurationFile=${this.#file('log4j2.xml')}`, '-cp', `${kafkaLibs()}/*`]
+    return [...this.#flags, `-Dlog4j2.configurationFile=${this.#file('log4j2.xml')}`, '-cp', `${kafkaLibs()}/*`]
   }
 
   #file(name) {
@@ -119,9 +123,15 @@ class Broker {
   }
 }
 
-function serverProperties(dir, port, controllerPort, partitions) {
+function serverProperties(dir, port, controllerPort, partitions, extra) {
   const broker = `PLAINTEXT://127.0.0.1:${port}`
   const controller = `CONTROLLER://127.0.0.1:${controllerPort}`
+  const listeners = [broker, controller, ...(extra === undefined ? [] : [`${extra.name}://${extra.address}`])].join(',')
+  const protocols = [
+    'CONTROLLER:PLAINTEXT',
+    'PLAINTEXT:PLAINTEXT',
+    ...(extra ? [`${extra.name}:${extra.protocol}`] : []),
+  ]
   return {
     'process.roles': 'broker,controller',
     'node.id': 1,
@@ -129,12 +139,12 @@ function serverProperties(dir, port, controllerPort, partitions) {
     'log.dirs': path.join(dir, 'data'),
     'log.retention.ms': -1,
     'log.cleaner.backoff.ms': 500,
-    listeners: `${broker},${controller}`,
-    'advertised.listeners': `${broker},${controller}`,
+    listeners,
+    'advertised.listeners': listeners,
     'inter.broker.listener.name': 'PLAINTEXT',
     'controller.listener.names': 'CONTROLLER',
     'controller.quorum.bootstrap.servers': `127.0.0.1:${controllerPort}`,
-    'listener.security.protocol.map': 'CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT',
+    'listener.security.protocol.map': protocols.join(','),
     'broker.session.timeout.ms': 2000, // a killed broker may register again only when its session has ended
     'broker.heartbeat.interval.ms': 500,
     'auto.create.topics.enable': false,

@@ -97,9 +97,13 @@ export class Committer {
     return 'folded'
   }
 
-  /** Passes over offsets that the log has lost; the next version names the hole. */
-  skip(partition: PartitionId, hole: Hole): void {
-    this.#pending.skip(partition, hole)
+  /**
+   * Passes over what the log has lost below `until`; the next version names the hole. It begins where the folded
+   * batches end, which may be below where a lane met it: what a lane had read and not yet handed over is lost with it.
+   */
+  skip(partition: PartitionId, until: bigint): void {
+    const from = this.#pending.positions.get(partition)
+    if (from !== undefined && from < until) this.#pending.skip(partition, { from, until })
   }
 
   /** The next commit need not wait for rows. */

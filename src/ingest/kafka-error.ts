@@ -71,8 +71,8 @@ const TLS_CODES = new Set([
 /** What kafkajs or the socket said, in our words. */
 export function connectionError(error: unknown, broker: string): LakeError {
   if (error instanceof LakeError) return error
-  const { name, message, code } = error as { name?: string; message?: string; code?: string }
-  if (name === 'KafkaJSSASLAuthenticationError')
+  const { name, type, message, code } = error as { name?: string; type?: string; message?: string; code?: string }
+  if (name === 'KafkaJSSASLAuthenticationError' || type === 'UNSUPPORTED_SASL_MECHANISM')
     return new LakeError('kafka.denied', `${broker} refuses the credentials: ${message}`, {
       context: { broker },
       fix: 'Check mechanism, user name and password.',

@@ -71,17 +71,19 @@ export class FetchLoop {
       leaderEpoch,
       lastFetchedEpoch: epoch,
     }))
-    if (this.#connection?.isOpen !== true) await this.#connect()
-    const answer = await this.#connection!.send(fetchRecords(asked, this.#limits), this.#limits.maxWaitMs)
+    const connection = await this.#connected()
+    const answer = await connection.send(fetchRecords(asked, this.#limits), this.#limits.maxWaitMs)
     if (answer.error !== KAFKA_ERROR.none) throw protocolError(answer.error, `broker ${this.#nodeId}`)
     return answer
   }
 
-  async #connect(): Promise<void> {
+  async #connected(): Promise<KafkaConnection> {
+    if (this.#connection?.isOpen === true) return this.#connection
     this.#disconnect()
     const opened = await this.#cluster.openReader(this.#nodeId)
-    this.#connection = opened
-    if (this.#isClosed) this.#disconnect()
+    if (this.#isClosed) opened.close()
+    else this.#connection = opened
+    return opened
   }
 
   #disconnect(): undefined {

@@ -184,9 +184,13 @@ class PooledLanes implements Lanes {
 
   async next(timeoutMs: number): Promise<LaneAnswer> {
     if (this.#answers.length === 0 && this.#error === undefined && !this.#isEnded) await this.#woken(timeoutMs)
-    if (this.#error !== undefined) return answerOf(this.#error)
     const answer = this.#answers.shift()
-    if (answer === undefined) return this.#isEnded ? ENDED : IDLE
+    if (answer === undefined) {
+      if (this.#error !== undefined) return answerOf(this.#error)
+      return this.#isEnded ? ENDED : IDLE
+    }
+    // What was staged before the error is still good, the more so when the log has lost it since; no more is asked for.
+    if (this.#error !== undefined) return { kind: 'staged', staged: answer.staged }
     const task = this.#work[answer.lane]!.task
     this.#processes[answer.lane]!.send({ kind: 'credit', pipeline: this.#pipeline, task })
     return { kind: 'staged', staged: answer.staged }
@@ -250,7 +254,9 @@ class PooledLanes implements Lanes {
   }
 
   get #isEnded(): boolean {
-    return this.#answers.length === 0 && this.#work.every((work) => work === undefined || work.isEnded)
+    // Without a partition there is nothing to come to the end of: its topic may be created any time.
+    const work = this.#work.filter((work) => work !== undefined)
+    return this.#answers.length === 0 && work.length > 0 && work.every(({ isEnded }) => isEnded)
   }
 
   #send(lane: number): void {
@@ -270,8 +276,7 @@ class PooledLanes implements Lanes {
 
   async #woken(timeoutMs: number): Promise<void> {
     const timer = new AbortController()
-    const woken = new Promise<void>((resolve) => (this.#wake = resolve))
-    await Promise.race([woken, this.#options.clock.sleep(timeoutMs, timer.signal)])
-    timer.abort()
+    this.#wake = () => timer.abort()
+    await this.#options.clock.sleep(timeoutMs, timer.signal)
   }
 }

@@ -61,13 +61,17 @@ export function inlineLanes(options: InlineLanesOptions): Lanes {
   return new InlineLanes(options)
 }
 
-type Answer = { readonly lane: number; readonly result: IteratorResult<Staged, void> }
+type Answer = { readonly lane: number; readonly result: IteratorResult<Staged, void> } | { readonly error: unknown }
 
 class InlineLanes implements Lanes {
   readonly #options: InlineLanesOptions
   #stop = new AbortController()
   #running: AsyncGenerator<Staged, void, undefined>[] = []
-  readonly #asked = new Map<number, Promise<Answer>>()
+  /** Lanes that have something to read and have not come to its end. */
+  readonly #open = new Set<number>()
+  #hasWork = false
+  #answers: Answer[] = []
+  #wake: () => void = () => undefined
 
   constructor(options: InlineLanesOptions) {
     this.#options = options
@@ -76,30 +80,27 @@ class InlineLanes implements Lanes {
   assign(task: LaneTask): void {
     const { source, encoder, microBatch, clock } = this.#options
     this.#abandon()
-    this.#running = shares(task, this.#options.lanes).map((from, lane) => {
+    const signal = this.#stop.signal
+    const parts = shares(task, this.#options.lanes)
+    this.#running = parts.map((from, lane) => {
       const assignment: Assignment = { lane, from, tables: task.tables, microBatch, fatal: new Set() }
-      return stage(source, assignment, encoder, clock, this.#stop.signal)
+      return stage(source, assignment, encoder, clock, signal)
     })
-    for (const [lane, share] of shares(task, this.#options.lanes).entries()) if (share.size > 0) this.#ask(lane)
+    this.#hasWork = task.from.size > 0
+    for (const [lane, from] of parts.entries()) if (from.size > 0) this.#ask(lane)
   }
 
   async next(timeoutMs: number): Promise<LaneAnswer> {
-    const timer = new AbortController()
-    const timeout = this.#options.clock.sleep(timeoutMs, timer.signal).then(() => undefined)
-    try {
-      while (this.#asked.size > 0) {
-        const answer = await Promise.race([...this.#asked.values(), timeout])
-        if (answer === undefined) return IDLE
-        this.#asked.delete(answer.lane)
-        if (answer.result.done === true) continue
-        this.#ask(answer.lane)
-        return { kind: 'staged', staged: answer.result.value }
-      }
-      return ENDED
-    } catch (error) {
-      return answerOf(error)
-    } finally {
-      timer.abort()
+    for (;;) {
+      if (this.#answers.length === 0 && !this.#isEnded) await this.#woken(timeoutMs)
+      const answer = this.#answers[0]
+      if (answer === undefined) return this.#isEnded ? ENDED : IDLE
+      // An error stays: nothing comes after it but a new assignment.
+      if ('error' in answer) return answerOf(answer.error)
+      this.#answers.shift()
+      if (answer.result.done === true) this.#open.delete(answer.lane)
+      else this.#ask(answer.lane)
+      if (answer.result.done !== true) return { kind: 'staged', staged: answer.result.value }
     }
   }
 
@@ -108,15 +109,35 @@ class InlineLanes implements Lanes {
     return Promise.resolve()
   }
 
+  /** Without a partition there is nothing to come to the end of: its topic may be created any time. */
+  get #isEnded(): boolean {
+    return this.#hasWork && this.#open.size === 0
+  }
+
   #ask(lane: number): void {
-    const answer = this.#running[lane]!.next().then((result) => ({ lane, result }))
-    answer.catch(() => undefined)
-    this.#asked.set(lane, answer)
+    const { signal } = this.#stop
+    const heard = (answer: Answer) => {
+      if (signal.aborted) return
+      this.#answers.push(answer)
+      this.#wake()
+    }
+    this.#open.add(lane)
+    this.#running[lane]!.next().then(
+      (result) => heard({ lane, result }),
+      (error) => heard({ error }),
+    )
   }
 
   #abandon(): void {
     this.#stop.abort()
     this.#stop = new AbortController()
-    this.#asked.clear()
+    this.#open.clear()
+    this.#answers = []
+  }
+
+  async #woken(timeoutMs: number): Promise<void> {
+    const timer = new AbortController()
+    this.#wake = () => timer.abort()
+    await this.#options.clock.sleep(timeoutMs, timer.signal)
   }
 }

@@ -4,7 +4,7 @@ import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
 import type { PartitionId, Source } from '../log.ts'
-import type { Hole, Version } from '../version.ts'
+import type { Version } from '../version.ts'
 import { Committer, type Change, type CommitPolicy } from './committer.ts'
 import type { Lanes } from './lanes.ts'
 import { PoisonGuard } from './poison.ts'
@@ -37,6 +37,8 @@ export type RunResult =
 const TOPICS_EVERY_MS = 10_000
 /** Longest wait for a batch before a request of a person is looked at. */
 const WAIT_MS_MAX = 100
+/** A run that was asked to stop no longer waits for a store that does not answer its last commit. */
+const LAST_COMMIT_MS_MAX = 15_000
 
 /**
  * THE path from a log to a chain of versions. Live ingestion runs it on an endless log and the main chain; a replay is
@@ -50,7 +52,7 @@ export async function run(
   signal: AbortSignal,
 ): Promise<RunResult> {
   const { definition, storage, clock, observer, control } = pipeline
-  const opened = await openHead(source, definition, chain, storage, policy, clock)
+  const opened = await openHead(source, definition, chain, storage, policy, clock, signal)
   if (opened.kind !== 'head') return opened
   if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }
 
@@ -58,13 +60,12 @@ export async function run(
   const guard = new PoisonGuard()
   const lanes = await pipeline.startLanes(source)
   const assign = () => lanes.assign({ from: committer.cursors, tables: tablePlans(definition, committer.tables) })
-  const skip = (partition: PartitionId, hole: Hole) => {
-    if (definition.onDataLoss === 'record-gap') committer.skip(partition, hole)
-    return definition.onDataLoss === 'record-gap'
-  }
+  const isLossAccepted = definition.onDataLoss === 'record-gap'
   try {
-    for (const [partition, hole] of await lostRanges(source, committer.head))
-      if (!skip(partition, hole)) return { kind: 'gap', partition, ...hole }
+    for (const [partition, hole] of await lostRanges(source, committer.head)) {
+      if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
+      committer.skip(partition, hole.until)
+    }
     assign()
 
     for (let topicsDueMs = clock.monotonicMs(); !signal.aborted;) {
@@ -81,23 +82,33 @@ export async function run(
 
       const answer = await lanes.next(Math.min(committer.dueInMs(), WAIT_MS_MAX))
       switch (answer.kind) {
-        case 'staged':
-          guard.check(answer.staged)
-          if (committer.fold(answer.staged) === 'gap') assign()
+        case 'staged': {
+          const verdict = committer.fold(answer.staged)
+          if (verdict === 'gap') assign()
+          if (verdict === 'folded') guard.check(answer.staged)
           for (const { partition, until, end } of answer.staged.ranges)
             observer({ kind: 'progress', pipeline: definition.name, partition, position: until, end })
           break
-        case 'gap':
-          if (!skip(answer.partition, answer)) return answer
-          assign()
-          break
+        }
+        case 'gap': {
+          if (isLossAccepted) {
+            committer.skip(answer.partition, answer.until)
+            assign()
+            break
+          }
+          // What was folded is safe from the log only once it is committed.
+          const result = await committer.commit({}, signal)
+          if (result.kind !== 'committed') return result
+          const { partition, from, until } = answer
+          return { kind: 'gap', partition, from: result.version.positions.get(partition) ?? from, until }
+        }
         case 'ended':
-          return await finish(committer, { kind: 'drained' }, {})
+          return await finish(committer, { kind: 'drained' }, {}, signal)
         case 'idle':
       }
 
       if (control.pauseReason !== undefined)
-        return await finish(committer, { kind: 'paused' }, { paused: { reason: control.pauseReason } })
+        return await finish(committer, { kind: 'paused' }, { paused: { reason: control.pauseReason } }, signal)
       if (control.isHurried) committer.hurry()
       control.isHurried = false
       if (committer.dueInMs() > 0) continue
@@ -105,7 +116,9 @@ export async function run(
       if (result.kind !== 'committed') return result
       control.onHead(result.version, undefined)
     }
-    return await finish(committer, { kind: 'stopped' }, { released: true })
+    return await within(LAST_COMMIT_MS_MAX, clock, (limit) =>
+      finish(committer, { kind: 'stopped' }, { released: true }, limit),
+    )
   } finally {
     await lanes.close()
   }
@@ -116,7 +129,19 @@ async function finish(
   committer: Committer,
   end: { readonly kind: 'drained' | 'stopped' | 'paused' },
   change: Change,
+  signal: AbortSignal,
 ): Promise<RunResult> {
-  const result = await committer.commit(change)
+  const result = await committer.commit(change, signal)
   return result.kind === 'committed' ? { kind: end.kind, head: result.version } : result
+}
+
+/** Does `work` with a signal that aborts after `ms`. */
+async function within<T>(ms: number, clock: Clock, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const [limit, timer] = [new AbortController(), new AbortController()]
+  void clock.sleep(ms, timer.signal).then(() => limit.abort())
+  try {
+    return await work(limit.signal)
+  } finally {
+    timer.abort()
+  }
 }

@@ -25,13 +25,15 @@ export async function openHead(
   storage: Storage,
   policy: CommitPolicy,
   clock: Clock,
+  signal: AbortSignal,
 ): Promise<Opened> {
   const head = await chain.head()
   if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
   for (const { name } of definition.tables)
-    for (const table of [name, deadLetterTable(name)]) await claimTable(storage, table, definition.name)
+    for (const table of [name, deadLetterTable(name)]) await claimTable(storage, table, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
-  const result = await chain.append(undefined, { commitId: clock.uuid(), build: () => Promise.resolve(first) })
+  const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
+  const result = await chain.append(undefined, draft, signal)
   return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
 }
 

@@ -11,7 +11,7 @@ import { Committer, type CommitPolicy } from './committer.ts'
 import type { Lanes } from './lanes.ts'
 import { run, type Control, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
-import { gapError } from './start.ts'
+import { gapError, newPartitions } from './start.ts'
 
 export interface SupervisorOptions {
   readonly definition: PipelineDefinition
@@ -62,8 +62,8 @@ export class Supervisor implements PipelineControl {
   #missing: readonly string[] = []
   #advisedMs = -Infinity
   #attempts = 0
-  /** Resolved and replaced whenever something happens that somebody may wait for. */
-  #changed = signalPromise()
+  /** Those who wait for something to happen. */
+  readonly #waiting = new Set<AbortController>()
   #isRestartAsked = false
 
   constructor(options: SupervisorOptions) {
@@ -85,6 +85,7 @@ export class Supervisor implements PipelineControl {
       try {
         if (wasFenced || !(await this.#isOurs())) await this.#untilOurTurn()
         if (this.#signal.aborted) break
+        wasFenced = false
         this.#enter('running')
         const result = await run(
           this.#options.source,
@@ -136,7 +137,10 @@ export class Supervisor implements PipelineControl {
     if (this.#state === 'paused') return
     this.#assertOwner()
     this.#control.pauseReason = reason
-    await this.#until(() => this.#state === 'paused')
+    await this.#until(() => this.#state === 'paused' || this.#state === 'standby')
+    if (this.#state !== 'standby') return
+    this.#control.pauseReason = undefined
+    this.#assertOwner()
   }
 
   async resume(): Promise<void> {
@@ -145,7 +149,8 @@ export class Supervisor implements PipelineControl {
     this.#control.pauseReason = undefined
     if (head?.paused === undefined) return
     const committer = await Committer.open({ chain, storage, policy, clock, observer }, head)
-    const result = await committer.commit({ resumed: true })
+    // Nobody owns a pipeline that stood still: whoever sees this first goes on.
+    const result = await committer.commit({ resumed: true, released: true })
     if (result.kind !== 'committed' && result.head.paused !== undefined)
       throw new LakeError('pipeline.not_owner', `another process moved pipeline ${this.name}`, { retryable: true })
     this.#isRestartAsked = true
@@ -235,7 +240,7 @@ export class Supervisor implements PipelineControl {
 
   /** Stands by until the other writer has let go, or its head has stood still with the log ahead of it. */
   async #untilOurTurn(): Promise<void> {
-    const { chain, clock, source, takeoverAfterMs } = this.#options
+    const { chain, clock, takeoverAfterMs } = this.#options
     this.#enter('standby')
     let head = await chain.head()
     let sinceMs = clock.monotonicMs()
@@ -246,12 +251,19 @@ export class Supervisor implements PipelineControl {
       if (now?.number !== head?.number) [head, sinceMs] = [now, clock.monotonicMs()]
       if (head === undefined || head.released) return
       if (head.paused !== undefined || clock.monotonicMs() - sinceMs < takeoverAfterMs) continue
-      const bounds = await source.bounds([...head.positions.keys()])
-      if (![...bounds].some(([id, { end }]) => end > (head?.positions.get(id) ?? 0n))) continue
+      if (!(await this.#isBehind(head))) continue
       // Several may stand by: the first to commit wins, the others find out before they have worked for nothing.
       await clock.sleep(clock.random() * Math.min(LOOK_EVERY_MS, takeoverAfterMs / 5), this.#signal)
       if ((await chain.head())?.number === head.number) return
     }
+  }
+
+  /** Whether the log holds something that the head does not: a quiet topic is no reason to take over. */
+  async #isBehind(head: Version): Promise<boolean> {
+    const { source, definition } = this.#options
+    const bounds = await source.bounds([...head.positions.keys()])
+    if ([...bounds].some(([id, { end }]) => end > (head.positions.get(id) ?? 0n))) return true
+    return (await newPartitions(source, definition, head)).firstPositions.size > 0
   }
 
   async #whilePaused(paused: Version): Promise<void> {
@@ -343,18 +355,20 @@ export class Supervisor implements PipelineControl {
   }
 
   #notify(): void {
-    const { resolve } = this.#changed
-    this.#changed = signalPromise()
-    resolve()
+    for (const waiting of this.#waiting) waiting.abort()
+    this.#waiting.clear()
   }
 
+  /** Until something happens that somebody may wait for, but no longer than `ms`. */
   async #waitChange(ms: number, signal?: AbortSignal): Promise<void> {
-    const timer = new AbortController()
-    const stop = () => timer.abort()
+    if (signal?.aborted === true) return
+    const waiting = new AbortController()
+    const stop = () => waiting.abort()
+    this.#waiting.add(waiting)
     signal?.addEventListener('abort', stop, { once: true })
-    await Promise.race([this.#changed.promise, this.#options.clock.sleep(ms, timer.signal)])
+    await this.#options.clock.sleep(ms, waiting.signal)
     signal?.removeEventListener('abort', stop)
-    timer.abort()
+    this.#waiting.delete(waiting)
   }
 
   async #until(holds: () => boolean): Promise<void> {
@@ -363,10 +377,4 @@ export class Supervisor implements PipelineControl {
       await this.#waitChange(LOOK_EVERY_MS)
     }
   }
-}
-
-function signalPromise(): { readonly promise: Promise<void>; readonly resolve: () => void } {
-  let resolve!: () => void
-  const promise = new Promise<void>((done) => (resolve = done))
-  return { promise, resolve }
 }

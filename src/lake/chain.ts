@@ -1,5 +1,5 @@
 import { backoffMs, type Clock } from '../clock.ts'
-import { LakeError } from '../error.ts'
+import { asLakeError, LakeError } from '../error.ts'
 import { decodeVersion, encodeVersion, FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -57,7 +57,7 @@ class StoredChain implements Chain {
   readonly #storage: Storage
   readonly #clock: Clock
   /** The newest version known to this process: versions never change, so a walk may start here. */
-  #known: { readonly version: Version; readonly seenMs: readonly [wall: number, monotonic: number] } | undefined
+  #known: { readonly version: Version; readonly seen: Instant } | undefined
 
   constructor(storage: Storage, pipeline: string, clock: Clock) {
     this.#storage = storage
@@ -66,6 +66,8 @@ class StoredChain implements Chain {
   }
 
   async head(): Promise<Version | undefined> {
+    // The answers are as old as the question: a machine may sleep between the two.
+    const seen = this.#instant()
     let head = this.#known?.version ?? (await this.#hinted())
     // The hint is advice, and files in the middle of an old chain may have been thinned out: ask the listing.
     if (head === undefined || this.#clock.nowMs() - Date.parse(head.time) > ACK_MS_MAX)
@@ -75,7 +77,7 @@ class StoredChain implements Chain {
       if (next === undefined) break
       head = steps < WALK_MAX ? next : ((await this.#listed(next.number)) ?? next)
     }
-    if (head !== undefined) this.#saw(head)
+    if (head !== undefined) this.#saw(head, seen)
     return head
   }
 
@@ -102,13 +104,13 @@ class StoredChain implements Chain {
   }
 
   async append(base: Version | undefined, draft: Draft, signal?: AbortSignal): Promise<CommitResult> {
-    this.#assertFresh(base)
     let head = base
     for (;;) {
+      const asked = this.#instant()
       const version = await this.#compose(head, draft)
-      const there = await this.#publish(version, signal)
+      const there = await this.#publish(head, version, signal)
       if (there.commitId === draft.commitId) {
-        await this.#committed(there)
+        await this.#committed(there, asked)
         return { kind: 'committed', version: there }
       }
       // Another version stands where ours should: only maintenance may have come in between.
@@ -139,31 +141,43 @@ class StoredChain implements Chain {
   }
 
   /** Creates the version if its number is free; returns the version that stands there in the end, ours or not. */
-  async #publish(version: Version, signal: AbortSignal | undefined): Promise<Version> {
+  async #publish(head: Version | undefined, version: Version, signal: AbortSignal | undefined): Promise<Version> {
     const key = this.#key(version.number)
     const bytes = encodeVersion(version)
-    const startMs = this.#clock.monotonicMs()
     let isUncertain = false
     for (let attempt = 0; ; attempt++) {
-      if (signal?.aborted === true && isUncertain)
-        throw new LakeError('commit.unknown', `version ${version.number} of ${this.pipeline} may have been committed`, {
-          retryable: true,
-        })
+      if (signal?.aborted === true && isUncertain) throw this.#unknown(version)
+      if (this.#isPassed(head)) {
+        const there = await this.#get(version.number)
+        if (there !== undefined) return there
+        throw isUncertain ? this.#unknown(version) : tooOld(head)
+      }
+      const sent = this.#instant()
       const outcome = await this.#storage.putIfAbsent(key, bytes).catch((error) => {
         // A definite refusal settles its own attempt only. While an earlier one is open, go on asking.
         if (!isUncertain) throw error
         return { kind: 'unknown', cause: error } as const
       })
-      const isLate = this.#clock.monotonicMs() - startMs > ACK_MS_MAX
+      const isLate = this.#ageMs(sent) > ACK_MS_MAX
       if (outcome.kind === 'created' && !isLate) return version
-      if (outcome.kind === 'unknown') isUncertain = true
+      if (outcome.kind === 'unknown' || outcome.kind === 'conflict') isUncertain = true
       // "exists" may be our own earlier attempt; the bytes that stand decide. "conflict" says nothing at all.
       if (outcome.kind !== 'conflict') {
-        const there = await this.#standing(version, isLate).catch(() => undefined)
+        const there = await this.#standing(version, isLate).catch((error) => {
+          // What stands there cannot be read by this code, now or later: perhaps a newer release wrote it.
+          if (asLakeError(error).code === 'store.corrupt') throw error
+          return undefined
+        })
         if (there !== undefined) return there
       }
       await this.#clock.sleep(backoffMs(this.#clock, attempt), signal)
     }
+  }
+
+  #unknown(version: Version): LakeError {
+    return new LakeError('commit.unknown', `version ${version.number} of ${this.pipeline} may have been committed`, {
+      retryable: true,
+    })
   }
 
   /** What stands at the number of `version`; when we are late, only if the versions after it know it too. */
@@ -174,23 +188,29 @@ class StoredChain implements Chain {
     return next === undefined || next.recentCommits.includes(version.commitId) ? there : next
   }
 
-  async #committed(version: Version): Promise<void> {
-    this.#saw(version)
+  async #committed(version: Version, seen: Instant): Promise<void> {
+    this.#saw(version, seen)
     // A courtesy to whoever opens the chain next; nothing is wrong without it.
     await this.#storage.put(this.#hintKey, Buffer.from(String(version.number))).catch(() => undefined)
   }
 
-  #assertFresh(base: Version | undefined): void {
-    if (base === undefined) return
-    const seen = this.#known
-    const ageMs =
-      seen === undefined || seen.version.number < base.number
-        ? Infinity
-        : Math.max(this.#clock.nowMs() - seen.seenMs[0], this.#clock.monotonicMs() - seen.seenMs[1])
-    if (ageMs > BASE_AGE_MS_MAX)
-      throw new LakeError('commit.stale', `version ${base.number} was seen at the head too long ago to commit on it`, {
-        retryable: true,
-      })
+  /**
+   * Whether the version after `head` has come, or may have come so long ago that it was thinned out again: then its
+   * number is free, and creating it would prove nothing.
+   */
+  #isPassed(head: Version | undefined): boolean {
+    const known = this.#known
+    if (known === undefined) return head !== undefined
+    return known.version.number !== (head?.number ?? 0n) || this.#ageMs(known.seen) > BASE_AGE_MS_MAX
+  }
+
+  #instant(): Instant {
+    return { wallMs: this.#clock.nowMs(), monotonicMs: this.#clock.monotonicMs() }
+  }
+
+  /** By the clock that saw more: one stands still while a machine sleeps, the other may be set back. */
+  #ageMs({ wallMs, monotonicMs }: Instant): number {
+    return Math.max(this.#clock.nowMs() - wallMs, this.#clock.monotonicMs() - monotonicMs)
   }
 
   async #find(head: Version, when: VersionSelector): Promise<Version | undefined> {
@@ -258,9 +278,9 @@ class StoredChain implements Chain {
     return bytes === undefined ? undefined : decodeVersion(bytes)
   }
 
-  #saw(version: Version): void {
+  #saw(version: Version, seen: Instant): void {
     if (this.#known !== undefined && this.#known.version.number > version.number) return
-    this.#known = { version, seenMs: [this.#clock.nowMs(), this.#clock.monotonicMs()] }
+    this.#known = { version, seen }
   }
 
   #key(number: bigint): string {
@@ -274,6 +294,17 @@ class StoredChain implements Chain {
   get #hintKey(): string {
     return `${this.#prefix}head`
   }
+}
+
+function tooOld(head: Version | undefined): LakeError {
+  return new LakeError('commit.stale', `version ${head?.number ?? 0n} was at the head too long ago to commit on it`, {
+    retryable: true,
+  })
+}
+
+interface Instant {
+  readonly wallMs: number
+  readonly monotonicMs: number
 }
 
 function numberOf(key: string): bigint {

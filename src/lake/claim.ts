@@ -1,3 +1,4 @@
+import { backoffMs, type Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -5,11 +6,11 @@ import type { Storage } from './storage/storage.ts'
  * A table name belongs to one pipeline of a store, for ever: `tables/<t>/pipeline.json`, created if absent.
  * Throws `table.claimed` when it belongs to another.
  */
-export async function claimTable(storage: Storage, table: string, pipeline: string): Promise<void> {
+export async function claimTable(storage: Storage, table: string, pipeline: string, clock: Clock): Promise<void> {
   const key = `tables/${table}/pipeline.json`
   const bytes = Buffer.from(JSON.stringify({ pipeline }))
   // Whatever the outcome was, the bytes that stand decide; all claims of one pipeline are the same bytes.
-  for (;;) {
+  for (let attempt = 0; ; attempt++) {
     const there = await storage.get(key)
     if (there !== undefined) {
       const owner = (JSON.parse(Buffer.from(there).toString('utf8')) as { pipeline: string }).pipeline
@@ -19,6 +20,7 @@ export async function claimTable(storage: Storage, table: string, pipeline: stri
         fix: `Give the table another name, or run it in pipeline ${owner}.`,
       })
     }
-    await storage.putIfAbsent(key, bytes)
+    const { kind } = await storage.putIfAbsent(key, bytes)
+    if (kind === 'conflict' || kind === 'unknown') await clock.sleep(backoffMs(clock, attempt))
   }
 }

@@ -18,6 +18,8 @@ export interface ProduceOptions {
 /** A real Apache Kafka with one broker in a process of its own, on free ports, in a temporary folder. */
 export interface TestKafka {
   readonly brokers: readonly string[]
+  /** Of the extra listener, when one was asked for. */
+  readonly extraAddress: string | undefined
   readonly pid: number | undefined
   createTopic(topic: string, partitions: number, config?: Readonly<Record<string, string>>): Promise<void>
   deleteTopic(topic: string): Promise<void>
@@ -69,6 +71,7 @@ export async function startKafka(options: BrokerOptions = {}): Promise<TestKafka
   }
   return {
     brokers: [broker.address],
+    extraAddress: broker.extraAddress,
     get pid() {
       return broker.pid
     },

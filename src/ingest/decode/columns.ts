@@ -15,27 +15,34 @@ const HEADERS: Column = {
   },
 }
 
-/** What a table with `value: raw` holds of a record, before the system columns. */
+/** What a table with `value: raw` holds of a record: nothing is looked into, a null value is a row too. */
 export const rawColumns: readonly Column[] = [
   { name: 'key', type: { kind: 'binary' } },
   { name: 'value', type: { kind: 'binary' } },
   HEADERS,
 ]
 
-/** All columns of a source table as it is stored: declared ones first, then those that the system fills. */
+/** The columns whose values come out of the record's value (or, raw, are the record), in order. */
+export function valueColumns(definition: TableDefinition): readonly Column[] {
+  return definition.value === 'raw' ? rawColumns : definition.columns
+}
+
+export function hasExtra(definition: TableDefinition): boolean {
+  return definition.value === 'json' && definition.unknown === 'extra'
+}
+
+/** All columns of a source table, in the order in which they are stored: declared, then those of the system. */
 export function tableColumns(definition: TableDefinition): readonly Column[] {
-  const isRaw = definition.value === 'raw'
-  const extra: Column = { name: SYSTEM_COLUMNS.extra, type: { kind: 'string' } }
   return [
-    ...(isRaw ? rawColumns : definition.columns),
-    ...(!isRaw && definition.unknown === 'extra' ? [extra] : []),
+    ...valueColumns(definition),
+    ...(hasExtra(definition) ? [{ name: SYSTEM_COLUMNS.extra, type: { kind: 'string' } } as const] : []),
     { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' } },
     { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' } },
     { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
   ]
 }
 
-/** Columns of the companion table of dead letters, the same for every table. */
+/** Columns of `<table>__dlq`: the record as it came, where it came from, and why it is no row. */
 export const deadLetterColumns: readonly Column[] = [
   { name: SYSTEM_COLUMNS.topic, type: { kind: 'string' }, required: true },
   { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' }, required: true },

@@ -1,0 +1,136 @@
+import { stat, unlink } from 'node:fs/promises'
+import path from 'node:path'
+import type { DuckDBConnection } from '@duckdb/node-api'
+import type { Column, ColumnType } from '../../batch.ts'
+import type { Clock } from '../../clock.ts'
+import { LakeError } from '../../error.ts'
+import type { DataFile, IcebergType, Storage, WritePlan } from '../../lake/table.ts'
+import { boundOf } from './bounds.ts'
+import { readStatistics, type CopyStatistics } from './copy-statistics.ts'
+import type { PartitionTuple } from './partition.ts'
+import type { Relation } from './relation.ts'
+import type { Slab } from './slab.ts'
+
+type Metrics = DataFile['metrics']
+type ColumnMetrics = Metrics extends ReadonlyMap<number, infer M> ? M : never
+
+/** Rows of a Parquet row group; readers skip whole groups. */
+const ROW_GROUP_ROWS = 122_880
+
+/** Writes slabs as one Parquet file of a table and puts it into the store. Asserts that every row arrived. */
+export async function writeDataFile(
+  connection: DuckDBConnection,
+  storage: Storage,
+  clock: Clock,
+  plan: WritePlan,
+  relation: Relation,
+  slabs: readonly Slab[],
+  tuple: PartitionTuple,
+): Promise<DataFile> {
+  const rows = slabs.reduce((sum, slab) => sum + slab.rows, 0)
+  const name = `${clock.uuid()}.parquet`
+  const file = path.join(storage.scratch, name)
+  try {
+    relation.feed(slabs)
+    const result = await connection.run(copySql(plan, relation, file))
+    const chunk = await result.fetchChunk()
+    if (chunk === null || chunk.rowCount !== 1)
+      throw new LakeError('internal', `${plan.table}: COPY gave no statistics`)
+    const statistics = readStatistics(chunk)
+    const { size } = await stat(file)
+    if (statistics.rows !== rows || statistics.fileSizeBytes !== size)
+      throw new LakeError('internal', `${plan.table}: ${rows} rows went into a file of ${statistics.rows}`, {
+        context: { table: plan.table, rows, written: statistics.rows, bytes: size, reported: statistics.fileSizeBytes },
+      })
+    const metrics = metricsOf(plan, relation.columns, statistics)
+    const key = `${plan.dataPrefix}${name}`
+    await storage.putFile(key, file)
+    return { key, recordCount: rows, fileSizeBytes: size, partition: tuple, metrics }
+  } catch (error) {
+    await unlink(file).catch(() => undefined)
+    throw error
+  } finally {
+    relation.feed([])
+  }
+}
+
+function copySql(plan: WritePlan, relation: Relation, file: string): string {
+  const ids = plan.schema.fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`)
+  return `COPY (FROM ${relation.name}()) TO ${literal(file)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
+ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
+}
+
+/** Field ids of a column and its parts: a part without one would be read as null. */
+function fieldIds(id: number, type: IcebergType): string {
+  if (typeof type === 'string') return String(id)
+  const parts = [`__duckdb_field_id: ${id}`]
+  if (type.type === 'struct')
+    parts.push(...type.fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`))
+  else if (type.type === 'list') parts.push(`element: ${fieldIds(type['element-id'], type.element)}`)
+  else parts.push(`key: ${type['key-id']}`, `value: ${fieldIds(type['value-id'], type.value)}`)
+  return `{${parts.join(', ')}}`
+}
+
+/** Metrics of every leaf column, by field id. */
+function metricsOf(plan: WritePlan, columns: readonly Column[], statistics: CopyStatistics): Metrics {
+  const metrics = new Map<number, ColumnMetrics>()
+  const leaf = (id: number, path: string, type: ColumnType, isRepeated: boolean): void => {
+    const found = statistics.columns.get(path)
+    if (found === undefined) throw new LakeError('internal', `${plan.table}: COPY gave no statistics of ${path}`)
+    metrics.set(id, columnMetrics(found, type, isRepeated))
+  }
+  const walk = (id: number, path: string, iceberg: IcebergType, type: ColumnType, isRepeated: boolean): void => {
+    if (typeof iceberg === 'string') return leaf(id, path, type, isRepeated)
+    if (iceberg.type === 'struct' && type.kind === 'struct')
+      iceberg.fields.forEach((field, k) =>
+        walk(field.id, `${path}.${quoted(field.name)}`, field.type, type.fields[k]!.type, isRepeated),
+      )
+    else if (iceberg.type === 'list' && type.kind === 'list')
+      walk(iceberg['element-id'], `${path}."element"`, iceberg.element, type.element, true)
+    else if (iceberg.type === 'map' && type.kind === 'map') {
+      leaf(iceberg['key-id'], `${path}."key"`, { kind: 'string' }, true)
+      walk(iceberg['value-id'], `${path}."value"`, iceberg.value, type.value, true)
+    } else throw new LakeError('internal', `${plan.table}: ${path} has another type in the table`)
+  }
+  checkColumns(plan, columns)
+  plan.schema.fields.forEach((field, k) => walk(field.id, quoted(field.name), field.type, columns[k]!.type, false))
+  return metrics
+}
+
+function columnMetrics(found: ReadonlyMap<string, Uint8Array>, type: ColumnType, isRepeated: boolean): ColumnMetrics {
+  const number = (name: string): number => Number(Buffer.from(found.get(name) ?? []).toString('latin1') || Number.NaN)
+  const isFloating = type.kind === 'float' || type.kind === 'double'
+  const hasNan = isFloating && Buffer.from(found.get('has_nan') ?? []).toString('latin1') !== 'false'
+  const min = found.get('min')
+  const max = found.get('max')
+  // Within lists and maps a bound says nothing of a row, and readers expect none.
+  const lower = min === undefined || isRepeated ? undefined : boundOf(type, min, 'lower')
+  // Readers that sort NaN above everything would lose it under an upper bound.
+  const upper = max === undefined || isRepeated || hasNan ? undefined : boundOf(type, max, 'upper')
+  return {
+    sizeBytes: number('column_size_bytes'),
+    valueCount: number('num_values'),
+    nullCount: number('null_count'),
+    ...(isFloating && !hasNan ? { nanCount: 0 } : {}),
+    ...(lower === undefined ? {} : { lower }),
+    ...(upper === undefined ? {} : { upper }),
+  }
+}
+
+/** The table's columns must be the relation's, in order; nothing is matched by guess. */
+export function checkColumns(plan: WritePlan, columns: readonly Column[]): void {
+  const there = plan.schema.fields.map(({ name }) => name)
+  const here = columns.map(({ name }) => name)
+  if (there.join('\n') !== here.join('\n'))
+    throw new LakeError('internal', `${plan.table}: the table has other columns than its definition`, {
+      context: { table: plan.table, there, here },
+    })
+}
+
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+function quoted(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`
+}

@@ -1,0 +1,81 @@
+import { codeHash, type TableDefinition } from '../../define.ts'
+import type { RecordBatch } from '../../log.ts'
+import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
+import { deadLetterColumns } from './columns.ts'
+import type { Reason } from './codes.ts'
+import type { NativeText } from './native-text.ts'
+import { setHeaders, setOwnText, setRange, setTimestamp } from './raw.ts'
+import { seal, type Slab, type SlabPool } from './slab.ts'
+
+/** Rows of `<table>__dlq`, as they come up. */
+export class DeadLetters {
+  readonly #native: NativeText
+  readonly #pool: SlabPool
+  readonly #own = new OwnText()
+  readonly #builders = buildersOf(deadLetterColumns)
+  readonly #codeHash: Uint8Array
+  #bases: number[] = [0]
+  #slabs: Slab[] = []
+  #row = 0
+
+  constructor(definition: TableDefinition, native: NativeText, pool: SlabPool) {
+    this.#native = native
+    this.#pool = pool
+    this.#codeHash = Buffer.from(codeHash(definition))
+  }
+
+  /** Where the bytes of the batch lie natively that the next records are of. */
+  open(base: number): void {
+    this.#bases.push(base)
+  }
+
+  add(batch: RecordBatch, i: number, reason: Reason): void {
+    const row = this.#row++
+    const segment = this.#bases.length - 1
+    const { buffer } = batch
+    const [topic, partition, offset, timestamp, key, value, headers, stage, code, message, hash, status, attempts] =
+      this.#builders as unknown as Record<number, ColumnBuilder> & Iterable<ColumnBuilder>
+    setOwnText(topic!, row, Buffer.from(batch.topic), this.#own)
+    partition!.i32[row] = batch.partition
+    offset!.i64[row] = batch.offsets[i]!
+    setTimestamp(timestamp!, row, batch.timestampsMs[i]!)
+    setRange(key!, row, buffer, segment, batch.keyRanges, i)
+    if (reason.code === 'decode.too_large') value!.setNull(row)
+    else setRange(value!, row, buffer, segment, batch.valueRanges, i)
+    setHeaders(headers!, row, batch.headers(i), this.#own)
+    setOwnText(stage!, row, STAGE, this.#own)
+    setOwnText(code!, row, Buffer.from(reason.code), this.#own)
+    setOwnText(message!, row, Buffer.from(reason.message), this.#own)
+    setOwnText(hash!, row, this.#codeHash, this.#own)
+    setOwnText(status!, row, PENDING, this.#own)
+    attempts!.i32[row] = 0
+    if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) this.#flush()
+  }
+
+  /** All dead letters since `clear`. */
+  finish(): readonly Slab[] {
+    this.#flush()
+    return this.#slabs
+  }
+
+  clear(): void {
+    this.#bases = [0]
+    this.#slabs = []
+    this.#row = 0
+    this.#own.used = 0
+    for (const builder of this.#builders) builder.clear()
+  }
+
+  #flush(): void {
+    if (this.#row === 0) return
+    this.#bases[OWN_SEGMENT] = this.#native.put(this.#own.bytes.subarray(0, this.#own.used))
+    this.#slabs.push(seal(this.#builders, this.#row, this.#bases, this.#pool))
+    this.#row = 0
+    this.#own.used = 0
+    for (const builder of this.#builders) builder.clear()
+  }
+}
+
+const OWN_TEXT_MAX = 8 * 1024 * 1024
+const STAGE = Buffer.from('decode')
+const PENDING = Buffer.from('pending')

@@ -1,0 +1,98 @@
+import type { Column, ColumnType } from '../../batch.ts'
+import { ColumnBuilder, buildersOf } from './column-builder.ts'
+
+/** One column, or a part of one, as a decoder sees it: what may stand in the text, and where it goes. */
+export interface PlanNode {
+  /** Key in the object around it; empty for elements and map values. */
+  readonly name: string
+  /** `address.city`, `items[]`, `labels{}`: what messages call it. */
+  readonly path: string
+  readonly type: ColumnType
+  readonly isRequired: boolean
+  readonly builder: ColumnBuilder
+  /** Fields of a struct; the element of a list; the value of a map. */
+  readonly children: readonly PlanNode[]
+  /** Only of the root and of structs. */
+  readonly fields: FieldNames | undefined
+  /** Range that event time must keep, in the column's own unit; only of a `long` that is the event time. */
+  readonly limit: bigint | undefined
+}
+
+/** Which field a key names, and which fields of the current object were there. */
+export class FieldNames {
+  /** By name, one character per UTF-8 byte. */
+  readonly index: ReadonlyMap<string, number>
+  readonly names: readonly Uint8Array[]
+  /** Per field the number of the last object that had it. */
+  readonly seenIn: Float64Array
+  /** Number of the current object. */
+  object = 0
+  /** Field numbers in the order of the last object. */
+  readonly order: number[] = []
+
+  constructor(names: readonly string[]) {
+    this.names = names.map((name) => new TextEncoder().encode(name))
+    this.index = new Map(this.names.map((name, i) => [Buffer.from(name).toString('latin1'), i]))
+    this.seenIn = new Float64Array(names.length)
+  }
+
+  /** Number of the field, −1 when there is none. `guess` is tried first. */
+  find(bytes: Uint8Array, start: number, end: number, guess: number): number {
+    const name = this.names[guess]
+    if (name !== undefined && name.length === end - start) {
+      let k = 0
+      while (k < name.length && bytes[start + k] === name[k]) k++
+      if (k === name.length) return guess
+    }
+    return this.index.get(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString('latin1')) ?? -1
+  }
+}
+
+/** Columns of a record's value as one struct without a builder of its own. */
+export interface Plan {
+  readonly root: readonly PlanNode[]
+  readonly fields: FieldNames
+  readonly builders: readonly ColumnBuilder[]
+  /** Builders that are the element of a list: the ones whose `size` counts. */
+  readonly elements: readonly ColumnBuilder[]
+}
+
+export function planOf(columns: readonly Column[], limits: ReadonlyMap<string, bigint> = new Map()): Plan {
+  const builders = buildersOf(columns)
+  const root = columns.map((column, i) => fieldNode(column, '', builders[i]!, limits.get(column.name)))
+  return { root, fields: new FieldNames(columns.map((c) => c.name)), builders, elements: elementsOf(builders) }
+}
+
+function fieldNode(column: Column, prefix: string, builder: ColumnBuilder, limit?: bigint): PlanNode {
+  return node(column.name, prefix + column.name, column.type, column.required === true, builder, limit)
+}
+
+function node(
+  name: string,
+  path: string,
+  type: ColumnType,
+  isRequired: boolean,
+  builder: ColumnBuilder,
+  limit?: bigint,
+): PlanNode {
+  const children = childNodes(path, type, builder)
+  const fields = type.kind === 'struct' ? new FieldNames(type.fields.map((field) => field.name)) : undefined
+  return { name, path, type, isRequired, builder, children, fields, limit }
+}
+
+function childNodes(path: string, type: ColumnType, builder: ColumnBuilder): readonly PlanNode[] {
+  switch (type.kind) {
+    case 'struct':
+      return type.fields.map((field, i) => fieldNode(field, `${path}.`, builder.children[i]!))
+    case 'list':
+      return [node('', `${path}[]`, type.element, false, builder.children[0]!)]
+    case 'map':
+      return [node('', `${path}{}`, type.value, false, builder.children[0]!.children[1]!)]
+    default:
+      return []
+  }
+}
+
+function elementsOf(builders: readonly ColumnBuilder[]): readonly ColumnBuilder[] {
+  return builders.flatMap((b) => [...(b.layout === 'list' ? b.children : []), ...elementsOf(b.children)])
+}

@@ -1,0 +1,46 @@
+import type { Header } from '../../log.ts'
+import { OWN_SEGMENT, type ColumnBuilder, type OwnText } from './column-builder.ts'
+
+/** A record's headers as a list of structs of key and value. */
+export function setHeaders(builder: ColumnBuilder, row: number, headers: readonly Header[], own: OwnText): void {
+  const entries = builder.children[0]!
+  const [key, value] = entries.children as [ColumnBuilder, ColumnBuilder]
+  const first = entries.size
+  for (const header of headers) {
+    const index = entries.add()
+    entries.setValid(index)
+    setOwnText(key, index, Buffer.from(header.key), own)
+    if (header.value === undefined) value.setNull(index)
+    else setOwnText(value, index, header.value, own)
+  }
+  builder.i32.set([first, 0, entries.size - first, 0], row * 4)
+  builder.setValid(row)
+}
+
+/** Text that lies nowhere else: copied into our own buffer. */
+export function setOwnText(builder: ColumnBuilder, row: number, text: Uint8Array, own: OwnText): void {
+  const start = own.append(text)
+  builder.setText(row, own.bytes, OWN_SEGMENT, start, own.used)
+  builder.setValid(row)
+}
+
+/** Key or value of record `i`; null when the range is. */
+export function setRange(
+  builder: ColumnBuilder,
+  row: number,
+  bytes: Uint8Array,
+  segment: number,
+  ranges: Int32Array,
+  i: number,
+): void {
+  const start = ranges[2 * i]!
+  if (start < 0) builder.setNull(row)
+  else builder.setText(row, bytes, segment, start, ranges[2 * i + 1]!)
+}
+
+/** The record's own timestamp, null when it has none, or one that no calendar reaches. */
+export function setTimestamp(builder: ColumnBuilder, row: number, timestampMs: number): void {
+  if (timestampMs === -1 || Math.abs(timestampMs) > 8.64e15) builder.setNull(row)
+  else if (Math.abs(timestampMs) < 9e12) builder.setLong(row, timestampMs * 1000)
+  else builder.i64[row] = BigInt(timestampMs) * 1000n
+}

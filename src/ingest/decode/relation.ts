@@ -1,0 +1,117 @@
+import duckdb from '@duckdb/node-bindings'
+import {
+  BIGINT,
+  BLOB,
+  BOOLEAN,
+  DATE,
+  DECIMAL,
+  DOUBLE,
+  DuckDBStructType,
+  DuckDBTableFunction,
+  FLOAT,
+  INTEGER,
+  LIST,
+  MAP,
+  TIMESTAMP,
+  TIMESTAMPTZ,
+  UUID,
+  VARCHAR,
+  type DuckDBConnection,
+  type DuckDBType,
+} from '@duckdb/node-api'
+import type { Column, ColumnType } from '../../batch.ts'
+import type { Slab, SlabColumn } from './slab.ts'
+
+/** Slabs as a relation: a table function of this name, which gives each slab that it was fed once. */
+export class Relation {
+  readonly name: string
+  readonly columns: readonly Column[]
+  #slabs: readonly Slab[] = []
+  #next = 0
+
+  constructor(connection: DuckDBConnection, name: string, columns: readonly Column[]) {
+    this.name = name
+    this.columns = columns
+    connection.registerTableFunction(
+      DuckDBTableFunction.create({
+        name,
+        bindFunction: (info) => {
+          for (const column of columns) info.addResultColumn(column.name, duckType(column.type))
+        },
+        initFunction: () => undefined,
+        mainFunction: (_info, output) => {
+          const slab = this.#slabs[this.#next++]
+          output.rowCount = slab?.rows ?? 0
+          if (slab !== undefined) fill(output.chunk, slab)
+        },
+      }),
+    )
+  }
+
+  /** What the next statement that names the function will see. */
+  feed(slabs: readonly Slab[]): void {
+    this.#slabs = slabs
+    this.#next = 0
+  }
+}
+
+export function duckType(type: ColumnType): DuckDBType {
+  switch (type.kind) {
+    case 'boolean':
+      return BOOLEAN
+    case 'int':
+      return INTEGER
+    case 'long':
+      return BIGINT
+    case 'float':
+      return FLOAT
+    case 'double':
+      return DOUBLE
+    case 'decimal':
+      return DECIMAL(type.precision, type.scale)
+    case 'string':
+    case 'enum':
+      return VARCHAR
+    case 'binary':
+      return BLOB
+    case 'date':
+      return DATE
+    case 'timestamp':
+      return TIMESTAMP
+    case 'timestamptz':
+      return TIMESTAMPTZ
+    case 'uuid':
+      return UUID
+    case 'list':
+      return LIST(duckType(type.element))
+    case 'map':
+      return MAP(VARCHAR, duckType(type.value))
+    case 'struct':
+      // Not STRUCT(): an object would put fields that are named like numbers first.
+      return new DuckDBStructType(
+        type.fields.map((field) => field.name),
+        type.fields.map((field) => duckType(field.type)),
+      )
+  }
+}
+
+function fill(chunk: duckdb.DataChunk, slab: Slab): void {
+  slab.columns.forEach((column, k) => fillVector(duckdb.data_chunk_get_vector(chunk, k), slab.buffer, column))
+}
+
+function fillVector(vector: duckdb.Vector, buffer: ArrayBuffer, column: SlabColumn): void {
+  const { layout, rows, width, dataAt, validAt, children } = column
+  if (rows === 0) return
+  if (layout !== 'struct') duckdb.copy_data_to_vector(vector, 0, buffer, dataAt, rows * width)
+  if (validAt >= 0) {
+    duckdb.vector_ensure_validity_writable(vector)
+    duckdb.copy_data_to_vector_validity(vector, 0, buffer, validAt, Math.ceil(rows / 64) * 8)
+  }
+  if (layout === 'struct')
+    children.forEach((child, k) => fillVector(duckdb.struct_vector_get_child(vector, k), buffer, child))
+  if (layout !== 'list') return
+  const elements = children[0]!
+  duckdb.list_vector_reserve(vector, elements.rows)
+  duckdb.list_vector_set_size(vector, elements.rows)
+  fillVector(duckdb.list_vector_get_child(vector), buffer, elements)
+}

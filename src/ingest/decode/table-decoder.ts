@@ -1,0 +1,226 @@
+import type { TableDefinition } from '../../define.ts'
+import { LakeError } from '../../error.ts'
+import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
+import type { StagedCounts } from '../lane.ts'
+import { OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
+import { hasExtra, tableColumns, valueColumns } from './columns.ts'
+import type { Reason } from './codes.ts'
+import { CompiledReader } from './compiled-reader.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { EventClock, eventLimits } from './event-clock.ts'
+import { JsonReader } from './json-reader.ts'
+import type { NativeText } from './native-text.ts'
+import { planOf, type Plan } from './plan.ts'
+import { setHeaders, setRange, setTimestamp } from './raw.ts'
+import { seal, type Slab, type SlabPool } from './slab.ts'
+
+/** What became of the records of some batches of one table. */
+export interface Decoded {
+  readonly rows: readonly Slab[]
+  readonly deadLetters: readonly Slab[]
+  readonly counts: ReadonlyMap<PartitionId, StagedCounts>
+}
+
+interface MutableCounts {
+  rows: number
+  deadLetters: number
+  tombstones: number
+  skipped: number
+  clockMs: number | undefined
+}
+
+/** From raw records to columns, for one table. Keeps no state from call to call but buffers. */
+export class TableDecoder {
+  readonly #definition: TableDefinition
+  readonly #native: NativeText
+  readonly #pool: SlabPool
+  readonly #own = new OwnText()
+  readonly #plan: Plan
+  /** The columns of the value, then those of the system. */
+  readonly #builders: readonly ColumnBuilder[]
+  readonly #extra: ColumnBuilder | undefined
+  readonly #system: {
+    readonly partition: ColumnBuilder
+    readonly offset: ColumnBuilder
+    readonly timestamp: ColumnBuilder
+  }
+  readonly #json: JsonReader
+  readonly #compiled: CompiledReader
+  readonly #clock: EventClock
+  readonly #deadLetters: DeadLetters
+  readonly #sizes: Float64Array
+  #bases: number[] = [0]
+  #slabs: Slab[] = []
+  #row = 0
+  #used = 0
+
+  constructor(definition: TableDefinition, native: NativeText, pool: SlabPool) {
+    this.#definition = definition
+    this.#native = native
+    this.#pool = pool
+    const columns = tableColumns(definition)
+    this.#plan = planOf(columns.slice(0, valueColumns(definition).length), eventLimits(definition))
+    const system = planOf(columns.slice(this.#plan.root.length)).builders
+    this.#builders = [...this.#plan.builders, ...system]
+    this.#extra = hasExtra(definition) ? system[0] : undefined
+    const [partition, offset, timestamp] = system.slice(-3) as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
+    this.#system = { partition, offset, timestamp }
+    this.#json = new JsonReader(this.#plan, this.#own, definition.unknown)
+    this.#compiled = new CompiledReader(this.#plan, this.#json)
+    this.#clock = new EventClock(definition, this.#builders, columns)
+    this.#deadLetters = new DeadLetters(definition, native, pool)
+    this.#sizes = new Float64Array(this.#plan.elements.length)
+  }
+
+  /** `fatal` holds `topic/partition@offset` of records that must not be touched. Throws `decode.stopped`. */
+  decode(batches: readonly RecordBatch[], fatal: ReadonlySet<string>): Decoded {
+    const counts = new Map<PartitionId, MutableCounts>()
+    this.#begin()
+    try {
+      for (const batch of batches) {
+        if (batch.count === 0) continue
+        const id = partitionId(batch.topic, batch.partition)
+        let count = counts.get(id)
+        if (count === undefined) counts.set(id, (count = emptyCounts()))
+        this.#batch(batch, id, count, fatal)
+      }
+      this.#flush()
+      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts }
+    } finally {
+      this.#slabs = []
+      this.#deadLetters.clear()
+    }
+  }
+
+  #begin(): void {
+    this.#bases = [0]
+    this.#slabs = []
+    this.#row = 0
+    this.#own.used = 0
+    for (const builder of this.#builders) builder.clear()
+  }
+
+  #batch(batch: RecordBatch, id: PartitionId, count: MutableCounts, fatal: ReadonlySet<string>): void {
+    const segment = this.#bases.push(this.#native.put(batch.buffer)) - 1
+    this.#deadLetters.open(this.#bases[segment]!)
+    const isRaw = this.#definition.value === 'raw'
+    const { offsets, valueRanges } = batch
+    const read = this.#compiled.open(batch.buffer, segment)
+    let first = this.#row
+    for (let i = 0; i < batch.count; i++) {
+      const row = this.#row
+      const start = valueRanges[2 * i]!
+      if (fatal.size > 0 && fatal.has(`${id}@${offsets[i]}`)) this.#reject(batch, i, FATAL, count)
+      else if (isRaw) {
+        this.#raw(batch, i, segment, row)
+        this.#row++
+      } else if (start < 0) count.tombstones++
+      else {
+        this.#mark()
+        if (read(start, valueRanges[2 * i + 1]!, row)) {
+          this.#extra?.setNull(row)
+          this.#row++
+        } else this.#slow(batch, i, segment, count)
+      }
+      if (this.#row > row) this.#place(batch, i, row)
+      if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) {
+        count.clockMs = this.#clock.latest(batch, first, this.#row, count.clockMs)
+        count.rows += this.#row - first
+        this.#flush()
+        first = 0
+      }
+    }
+    count.clockMs = this.#clock.latest(batch, first, this.#row, count.clockMs)
+    count.rows += this.#row - first
+  }
+
+  /** A record that the generated reader was not made for, or one that does not fit at all. */
+  #slow(batch: RecordBatch, i: number, segment: number, count: MutableCounts): void {
+    const row = this.#row
+    this.#undo()
+    const start = batch.valueRanges[2 * i]!
+    const reason = this.#json.record(batch.buffer, segment, start, batch.valueRanges[2 * i + 1]!, row)
+    if (reason !== undefined) {
+      this.#undo()
+      for (const builder of this.#plan.builders) builder.resetRow(row)
+      return this.#reject(batch, i, reason, count)
+    }
+    if (this.#extra !== undefined) {
+      const at = this.#json.extraStart
+      if (at < 0) this.#extra.setNull(row)
+      else {
+        this.#extra.setText(row, this.#own.bytes, OWN_SEGMENT, at, this.#own.used)
+        this.#extra.setValid(row)
+      }
+    }
+    this.#row++
+  }
+
+  /** Remembers what a record will add to. */
+  #mark(): void {
+    this.#used = this.#own.used
+    const { elements } = this.#plan
+    for (let k = 0; k < elements.length; k++) this.#sizes[k] = elements[k]!.size
+  }
+
+  /** Takes back what was added since. */
+  #undo(): void {
+    this.#own.used = this.#used
+    const { elements } = this.#plan
+    for (let k = 0; k < elements.length; k++) elements[k]!.size = this.#sizes[k]!
+  }
+
+  #reject(batch: RecordBatch, i: number, reason: Reason, count: MutableCounts): void {
+    const { onError, name } = this.#definition
+    if (onError === 'stop' && reason !== FATAL)
+      throw new LakeError('decode.stopped', `${name}: a record could not be read: ${reason.message}`, {
+        context: {
+          table: name,
+          topic: batch.topic,
+          partition: batch.partition,
+          offset: String(batch.offsets[i]),
+          reason: reason.code,
+        },
+        fix: 'Correct the columns, or set onError to dead-letter, and start again.',
+      })
+    if (onError === 'skip' && reason !== FATAL) count.skipped++
+    else {
+      this.#deadLetters.add(batch, i, reason)
+      count.deadLetters++
+    }
+  }
+
+  #raw(batch: RecordBatch, i: number, segment: number, row: number): void {
+    const [key, value, headers] = this.#plan.builders as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
+    setRange(key, row, batch.buffer, segment, batch.keyRanges, i)
+    setRange(value, row, batch.buffer, segment, batch.valueRanges, i)
+    setHeaders(headers, row, batch.headers(i), this.#own)
+  }
+
+  #place(batch: RecordBatch, i: number, row: number): void {
+    const { partition, offset, timestamp } = this.#system
+    partition.i32[row] = batch.partition
+    offset.i64[row] = batch.offsets[i]!
+    setTimestamp(timestamp, row, batch.timestampsMs[i]!)
+    this.#clock.recordIndex[row] = i
+  }
+
+  #flush(): void {
+    if (this.#row > 0) {
+      if (this.#own.used > 0) this.#bases[OWN_SEGMENT] = this.#native.put(this.#own.bytes.subarray(0, this.#own.used))
+      this.#slabs.push(seal(this.#builders, this.#row, this.#bases, this.#pool))
+    }
+    this.#row = 0
+    this.#own.used = 0
+    for (const builder of this.#builders) builder.clear()
+  }
+}
+
+/** A chunk ends early when the texts that it owns reach this many bytes. */
+const OWN_TEXT_MAX = 8 * 1024 * 1024
+
+const FATAL: Reason = { code: 'decode.fatal', message: 'the record ended two lanes that tried to read it' }
+
+function emptyCounts(): MutableCounts {
+  return { rows: 0, deadLetters: 0, tombstones: 0, skipped: 0, clockMs: undefined }
+}

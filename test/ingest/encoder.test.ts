@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { openEncoder } from '../../src/ingest/encoder.ts'
+import { MemoryStorage } from '../../src/lake/storage/memory.ts'
+import { batchOf, definition, tablePlan } from '../support/lake-table.ts'
+import { ParquetReader } from '../support/parquet.ts'
+
+const storage = new MemoryStorage('encoder')
+let reader: ParquetReader
+beforeAll(async () => {
+  reader = await ParquetReader.open()
+})
+afterAll(async () => {
+  reader.close()
+  await storage.close()
+})
+
+test('records become rows, tombstones are counted, what does not fit is a dead letter', async () => {
+  const def = definition({
+    columns: [
+      { name: 'id', type: { kind: 'string' }, required: true },
+      { name: 'amount', type: { kind: 'decimal', precision: 12, scale: 2 } },
+      { name: 'at', type: { kind: 'timestamptz', unit: 'ms' } },
+      { name: 'tags', type: { kind: 'list', element: { kind: 'string' } } },
+    ],
+    unknown: 'extra',
+    eventTime: { column: 'at', unit: 'ms', outOfOrdernessMs: 0, idleAfterMs: 0, maxFutureSkewMs: 1000 },
+  })
+  const encoder = await openEncoder({ tables: [def], storage, clock: systemClock })
+  const staged = await encoder.encode(
+    tablePlan(def),
+    [
+      batchOf([
+        { value: '{"id":"a","amount":12.5,"at":1700000000123,"tags":["x",null]}' },
+        { value: '{"id":"a rather long text that is not kept in place","amount":"0.07","at":"2099-01-01T00:00:00Z"}' },
+        { value: null },
+        { value: '{"amount":1}', key: 'k', headers: [{ key: 'h', value: Buffer.from('v') }] },
+        { value: '{"id":"esc\\naped","colour":{"red": 1.50}}', timestampMs: -1 },
+      ]),
+    ],
+    new Set(),
+  )
+  await encoder.close()
+  expect(staged.counts).toEqual(
+    new Map([['shop.orders/0', { rows: 3, deadLetters: 1, tombstones: 1, skipped: 0, clockMs: 1_700_000_000_123 }]]),
+  )
+  const rows = await reader.rows(
+    storage,
+    staged.files[0]!,
+    'id, amount::varchar, epoch_us("at"), tags::varchar, _extra, _partition, _offset, epoch_ms(_timestamp)',
+  )
+  expect(rows).toEqual([
+    ['a', '12.50', 1_700_000_000_123_000n, '[x, NULL]', null, 0, 0n, 1_700_000_000_000n],
+    [
+      'a rather long text that is not kept in place',
+      '0.07',
+      4_070_908_800_000_000n,
+      null,
+      null,
+      0,
+      1n,
+      1_700_000_000_000n,
+    ],
+    ['esc\naped', null, null, null, '{"colour":{"red": 1.50}}', 0, 4n, null],
+  ])
+  const dead = await reader.rows(
+    storage,
+    staged.deadLetterFiles[0]!,
+    '_topic, _offset, decode(key), decode(value), headers::varchar, code, message, status',
+  )
+  expect(dead).toEqual([
+    [
+      'shop.orders',
+      3n,
+      'k',
+      '{"amount":1}',
+      "[{'key': h, 'value': v}]",
+      'decode.required',
+      'id: absent, a required column at byte 11',
+      'pending',
+    ],
+  ])
+})

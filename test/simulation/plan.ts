@@ -1,0 +1,190 @@
+import type { StartAt } from '../../src/log.ts'
+import { faultKinds as storeFaultKinds, type FaultKind, type FaultRates } from '../support/faulty-storage.ts'
+import { Random } from './random.ts'
+
+/** Everything beside the store that can go wrong, by the name under which it is counted. */
+export const FAULTS = {
+  S1: 'store: a write is lost with its answer',
+  S2: 'store: a write lands, its answer is lost',
+  S3: 'store: as S2, but it lands up to 120 s later',
+  S4: 'store: a create is answered 409',
+  S5: 'store: every request is refused for 1 to 30 s',
+  S6: 'store: a request takes 1 to 10 s more',
+  S7: 'store: a listing is up to 5 s old',
+  S8: 'store: a read is cut off',
+  S10: 'store: no space for a create',
+  S12: 'store: a create answers "exists" for its own object',
+  S13: 'store: a create is refused, credentials expired',
+  K1: 'log: hand-over, the owner closes and another goes on',
+  K2: 'log: late hand-over, the old owner wakes after the new one has begun',
+  K3: 'log: a second owner that does not wait its turn',
+  K5: 'log: short or empty fetch',
+  K6: 'log: retention takes records before they are read',
+  K9: 'log: markers and aborted records',
+  K10: 'log: compaction',
+  K12: 'log: more partitions',
+  K13: 'log: the broker is away for 1 to 60 s',
+  P1: 'process: killed at an await',
+  P2: 'process: stalled for 0.1 to 3 times the take-over time',
+  P4: 'process: two under one name',
+  P5: 'process: clock wrong by up to 10 minutes, and drifting',
+  P6: 'process: asked to end at an await',
+  P9a: 'lane: dies with what it staged',
+  P9b: 'lane: hangs',
+  P9c: 'lane: answers twice',
+  P9d: 'lane: writes fewer rows than it counted',
+  D1: 'data: a record that cannot be read',
+  D4: 'data: a null value',
+  X1: 'person: pause and resume',
+} as const
+export type Fault = keyof typeof FAULTS
+/** Records of a kind rather than something that goes wrong: they are counted apart. */
+export const RECORD_KINDS: ReadonlySet<string> = new Set(['K9', 'K10', 'D1', 'D4'])
+
+const STORE: Readonly<Record<FaultKind, Fault>> = {
+  failBeforeApply: 'S1',
+  loseAnswer: 'S2',
+  applyLate: 'S3',
+  conflict: 'S4',
+  burst: 'S5',
+  slow: 'S6',
+  staleList: 'S7',
+  failedRead: 'S8',
+}
+export const storeFaults: readonly (readonly [FaultKind, Fault])[] = storeFaultKinds.map((kind) => [kind, STORE[kind]])
+
+/** Largest rate per draw; what a draw is, the place that draws knows. */
+const RATE_MAX: Readonly<Record<Fault, number>> = {
+  S1: 0.15,
+  S2: 0.2,
+  S3: 0.12,
+  S4: 0.2,
+  S5: 0.006,
+  S6: 0.02,
+  S7: 0.5,
+  S8: 0.08,
+  S10: 0.03,
+  S12: 0.15,
+  S13: 0.03,
+  K1: 0.12,
+  K2: 0.15,
+  K3: 0.4,
+  K5: 0.3,
+  K6: 0.02,
+  K9: 0.3,
+  K10: 0.1,
+  K12: 0.05,
+  K13: 0.006,
+  P1: 0.012,
+  P2: 0.12,
+  P4: 1,
+  P5: 1,
+  P6: 0.004,
+  P9a: 0.1,
+  P9b: 0.03,
+  P9c: 0.15,
+  P9d: 0.08,
+  D1: 0.1,
+  D4: 0.15,
+  X1: 0.05,
+}
+
+/**
+ * What happens to a run beside chance. cutover: other code takes over the chain. replaced, truncated, lost: the log
+ * becomes another one, and the pipeline must say so and stand still.
+ */
+export type Story = 'plain' | 'cutover' | 'replaced' | 'truncated' | 'lost'
+
+export interface Plan {
+  readonly seed: number
+  readonly rates: Readonly<Record<Fault, number>>
+  readonly hasFaults: boolean
+  readonly story: Story
+  readonly topics: readonly { readonly topic: string; readonly partitions: number; readonly isLate: boolean }[]
+  /** Tables per topic; the first topic may have two. */
+  readonly tables: readonly {
+    readonly name: string
+    readonly topic: string
+    readonly onError: 'dead-letter' | 'skip'
+  }[]
+  readonly startAt: StartAt
+  readonly onDataLoss: 'stop' | 'record-gap'
+  readonly processes: number
+  readonly lanes: number
+  readonly recordsMax: number
+  readonly ageMsMax: number
+  readonly batchOffsetsMax: number
+  readonly minIntervalMs: number
+  readonly heartbeatMs: number
+  readonly takeoverAfterMs: number
+  readonly maintenanceEveryMs: number | undefined
+  /** Length of the time in which things go wrong and records are written. */
+  readonly stormMs: number
+}
+
+/** About half of all kinds at random rates; one seed in twenty has none and one has all. */
+export function planOf(seed: number): Plan {
+  const random = new Random(seed, 'plan')
+  const luck = random.next()
+  const hasFaults = luck >= 0.05
+  const rates = Object.fromEntries(
+    Object.entries(RATE_MAX).map(([kind, max]) => {
+      const rate = (0.2 + 0.8 * random.next()) * max
+      const isOn = luck > 0.95 || random.chance(0.5)
+      return [kind, hasFaults && isOn ? rate : 0]
+    }),
+  ) as Record<Fault, number>
+  if (hasFaults) {
+    // Lost answers are what a commit protocol is about: every seed with faults has them.
+    const kind = random.pick(['S1', 'S2', 'S3'] as const)
+    rates[kind] = Math.max(rates[kind], 0.1)
+  }
+  const story = hasFaults ? storyOf(random.next()) : 'plain'
+  if (story === 'replaced' || story === 'truncated' || story === 'lost') rates.K6 = 0
+  const topicCount = 1 + random.int(3)
+  let partitionsLeft = 2 + random.int(3)
+  const topics = Array.from({ length: topicCount }, (_, index) => {
+    const partitions = index === topicCount - 1 ? Math.max(1, partitionsLeft) : 1
+    partitionsLeft -= partitions
+    return { topic: `shop.t${index}`, partitions, isLate: random.chance(index > 0 ? 0.2 : 0.08) }
+  })
+  const tables = topics.map(({ topic }, index) => ({ name: `t${index}`, topic, onError: onErrorOf(random) }))
+  if (random.chance(0.3)) tables.push({ name: 'again', topic: 'shop.t0', onError: onErrorOf(random) })
+  return {
+    seed,
+    rates,
+    hasFaults,
+    story,
+    topics,
+    tables,
+    startAt: random.pick(['earliest', 'latest', 'latest', { timestampMs: Date.UTC(2026, 0, 1) + random.int(5_000) }]),
+    onDataLoss: story === 'lost' ? 'stop' : 'record-gap',
+    processes: random.pick([1, 2, 2, 2, 2, 3]),
+    lanes: 1 + random.int(3),
+    recordsMax: random.pick([1, 4, 16, 64, 1_000]),
+    ageMsMax: random.pick([0, 50, 200, 500]),
+    batchOffsetsMax: random.pick([1, 3, 10, 50, 200]),
+    minIntervalMs: random.pick([0, 100, 300, 600]),
+    heartbeatMs: 3_000,
+    takeoverAfterMs: 5_000,
+    maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
+    stormMs: random.between(8_000, 25_000),
+  }
+}
+
+function onErrorOf(random: Random): 'dead-letter' | 'skip' {
+  return random.chance(0.85) ? 'dead-letter' : 'skip'
+}
+
+function storyOf(luck: number): Story {
+  if (luck < 0.1) return 'cutover'
+  if (luck < 0.12) return 'replaced'
+  if (luck < 0.14) return 'truncated'
+  return luck < 0.16 ? 'lost' : 'plain'
+}
+
+export function storeRates(plan: Plan): FaultRates {
+  return Object.fromEntries(
+    storeFaults.flatMap(([kind, fault]) => (plan.rates[fault] > 0 ? [[kind, plan.rates[fault]]] : [])),
+  )
+}

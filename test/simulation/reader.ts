@@ -1,0 +1,126 @@
+import avsc from 'avsc'
+import { inflateRawSync } from 'node:zlib'
+import { keyOf, type Storage } from '../../src/lake/storage/storage.ts'
+import type { SimRow } from './row-encoder.ts'
+
+/** One data file as a manifest lists it. */
+export interface ListedFile {
+  readonly key: string
+  readonly recordCount: number
+  readonly sizeBytes: number
+}
+
+/** A table at one metadata file, read as a stranger reads it. */
+export interface ReadTable {
+  readonly uuid: string
+  readonly sequenceNumber: bigint
+  readonly snapshot: bigint | undefined
+  readonly files: readonly ListedFile[]
+  readonly summary: Readonly<Record<string, string>>
+  readonly parent: bigint | undefined
+}
+
+/** Reads Iceberg tables by the specification alone. Keeps what it has read: manifests never change. */
+export class TableReader {
+  readonly #storage: Storage
+  readonly #manifests = new Map<string, readonly ListedFile[]>()
+
+  constructor(storage: Storage) {
+    this.#storage = storage
+  }
+
+  async table(metadata: string): Promise<ReadTable> {
+    const raw = parseJson(Buffer.from(await this.#bytes(metadata)).toString())
+    const snapshots = (raw.snapshots ?? []) as any[]
+    const current = raw['current-snapshot-id'] as string | undefined
+    const snapshot = snapshots.find((found) => found['snapshot-id'] === current)
+    const files: ListedFile[] = []
+    if (snapshot !== undefined)
+      for (const entry of readAvro(await this.#bytes(keyOf(this.#storage, snapshot['manifest-list']))))
+        files.push(...(await this.#manifest(keyOf(this.#storage, entry.manifest_path), Number(entry.manifest_length))))
+    return {
+      uuid: raw['table-uuid'],
+      sequenceNumber: BigInt(raw['last-sequence-number']),
+      snapshot: snapshot === undefined ? undefined : BigInt(current!),
+      files,
+      summary: snapshot?.summary ?? {},
+      parent: snapshot?.['parent-snapshot-id'] === undefined ? undefined : BigInt(snapshot['parent-snapshot-id']),
+    }
+  }
+
+  async rows({ key, sizeBytes }: ListedFile): Promise<readonly SimRow[]> {
+    const bytes = await this.#bytes(key)
+    if (bytes.length !== sizeBytes) throw new Error(`I13 ${key} has ${bytes.length} bytes, not ${sizeBytes}`)
+    return JSON.parse(Buffer.from(bytes).toString()) as SimRow[]
+  }
+
+  async #manifest(key: string, length: number): Promise<readonly ListedFile[]> {
+    const known = this.#manifests.get(key)
+    if (known !== undefined) return known
+    const bytes = await this.#bytes(key)
+    if (bytes.length !== length) throw new Error(`I13 ${key} has ${bytes.length} bytes, not ${length}`)
+    const files = readAvro(bytes)
+      .filter((entry) => entry.status !== 2)
+      .map(({ data_file: file }) => ({
+        key: keyOf(this.#storage, file.file_path),
+        recordCount: Number(file.record_count),
+        sizeBytes: Number(file.file_size_in_bytes),
+      }))
+    this.#manifests.set(key, files)
+    return files
+  }
+
+  async #bytes(key: string): Promise<Uint8Array> {
+    const bytes = await this.#storage.get(key)
+    if (bytes === undefined) throw new Error(`I13 ${key} is referred to and missing`)
+    return bytes
+  }
+}
+
+/** Snapshot ids have 63 bits: they are read as text. */
+function parseJson(text: string): any {
+  return JSON.parse(text.replaceAll(/("(?:[^"]*-id|last-sequence-number|sequence-number)"\s*:\s*)(-?\d+)/g, '$1"$2"'))
+}
+
+const long = avsc.types.LongType.__with({
+  fromBuffer: (bytes: Buffer) => bytes.readBigInt64LE(),
+  toBuffer: (value: bigint) => {
+    const bytes = Buffer.alloc(8)
+    bytes.writeBigInt64LE(value)
+    return bytes
+  },
+  fromJSON: BigInt,
+  toJSON: Number,
+  isValid: (value: unknown) => typeof value === 'bigint',
+  compare: (a: bigint, b: bigint) => (a < b ? -1 : Number(a > b)),
+})
+const types = new Map<string, avsc.Type>()
+const header = avsc.Type.forSchema({ type: 'map', values: 'bytes' })
+
+/** The records of an Avro object container file. */
+function readAvro(data: Uint8Array): any[] {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  if (bytes.toString('latin1', 0, 4) !== 'Obj\u0001') throw new Error('not an Avro file')
+  const meta = header.decode(bytes, 4) as { value: Record<string, Buffer>; offset: number }
+  const codec = meta.value['avro.codec']?.toString() ?? 'null'
+  if (codec !== 'null' && codec !== 'deflate') throw new Error(`Avro codec ${codec}`)
+  const text = meta.value['avro.schema']!.toString()
+  const type = types.get(text) ?? avsc.Type.forSchema(JSON.parse(text), { registry: { long } })
+  types.set(text, type)
+  const longs = avsc.Type.forSchema('long')
+  const records: any[] = []
+  let at = meta.offset + 16
+  while (at < bytes.length) {
+    const count = longs.decode(bytes, at) as { value: number; offset: number }
+    const size = longs.decode(bytes, count.offset) as { value: number; offset: number }
+    let block = bytes.subarray(size.offset, size.offset + size.value)
+    if (codec === 'deflate') block = inflateRawSync(block)
+    for (let i = 0, from = 0; i < count.value; i++) {
+      const record = type.decode(block, from) as { value: any; offset: number }
+      records.push(record.value)
+      from = record.offset
+    }
+    at = size.offset + size.value + 16
+  }
+  return records
+}
