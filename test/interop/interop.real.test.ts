@@ -3,6 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { IcebergType } from '../../src/lake/table.ts'
+import { KNOWN_FAULTS, type KnownFault } from './known-faults.ts'
 import { expectations, type Expected } from './predicates.ts'
 import { read, READERS, type Answer, type Job, type Predicate, type Reader } from './readers.ts'
 import { PLANS, writeTables, type Written } from './tables.ts'
@@ -10,6 +12,9 @@ import { canonical, type Canonical } from './value.ts'
 
 // Every table that we write, as engines that we did not write see it: equal cell by cell, at every snapshot, and under
 // predicates, which are what statistics and partition summaries can spoil.
+
+/** Over a thousand queries by each of three engines at once, on a machine that may have two cores. */
+const READ_WITHIN_MS = 600_000
 
 let folder: string
 let written: ReadonlyMap<string, Written>
@@ -23,7 +28,7 @@ beforeAll(async () => {
   for (const one of all) expected.set(one.table.name, expectations(one))
   const jobs = all.map(jobOf)
   await Promise.all(READERS.map(async (reader) => answers.set(reader, byTable(await read(reader, jobs)))))
-})
+}, READ_WITHIN_MS)
 
 afterAll(async () => {
   await rm(folder, { recursive: true, force: true })
@@ -36,7 +41,7 @@ describe.each(READERS)('%s', (reader) => {
       Object.fromEntries(
         table.schema.fields.map((field) => [
           field.name,
-          known(reader, field.name, canonical(field.type, row[field.name]!)),
+          shown(reader, field.type, canonical(field.type, row[field.name]!)),
         ]),
       ),
     )
@@ -52,16 +57,14 @@ describe.each(READERS)('%s', (reader) => {
   })
 
   test.each(PLANS.map(({ name }) => name))('loses no row of %s under a predicate', (name) => {
-    const answer = answerOf(reader, name)
-    const wrong = expected.get(name)!.flatMap(({ predicate, must, may }, index) => {
-      const found = answer.predicates[index]!
-      const lost = [...must].filter((key) => !found.includes(key))
-      const gained = found.filter((key) => !must.has(key) && !may.has(key))
-      const isRight = lost.length + gained.length === 0
-      return isRight === !isReadersFault(reader, name, predicate, lost) ? [] : [{ ...predicate, lost, gained }]
-    })
-    expect(wrong).toEqual([])
-    count('predicates', reader, answer.predicates.length)
+    const verdicts = verdictsOf(reader, name)
+    expect(verdicts.filter(({ isRight, fault }) => !isRight && fault === undefined)).toEqual([])
+    count('predicates', reader, verdicts.filter(({ isRight }) => isRight).length)
+  })
+
+  test.each(KNOWN_FAULTS.filter((fault) => fault.reader === reader))('still $why', (fault) => {
+    const verdicts = PLANS.flatMap(({ name }) => verdictsOf(reader, name)).filter((one) => one.fault === fault)
+    expect(verdicts.some(({ isRight }) => !isRight)).toBe(true)
   })
 })
 
@@ -83,15 +86,32 @@ test('a table can be read by its path, by the version hint', async () => {
   expect(answer!.rows.length).toBe(one.rows.length)
 })
 
-/** What a reader gets wrong although the table is right; when it is mended, the test says so. */
-function isReadersFault(reader: Reader, table: string, { column, op }: Predicate, lost: readonly string[]): boolean {
-  void [reader, table, column, op, lost]
-  return false
+interface Verdict {
+  readonly table: string
+  readonly predicate: Predicate
+  readonly isRight: boolean
+  readonly fault: KnownFault | undefined
+  readonly lost: readonly string[]
+  readonly gained: readonly string[]
 }
 
-/** PyIceberg gives an empty list for a null list of structs. */
-function known(_reader: Reader, _column: string, cell: Canonical): Canonical {
-  return cell
+function verdictsOf(reader: Reader, table: string): readonly Verdict[] {
+  const answer = answerOf(reader, table)
+  return expected.get(table)!.map(({ predicate, must, may, nulls }, index) => {
+    // Java's generic reader takes a null for less than everything.
+    const isGiven = (key: string) => reader === 'java' && predicate.op === 'lt' && nulls.has(key)
+    const found = answer.predicates[index]!.filter((key) => !isGiven(key))
+    const lost = [...must].filter((key) => !found.includes(key))
+    const gained = found.filter((key) => !must.has(key) && !may.has(key))
+    const fault = KNOWN_FAULTS.find((one) => one.reader === reader && one.matches(table, predicate))
+    return { table, predicate, isRight: lost.length + gained.length === 0, fault, lost, gained }
+  })
+}
+
+/** A cell as the reader is known to show it: PyIceberg gives an empty list for a null list of structs. */
+function shown(reader: Reader, type: IcebergType, cell: Canonical): Canonical {
+  const isStructs = typeof type === 'object' && type.type === 'list' && typeof type.element === 'object'
+  return reader === 'pyiceberg' && isStructs && cell === null ? [] : cell
 }
 
 function jobOf({ table, key, snapshots, lineage }: Written): Job {

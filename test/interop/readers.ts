@@ -35,7 +35,7 @@ export interface Answer {
   /** Rows by the reader's own counting, which may look at manifests only. */
   readonly count: number
   readonly snapshots: Readonly<Record<string, readonly string[]>>
-  /** Keys found by each predicate of the job. */
+  /** Keys found by each predicate of the job; the text of an error is a key that nobody expects. */
   readonly predicates: readonly (readonly string[])[]
   /** By key: row id and sequence number. */
   readonly lineage?: Readonly<Record<string, readonly [string, string]>>

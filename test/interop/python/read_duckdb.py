@@ -44,7 +44,7 @@ def answer(connection, job):
         "rows": canonical.rows(connection.execute(f"SELECT * FROM {source}").to_arrow_table(), list(kinds.items())),
         "count": connection.execute(f"SELECT count(*) FROM {source}").fetchone()[0],
         "snapshots": {id: keys(at(id)) for id in job["snapshots"]},
-        "predicates": [keys(source, *expression(p, kinds[p["column"]])) for p in job["predicates"]],
+        "predicates": [attempt(lambda: keys(source, *expression(p, kinds[p["column"]]))) for p in job["predicates"]],
         "problems": [],
     }
     if job["lineage"]:
@@ -53,6 +53,13 @@ def answer(connection, job):
         ).fetchall()
         result["lineage"] = {str(key): [str(row_id), str(number)] for key, row_id, number in found}
     return result
+
+
+def attempt(find):
+    try:
+        return find()
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
 
 
 def expression(predicate, kind):

@@ -30,9 +30,16 @@ def answer(job):
         "rows": rows,
         "count": table.scan().count(),
         "snapshots": {id: keys(int(id)) for id in job["snapshots"]},
-        "predicates": [keys(where=expression(p, kinds[p["column"]])) for p in job["predicates"]],
+        "predicates": [attempt(lambda: keys(where=expression(p, kinds[p["column"]]))) for p in job["predicates"]],
         "problems": [],
     }
+
+
+def attempt(find):
+    try:
+        return find()
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
 
 
 def expression(predicate, kind):

@@ -14,7 +14,7 @@ import java.time.LocalDateTime;
 import java.time.OffsetDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
-import java.util.Comparator;
+import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -80,8 +80,16 @@ public class ReadJava {
     for (JsonNode id : job.get("snapshots"))
       snapshots.set(id.asText(), keys(table, key, id.asLong(), Expressions.alwaysTrue()));
     ArrayNode predicates = answer.putArray("predicates");
-    for (JsonNode predicate : job.get("predicates")) predicates.add(keys(table, key, null, expression(table, predicate)));
+    for (JsonNode predicate : job.get("predicates")) predicates.add(attempt(table, key, predicate));
     if (job.get("lineage").asBoolean()) answer.set("lineage", lineage(table, key));
+  }
+
+  static ArrayNode attempt(Table table, String key, JsonNode predicate) {
+    try {
+      return keys(table, key, null, expression(table, predicate));
+    } catch (RuntimeException e) {
+      return NODES.arrayNode().add(e.toString());
+    }
   }
 
   static ArrayNode keys(Table table, String key, Long snapshot, Expression filter) {
@@ -203,7 +211,7 @@ public class ReadJava {
       case MAP: {
         ArrayNode map = NODES.arrayNode();
         ((Map<?, ?>) value).entrySet().stream()
-            .sorted(Comparator.comparing(entry -> ByteBuffer.wrap(entry.getKey().toString().getBytes(StandardCharsets.UTF_8))))
+            .sorted((a, b) -> Arrays.compareUnsigned(utf8(a.getKey()), utf8(b.getKey())))
             .forEach(entry -> map.addArray()
                 .add(entry.getKey().toString())
                 .add(canonical(type.asMapType().valueType(), entry.getValue())));
@@ -218,6 +226,10 @@ public class ReadJava {
       }
       default: return NODES.textNode(value.toString());
     }
+  }
+
+  static byte[] utf8(Object text) {
+    return text.toString().getBytes(StandardCharsets.UTF_8);
   }
 
   static String bits(float value) {
