@@ -2,7 +2,8 @@ import type { Column } from '../../src/batch.ts'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { deadLetterColumns } from '../../src/ingest/decode/columns.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
-import { appendFiles, createTable, writeVersionHint, type DataFile, type LakeTable } from '../../src/lake/table.ts'
+import { appendFiles, createTable, writeVersionHint, type LakeTable } from '../../src/lake/table.ts'
+import { encodedColumns, writeEncoded } from './encoder-writer.ts'
 import type { Row, Value } from './value.ts'
 import { Writer } from './writer.ts'
 
@@ -23,6 +24,8 @@ interface Plan {
   readonly key: string
   readonly partitionBy?: readonly string[]
   readonly formatVersion?: 2 | 3
+  /** Written by a lane from records of JSON; otherwise by the test, with the statistics that the values say. */
+  readonly isEncoded?: boolean
   /** One snapshot each. */
   readonly commits: readonly (readonly Row[])[]
 }
@@ -150,6 +153,22 @@ const TRUNCATED_EDGES: typeof EDGES = {
   a_long: [0n, -1n, 9_223_372_036_854_775_807n, null, -9_223_372_036_854_775_806n, 9_007_199_254_740_993n],
 }
 
+/** JSON has no NaN and no infinities. */
+const JSON_EDGES: typeof EDGES = {
+  ...EDGES,
+  a_float: [0, 1.5, null, -1.5, 3.4028234663852886e38, 1.401298464324817e-45],
+  a_double: [1e300, 0, -0.1, null, 5e-324, 42],
+  counts: [
+    [],
+    [
+      ['b', 1.5],
+      ['a', null],
+      ['ä', -0.1],
+    ],
+    null,
+  ],
+}
+
 const ROWS = 27
 const SNAPSHOTS_READ = 4
 
@@ -244,6 +263,21 @@ export const PLANS: readonly Plan[] = [
       8,
     ),
   },
+  { name: 'encoded', columns: wide, key: 'id', isEncoded: true, commits: inCommits(rowsOf(wide, JSON_EDGES), 9) },
+  {
+    name: 'encoded_parts',
+    columns: primitives,
+    key: 'id',
+    isEncoded: true,
+    partitionBy: [
+      'month(a_timestamp)',
+      'day(a_timestamptz)',
+      'bucket(3, a_string)',
+      'truncate(2, a_decimal)',
+      'a_date',
+    ],
+    commits: inCommits(rowsOf(primitives, JSON_EDGES), 9),
+  },
   { name: 'empty', columns: wide, key: 'id', partitionBy: ['day(a_date)'], commits: [] },
   { name: 'empty__dlq', columns: deadLetterColumns, key: '_offset', formatVersion: 3, commits: [] },
   { name: 'orders__dlq', columns: deadLetterColumns, key: '_offset', formatVersion: 3, commits: inCommits(letters, 4) },
@@ -267,23 +301,29 @@ export async function writeTables(folder: string): Promise<readonly Written[]> {
 }
 
 async function writeTable(storage: LocalStorage, writer: Writer, plan: Plan): Promise<Written> {
-  const { name, columns, key, partitionBy = [], formatVersion = 2, commits } = plan
+  const { name, key, partitionBy = [], formatVersion = 2, commits } = plan
+  const columns = plan.isEncoded === true ? encodedColumns(plan.columns) : plan.columns
   let minute = 0
   const clock: Clock = { ...systemClock, nowMs: () => Date.UTC(2026, 0, 1) + 60_000 * minute++ }
   let table = await createTable(storage, { name, columns, partitionBy, formatVersion }, clock)
   const snapshots = new Map<string, readonly string[]>()
   const lineage = new Map<string, readonly [string, string]>()
-  const keys: string[] = []
-  for (const rows of commits) {
-    const files = await writer.write(table, rows)
-    const added: DataFile[] = files.map(([file]) => file)
+  const all: Row[] = []
+  for (const commit of commits) {
+    const { files, rows } =
+      plan.isEncoded === true
+        ? await writeEncoded(storage, table, plan.columns, commit, BigInt(all.length))
+        : await writer.write(table, commit)
     const stamp = { commitId: clock.uuid(), version: BigInt(snapshots.size + 2), ranges: 't:0=0-1' }
-    table = await appendFiles(storage, table, added, stamp, clock)
-    for (const row of files.flatMap(([, inFile]) => inFile)) {
-      lineage.set(String(row[key]), [String(keys.length), String(table.raw['last-sequence-number'])])
-      keys.push(String(row[key]))
+    table = await appendFiles(storage, table, files, stamp, clock)
+    for (const row of rows) {
+      lineage.set(String(row[key]), [String(all.length), String(table.raw['last-sequence-number'])])
+      all.push(row)
     }
-    snapshots.set(String(table.snapshot), [...keys])
+    snapshots.set(
+      String(table.snapshot),
+      all.map((row) => String(row[key])),
+    )
   }
   await writeVersionHint(storage, table)
   const kept = table.snapshots.map(({ id }) => String(id))
@@ -291,7 +331,7 @@ async function writeTable(storage: LocalStorage, writer: Writer, plan: Plan): Pr
   return {
     table,
     key,
-    rows: commits.flat(),
+    rows: all,
     snapshots: new Map(kept.filter((_, index) => index % step === 0).map((id) => [id, snapshots.get(id)!])),
     lineage: formatVersion === 3 ? lineage : undefined,
   }

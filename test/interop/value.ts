@@ -65,6 +65,36 @@ function canonicalNested(type: Exclude<IcebergType, string>, value: Value): Cano
   return Object.fromEntries(type.fields.map((field) => [field.name, canonical(field.type, struct[field.name]!)]))
 }
 
+/** A cell as JSON text of a record, from which the decoder makes exactly this value. NaN and infinities have none. */
+export function jsonText(type: IcebergType, value: Value): string {
+  if (value === null || value === undefined) return 'null'
+  if (typeof type !== 'string') return jsonNested(type, value)
+  switch (type) {
+    case 'boolean':
+    case 'int':
+    case 'long':
+    case 'float':
+    case 'double':
+      return String(value as boolean | number | bigint)
+    case 'binary':
+      return JSON.stringify(Buffer.from(value as Uint8Array).toString('base64'))
+    case 'timestamptz':
+      return `"${timestampText(value as bigint)}Z"`
+    default:
+      return JSON.stringify(canonical(type, value))
+  }
+}
+
+function jsonNested(type: Exclude<IcebergType, string>, value: Value): string {
+  if (type.type === 'list')
+    return `[${(value as readonly Value[]).map((item) => jsonText(type.element, item)).join(',')}]`
+  const pairs: readonly (readonly [string, IcebergType, Value])[] =
+    type.type === 'map'
+      ? (value as readonly (readonly [string, Value])[]).map(([key, item]) => [key, type.value, item])
+      : type.fields.map(({ name, type: inner }) => [name, inner, (value as Row)[name]!])
+  return `{${pairs.map(([key, inner, item]) => `${JSON.stringify(key)}:${jsonText(inner, item)}`).join(',')}}`
+}
+
 /** A DuckDB expression of exactly this value and type. */
 export function sqlLiteral(type: IcebergType, value: Value): string {
   const sql = sqlType(type)

@@ -35,16 +35,19 @@ export class Writer {
     return new Writer(connection, storage)
   }
 
-  /** One file for each partition tuple. Returns the files with the rows in them, in order. */
-  async write(table: LakeTable, rows: readonly Row[]): Promise<readonly (readonly [DataFile, readonly Row[]])[]> {
+  /** One file for each partition tuple. Returns the rows in the order of the files. */
+  async write(
+    table: LakeTable,
+    rows: readonly Row[],
+  ): Promise<{ readonly files: readonly DataFile[]; readonly rows: readonly Row[] }> {
     const groups = new Map<string, Row[]>()
     for (const row of rows) {
       const tuple = JSON.stringify(tupleOf(table, row).map((value) => keyText(value)))
       groups.set(tuple, [...(groups.get(tuple) ?? []), row])
     }
-    const files: (readonly [DataFile, readonly Row[]])[] = []
-    for (const group of groups.values()) files.push([await this.#writeFile(table, group), group])
-    return files
+    const files: DataFile[] = []
+    for (const group of groups.values()) files.push(await this.#writeFile(table, group))
+    return { files, rows: [...groups.values()].flat() }
   }
 
   close(): void {
