@@ -166,16 +166,9 @@ export function summarise(types: readonly IcebergType[], tuples: readonly (reado
     const sorted = values.toSorted(compareValues)
     return {
       contains_null: values.length < tuples.length,
-<<<<<<< HEAD
       contains_nan: { boolean: false },
       lower_bound: bound(type, sorted[0]),
       upper_bound: bound(type, sorted.at(-1)),
-=======
-      contains_nan: { boolean: containsNan },
-      lower_bound: bound(type, asZero(sorted[0], -0)),
-      // Readers take a missing bound for "all are null or NaN" and skip the manifest: where there is a number, both stand.
-      upper_bound: bound(type, asZero(sorted.at(-1), 0)),
->>>>>>> ede6b6a (fix(lake): a partition summary with NaN keeps its upper bound)
     }
   })
 }
