@@ -1,13 +1,12 @@
 // `npm run bench [-- names…] [--peer flink]`: builds, installs what the benchmarks need, runs them one after the other,
 // and passes on their figures, one JSON line each. The last line is PASS or FAIL, and the exit code says the same.
+// Runs with nothing but Node: no package is imported before it is installed.
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
-import { bundle } from './build.mjs'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 /** Cheapest first: a broken build is known soon. */
@@ -22,6 +21,9 @@ if (values.peer !== undefined && values.peer !== 'flink') end(2, `bench: no peer
 
 process.chdir(root)
 const deadlineMs = performance.now() + LIMIT_MS
+if (!existsSync('node_modules/.package-lock.json')) install()
+const { build } = await import('esbuild')
+const { bundle } = await import('./build.mjs')
 if (names.includes('append')) setUp(['kafka', ...(values.peer === undefined ? [] : [values.peer])])
 await bundle('dist')
 let isOk = true
@@ -66,9 +68,13 @@ async function scriptOf(name) {
   return outfile
 }
 
+function install() {
+  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  if (spawnSync('npm', args, { stdio: ['ignore', 2, 2] }).status !== 0) end(1, 'bench: npm ci failed')
+}
+
 function setUp(parts) {
-  const { status } = spawnSync(process.execPath, ['infra/setup.mjs', ...parts], { stdio: ['ignore', 2, 2] })
-  if (status !== 0) end(1)
+  if (spawnSync(process.execPath, ['infra/setup.mjs', ...parts], { stdio: ['ignore', 2, 2] }).status !== 0) end(1)
 }
 
 function end(code, reason) {
