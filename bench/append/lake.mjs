@@ -5,7 +5,14 @@ import { createServer } from 'node:net'
 import path from 'node:path'
 import { root } from '../support/load.mjs'
 import { ORDER_COLUMNS } from './orders.mjs'
-import { cpuSeconds, machineSeconds, proportionalBytes, residentBytes, treeOf } from './process-tree.mjs'
+import {
+  cpuSeconds,
+  cpuSecondsByScript,
+  machineSeconds,
+  proportionalBytes,
+  residentBytes,
+  treeOf,
+} from './process-tree.mjs'
 
 const LIMIT_MS = 180_000
 const LOOK_EVERY_MS = 20
@@ -60,16 +67,17 @@ async function watch(child, versions, records, startedMs) {
     peak.proportional = Math.max(peak.proportional, proportionalBytes(pids))
     peak.resident = Math.max(peak.resident, residentBytes(pids))
   }
-  return { seen, peak }
+  return { seen, peak, byScript: cpuSecondsByScript(treeOf(child.pid)) }
 }
 
-function summary({ seen, peak }, records) {
+function summary({ seen, peak, byScript }, records) {
   const last = seen.at(-1)
   const first = seen.find((version) => version.records >= WARM_SHARE * records) ?? seen[0]
   const warmRecords = last.records - first.records
   return {
     seconds: last.seconds,
     cpuSeconds: last.cpuSeconds,
+    cpuSecondsByScript: byScript,
     firstCommitSeconds: seen[0].seconds,
     firstCommitCpuSeconds: seen[0].cpuSeconds,
     versions: seen.length,

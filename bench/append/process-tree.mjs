@@ -23,6 +23,17 @@ export function cpuSeconds(pids) {
   return pids.reduce((sum, pid) => sum + (statOf(pid)?.ticks ?? 0), 0) / TICKS_PER_SECOND
 }
 
+/** The CPU time of each process, in seconds, added up by the name of its script. */
+export function cpuSecondsByScript(pids) {
+  const sums = {}
+  for (const pid of pids) {
+    const script = (read(`/proc/${pid}/cmdline`) ?? '').split('\0').find((part) => part.endsWith('.js')) ?? 'other'
+    const name = script.slice(script.lastIndexOf('/') + 1)
+    sums[name] = (sums[name] ?? 0) + (statOf(pid)?.ownTicks ?? 0) / TICKS_PER_SECOND
+  }
+  return sums
+}
+
 /** Resident memory of the processes added up: pages that several share count for each. */
 export function residentBytes(pids) {
   return pids.reduce((sum, pid) => sum + (statOf(pid)?.pages ?? 0), 0) * PAGE_BYTES
@@ -49,8 +60,9 @@ function statOf(pid) {
   const text = read(`/proc/${pid}/stat`)
   if (text === undefined) return undefined
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-  const ticks = Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14])
-  return { parent: Number(fields[1]), ticks, pages: Number(fields[21]) }
+  const ownTicks = Number(fields[11]) + Number(fields[12])
+  const ticks = ownTicks + Number(fields[13]) + Number(fields[14])
+  return { parent: Number(fields[1]), ownTicks, ticks, pages: Number(fields[21]) }
 }
 
 function read(file) {
