@@ -57,7 +57,11 @@ function makeMeters(registry: Registry) {
   gauge('build_info', 'The running software', ['version']).set({ version: softwareVersion() }, 1)
   return {
     records: counter('records_total', 'Records committed, by what became of them', ['pipeline', 'table', 'result']),
-    groupLag: gauge('kafka_consumergroup_lag', 'Records behind the end of the log', ['consumergroup', 'topic', 'partition']),
+    groupLag: gauge('kafka_consumergroup_lag', 'Records behind the end of the log', [
+      'consumergroup',
+      'topic',
+      'partition',
+    ]),
     groupLagSum: gauge('kafka_consumergroup_lag_sum', 'Records behind the end of the log', ['consumergroup']),
     lag: gauge('lag_records', 'Records behind the end of the log', ['pipeline', 'topic', 'partition']),
     freshness: gauge('freshness_seconds', 'Age of the newest version of the table', ['pipeline', 'table']),

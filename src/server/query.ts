@@ -172,7 +172,10 @@ function formatOf(named: string | undefined, accept: string | undefined): QueryF
   const formats = Object.keys(MEDIA) as QueryFormat[]
   if (named !== undefined) {
     if ((formats as string[]).includes(named)) return named as QueryFormat
-    throw new LakeError('format.unsupported', `there is no format ${JSON.stringify(named)}${suggestion(named, formats)}`)
+    throw new LakeError(
+      'format.unsupported',
+      `there is no format ${JSON.stringify(named)}${suggestion(named, formats)}`,
+    )
   }
   const wanted = (accept ?? '*/*')
     .split(',')

@@ -53,9 +53,7 @@ export function rowOperations(door: ServerDoor): readonly Operation[] {
         const [pipeline, version] = [...result.versions][0]!
         const items = rows.slice(0, query.limit)
         const nextCursor =
-          rows.length > query.limit
-            ? encodeCursor(nextOf(items, isOrdered, cursor, `${pipeline}@${version}`))
-            : null
+          rows.length > query.limit ? encodeCursor(nextOf(items, isOrdered, cursor, `${pipeline}@${version}`)) : null
         return context.json({ items, nextCursor }, 200, {
           'x-kappalake-version': `${pipeline}=${version}`,
           ...(isNewest ? { etag } : {}),

@@ -43,7 +43,10 @@ export function tableOperations(door: ServerDoor): readonly Operation[] {
       answer: pageOf(tableSchema),
       handle: async ({ query }) => {
         const { items, nextCursor } = slicePage(await standing(door), ({ name }) => name, query)
-        return { items: await Promise.all(items.map(async (each) => tableJson(each, await read(door, each)))), nextCursor }
+        return {
+          items: await Promise.all(items.map(async (each) => tableJson(each, await read(door, each)))),
+          nextCursor,
+        }
       },
     }),
     operation({
@@ -72,7 +75,9 @@ export function tableOperations(door: ServerDoor): readonly Operation[] {
       problems: ['table.unknown'],
       handle: async ({ params, query }) => {
         const table = await read(door, await findTable(door, params.table))
-        const items = table.snapshots.toSorted((a, b) => (a.sequenceNumber < b.sequenceNumber ? 1 : -1)).map(snapshotJson)
+        const items = table.snapshots
+          .toSorted((a, b) => (a.sequenceNumber < b.sequenceNumber ? 1 : -1))
+          .map(snapshotJson)
         return slicePage(items, ({ id }) => id, query)
       },
     }),
@@ -96,7 +101,7 @@ export async function findTable(door: ServerDoor, name: string): Promise<TablePl
 }
 
 export function read(door: ServerDoor, { name, version }: TablePlace): Promise<LakeTable> {
-  return (door.openTable ?? openTable)(door.storage, version.tables[name]!.metadata)
+  return openTable(door.storage, version.tables[name]!.metadata)
 }
 
 export function etagOf({ name, version }: TablePlace): string {

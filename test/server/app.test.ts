@@ -28,7 +28,6 @@ beforeAll(async () => {
     metrics,
     clock: systemClock,
     pipelines: [await control('shop'), await control('web')],
-    openTable: lake.tables.open,
   })
 }, 30_000)
 
@@ -50,7 +49,13 @@ async function control(name: string): Promise<PipelineControl> {
     head,
     lastCommitMs: Date.UTC(2026, 10, 21, 10),
     partitions: [
-      { partition: `${name}.topic/0`, position: 10n, end: 9_007_199_254_740_993n, ratePerSecond: 2.5, clockMs: undefined },
+      {
+        partition: `${name}.topic/0`,
+        position: 10n,
+        end: 9_007_199_254_740_993n,
+        ratePerSecond: 2.5,
+        clockMs: undefined,
+      },
     ],
     tables: Object.keys(head.tables),
   }
@@ -131,7 +136,7 @@ describe('pipelines', () => {
     const first = await json('/v1/pipelines/shop/versions?limit=3')
     expect(first.body.items.map((each: any) => each.number)).toEqual(['4', '3', '2'])
     expect(first.body.items[0].positions).toEqual({ 'shop.topic/0': '10' })
-    expect(first.body.items[0].tables.orders).toEqual({ snapshot: expect.stringMatching(/^9\d{18}$/), code: 'c0de' })
+    expect(first.body.items[0].tables.orders).toEqual({ snapshot: expect.stringMatching(/^\d{10,19}$/), code: 'c0de' })
     const rest = await json(`/v1/pipelines/shop/versions?limit=3&cursor=${first.body.nextCursor}`)
     expect(rest.body.items.map((each: any) => each.number)).toEqual(['1'])
     expect(rest.body.items[0].tables.orders.snapshot).toBeNull()
@@ -161,11 +166,11 @@ describe('tables', () => {
         { name: '_partition', type: 'int', required: true },
         { name: '_offset', type: 'long', required: true },
       ],
-      partitionBy: ['bucket(16, id)'],
+      partitionBy: [],
       rows: '10',
       files: '3',
       bytes: expect.stringMatching(/^\d+$/),
-      snapshot: expect.stringMatching(/^9\d{18}$/),
+      snapshot: expect.stringMatching(/^\d{10,19}$/),
       version: '4',
       time: expect.stringMatching(/Z$/),
     })
@@ -174,7 +179,7 @@ describe('tables', () => {
   test('an unchanged table is not sent again', async () => {
     const { headers } = await json('/v1/tables/orders')
     const etag = headers.get('etag')!
-    expect(etag).toMatch(/^"9\d{18}"$/)
+    expect(etag).toMatch(/^"\d{10,19}"$/)
     expect((await app.request('/v1/tables/orders', { headers: { 'if-none-match': etag } })).status).toBe(304)
     expect((await app.request('/v1/tables/orders', { headers: { 'if-none-match': '"1"' } })).status).toBe(200)
   })
@@ -183,13 +188,13 @@ describe('tables', () => {
     const { body } = await json('/v1/tables/orders/snapshots?limit=1')
     expect(body.items).toEqual([
       {
-        id: expect.stringMatching(/^9\d{18}$/),
+        id: expect.stringMatching(/^\d{10,19}$/),
         time: expect.any(String),
         operation: 'append',
         addedRecords: '5',
         totalRecords: '10',
         version: '4',
-        ranges: 'orders:0=5-10',
+        ranges: 'shop.topic:0=5-10',
       },
     ])
     const next = await json(`/v1/tables/orders/snapshots?limit=5&cursor=${body.nextCursor}`)
@@ -201,7 +206,7 @@ describe('tables', () => {
     const ownEngine = await openLakeEngine(own, { children: 1 })
     await own.commit('log', 5)
     const door = { ...own, engine: ownEngine, definition, settings, metrics, clock: systemClock, pipelines: [] }
-    const served = createApp({ ...door, openTable: own.tables.open })
+    const served = createApp(door)
     const seen: string[] = []
     let cursor: string | null = ''
     while (cursor !== null) {
@@ -252,7 +257,9 @@ describe('query', () => {
 
   test('as of a snapshot', async () => {
     const { body } = await json('/v1/tables/orders/snapshots')
-    const counts = body.items.map(async ({ id }: any) => (await json('/v1/query', post({ sql, asOf: id }))).body.rows[0].n)
+    const counts = body.items.map(
+      async ({ id }: any) => (await json('/v1/query', post({ sql, asOf: id }))).body.rows[0].n,
+    )
     expect(await Promise.all(counts)).toEqual(['10', '5', '3'])
   })
 
@@ -295,7 +302,10 @@ describe('query', () => {
     expect(await ndjson.text()).toBe('{"id":"0","amount":"0.00"}\n{"id":"1","amount":"1.50"}\n')
     expect((await get('', 'application/pdf')).status).toBe(406)
     const misspelt = await get('&format=ndjsn')
-    expect(await misspelt.json()).toMatchObject({ code: 'format.unsupported', detail: expect.stringContaining('"ndjson"') })
+    expect(await misspelt.json()).toMatchObject({
+      code: 'format.unsupported',
+      detail: expect.stringContaining('"ndjson"'),
+    })
   })
 
   test('running queries are listed and cancelled', async () => {
@@ -336,7 +346,13 @@ describe('what goes wrong', () => {
     ['JSON that is no object', '/v1/query', post('[]'), 400, 'request.invalid'],
     ['prototype', '/v1/query', post('{"sql":"select 1","__proto__":{"a":1}}'), 400, 'request.invalid'],
     ['another content type', '/v1/query', post('<q/>', { 'content-type': 'text/xml' }), 400, 'request.invalid'],
-    ['a text where JSON must be', '/v1/pipelines/shop/pause', post('{}', { 'content-type': 'text/plain' }), 400, 'request.invalid'],
+    [
+      'a text where JSON must be',
+      '/v1/pipelines/shop/pause',
+      post('{}', { 'content-type': 'text/plain' }),
+      400,
+      'request.invalid',
+    ],
     ['no content type', '/v1/pipelines/shop/pause', { method: 'POST' }, 400, 'request.invalid'],
     ['compressed', '/v1/query', post('x', { 'content-encoding': 'gzip' }), 400, 'request.invalid'],
     ['too much', '/v1/query', post(`"${'x'.repeat(1024 * 1024)}"`), 413, 'request.too_large'],
@@ -349,7 +365,13 @@ describe('what goes wrong', () => {
     ['unknown column', '/v1/query', post({ sql: 'select nope from orders' }), 422, 'sql.failed'],
     ['division of text', '/v1/query', post({ sql: `select 'a'::int` }), 422, 'sql.failed'],
     ['too many rows', '/v1/query', post({ sql: 'select * from range(5000)' }), 413, 'result.too_large'],
-    ['too slow', '/v1/query', post({ sql: 'select count(*) from range(10000000000) a, range(9) b', timeoutMs: 300 }), 504, 'sql.timeout'],
+    [
+      'too slow',
+      '/v1/query',
+      post({ sql: 'select count(*) from range(10000000000) a, range(9) b', timeoutMs: 300 }),
+      504,
+      'sql.timeout',
+    ],
   ])('%s', async (_, path, init, status, code) => {
     const response = await app.request(path, init)
     expect(response.headers.get('content-type')).toBe('application/problem+json')
@@ -368,13 +390,14 @@ describe('what goes wrong', () => {
   })
 
   test('where the syntax breaks', async () => {
-    expect((await json('/v1/query', post({ sql: 'select 1 frm x y' }))).body).toMatchObject({ position: 15 })
+    expect((await json('/v1/query', post({ sql: 'select 1 frm x y' }))).body).toMatchObject({ position: 13 })
   })
 })
 
 describe('who may ask', () => {
   const ask = async (headers: Record<string, string>, init: RequestInit = {}) =>
-    (await app.request('/v1/query?q=select+1', { ...init, headers: { ...headers, ...(init.headers as object) } })).status
+    (await app.request('/v1/query?q=select+1', { ...init, headers: { ...headers, ...(init.headers as object) } }))
+      .status
 
   test.each(['localhost', 'localhost:7780', '127.0.0.1:1', '[::1]:7780', 'LOCALHOST'])('host %s', async (host) => {
     expect(await ask({ host })).toBe(200)
@@ -403,7 +426,9 @@ describe('who may ask', () => {
     'not origin "%s"',
     async (origin) => {
       expect(await ask({ origin })).toBe(403)
-      expect(await ask({ origin }, { method: 'POST', body: 'select 1', headers: { 'content-type': 'text/plain' } })).toBe(403)
+      expect(
+        await ask({ origin }, { method: 'POST', body: 'select 1', headers: { 'content-type': 'text/plain' } }),
+      ).toBe(403)
     },
   )
 
@@ -428,11 +453,17 @@ describe('descriptions', () => {
     for (const { method, path } of routes) {
       const described = body.paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]
       expect(described, `${method} ${path}`).toBeDefined()
-      expect(described.responses['400'].content['application/problem+json'].schema.$ref).toBe('#/components/schemas/Problem')
+      expect(described.responses['400'].content['application/problem+json'].schema.$ref).toBe(
+        '#/components/schemas/Problem',
+      )
       const named = [...path.matchAll(/:(\w+)/g)].map((match) => match[1])
-      expect(described.parameters.filter((each: any) => each.in === 'path').map((each: any) => each.name)).toEqual(named)
+      expect(described.parameters.filter((each: any) => each.in === 'path').map((each: any) => each.name)).toEqual(
+        named,
+      )
     }
-    const ids = Object.values(body.paths).flatMap((path: any) => Object.values(path).map((each: any) => each.operationId))
+    const ids = Object.values(body.paths).flatMap((path: any) =>
+      Object.values(path).map((each: any) => each.operationId),
+    )
     expect(new Set(ids).size).toBe(ids.length)
     expect(body.components.schemas.Problem.required).toContain('code')
     expect(body.paths['/v1/query'].post.requestBody.content['application/json'].schema.additionalProperties).toBe(false)
@@ -462,7 +493,7 @@ describe('descriptions', () => {
         'kappalake_records_total{pipeline="shop",table="orders",result="ok"} 7',
         'kappalake_records_total{pipeline="shop",table="orders",result="dlq"} 1',
         'kappalake_commits_total{pipeline="shop",outcome="ok"} 1',
-        'kafka_consumergroup_lag{consumergroup="kappalake-shop",topic="shop.topic",partition="0"} 9007199254740984',
+        'kafka_consumergroup_lag{consumergroup="kappalake-shop",topic="shop.topic",partition="0"} 9007199254740983',
         'kappalake_build_info{version="0.1.0"} 1',
         'kappalake_pipeline_state{pipeline="web",state="waiting"} 1',
       ]),
