@@ -50,7 +50,7 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
   await send({ kind: 'tables', names: await sandbox.tables(run.sql) })
   const answer = await nextAnswer()
   if (answer.kind !== 'views') return false
-  const result = await sandbox.execute(answer.views, run.sql, run.params)
+  const { result, assertComplete } = await sandbox.execute(answer.views, run.sql, run.params)
   const columns = columnsOf(result)
   await send({ kind: 'columns', columns })
   for await (const chunk of pieces(result, columns, run.format, run)) {
@@ -58,6 +58,7 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
     credits--
     await send(chunk)
   }
+  await assertComplete()
   return true
 }
 
