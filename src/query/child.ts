@@ -54,12 +54,16 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
   const columns = columnsOf(result)
   await send({ kind: 'columns', columns })
   for await (const chunk of pieces(result, columns, run.format, run)) {
-    while (credits <= 0) await woken()
-    credits--
+    await credit()
     await send(chunk)
   }
   await assertComplete()
   return true
+}
+
+async function credit(): Promise<void> {
+  for (; credits <= 0;) await woken()
+  credits--
 }
 
 async function nextAnswer(): Promise<ToProcess> {

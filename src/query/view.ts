@@ -26,7 +26,7 @@ const LISTS_KEPT = 64
  * to which pipeline is what the newest versions say. `asOf` is described at `parseAsOf`; a snapshot stands for the
  * version that made it.
  */
-export function lakeResolver(options: ResolverOptions): TableResolver & { readonly cacheBytes: number } {
+export function lakeResolver(options: ResolverOptions): TableResolver {
   return new LakeResolver(options)
 }
 

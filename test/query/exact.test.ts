@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { systemClock } from '../../src/clock.ts'
 import { openEngine, type Engine, type QueryFormat } from '../../src/query/engine.ts'
 import { uniqueNames } from '../../src/query/formats.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { LakeError } from '../../src/error.ts'
 import { checkText, inspect } from '../../src/query/gate.ts'
