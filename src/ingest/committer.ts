@@ -154,7 +154,7 @@ export class Committer {
     const entries = [...tables].map(async ([name, table]): Promise<[string, LakeTable]> => {
       const files = pending.files.get(name)
       if (files === undefined) return [name, table]
-      const stamp = { ...commit, ranges: pending.rangesText(this.#head.positions) }
+      const stamp = { ...commit, ranges: pending.rangesText(name, this.#head.positions) }
       return [name, await appendFiles(this.#storage, table, files, stamp, this.#clock)]
     })
     return new Map(await Promise.all(entries))
@@ -209,6 +209,8 @@ class Pending {
   readonly clocksMs: Record<string, Record<PartitionId, number>>
   readonly files = new Map<string, DataFile[]>()
   readonly counts = new Map<string, TableCounts>()
+  /** Topics that fed a table. */
+  readonly #topics = new Map<string, Set<string>>()
   hasMoved = false
 
   constructor(head: Version) {
@@ -232,7 +234,12 @@ class Pending {
       this.#addFiles(table.table, table.files)
       this.#addFiles(deadLetterTable(table.table), table.deadLetterFiles)
       this.counts.set(table.table, sum(this.counts.get(table.table), table))
-      for (const [partition, { clockMs }] of table.counts) this.#advanceClock(table.table, partition, clockMs)
+      const topics = this.#topics.get(table.table) ?? new Set()
+      for (const name of [table.table, deadLetterTable(table.table)]) this.#topics.set(name, topics)
+      for (const [partition, { clockMs }] of table.counts) {
+        topics.add(parsePartitionId(partition).topic)
+        this.#advanceClock(table.table, partition, clockMs)
+      }
     }
   }
 
@@ -242,10 +249,11 @@ class Pending {
     this.holes.set(partition, [...(this.holes.get(partition) ?? []), hole])
   }
 
-  /** `topic:p=from-to,…` of what moved. */
-  rangesText(from: Positions): string {
+  /** `topic:p=from-to,…` of what moved and fed the table. */
+  rangesText(table: string, from: Positions): string {
+    const topics = this.#topics.get(table)
     return [...this.positions]
-      .filter(([id, until]) => from.get(id) !== until)
+      .filter(([id, until]) => from.get(id) !== until && topics?.has(parsePartitionId(id).topic))
       .map(([id, until]) => `${id.replace(/\/(?=\d+$)/, ':')}=${from.get(id) ?? until}-${until}`)
       .join(',')
   }
