@@ -50,15 +50,20 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
   await send({ kind: 'tables', names: await sandbox.tables(run.sql) })
   const answer = await nextAnswer()
   if (answer.kind !== 'views') return false
-  const result = await sandbox.execute(answer.views, run.sql, run.params)
+  const { result, assertComplete } = await sandbox.execute(answer.views, run.sql, run.params)
   const columns = columnsOf(result)
   await send({ kind: 'columns', columns })
   for await (const chunk of pieces(result, columns, run.format, run)) {
-    while (credits <= 0) await woken()
-    credits--
+    await credit()
     await send(chunk)
   }
+  await assertComplete()
   return true
+}
+
+async function credit(): Promise<void> {
+  for (; credits <= 0;) await woken()
+  credits--
 }
 
 async function nextAnswer(): Promise<ToProcess> {
