@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { LakeError } from '../error.ts'
 import type { DataFile, WritePlan } from '../lake/table.ts'
 import { partitionId, type Cursor, type PartitionId, type RecordBatch, type Source, type Tail } from '../log.ts'
 import { tailOf } from './record-batch.ts'
@@ -156,7 +157,10 @@ class MicroBatch {
     const tables: StagedTable[] = []
     for (const plan of this.#assignment.tables) {
       const batches = [...this.#batches.values()].flat().filter((batch) => batch.topic === plan.topic)
-      if (batches.length > 0) tables.push(await encoder.encode(plan, batches, this.#assignment.fatal))
+      if (batches.length === 0) continue
+      const staged = await encoder.encode(plan, batches, this.#assignment.fatal)
+      assertComplete(staged, batches)
+      tables.push(staged)
     }
     return {
       lane: this.#assignment.lane,
@@ -179,6 +183,19 @@ class MicroBatch {
     }
     return ranges
   }
+}
+
+/** Every record is a row, a dead letter, a tombstone or skipped: one that is none of them would be lost in silence. */
+function assertComplete({ table, counts }: StagedTable, batches: readonly RecordBatch[]): void {
+  const records = batches.reduce((total, { count }) => total + count, 0)
+  let counted = 0
+  for (const { rows, deadLetters, tombstones, skipped } of counts.values())
+    counted += rows + deadLetters + tombstones + skipped
+  if (counted !== records)
+    throw new LakeError('lane.failed', `${table}: ${records} records were read, ${counted} were accounted for`, {
+      retryable: true,
+      context: { table, records, counted },
+    })
 }
 
 /** Cuts a batch so that no micro-batch holds more than `recordsMax`: what bisecting a poisonous batch needs. */

@@ -70,7 +70,7 @@ export const plants: readonly Plant[] = [
       }).then((tables) => {
         this.#tables = tables
         return this.commit(change, signal)
-      })`,
+      }).then((result) => ((tables = this.#tables), result))`,
       },
     ],
   },
@@ -287,6 +287,11 @@ export interface CommitterParts {`,
     edits: [{ file: COMMITTER, find: 'for (const table of staged.tables) assertCounted(table)', replace: '' }],
   },
   {
+    name: 'forgotten-records-believed',
+    bug: 'RisingWave#13047: a record that is neither row nor dead letter',
+    edits: [{ file: LANE, find: 'assertComplete(staged, batches)', replace: '' }],
+  },
+  {
     name: 'stale-hint-trusted',
     bug: 'iceberg#864, iceberg#10427: the hint is taken for the head',
     edits: [
@@ -344,11 +349,6 @@ export interface CommitterParts {`,
     name: 'pause-forgotten',
     bug: 'a restart does not honour a pause that a version names',
     edits: [
-      {
-        file: COMMITTER,
-        find: '(change.paused ?? head.paused)',
-        replace: 'change.paused',
-      },
       {
         file: PIPELINE,
         find: `if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }`,
