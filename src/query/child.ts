@@ -14,7 +14,7 @@ const settings = JSON.parse(process.env['KAPPALAKE_QUERY']!) as ProcessSettings
 /** Opened before it is needed: that takes longer than most queries. */
 let prepared = openSandbox()
 let answers: ToProcess[] = []
-let credits = 0
+const state = { credits: 0 }
 let wake: () => void = () => undefined
 
 function openSandbox(): Promise<Sandbox> {
@@ -25,7 +25,7 @@ function openSandbox(): Promise<Sandbox> {
 
 async function serve(run: Run): Promise<void> {
   answers = []
-  credits = CHUNKS_AHEAD
+  state.credits = CHUNKS_AHEAD
   const cpu = process.cpuUsage()
   const cpuMs = (): number => {
     const { user, system } = process.cpuUsage(cpu)
@@ -62,8 +62,8 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
 }
 
 async function credit(): Promise<void> {
-  for (; credits <= 0;) await woken()
-  credits--
+  while (state.credits <= 0) await woken()
+  state.credits--
 }
 
 async function nextAnswer(): Promise<ToProcess> {
@@ -91,7 +91,7 @@ process.on('message', (message: ToProcess) => {
     serving = serving.then(() => serve(message))
     return
   }
-  if (message.kind === 'more') credits++
+  if (message.kind === 'more') state.credits++
   else answers.push(message)
   wake()
 })
