@@ -55,5 +55,5 @@ function urlOf(host: string, port: number): string {
 
 function refusal(url: string, cause: NodeJS.ErrnoException): LakeError {
   const why = cause.code === 'EADDRINUSE' ? 'is in use' : `cannot be served: ${cause.message}`
-  return new LakeError('config.invalid', `${url} ${why}`, { cause, fix: 'Choose another port with http.port.' })
+  return new LakeError('config.invalid', `${url} ${why}`, { cause, fix: 'Choose another port with --port, or http.port.' })
 }
