@@ -65,7 +65,8 @@ async function attempt(kind) {
   while (isProducing || kills.tree + kills.lane < killsMin) {
     await sleep(meanMs * (0.2 + 1.6 * random()))
     isTree = !isTree
-    if (isTree || !lake.killLane(random)) {
+    // Just after a start there is no lane yet: its turn is kept for it.
+    if (isTree || !(await soon(() => lake.killLane(random)))) {
       await lake.signalTree('SIGKILL')
       kills.tree++
       lake.start()
@@ -83,6 +84,14 @@ async function attempt(kind) {
     figure(`${kind}.drained`, Math.round(tookS), 's', `<= ${values.limit}`, isDrained && tookS <= limitMs / 1_000),
     judged(await judge(world, { store, ledger }), kind),
   ].every(Boolean)
+}
+
+async function soon(done) {
+  for (let waitedMs = 0; waitedMs < 5_000; waitedMs += 50) {
+    if (done()) return true
+    await sleep(50)
+  }
+  return false
 }
 
 function milliseconds(text) {

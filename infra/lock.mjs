@@ -10,7 +10,8 @@ for (const [owner, entry] of Object.entries(packages)) {
   for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
     const path = `node_modules/${name}`
     if (owner === '' || packages[path] !== undefined) continue
-    const [, os, cpu, rest = ''] = /(darwin|linux|win32|android|freebsd|openharmony)-([a-z0-9]+)(?:-(\w+))?$/.exec(name) ?? []
+    const [, os, cpu, rest = ''] =
+      /(darwin|linux|win32|android|freebsd|openharmony)-([a-z0-9]+)(?:-(\w+))?$/.exec(name) ?? []
     if (os === undefined) throw new Error(`${name}: for which platform is it?`)
     const libc = os !== 'linux' ? {} : { libc: [rest.startsWith('musl') ? 'musl' : 'glibc'] }
     packages[path] = {

@@ -27,6 +27,7 @@ export type LakeErrorCode =
   | 'sql.crashed'
   | 'result.too_large'
   | 'limit.queries'
+  | 'query.unknown' // no such query is running
   | 'commit.stale'
   | 'commit.unknown'
   | 'code.superseded'

@@ -92,7 +92,42 @@ function unzstd(data: Uint8Array, bytesMax: number): Uint8Array {
     chunks.push(chunk)
     isWhole = final === true
   })
-  stream.push(data, true)
+  stream.push(withSmallWindow(data, bytesMax), true)
   if (!isWhole) throw new Error('a Zstandard frame is cut off')
   return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, total)
+}
+
+const ZSTD_BLOCK_BYTES_MAX = 128 << 10
+const ZSTD_COMPRESSED_BLOCK = 2
+
+/**
+ * fzstd reserves the window that a frame declares, up to 2 GiB, and moves all of it for each block. No frame needs one
+ * larger than its content, whose size the block headers bound: so a smaller window is declared in a copy.
+ */
+function withSmallWindow(data: Uint8Array, bytesMax: number): Uint8Array {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
+  const flags = view.getUint8(4)
+  const isSingleSegment = (flags & 0x20) !== 0
+  const contentSizeBytes = flags >> 6 === 0 ? (isSingleSegment ? 1 : 0) : 1 << (flags >> 6)
+  const contentSizeAt = (isSingleSegment ? 5 : 6) + [0, 1, 2, 4][flags & 3]!
+  if (isSingleSegment) {
+    // The window is the content: refuse what is too large before anything is reserved for it.
+    const [low, high] = [contentSizeBytes < 4 ? 0 : view.getUint32(contentSizeAt, true), contentSizeBytes === 8]
+    if (low > bytesMax || (high && view.getUint32(contentSizeAt + 4, true) > 0))
+      throw new Error(`it unpacks to more than ${bytesMax} bytes`)
+    return data
+  }
+  let contentBytesMax = ZSTD_BLOCK_BYTES_MAX
+  for (let at = contentSizeAt + contentSizeBytes, isLast = false; !isLast;) {
+    const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16)
+    const kind = (header >> 1) & 3
+    isLast = (header & 1) === 1
+    contentBytesMax += kind === ZSTD_COMPRESSED_BLOCK ? ZSTD_BLOCK_BYTES_MAX : header >> 3
+    at += 3 + (kind === 1 ? 1 : header >> 3)
+  }
+  const exponent = Math.ceil(Math.log2(Math.min(contentBytesMax, bytesMax))) - 10
+  if (exponent >= view.getUint8(5) >> 3) return data
+  const copy = Uint8Array.from(data)
+  copy[5] = exponent << 3
+  return copy
 }

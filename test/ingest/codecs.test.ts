@@ -31,6 +31,14 @@ test('Zstandard with compressed blocks and a checksum, as the reference library 
   expect(Buffer.compare(decompress(CODEC.zstd, packed, MAX), text)).toBe(0)
 })
 
+test('a Zstandard window of 2 GiB is not reserved for a small batch', () => {
+  const packed = compress('zstd', text)
+  packed[5] = 20 << 3
+  const before = process.memoryUsage().arrayBuffers
+  expect(Buffer.compare(decompress(CODEC.zstd, packed, MAX), text)).toBe(0)
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 << 20)
+})
+
 test('what unpacks to more than the limit is refused', () => {
   const zeros = Buffer.alloc(8 << 20)
   for (const name of ['gzip', 'snappy', 'lz4', 'zstd'] as const)

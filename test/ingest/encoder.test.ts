@@ -1,5 +1,13 @@
+import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { writeDataFile } from '../../src/ingest/decode/data-file-writer.ts'
+import { NativeText } from '../../src/ingest/decode/native-text.ts'
+import { Relation } from '../../src/ingest/decode/relation.ts'
+import { SlabPool } from '../../src/ingest/decode/slab.ts'
+import { TableDecoder } from '../../src/ingest/decode/table-decoder.ts'
+import { tableColumns } from '../../src/ingest/decode/columns.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { batchOf, definition, tablePlan } from '../support/lake-table.ts'
@@ -13,6 +21,20 @@ beforeAll(async () => {
 afterAll(async () => {
   reader.close()
   await storage.close()
+})
+
+test('a reader finds binary values that stand in a dictionary', async () => {
+  const def = definition({ columns: [{ name: 'b', type: { kind: 'binary' } }] })
+  const encoder = await openEncoder({ tables: [def], storage, clock: systemClock })
+  const values = Array.from({ length: 3_000 }, (_, index) => Buffer.of(0xaa, index % 3).toString('base64'))
+  const staged = await encoder.encode(
+    tablePlan(def),
+    [batchOf(values.map((b) => ({ value: JSON.stringify({ b }) })))],
+    new Set(),
+  )
+  await encoder.close()
+  const found = await reader.query(storage, staged.files[0]!, "SELECT count(*) FROM file WHERE b = '\\xAA\\x01'::blob")
+  expect(found).toEqual([[1_000n]])
 })
 
 test('records become rows, tombstones are counted, what does not fit is a dead letter', async () => {
@@ -80,4 +102,31 @@ test('records become rows, tombstones are counted, what does not fit is a dead l
       'pending',
     ],
   ])
+})
+
+test('a COPY that saw fewer rows than were handed in is not believed, and leaves nothing behind', async () => {
+  const def = definition({ columns: [{ name: 'a', type: { kind: 'long' } }] })
+  const native = new NativeText()
+  const { rows } = new TableDecoder(def, native, new SlabPool()).decode([batchOf([{ value: '{"a":1}' }])], new Set())
+  const instance = await DuckDBInstance.create(':memory:')
+  const connection = await instance.connect()
+  const relation = new Relation(connection, 'rows_0', tableColumns(def))
+  const write = (): Promise<unknown> =>
+    writeDataFile(connection, storage, systemClock, tablePlan(def).data, relation, rows, [])
+  await expect(write()).resolves.toMatchObject({ recordCount: 1 })
+  const feed = relation.feed.bind(relation)
+  relation.feed = () => feed([])
+  await expect(write()).rejects.toMatchObject({ code: 'internal', context: { rows: 1, written: 0 } })
+  expect(readdirSync(storage.scratch)).toEqual([])
+  connection.closeSync()
+})
+
+test('a table with other columns than the definition is refused', async () => {
+  const def = definition({ columns: [{ name: 'a', type: { kind: 'long' } }] })
+  const other = tablePlan(definition({ columns: [{ name: 'b', type: { kind: 'long' } }] }))
+  const encoder = await openEncoder({ tables: [def], storage, clock: systemClock })
+  await expect(encoder.encode(other, [batchOf([{ value: '{"a":1}' }])], new Set())).rejects.toMatchObject({
+    code: 'internal',
+  })
+  await encoder.close()
 })

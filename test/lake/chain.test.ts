@@ -5,7 +5,8 @@ import { openChain, type Chain, type Draft, type VersionContent } from '../../sr
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import type { PutOutcome } from '../../src/lake/storage/storage.ts'
 import type { PartitionId } from '../../src/log.ts'
-import { decodeVersion, type Version, type VersionKind } from '../../src/version.ts'
+import { decodeVersion } from '../../src/version-json.ts'
+import type { Version, VersionKind } from '../../src/version.ts'
 import { InstantClock } from '../support/instant-clock.ts'
 
 const P: PartitionId = 'orders/0'
@@ -200,7 +201,7 @@ describe('append', () => {
       async (storage) => {
         const number = 2n
         const mine = { ...content(20n), formatVersion: 1, number, commitId: 'mine', parent: 'c1' }
-        const { encodeVersion } = await import('../../src/version.ts')
+        const { encodeVersion } = await import('../../src/version-json.ts')
         const bytes = encodeVersion({ ...mine, time: head.time, recentCommits: ['c1'] })
         await MemoryStorage.prototype.putIfAbsent.call(storage, 'pipelines/shop/v0000000000000002.json', bytes)
         await committed(other, await other.head(), draft('cutover', 20n, { kind: 'cutover', tables }))

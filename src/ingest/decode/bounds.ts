@@ -1,78 +1,15 @@
 import { isUtf8 } from 'node:buffer'
-import type { ColumnType } from '../../batch.ts'
+import { lowerBound, singleValue, upperBound, type IcebergType } from '../../lake/table.ts'
 import { parseDate } from './text.ts'
-import { fewestBytes } from './transform.ts'
 
 /**
- * Iceberg's single-value bytes (specification, appendix D) from the statistics that COPY returns as text. Undefined
- * when the text is not understood: no bound is better than a wrong one.
+ * A column's bound from the statistics that COPY returns as text: Iceberg's single-value bytes, cut and rounded.
+ * Undefined when the text is not understood: no bound is better than a wrong one.
  */
-export function boundOf(type: ColumnType, text: Uint8Array, side: 'lower' | 'upper'): Uint8Array | undefined {
-  const plain = Buffer.from(text.buffer, text.byteOffset, text.length).toString('latin1')
-  switch (type.kind) {
-    case 'boolean':
-      return plain === '1' || plain === 'true'
-        ? Buffer.of(1)
-        : plain === '0' || plain === 'false'
-          ? Buffer.of(0)
-          : undefined
-    case 'int':
-      return INTEGER.test(plain) ? int32(Number(plain)) : undefined
-    case 'long':
-      return INTEGER.test(plain) ? int64(BigInt(plain)) : undefined
-    case 'float':
-    case 'double':
-      return floating(type.kind, plain, side)
-    case 'decimal':
-      return decimal(plain, type.scale)
-    case 'string':
-    case 'enum':
-      return stringBound(text, side)
-    case 'binary':
-      return /^(?:[0-9A-F]{2})*$/.test(plain) ? binaryBound(Buffer.from(plain, 'hex'), side) : undefined
-    case 'uuid':
-      return UUID.test(plain) ? Buffer.from(plain.replaceAll('-', ''), 'hex') : undefined
-    case 'date': {
-      const days = daysOf(plain)
-      return days === undefined ? undefined : int32(days)
-    }
-    case 'timestamp':
-    case 'timestamptz': {
-      const micros = microsOf(plain)
-      return micros === undefined ? undefined : int64(micros)
-    }
-    default:
-      return undefined
-  }
-}
-
-/** At most 16 code points; a longer upper bound is raised at its last code point that can be. */
-export function stringBound(bytes: Uint8Array, side: 'lower' | 'upper'): Uint8Array | undefined {
-  if (!isUtf8(bytes)) return undefined
-  let end = 0
-  for (let points = 0; end < bytes.length && points < 16; points++) end += lengthOf(bytes[end]!)
-  if (end >= bytes.length || side === 'lower') return bytes.slice(0, end)
-  const points = Array.from(Buffer.from(bytes.subarray(0, end)).toString(), (c) => c.codePointAt(0)!)
-  // A leading byte order mark would be dropped by toString of a stream decoder, not by Buffer's.
-  while (points.length > 0) {
-    const last = points.pop()!
-    if (last === 0x10ffff) continue
-    points.push(last === 0xd7ff ? 0xe000 : last + 1)
-    return Buffer.from(String.fromCodePoint(...points))
-  }
-  return undefined
-}
-
-/** At most 16 bytes; a longer upper bound is raised at its last byte that can be. */
-export function binaryBound(bytes: Uint8Array, side: 'lower' | 'upper'): Uint8Array | undefined {
-  const cut = bytes.slice(0, 16)
-  if (bytes.length <= 16 || side === 'lower') return cut
-  for (let k = 15; k >= 0; k--) {
-    if (cut[k] === 255) continue
-    cut[k]!++
-    return cut.slice(0, k + 1)
-  }
-  return undefined
+export function boundOf(type: IcebergType, text: Uint8Array, side: 'lower' | 'upper'): Uint8Array | undefined {
+  const exact = exactBytes(type, text)
+  if (exact === undefined) return undefined
+  return side === 'lower' ? lowerBound(type, exact) : upperBound(type, exact)
 }
 
 const INTEGER = /^-?\d+$/
@@ -80,36 +17,50 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const DATE = /^(\d{4,})-(\d\d-\d\d)( \(BC\))?$/
 const TIMESTAMP = /^(.*) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:\+00)?$/
 
-function int32(value: number): Uint8Array {
-  const bytes = Buffer.alloc(4)
-  bytes.writeInt32LE(value)
-  return bytes
+function exactBytes(type: IcebergType, text: Uint8Array): Uint8Array | undefined {
+  // COPY cuts long texts; a cut that left half a character is no text.
+  if (type === 'string') return isUtf8(text) ? text : undefined
+  const plain = Buffer.from(text.buffer, text.byteOffset, text.length).toString('latin1')
+  switch (type) {
+    case 'boolean':
+      return plain === '1' || plain === '0' ? singleValue(type, plain === '1') : undefined
+    case 'int':
+      return INTEGER.test(plain) ? singleValue(type, Number(plain)) : undefined
+    case 'long':
+      return INTEGER.test(plain) ? singleValue(type, BigInt(plain)) : undefined
+    case 'float':
+    case 'double': {
+      const value = plain === '' ? Number.NaN : Number(plain)
+      return Number.isFinite(value) ? singleValue(type, value) : undefined
+    }
+    case 'binary':
+      return /^(?:[0-9A-F]{2})*$/.test(plain) ? Buffer.from(plain, 'hex') : undefined
+    case 'uuid':
+      return UUID.test(plain) ? Buffer.from(plain.replaceAll('-', ''), 'hex') : undefined
+    case 'date': {
+      const days = daysOf(plain)
+      return days === undefined ? undefined : singleValue(type, days)
+    }
+    case 'timestamp':
+    case 'timestamptz': {
+      const micros = microsOf(plain)
+      return micros === undefined ? undefined : singleValue(type, micros)
+    }
+    default: {
+      const unscaled = typeof type === 'string' ? unscaledOf(type, plain) : undefined
+      return unscaled === undefined ? undefined : singleValue(type, unscaled)
+    }
+  }
 }
 
-function int64(value: bigint): Uint8Array {
-  const bytes = Buffer.alloc(8)
-  bytes.writeBigInt64LE(value)
-  return bytes
-}
-
-/** A zero bound has the sign that takes in both zeros. */
-function floating(kind: 'float' | 'double', text: string, side: 'lower' | 'upper'): Uint8Array | undefined {
-  const parsed = text === 'inf' ? Infinity : text === '-inf' ? -Infinity : text === '' ? Number.NaN : Number(text)
-  if (Number.isNaN(parsed)) return undefined
-  const value = parsed === 0 ? (side === 'lower' ? -0 : 0) : parsed
-  const bytes = Buffer.alloc(kind === 'float' ? 4 : 8)
-  if (kind === 'float') bytes.writeFloatLE(value)
-  else bytes.writeDoubleLE(value)
-  return bytes
-}
-
-function decimal(text: string, scale: number): Uint8Array | undefined {
+function unscaledOf(type: string, text: string): bigint | undefined {
+  const scale = Number(/^decimal\(\d+, ?(\d+)\)$/.exec(type)?.[1] ?? Number.NaN)
   const match = /^(-?)(\d*)(?:\.(\d*))?$/.exec(text)
-  if (match === null) return undefined
+  if (match === null || Number.isNaN(scale)) return undefined
   const [, sign, whole = '', fraction = ''] = match
   if (fraction.length > scale || whole + fraction === '') return undefined
   const unscaled = BigInt(whole + fraction.padEnd(scale, '0'))
-  return fewestBytes(sign === '-' ? -unscaled : unscaled)
+  return sign === '-' ? -unscaled : unscaled
 }
 
 function daysOf(text: string): number | undefined {
@@ -129,8 +80,4 @@ function microsOf(text: string): bigint | undefined {
   if (match === null || days === undefined) return undefined
   const seconds = days * 86_400 + Number(match[2]) * 3_600 + Number(match[3]) * 60 + Number(match[4])
   return BigInt(seconds) * 1_000_000n + BigInt((match[5] ?? '').padEnd(6, '0'))
-}
-
-function lengthOf(lead: number): number {
-  return lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
 }

@@ -1,10 +1,10 @@
 import { stat, unlink } from 'node:fs/promises'
 import path from 'node:path'
 import type { DuckDBConnection } from '@duckdb/node-api'
-import type { Column, ColumnType } from '../../batch.ts'
+import type { Column } from '../../batch.ts'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
-import type { DataFile, IcebergType, Storage, WritePlan } from '../../lake/table.ts'
+import type { ColumnMetrics, DataFile, IcebergType, Storage, WritePlan } from '../../lake/table.ts'
 import { boundOf } from './bounds.ts'
 import { readStatistics, type CopyStatistics } from './copy-statistics.ts'
 import type { PartitionTuple } from './partition.ts'
@@ -12,7 +12,6 @@ import type { Relation } from './relation.ts'
 import type { Slab } from './slab.ts'
 
 type Metrics = DataFile['metrics']
-type ColumnMetrics = Metrics extends ReadonlyMap<number, infer M> ? M : never
 
 /** Rows of a Parquet row group; readers skip whole groups. */
 const ROW_GROUP_ROWS = 122_880
@@ -42,7 +41,7 @@ export async function writeDataFile(
       throw new LakeError('internal', `${plan.table}: ${rows} rows went into a file of ${statistics.rows}`, {
         context: { table: plan.table, rows, written: statistics.rows, bytes: size, reported: statistics.fileSizeBytes },
       })
-    const metrics = metricsOf(plan, relation.columns, statistics)
+    const metrics = metricsOf(plan, statistics)
     const key = `${plan.dataPrefix}${name}`
     await storage.putFile(key, file)
     return { key, recordCount: rows, fileSizeBytes: size, partition: tuple, metrics }
@@ -54,10 +53,11 @@ export async function writeDataFile(
   }
 }
 
+/** No bloom filters: those that DuckDB writes of binary columns hide rows from DuckDB itself under `column = value`. */
 function copySql(plan: WritePlan, relation: Relation, file: string): string {
   const ids = plan.schema.fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`)
   return `COPY (FROM ${relation.name}()) TO ${literal(file)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
-ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
+ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
 }
 
 /** Field ids of a column and its parts: a part without one would be read as null. */
@@ -72,34 +72,28 @@ function fieldIds(id: number, type: IcebergType): string {
 }
 
 /** Metrics of every leaf column, by field id. */
-function metricsOf(plan: WritePlan, columns: readonly Column[], statistics: CopyStatistics): Metrics {
+function metricsOf(plan: WritePlan, statistics: CopyStatistics): Metrics {
   const metrics = new Map<number, ColumnMetrics>()
-  const leaf = (id: number, path: string, type: ColumnType, isRepeated: boolean): void => {
-    const found = statistics.columns.get(path)
-    if (found === undefined) throw new LakeError('internal', `${plan.table}: COPY gave no statistics of ${path}`)
-    metrics.set(id, columnMetrics(found, type, isRepeated))
+  const walk = (id: number, path: string, type: IcebergType, isRepeated: boolean): void => {
+    if (typeof type === 'string') {
+      const found = statistics.columns.get(path)
+      if (found === undefined) throw new LakeError('internal', `${plan.table}: COPY gave no statistics of ${path}`)
+      metrics.set(id, columnMetrics(found, type, isRepeated))
+    } else if (type.type === 'struct')
+      for (const field of type.fields) walk(field.id, `${path}.${quoted(field.name)}`, field.type, isRepeated)
+    else if (type.type === 'list') walk(type['element-id'], `${path}."element"`, type.element, true)
+    else {
+      walk(type['key-id'], `${path}."key"`, type.key, true)
+      walk(type['value-id'], `${path}."value"`, type.value, true)
+    }
   }
-  const walk = (id: number, path: string, iceberg: IcebergType, type: ColumnType, isRepeated: boolean): void => {
-    if (typeof iceberg === 'string') return leaf(id, path, type, isRepeated)
-    if (iceberg.type === 'struct' && type.kind === 'struct')
-      iceberg.fields.forEach((field, k) =>
-        walk(field.id, `${path}.${quoted(field.name)}`, field.type, type.fields[k]!.type, isRepeated),
-      )
-    else if (iceberg.type === 'list' && type.kind === 'list')
-      walk(iceberg['element-id'], `${path}."element"`, iceberg.element, type.element, true)
-    else if (iceberg.type === 'map' && type.kind === 'map') {
-      leaf(iceberg['key-id'], `${path}."key"`, { kind: 'string' }, true)
-      walk(iceberg['value-id'], `${path}."value"`, iceberg.value, type.value, true)
-    } else throw new LakeError('internal', `${plan.table}: ${path} has another type in the table`)
-  }
-  checkColumns(plan, columns)
-  plan.schema.fields.forEach((field, k) => walk(field.id, quoted(field.name), field.type, columns[k]!.type, false))
+  for (const field of plan.schema.fields) walk(field.id, quoted(field.name), field.type, false)
   return metrics
 }
 
-function columnMetrics(found: ReadonlyMap<string, Uint8Array>, type: ColumnType, isRepeated: boolean): ColumnMetrics {
+function columnMetrics(found: ReadonlyMap<string, Uint8Array>, type: IcebergType, isRepeated: boolean): ColumnMetrics {
   const number = (name: string): number => Number(Buffer.from(found.get(name) ?? []).toString('latin1') || Number.NaN)
-  const isFloating = type.kind === 'float' || type.kind === 'double'
+  const isFloating = type === 'float' || type === 'double'
   const hasNan = isFloating && Buffer.from(found.get('has_nan') ?? []).toString('latin1') !== 'false'
   const min = found.get('min')
   const max = found.get('max')

@@ -1,8 +1,9 @@
 import type { ReadRecord, Support } from './compiled-reader.ts'
-import type { Plan, PlanNode } from './plan.ts'
+import type { FieldNames, Plan, PlanNode } from './plan.ts'
+import type { Shape } from './shape.ts'
 
 /**
- * Writes the reader of a plan as JavaScript: one straight line of code that compares the expected keys four bytes at a
+ * Writes the reader of a plan, for records of one shape, as JavaScript: one straight line of code that compares the expected keys four bytes at a
  * time, reads plain values in place and stores them in the builders' arrays. Names appear in it only as numbers.
  * A value that it cannot read at a glance goes to `hand`; a record of another shape makes it return false, with
  * whatever was stored in the row to be overwritten.
@@ -12,20 +13,25 @@ import type { Plan, PlanNode } from './plan.ts'
  */
 export function generate(
   plan: Plan,
+  shape: Shape,
   support: Support,
 ): (bytes: Uint8Array, view: DataView, segment: number) => ReadRecord {
-  const code = new Code()
-  const body = code.object(plan.root, 1)
+  const code = new Code(shape)
+  const body = code.object(plan.root, plan.fields, 1)
+  const hasUnknown = shape.order.get(plan.fields)!.some((key) => typeof key === 'string')
   const source = `'use strict'
-const { MISFIT, POW, RECORD_BYTES_MAX, isUtf8, hand, sawHighByte, instant, date, uuid } = support
+const { MISFIT, POW, RECORD_BYTES_MAX, isUtf8, hand, pass, beginExtra, finishExtra, sawHighByte, instant, date, uuid } = support
 ${code.declarations.join('\n')}
 ${HELPERS}
 function read(b, d, seg, start, end, n) {
   let p = start, h = 0
   if (end - start > RECORD_BYTES_MAX || b[p] !== 123) return false
+  ${hasUnknown ? 'beginExtra()' : ''}
   ${body}
   while (p < end && (b[p] === 32 || b[p] === 10 || b[p] === 13 || b[p] === 9)) p++
-  return p === end && (h === 0 || isUtf8(b.subarray(start, end)))
+  if (p !== end || (h !== 0 && !isUtf8(b.subarray(start, end)))) return false
+  ${hasUnknown ? 'finishExtra()' : ''}
+  return true
 }
 return (b, d, seg) => (start, end, n) => {
   try { return read(b, d, seg, start, end, n) } catch (error) { if (error === MISFIT) return false; throw error }
@@ -40,22 +46,47 @@ return (b, d, seg) => (start, end, n) => {
 class Code {
   readonly nodes: PlanNode[] = []
   readonly declarations: string[] = []
+  readonly #shape: Shape
 
-  /** From the opening brace to behind the closing one. */
-  object(nodes: readonly PlanNode[], depth: number): string {
-    const fields = nodes.map((node) => {
-      const k = this.#declare(node)
-      const key = match(`${JSON.stringify(node.name)}:`)
-      const absent = node.isRequired ? 'return false' : this.#setNull(node)
-      return `if (b[p] !== 125 && p + ${key.length + 1} <= end && ${key.condition}) {
-p += ${key.length + 1}
-${this.#value(node, k, depth)}
-if (b[p] !== 44 && b[p] !== 125) return false
-} else { ${absent} }`
-    })
+  constructor(shape: Shape) {
+    this.#shape = shape
+  }
+
+  /** From the opening brace, at p, to behind the closing one. Between fields p is at what stands before the key. */
+  object(nodes: readonly PlanNode[], names: FieldNames, depth: number): string {
+    const fields = this.#shape.order
+      .get(names)!
+      .map((key) => (typeof key === 'string' ? this.#unknown(key) : this.#field(nodes[key]!, depth)))
     return `${fields.join('\n')}
 if (b[p] !== 125) return false
 p++`
+  }
+
+  #field(node: PlanNode, depth: number): string {
+    const k = this.#declare(node)
+    const key = match(Buffer.from(`${JSON.stringify(node.name)}:${this.#shape.colon}`))
+    const absent = node.isRequired ? 'return false' : this.#setNull(node)
+    return `if (b[p] !== 125 && p + ${key.length + 1} <= end && ${key.condition}) {
+p += ${key.length + 1}
+${this.#value(node, k, depth)}
+${this.#behindValue()}
+} else { ${absent} }`
+  }
+
+  /** A field that no column has. `h`: its strings may hold what is no UTF-8. */
+  #unknown(rawKey: string): string {
+    const raw = Buffer.from(rawKey, 'latin1')
+    const key = match(Buffer.concat([raw, Buffer.from(`:${this.#shape.colon}`)]))
+    return `if (b[p] !== 125 && p + ${key.length + 1} <= end && ${key.condition}) {
+p = pass(p + 1, p + ${raw.length + 1}, p + ${key.length + 1}, start, end)
+if (sawHighByte()) h = 1
+${this.#behindValue()}
+}`
+  }
+
+  #behindValue(): string {
+    const blank = this.#shape.comma === '' ? '' : 'if (b[p] === 44 && b[p + 1] === 32) p++; else '
+    return `${blank}if (b[p] !== 44 && b[p] !== 125) return false`
   }
 
   /** The arrays of a node's builder under names of their own; the node's number. */
@@ -90,7 +121,7 @@ if (e < -1) { h = 1; e = -2 - e }
 if (e < 0) ${hand} else { text(b, d, I${k}, U${k}, n, p + 1, e, seg); p = e + 1 }
 } else ${isNull}${hand}`
       case 'enum': {
-        const symbols = type.symbols.map((symbol) => match(`${JSON.stringify(symbol)}`, 0))
+        const symbols = type.symbols.map((symbol) => match(Buffer.from(JSON.stringify(symbol)), 0))
         const isOne = symbols.map((s) => `(p + ${s.length} <= end && ${s.condition} && (e = p + ${s.length - 1}) > 0)`)
         return `{ let e = 0
 if (b[p] === 34 && (${isOne.join(' || ') || 'false'})) { text(b, d, I${k}, U${k}, n, p + 1, e, seg); p = e + 1 }
@@ -143,7 +174,7 @@ else if (b[p] === 34) ${text} else ${isNull}${hand} }`
         return `if (b[p] === 34) { const e = ${type.kind}(N${k}, p, end, n); if (e < 0) ${hand} else p = e } else ${isNull}${hand}`
       case 'struct':
         return `if (b[p] === 123) {
-${this.object(node.children, depth + 1)}
+${this.object(node.children, node.fields!, depth + 1)}
 } else ${isNull}${hand}`
       default:
         return `${isNull}${hand}`
@@ -204,8 +235,7 @@ function long(I, at, v) {
 }`
 
 /** Whether these bytes stand at p + skip, four at a time. */
-function match(expected: string, skip = 1): { readonly condition: string; readonly length: number } {
-  const bytes = Buffer.from(expected)
+function match(bytes: Buffer, skip = 1): { readonly condition: string; readonly length: number } {
   const parts: string[] = []
   let k = 0
   for (; k + 4 <= bytes.length; k += 4) parts.push(`d.getInt32(p + ${k + skip}, true) === ${bytes.readInt32LE(k)}`)

@@ -2,9 +2,10 @@ import { isUtf8 } from 'node:buffer'
 import type { OwnText } from './column-builder.ts'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import { ExtraText } from './extra-text.ts'
-import { found, JsonText, KeySet, MISFIT } from './json-text.ts'
+import { found, JsonText, KeySet, latin1, MISFIT } from './json-text.ts'
 import type { FieldNames, Plan, PlanNode } from './plan.ts'
 import { readScalar } from './scalar.ts'
+import { SHAPE_KEYS_MAX } from './shape.ts'
 
 /**
  * Reads one record's value into the builders of a plan, whatever the order of its keys, white space and escapes. This
@@ -20,14 +21,19 @@ import { readScalar } from './scalar.ts'
 export class JsonReader {
   readonly text: JsonText
   readonly extra = new ExtraText()
+  /** Whether fields that no column has are kept. */
+  readonly keepsExtra: boolean
   readonly #plan: Plan
   readonly #unknown: 'extra' | 'ignore' | 'fail'
   /** Where the `_extra` text of the last record starts in our own buffer, −1 when it has none. */
   extraStart = -1
+  /** Whether the last objects were written with a blank behind colons, and behind commas. */
+  readonly blanks = { colon: false, comma: false }
 
   constructor(plan: Plan, own: OwnText, unknown: 'extra' | 'ignore' | 'fail') {
     this.#plan = plan
     this.#unknown = unknown
+    this.keepsExtra = unknown === 'extra'
     this.text = new JsonText(own)
   }
 
@@ -124,6 +130,7 @@ export class JsonReader {
     const object = ++fields.object
     const { order, seenIn } = fields
     order.length = 0
+    fields.next = 0
     let unknown: KeySet | undefined
     text.enter()
     if (text.token() !== 125)
@@ -132,22 +139,26 @@ export class JsonReader {
         const at = text.at
         const { used } = text.own
         const isEscaped = text.string()
-        const field = fields.find(text.textBytes, text.textStart, text.textEnd, order.length)
+        const field = fields.find(text.textBytes, text.textStart, text.textEnd, fields.next)
         if (field >= 0) {
           if (seenIn[field] === object) text.fail('decode.duplicate_key', `${nodes[field]!.path}: stands twice`, at)
           seenIn[field] = object
           order.push(field)
+          fields.next = field + 1
         } else if (!(unknown ??= new KeySet()).add(text, isEscaped))
           text.fail('decode.duplicate_key', 'a key that stands twice', at)
+        else if (order.length < SHAPE_KEYS_MAX) order.push(latin1(text.bytes, at, text.at))
         text.own.used = used
         const rawKey = this.#unknown === 'extra' ? text.bytes.subarray(at, text.at) : NO_KEY
         text.colon()
+        this.blanks.colon = text.peek() === 32
         if (field >= 0) this.#field(nodes[field]!, rawKey, row)
         else this.#unknownField(rawKey, at)
         const c = text.token()
         if (c === 125) break
         if (c !== 44) text.unexpected('a comma or }')
         text.at++
+        this.blanks.comma = text.peek() === 32
       }
     for (let k = 0; k < nodes.length; k++) {
       if (seenIn[k] === object) continue

@@ -1,8 +1,7 @@
 import type { Column } from '../../batch.ts'
 import { LakeError } from '../../error.ts'
-import type { DataFile, IcebergType, WritePlan } from '../../lake/table.ts'
+import { applyTransform, type DataFile, type IcebergType, type WritePlan } from '../../lake/table.ts'
 import { gather, type Slab, type SlabPool } from './slab.ts'
-import { applyTransform } from './transform.ts'
 import { valueReader } from './slab-value.ts'
 
 export type PartitionTuple = DataFile['partition']

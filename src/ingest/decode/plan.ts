@@ -27,8 +27,10 @@ export class FieldNames {
   readonly seenIn: Float64Array
   /** Number of the current object. */
   object = 0
-  /** Field numbers in the order of the last object. */
-  readonly order: number[] = []
+  /** The fields of the last object in its order: their numbers, and of those that no column has the raw key. */
+  readonly order: (number | string)[] = []
+  /** Position after the last field found, where the next one is looked for first. */
+  next = 0
 
   constructor(names: readonly string[]) {
     this.names = names.map((name) => new TextEncoder().encode(name))

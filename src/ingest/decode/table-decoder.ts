@@ -105,8 +105,9 @@ export class TableDecoder {
     this.#deadLetters.open(this.#bases[segment]!)
     const isRaw = this.#definition.value === 'raw'
     const { offsets, valueRanges } = batch
-    const read = this.#compiled.open(batch.buffer, segment)
+    let read = this.#compiled.open(batch.buffer, segment)
     let first = this.#row
+    let judged = 0
     for (let i = 0; i < batch.count; i++) {
       const row = this.#row
       const start = valueRanges[2 * i]!
@@ -117,10 +118,12 @@ export class TableDecoder {
       } else if (start < 0) count.tombstones++
       else {
         this.#mark()
-        if (read(start, valueRanges[2 * i + 1]!, row)) {
-          this.#extra?.setNull(row)
-          this.#row++
-        } else this.#slow(batch, i, segment, count)
+        if (read(start, valueRanges[2 * i + 1]!, row)) this.#finishRow()
+        else {
+          if (!this.#slow(batch, i, segment, count)) continue
+          if (this.#compiled.learn(i - judged + 1)) read = this.#compiled.open(batch.buffer, segment)
+          judged = i + 1
+        }
       }
       if (this.#row > row) this.#place(batch, i, row)
       if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) {
@@ -130,12 +133,13 @@ export class TableDecoder {
         first = 0
       }
     }
+    this.#compiled.passed(batch.count - judged)
     count.clockMs = this.#clock.latest(batch, first, this.#row, count.clockMs)
     count.rows += this.#row - first
   }
 
-  /** A record that the generated reader was not made for, or one that does not fit at all. */
-  #slow(batch: RecordBatch, i: number, segment: number, count: MutableCounts): void {
+  /** A record that the generated reader was not made for, or one that does not fit at all; whether it is a row. */
+  #slow(batch: RecordBatch, i: number, segment: number, count: MutableCounts): boolean {
     const row = this.#row
     this.#undo()
     const start = batch.valueRanges[2 * i]!
@@ -143,17 +147,21 @@ export class TableDecoder {
     if (reason !== undefined) {
       this.#undo()
       for (const builder of this.#plan.builders) builder.resetRow(row)
-      return this.#reject(batch, i, reason, count)
+      this.#reject(batch, i, reason, count)
+      return false
     }
-    if (this.#extra !== undefined) {
-      const at = this.#json.extraStart
-      if (at < 0) this.#extra.setNull(row)
-      else {
-        this.#extra.setText(row, this.#own.bytes, OWN_SEGMENT, at, this.#own.used)
-        this.#extra.setValid(row)
-      }
-    }
-    this.#row++
+    this.#finishRow()
+    return true
+  }
+
+  #finishRow(): void {
+    const row = this.#row++
+    if (this.#extra === undefined) return
+    const at = this.#json.extraStart
+    if (at < 0) return this.#extra.setNull(row)
+    this.#extra.setText(row, this.#own.bytes, OWN_SEGMENT, at, this.#own.used)
+    this.#extra.setValid(row)
+    this.#json.extraStart = -1
   }
 
   /** Remembers what a record will add to. */

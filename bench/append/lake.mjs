@@ -1,0 +1,131 @@
+// One `kappalake start` on a full topic and an empty store, from the start of the process until all is committed.
+import { spawn } from 'node:child_process'
+import { openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import path from 'node:path'
+import { root } from '../support/load.mjs'
+import { ORDER_COLUMNS } from './orders.mjs'
+import {
+  cpuSeconds,
+  cpuSecondsByScript,
+  machineSeconds,
+  proportionalBytes,
+  residentBytes,
+  treeOf,
+} from './process-tree.mjs'
+
+const LIMIT_MS = 180_000
+const LOOK_EVERY_MS = 20
+const MEMORY_EVERY_MS = 250
+/** The slope begins where this share of the records is committed: before it, code is still being compiled. */
+const WARM_SHARE = 0.2
+
+/**
+ * Runs it and measures the whole process tree. `warm` is the slope from the first version with a fifth of the records
+ * to the last version; `firstCommitSeconds` is from the start of the process to the first version that holds records.
+ */
+export async function runLake({ folder, address, topic, records, lanes, env = {} }) {
+  const store = path.join(folder, 'lake')
+  rmSync(store, { recursive: true, force: true })
+  const config = path.join(folder, 'kappalake.yaml')
+  writeFileSync(config, JSON.stringify(await configuration(address, store, topic, lanes, folder)))
+  const log = openSync(path.join(folder, 'kappalake.log'), 'w')
+  const startedMs = performance.now()
+  const machineBefore = machineSeconds()
+  const child = spawn(process.execPath, [path.join(root, 'dist/main.js'), 'start', '--config', config], {
+    stdio: ['ignore', log, log],
+    env: { ...process.env, ...env },
+  })
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  const killAtExit = () => child.kill('SIGKILL')
+  process.once('exit', killAtExit)
+  try {
+    const seen = await watch(child, path.join(store, 'pipelines/bench'), records, startedMs)
+    return { ...summary(seen, records), machineCpuSeconds: machineSeconds() - machineBefore }
+  } finally {
+    child.kill('SIGTERM')
+    await exited
+    process.off('exit', killAtExit)
+  }
+}
+
+/** Every version with the time and the CPU time at which it appeared; peaks of memory. */
+async function watch(child, versions, records, startedMs) {
+  const seen = []
+  const peak = { proportional: 0, resident: 0 }
+  let memoryDueMs = 0
+  for (let committed = 0; committed < records; await sleep(LOOK_EVERY_MS)) {
+    const ms = performance.now() - startedMs
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error('kappalake ended: see kappalake.log')
+    if (ms > LIMIT_MS) throw new Error(`only ${committed} of ${records} records were committed in ${LIMIT_MS} ms`)
+    const now = committedIn(versions)
+    const pids = treeOf(child.pid)
+    if (now > committed) seen.push({ records: now, seconds: ms / 1_000, cpuSeconds: cpuSeconds(pids) })
+    committed = Math.max(committed, now)
+    if (ms < memoryDueMs) continue
+    memoryDueMs = ms + MEMORY_EVERY_MS
+    peak.proportional = Math.max(peak.proportional, proportionalBytes(pids))
+    peak.resident = Math.max(peak.resident, residentBytes(pids))
+  }
+  return { seen, peak, byScript: cpuSecondsByScript(treeOf(child.pid)) }
+}
+
+function summary({ seen, peak, byScript }, records) {
+  const last = seen.at(-1)
+  const first = seen.find((version) => version.records >= WARM_SHARE * records) ?? seen[0]
+  const warmRecords = last.records - first.records
+  return {
+    seconds: last.seconds,
+    cpuSeconds: last.cpuSeconds,
+    cpuSecondsByScript: byScript,
+    firstCommitSeconds: seen[0].seconds,
+    firstCommitCpuSeconds: seen[0].cpuSeconds,
+    versions: seen.length,
+    warm: {
+      records: warmRecords,
+      recordsPerSecond: warmRecords / (last.seconds - first.seconds),
+      cpuPerMillion: (1e6 * (last.cpuSeconds - first.cpuSeconds)) / warmRecords,
+    },
+    peakBytes: peak.proportional,
+    residentPeakBytes: peak.resident,
+  }
+}
+
+/** Records in the newest version; the topic has no holes, so positions count them. */
+function committedIn(folder) {
+  try {
+    const names = readdirSync(folder).filter((name) => /^v\d+\.json$/.test(name))
+    const newest = names.sort().at(-1)
+    if (newest === undefined) return 0
+    const { positions } = JSON.parse(readFileSync(path.join(folder, newest), 'utf8'))
+    return Object.values(positions).reduce((sum, position) => sum + Number(position), 0)
+  } catch (error) {
+    if (error.code === 'ENOENT') return 0
+    throw error
+  }
+}
+
+async function configuration(address, store, topic, lanes, folder) {
+  return {
+    writer: 'bench',
+    kafka: { brokers: [address] },
+    store: `file://${store}`,
+    lanes,
+    http: { port: await freePort() },
+    query: { cacheDir: path.join(folder, 'cache') },
+    pipelines: { bench: { tables: { orders: { from: { topic }, columns: ORDER_COLUMNS } } } },
+  }
+}
+
+function freePort() {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address()
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+function sleep(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

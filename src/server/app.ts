@@ -1,0 +1,72 @@
+import { Hono, type Context } from 'hono'
+import { z } from 'zod'
+import { LakeError } from '../error.ts'
+import { configOperations } from './config.ts'
+import type { ServerDoor } from './door.ts'
+import { guard, headers } from './guard.ts'
+import { healthOperations } from './health.ts'
+import { openapi } from './openapi.ts'
+import { operation, type Operation } from './operation.ts'
+import { pipelineOperations } from './pipelines.ts'
+import { problemOf, problemResponse } from './problem.ts'
+import { queryOperations } from './query.ts'
+import { parse, readJson } from './request.ts'
+import { rowOperations } from './rows.ts'
+import { tableOperations } from './tables.ts'
+
+export type { ServerDoor } from './door.ts'
+
+/** The HTTP API of a lake. Every route is an operation of one of the resources, and nothing else is served. */
+export function createApp(door: ServerDoor): Hono {
+  const operations = [
+    ...healthOperations(door),
+    ...pipelineOperations(door),
+    ...tableOperations(door),
+    ...rowOperations(door),
+    ...queryOperations(door),
+    ...configOperations(door),
+  ]
+  const app = new Hono()
+  app.use(headers)
+  app.use(guard)
+  for (const each of [...operations, documentation(operations)])
+    app.on(each.method, each.path.replaceAll(/\{(\w+)\}/g, ':$1'), (context) => answer(each, context))
+  app.notFound((context) => {
+    const problem = problemOf(new LakeError('request.invalid', `nothing is served at ${context.req.path}`, NOT_FOUND))
+    return problemResponse({ ...problem, status: 404 })
+  })
+  app.onError((error, context) => problemResponse(problemOf(error, context.req.path)))
+  return app
+}
+
+const NOT_FOUND = { fix: 'The routes are listed in /openapi.json.' }
+
+async function answer(operation: Operation, context: Context): Promise<Response> {
+  const { req } = context
+  const result = await operation.handle({
+    params: operation.params === undefined ? undefined : parse(operation.params, req.param(), 'the path'),
+    query: operation.query === undefined ? noQuery(req.query()) : parse(operation.query, req.query(), 'the query'),
+    body:
+      operation.body === undefined || operation.ownBody
+        ? undefined
+        : parse(operation.body, await readJson(req.raw), 'the body'),
+    context,
+  })
+  return result instanceof Response ? result : context.json(result as object)
+}
+
+function noQuery(query: Record<string, string>): undefined {
+  parse(z.strictObject({}), query, 'the query')
+}
+
+function documentation(operations: readonly Operation[]): Operation {
+  const own: Operation = operation({
+    method: 'get',
+    path: '/openapi.json',
+    id: 'openapi',
+    summary: 'This description of the API',
+    answer: z.object({}).loose(),
+    handle: () => openapi([...operations, own]),
+  })
+  return own
+}

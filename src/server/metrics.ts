@@ -1,0 +1,157 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { LakeEvent, Observer } from '../event.ts'
+import { parsePartitionId } from '../log.ts'
+import type { EngineStats } from '../query/engine.ts'
+import type { PipelineStatus } from '../status.ts'
+import { softwareVersion } from './software.ts'
+
+/** What is asked for when somebody looks, because no event tells it. */
+export interface Scrape {
+  readonly nowMs: number
+  readonly engine: EngineStats
+  readonly pipelines: readonly PipelineStatus[]
+}
+
+export interface Metrics {
+  /** Counts an event. Never throws. */
+  readonly observe: Observer
+  readonly registry: Registry
+  /** The exposition, with the gauges of this moment. */
+  scrape(now: Scrape): Promise<string>
+}
+
+const COMMIT_BUCKETS_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
+const QUERY_BUCKETS_S = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+const NANOS_PER_S = 1e9
+
+/** Metrics of one lake, in a registry of their own. Names: docs/http.md. */
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  const meters = makeMeters(registry)
+  const eventLoop = monitorEventLoopDelay({ resolution: 20 })
+  eventLoop.enable()
+  return {
+    registry,
+    observe: (event) => count(meters, event),
+    scrape: (now) => {
+      look(meters, now)
+      meters.eventLoopDelay.set(eventLoop.percentile(99) / NANOS_PER_S)
+      meters.memory.set(process.memoryUsage.rss())
+      eventLoop.reset()
+      return registry.metrics()
+    },
+  }
+}
+
+type Meters = ReturnType<typeof makeMeters>
+
+function makeMeters(registry: Registry) {
+  const registers = [registry]
+  const counter = <Label extends string>(name: string, help: string, labelNames: Label[]) =>
+    new Counter({ name: `kappalake_${name}`, help, labelNames, registers })
+  const gauge = <Label extends string>(name: string, help: string, labelNames: Label[]) =>
+    new Gauge({ name: name.includes('kafka_') ? name : `kappalake_${name}`, help, labelNames, registers })
+  const histogram = <Label extends string>(name: string, help: string, labelNames: Label[], buckets: number[]) =>
+    new Histogram({ name: `kappalake_${name}`, help, labelNames, buckets, registers })
+  gauge('build_info', 'The running software', ['version']).set({ version: softwareVersion() }, 1)
+  return {
+    records: counter('records_total', 'Records committed, by what became of them', ['pipeline', 'table', 'result']),
+    groupLag: gauge('kafka_consumergroup_lag', 'Records behind the end of the log', [
+      'consumergroup',
+      'topic',
+      'partition',
+    ]),
+    groupLagSum: gauge('kafka_consumergroup_lag_sum', 'Records behind the end of the log', ['consumergroup']),
+    lag: gauge('lag_records', 'Records behind the end of the log', ['pipeline', 'topic', 'partition']),
+    freshness: gauge('freshness_seconds', 'Age of the newest version of the table', ['pipeline', 'table']),
+    state: gauge('pipeline_state', '1 for the state that the pipeline is in', ['pipeline', 'state']),
+    staged: counter('staged_records_total', 'Records that lanes have staged', ['pipeline']),
+    encode: counter('encode_seconds_total', 'Time that lanes decoded and encoded', ['pipeline']),
+    lanes: counter('lane_events_total', 'Lanes started, died, hung and restarted', ['what']),
+    commits: counter('commits_total', 'Commits by outcome', ['pipeline', 'outcome']),
+    commitDuration: histogram('commit_duration_seconds', 'Time of a commit', ['pipeline'], COMMIT_BUCKETS_S),
+    files: counter('files_total', 'Data files committed', ['table', 'kind']),
+    bytes: counter('bytes_written_total', 'Bytes of committed data files', ['pipeline', 'table']),
+    queries: histogram('query_duration_seconds', 'Time of a query', ['format', 'outcome'], QUERY_BUCKETS_S),
+    queriesRunning: gauge('query_running', 'Queries that run', []),
+    queriesQueued: gauge('query_queued', 'Queries that wait for a process', []),
+    queryRestarts: gauge('query_child_restarts_total', 'Query processes replaced', []),
+    cacheBytes: gauge('cache_bytes', 'Bytes of store objects kept on this machine', []),
+    eventLoopDelay: gauge('event_loop_delay_seconds', '99th percentile since the last look', []),
+    memory: gauge('process_resident_memory_bytes', 'Memory of the main process', []),
+  }
+}
+
+function count(meters: Meters, event: LakeEvent): void {
+  switch (event.kind) {
+    case 'staged':
+      meters.staged.inc({ pipeline: event.pipeline }, event.records)
+      meters.encode.inc({ pipeline: event.pipeline }, event.encodeMs / 1_000)
+      return
+    case 'commit':
+      return countCommit(meters, event)
+    case 'progress':
+      return showLag(meters, event.pipeline, event.partition, event.end - event.position)
+    case 'lane':
+      meters.lanes.inc({ what: event.what })
+      return
+    case 'query':
+      meters.queries.observe({ format: event.format, outcome: event.outcome }, event.durationMs / 1_000)
+      return
+    case 'state':
+    // The scrape shows states.
+  }
+}
+
+function countCommit(meters: Meters, event: Extract<LakeEvent, { kind: 'commit' }>): void {
+  const { pipeline, outcome } = event
+  meters.commits.inc({ pipeline, outcome })
+  meters.commitDuration.observe({ pipeline }, event.durationMs / 1_000)
+  if (outcome !== 'ok') return
+  for (const [table, counts] of Object.entries(event.tables)) {
+    meters.records.inc({ pipeline, table, result: 'ok' }, counts.rows)
+    meters.records.inc({ pipeline, table, result: 'dlq' }, counts.deadLetters)
+    meters.records.inc({ pipeline, table, result: 'tombstone' }, counts.tombstones)
+    meters.records.inc({ pipeline, table, result: 'filtered' }, counts.skipped)
+    meters.files.inc({ table, kind: 'data' }, counts.files)
+    meters.bytes.inc({ pipeline, table }, counts.bytes)
+  }
+}
+
+function look(meters: Meters, { nowMs, engine, pipelines }: Scrape): void {
+  meters.queriesRunning.set(engine.running)
+  meters.queriesQueued.set(engine.queued)
+  meters.queryRestarts.set(engine.restarts)
+  meters.cacheBytes.set(engine.cacheBytes)
+  // Partitions and tables that are no longer ours must not stand still in the graphs.
+  for (const gauge of [meters.lag, meters.groupLag, meters.groupLagSum, meters.freshness, meters.state]) gauge.reset()
+  for (const status of pipelines) {
+    meters.state.set({ pipeline: status.name, state: status.state }, 1)
+    if (status.lastCommitMs !== undefined)
+      for (const table of status.tables)
+        meters.freshness.set({ pipeline: status.name, table }, Math.max(0, nowMs - status.lastCommitMs) / 1_000)
+    let sum = 0n
+    for (const { partition, position, end } of status.partitions) {
+      if (end === undefined) continue
+      sum += max(end - position)
+      showLag(meters, status.name, partition, end - position)
+    }
+    meters.groupLagSum.set({ consumergroup: groupOf(status.name) }, Number(sum))
+  }
+}
+
+function showLag(meters: Meters, pipeline: string, id: PipelineStatus['partitions'][number]['partition'], lag: bigint) {
+  const { topic, partition } = parsePartitionId(id)
+  const value = Number(max(lag))
+  meters.lag.set({ pipeline, topic, partition }, value)
+  meters.groupLag.set({ consumergroup: groupOf(pipeline), topic, partition }, value)
+}
+
+function max(lag: bigint): bigint {
+  return lag < 0n ? 0n : lag
+}
+
+function groupOf(pipeline: string): string {
+  return `kappalake-${pipeline}`
+}

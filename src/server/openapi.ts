@@ -1,0 +1,87 @@
+import { z } from 'zod'
+import type { Operation } from './operation.ts'
+import { statusOf } from './problem.ts'
+import { softwareVersion } from './software.ts'
+
+const problemSchema = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    instance: z.string().optional(),
+    code: z.string(),
+    retryable: z.boolean(),
+    fix: z.string().optional(),
+    queryId: z.string().optional(),
+  })
+  .loose()
+
+/** OpenAPI 3.1 of the operations, from the schemas that check the requests. */
+export function openapi(operations: readonly Operation[]): object {
+  const paths: Record<string, Record<string, object>> = {}
+  for (const each of operations) (paths[each.path] ??= {})[each.method] = describe(each)
+  return {
+    openapi: '3.1.0',
+    info: { title: 'kappalake', version: softwareVersion(), license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
+    servers: [{ url: '/' }],
+    paths,
+    components: { schemas: { Problem: jsonSchema(problemSchema) } },
+  }
+}
+
+function describe(operation: Operation): object {
+  const { id, summary, params, query, body, answer, media } = operation
+  return {
+    operationId: id,
+    summary,
+    parameters: [...parametersOf(params, 'path'), ...parametersOf(query, 'query')],
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } } }),
+    responses: {
+      200: {
+        description: summary,
+        content: Object.fromEntries(
+          media.map((type) => [type, { schema: type.includes('json') ? jsonSchema(answer) : { type: 'string' } }]),
+        ),
+      },
+      ...problemsOf(operation),
+    },
+  }
+}
+
+function problemsOf({ problems }: Operation): Record<string, object> {
+  const byStatus = new Map<number, string[]>()
+  for (const code of ['request.invalid', 'request.forbidden', ...problems] as const)
+    byStatus.set(statusOf(code), [...(byStatus.get(statusOf(code)) ?? []), code])
+  return Object.fromEntries(
+    [...byStatus].map(([status, codes]) => [
+      status,
+      {
+        description: codes.join(', '),
+        content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+      },
+    ]),
+  )
+}
+
+function parametersOf(shape: z.ZodObject | undefined, place: 'path' | 'query'): object[] {
+  if (shape === undefined) return []
+  const { properties = {}, required = [] } = jsonSchema(shape, 'input') as {
+    readonly properties?: Record<string, { readonly description?: string }>
+    readonly required?: readonly string[]
+  }
+  return Object.entries(properties).map(([name, schema]) => ({
+    name,
+    in: place,
+    required: place === 'path' || required.includes(name),
+    ...(schema.description === undefined ? {} : { description: schema.description }),
+    schema,
+  }))
+}
+
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output' = 'output'): object {
+  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any' })
+  return rest
+}

@@ -1,0 +1,66 @@
+import type { Context } from 'hono'
+import type { z } from 'zod'
+import type { LakeErrorCode } from '../error.ts'
+
+type Shape = z.ZodObject
+
+/** One verb on one path: what it takes, what it gives, what can go wrong. It is routed and documented from here. */
+export interface Operation {
+  readonly method: 'get' | 'post' | 'delete'
+  /** `/v1/tables/{table}` */
+  readonly path: string
+  readonly id: string
+  readonly summary: string
+  readonly params: Shape | undefined
+  readonly query: Shape | undefined
+  /** A JSON body. A verb that has none must still be sent as JSON when it changes something. */
+  readonly body: Shape | undefined
+  /** The handler reads the body itself: `body` documents its JSON form only. */
+  readonly ownBody: boolean
+  readonly answer: z.ZodType
+  /** Media types of the answer; the first is the default. */
+  readonly media: readonly string[]
+  readonly problems: readonly LakeErrorCode[]
+  handle(input: { params: unknown; query: unknown; body: unknown; context: Context }): Promise<unknown>
+}
+
+type Output<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined
+
+/**
+ * Makes an operation whose handler sees checked input. It returns what becomes the JSON answer, or a Response for
+ * anything else.
+ */
+export function operation<
+  Params extends Shape | undefined = undefined,
+  Query extends Shape | undefined = undefined,
+  Body extends Shape | undefined = undefined,
+>(given: {
+  readonly method: Operation['method']
+  readonly path: string
+  readonly id: string
+  readonly summary: string
+  readonly params?: Params
+  readonly query?: Query
+  readonly body?: Body
+  readonly ownBody?: boolean
+  readonly answer: z.ZodType
+  readonly media?: readonly string[]
+  readonly problems?: readonly LakeErrorCode[]
+  handle(input: {
+    readonly params: Output<Params>
+    readonly query: Output<Query>
+    readonly body: Output<Body>
+    readonly context: Context
+  }): unknown
+}): Operation {
+  return {
+    ...given,
+    params: given.params,
+    query: given.query,
+    body: given.body,
+    ownBody: given.ownBody ?? false,
+    media: given.media ?? ['application/json'],
+    problems: given.problems ?? [],
+    handle: (input) => Promise.resolve(given.handle(input as Parameters<typeof given.handle>[0])),
+  }
+}
