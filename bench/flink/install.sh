@@ -6,10 +6,10 @@ dir=$1
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$dir/download" "$dir/lib" "$dir/classes"
 mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DexcludeTransitive=true "-DoutputDirectory=$dir/lib"
-# pip downloads the archive and then fails to ask it for its metadata, which nobody needs.
-python3 -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: --no-build-isolation \
-  -d "$dir/download" apache-flink-libraries==2.1.3 2> "$dir/pip.log" || true
-archive=$(ls "$dir"/download/*.tar.gz 2> /dev/null) || { tail -n 3 "$dir/pip.log" >&2; exit 1; }
+# pip builds the metadata before it keeps the archive, in an environment of its own.
+python3 -m pip download -q --disable-pip-version-check --no-deps --no-binary :all: \
+  -d "$dir/download" apache-flink-libraries==2.1.3
+archive=$(ls "$dir"/download/*.tar.gz)
 tar -xzf "$archive" -C "$dir/download" --strip-components=1
 cp "$dir"/download/deps/lib/*.jar "$dir/lib"
 rm -rf "$dir/download" "$dir"/lib/log4j-layout*
