@@ -8,7 +8,7 @@ import { checkLake, checkPipelines } from './define-check.ts'
 import { didYouMean, invalidField, parseFields, pathText, type FieldPath } from './define-fields.ts'
 import type { LakeDefinition } from './define.ts'
 import { LakeError } from './error.ts'
-import type { Settings } from './settings.ts'
+import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
 
 /** What a lake is and how it runs, and where each value came from. */
 export interface LoadedConfig {
@@ -65,6 +65,35 @@ export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfi
     ]
     return { ...resolve(layers, base), definition, file: file?.file, definitionHash: hash }
   })
+}
+
+/** Settings as a program writes them: the keys and forms of `kappalake.yaml` (docs/config.md), all but one optional. */
+export interface SettingsInput {
+  readonly kafka: {
+    readonly brokers: string | readonly string[]
+    readonly clientId?: string
+    readonly ssl?: KafkaSettings['ssl']
+    readonly sasl?: KafkaSettings['sasl']
+    readonly [key: string]: unknown
+  }
+  /** `file:./lake` (relative to the working folder), `s3://bucket/prefix`, or an object with `url` and credentials. */
+  readonly store?: string | StoreSettings
+  readonly writer?: string
+  readonly commit?: {
+    readonly minInterval?: string
+    readonly heartbeat?: string
+    readonly microBatch?: { readonly bytes?: string; readonly records?: number; readonly age?: string }
+  }
+  readonly lanes?: number | 'auto'
+  readonly takeoverAfter?: string
+  readonly http?: { readonly host?: string; readonly port?: number }
+  readonly query?: Readonly<Record<string, string | number>>
+  readonly log?: { readonly level?: Settings['log']['level'] }
+}
+
+/** Checks settings and fills in their defaults. Throws LakeError `config.*` that names the field and the fix. */
+export function settingsOf(written: SettingsInput, folder: string = process.cwd()): Settings {
+  return resolve([{ values: normalStore(written as unknown as Tree), origin: () => 'open()' }], folder).settings
 }
 
 const FILES = ['kappalake.yaml', 'kappalake.yml', 'kappalake.config.ts', 'lake.ts']

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import type { Hono } from 'hono'
 import { systemClock, type Clock } from './clock.ts'
+import { settingsOf, type SettingsInput } from './config.ts'
 import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
@@ -69,8 +70,13 @@ const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
  * Opens a lake: checks the store, starts lanes and query processes, and ingests. Resolves when it is ready to be
  * asked; pipelines may still be starting. Throws LakeError `config.*` or `store.*`.
  */
-export async function open(definition: LakeDefinition, settings: Settings, options: OpenOptions = {}): Promise<Lake> {
+export async function open(
+  definition: LakeDefinition,
+  written: SettingsInput | Settings,
+  options: OpenOptions = {},
+): Promise<Lake> {
   const { clock = systemClock, signal } = options
+  const settings = 'source' in written ? written : settingsOf(written)
   const storage = await openStorage(settings.store, clock)
   const metrics = createMetrics()
   const observer = (event: LakeEvent) => {
@@ -186,4 +192,16 @@ function childPath(name: string): string {
   return fileURLToPath(new URL(beside, import.meta.url))
 }
 
-export type { Chain, Engine, PipelineDefinition, Source }
+export { LakeError, type LakeErrorCode } from './error.ts'
+export type {
+  Chain,
+  Clock,
+  Engine,
+  LakeEvent,
+  PipelineControl,
+  PipelineDefinition,
+  Settings,
+  SettingsInput,
+  Source,
+  Version,
+}

@@ -1,5 +1,5 @@
 import { fork, type ChildProcess } from 'node:child_process'
-import type { Clock } from '../clock.ts'
+import { backoffMs, type Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
@@ -28,6 +28,8 @@ const ENCODE_MS_MAX = 120_000
 /** Deaths of one lane in a row, without a batch in between, that end the run. */
 const DEATHS_MAX = 16
 const WATCH_EVERY_MS = 1_000
+/** A lane that lived longer is started again at once; those that die young are not forked as fast as they die. */
+const YOUNG_MS = 5_000
 
 /** The lane processes of this process, shared by its pipelines. */
 export class LanePool {
@@ -77,6 +79,9 @@ class LaneProcess {
   readonly #pipelines: ReadonlyMap<string, PooledLanes>
   #child: ChildProcess | undefined
   #heardMs = 0
+  #startedMs = 0
+  /** Deaths in a row of lanes that died young. */
+  #youngDeaths = 0
   #isClosed = false
 
   constructor(lane: number, options: LanePoolOptions, pipelines: ReadonlyMap<string, PooledLanes>) {
@@ -118,7 +123,7 @@ class LaneProcess {
       env: { ...process.env, KAPPALAKE_LANE: JSON.stringify(settings) },
     })
     this.#child = child
-    this.#heardMs = clock.monotonicMs()
+    this.#heardMs = this.#startedMs = clock.monotonicMs()
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (bytes: Buffer) => onOutput?.(this.lane, bytes.toString('utf8')))
     child.on('message', (message: FromLane) => {
@@ -137,7 +142,16 @@ class LaneProcess {
     this.#child = undefined
     this.#tell('died')
     for (const lanes of this.#pipelines.values()) lanes.died(this.lane)
-    this.#start('restarted')
+    void this.#restart()
+  }
+
+  async #restart(): Promise<void> {
+    const { clock } = this.#options
+    const isYoung = clock.monotonicMs() - this.#startedMs < YOUNG_MS
+    this.#youngDeaths = isYoung ? this.#youngDeaths + 1 : 0
+    // A record that kills costs seven deaths to find: the first few lose no time.
+    if (this.#youngDeaths > 8) await clock.sleep(backoffMs(clock, this.#youngDeaths - 8, 100, 2_000))
+    if (!this.#isClosed) this.#start('restarted')
   }
 
   #tell(what: 'started' | 'died' | 'hung' | 'restarted'): void {

@@ -74,7 +74,7 @@ class InlineLanes implements Lanes {
   #wake: () => void = () => undefined
 
   constructor(options: InlineLanesOptions) {
-    this.#options = options
+    this.#options = { ...options, encoder: oneAtATime(options.encoder) }
   }
 
   assign(task: LaneTask): void {
@@ -139,5 +139,18 @@ class InlineLanes implements Lanes {
     const timer = new AbortController()
     this.#wake = () => timer.abort()
     await this.#options.clock.sleep(timeoutMs, timer.signal)
+  }
+}
+
+/** Lanes in one process share an encoder, and so does an abandoned lane that is still at its last batch. */
+function oneAtATime(encoder: Encoder): Encoder {
+  let before: Promise<unknown> = Promise.resolve()
+  return {
+    encode(...args) {
+      const now = before.then(() => encoder.encode(...args))
+      before = now.catch(() => undefined)
+      return now
+    },
+    close: () => encoder.close(),
   }
 }

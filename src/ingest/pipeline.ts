@@ -35,6 +35,7 @@ export type RunResult =
 
 /** New partitions and late topics are looked for this often. */
 const TOPICS_EVERY_MS = 10_000
+const MISSING_EVERY_MS = 2_000
 /** Longest wait for a batch before a request of a person is looked at. */
 const WAIT_MS_MAX = 100
 /** A run that was asked to stop no longer waits for a store that does not answer its last commit. */
@@ -71,7 +72,7 @@ export async function run(
     for (let topicsDueMs = clock.monotonicMs(); !signal.aborted;) {
       if (clock.monotonicMs() >= topicsDueMs) {
         const found = await newPartitions(source, definition, committer.head)
-        topicsDueMs = clock.monotonicMs() + TOPICS_EVERY_MS
+        topicsDueMs = clock.monotonicMs() + (found.missing.length > 0 ? MISSING_EVERY_MS : TOPICS_EVERY_MS)
         if (found.firstPositions.size > 0) {
           const result = await committer.commit(found, signal)
           if (result.kind !== 'committed') return result

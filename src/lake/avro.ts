@@ -103,7 +103,7 @@ function decode(bytes: Buffer): Container {
 function typeOf(schema: string): avsc.Type {
   const known = types.get(schema)
   if (known !== undefined) return known
-  const type = avsc.Type.forSchema(JSON.parse(schema), {
+  const type = avsc.Type.forSchema(JSON.parse(schema, bare), {
     registry: { long: longType },
     wrapUnions: true,
     logicalTypes: {},
@@ -111,6 +111,11 @@ function typeOf(schema: string): avsc.Type {
   if (types.size > 1_000) types.clear()
   types.set(schema, type)
   return type
+}
+
+/** `{ type: 'long', logicalType: … }` as `long`: avsc would make a type of its own for it, without bigint. */
+function bare(_key: string, value: any): unknown {
+  return value?.type === 'long' && value.name === undefined ? 'long' : value
 }
 
 function syncOf(blocks: readonly Buffer[]): Buffer {

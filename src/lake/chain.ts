@@ -1,7 +1,9 @@
 import { backoffMs, type Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
-import { decodeVersion, encodeVersion, FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
+import { decodeVersion, encodeVersion } from '../version-json.ts'
+import { FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
 import type { Storage } from './storage/storage.ts'
+import { findVersion, selectorText, type Versions } from './version-search.ts'
 
 /** The versions of one pipeline, in order. The only mutable thing in a store is which of them is the last. */
 export interface Chain {
@@ -84,7 +86,7 @@ class StoredChain implements Chain {
   async at(when: VersionSelector): Promise<Version> {
     const head = await this.head()
     if (head === undefined) throw new LakeError('version.unknown', `pipeline ${this.pipeline} has no version yet`)
-    const found = await this.#find(head, when)
+    const found = await findVersion(this.#versions, head, when)
     if (found === undefined)
       throw new LakeError('version.unknown', `pipeline ${this.pipeline} keeps no version for ${selectorText(when)}`, {
         context: { head: String(head.number) },
@@ -204,6 +206,10 @@ class StoredChain implements Chain {
     return known.version.number !== (head?.number ?? 0n) || this.#ageMs(known.seen) > BASE_AGE_MS_MAX
   }
 
+  get #versions(): Versions {
+    return { get: (number) => this.#get(number), atOrAfter: (number) => this.#atOrAfter(number) }
+  }
+
   #instant(): Instant {
     return { wallMs: this.#clock.nowMs(), monotonicMs: this.#clock.monotonicMs() }
   }
@@ -211,45 +217,6 @@ class StoredChain implements Chain {
   /** By the clock that saw more: one stands still while a machine sleeps, the other may be set back. */
   #ageMs({ wallMs, monotonicMs }: Instant): number {
     return Math.max(this.#clock.nowMs() - wallMs, this.#clock.monotonicMs() - monotonicMs)
-  }
-
-  async #find(head: Version, when: VersionSelector): Promise<Version | undefined> {
-    switch (when.kind) {
-      case 'head':
-        return head
-      case 'number':
-        return this.#get(when.number)
-      case 'time': {
-        const after = await this.#first(head, (version) => Date.parse(version.time) > when.timeMs)
-        return after === undefined ? head : this.#before(after)
-      }
-      case 'offset':
-        return this.#first(head, (version) => (version.positions.get(when.partition) ?? 0n) > when.offset)
-    }
-  }
-
-  /** The oldest kept version for which `holds`, which must be false up to some version and true from there on. */
-  async #first(head: Version, holds: (version: Version) => boolean): Promise<Version | undefined> {
-    if (!holds(head)) return undefined
-    let [low, high, found] = [1n, head.number, head]
-    while (low < high) {
-      const middle = (low + high) / 2n
-      const version = await this.#atOrAfter(middle)
-      if (version === undefined || version.number >= high || holds(version)) {
-        if (version !== undefined && version.number < high) found = version
-        high = middle
-      } else low = version.number + 1n
-    }
-    const last = await this.#get(low)
-    return last !== undefined && holds(last) ? last : found
-  }
-
-  async #before(version: Version): Promise<Version | undefined> {
-    for (let number = version.number - 1n; number > 0n; number--) {
-      const found = await this.#get(number)
-      if (found !== undefined) return found
-    }
-    return undefined
   }
 
   async #atOrAfter(number: bigint): Promise<Version | undefined> {
@@ -314,17 +281,4 @@ function numberOf(key: string): bigint {
 /** Whether the tables of `base` are still made by the same code in `head`. */
 function sameCode(base: Version, head: Version): boolean {
   return Object.entries(base.tables).every(([name, table]) => head.tables[name]?.code === table.code)
-}
-
-function selectorText(when: VersionSelector): string {
-  switch (when.kind) {
-    case 'head':
-      return 'the head'
-    case 'number':
-      return `number ${when.number}`
-    case 'time':
-      return new Date(when.timeMs).toISOString()
-    case 'offset':
-      return `${when.partition}@${when.offset}`
-  }
 }

@@ -156,26 +156,21 @@ export function tupleValueOf(type: IcebergType, value: unknown): PartitionValue 
   return decimalOf(type) !== undefined && inner instanceof Uint8Array ? signed(inner) : inner
 }
 
-/** What a manifest list says of the tuples in one manifest, per partition field: readers prune by it. */
+/**
+ * What a manifest list says of the tuples in one manifest, per partition field: readers prune by it. No tuple holds a
+ * floating-point number, so there is no NaN.
+ */
 export function summarise(types: readonly IcebergType[], tuples: readonly (readonly PartitionValue[])[]): unknown[] {
   return types.map((type, index) => {
     const values = tuples.map((tuple) => tuple[index]!).filter((value) => value !== null)
-    const numbers = values.filter((value) => !Number.isNaN(value))
-    const sorted = numbers.toSorted(compareValues)
-    const containsNan = numbers.length < values.length
+    const sorted = values.toSorted(compareValues)
     return {
       contains_null: values.length < tuples.length,
-      contains_nan: { boolean: containsNan },
-      lower_bound: bound(type, asZero(sorted[0], -0)),
-      // A reader that sorts NaN above all numbers would prune by an upper bound that leaves NaN out.
-      upper_bound: containsNan ? null : bound(type, asZero(sorted.at(-1), 0)),
+      contains_nan: { boolean: false },
+      lower_bound: bound(type, sorted[0]),
+      upper_bound: bound(type, sorted.at(-1)),
     }
   })
-}
-
-/** Both zeros are one value, but a reader may compare their bits. */
-function asZero(value: PartitionValue | undefined, zero: number): PartitionValue | undefined {
-  return value === 0 ? zero : value
 }
 
 function bound(type: IcebergType, value: PartitionValue | undefined): { readonly bytes: Buffer } | null {

@@ -14,7 +14,7 @@ const settings = JSON.parse(process.env['KAPPALAKE_QUERY']!) as ProcessSettings
 /** Opened before it is needed: that takes longer than most queries. */
 let prepared = openSandbox()
 let answers: ToProcess[] = []
-let credits = 0
+const state = { credits: 0 }
 let wake: () => void = () => undefined
 
 function openSandbox(): Promise<Sandbox> {
@@ -25,7 +25,7 @@ function openSandbox(): Promise<Sandbox> {
 
 async function serve(run: Run): Promise<void> {
   answers = []
-  credits = CHUNKS_AHEAD
+  state.credits = CHUNKS_AHEAD
   const cpu = process.cpuUsage()
   const cpuMs = (): number => {
     const { user, system } = process.cpuUsage(cpu)
@@ -50,15 +50,20 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
   await send({ kind: 'tables', names: await sandbox.tables(run.sql) })
   const answer = await nextAnswer()
   if (answer.kind !== 'views') return false
-  const result = await sandbox.execute(answer.views, run.sql, run.params)
+  const { result, assertComplete } = await sandbox.execute(answer.views, run.sql, run.params)
   const columns = columnsOf(result)
   await send({ kind: 'columns', columns })
   for await (const chunk of pieces(result, columns, run.format, run)) {
-    while (credits <= 0) await woken()
-    credits--
+    await credit()
     await send(chunk)
   }
+  await assertComplete()
   return true
+}
+
+async function credit(): Promise<void> {
+  while (state.credits <= 0) await woken()
+  state.credits--
 }
 
 async function nextAnswer(): Promise<ToProcess> {
@@ -86,7 +91,7 @@ process.on('message', (message: ToProcess) => {
     serving = serving.then(() => serve(message))
     return
   }
-  if (message.kind === 'more') credits++
+  if (message.kind === 'more') state.credits++
   else answers.push(message)
   wake()
 })

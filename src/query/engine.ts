@@ -60,6 +60,8 @@ export interface EngineStats {
   readonly queued: number
   readonly restarts: number
   readonly pids: readonly number[]
+  /** Bytes of store objects that are kept on this machine. */
+  readonly cacheBytes: number
 }
 
 /** Runs SQL over pinned versions in child processes. Nothing that a query does can reach this process but its rows. */
@@ -80,6 +82,7 @@ export interface Engine {
 
 /** Finds what a query reads: the tables' files at one version of each pipeline, on this machine. */
 export interface TableResolver {
+  readonly cacheBytes?: number
   resolve(tables: readonly string[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables>
 }
 
@@ -174,7 +177,8 @@ class PooledEngine implements Engine {
 
   stats(): EngineStats {
     const { queued, restarts, pids } = this.#pool
-    return { running: this.#queries.size - queued, queued, restarts, pids }
+    const cacheBytes = this.#options.resolve.cacheBytes ?? 0
+    return { running: this.#queries.size - queued, queued, restarts, pids, cacheBytes }
   }
 
   async close(): Promise<void> {

@@ -26,16 +26,17 @@ export function rowWriter(format: 'json' | 'ndjson' | 'csv', columns: readonly R
 
 /** RFC 4180. A null is an empty field, an empty text is `""`; nested values are JSON. */
 function csvWriter(columns: readonly ResultColumn[]): RowWriter {
-  const field = (value: DuckDBValue): string => {
-    const plain = plainValue(value, jsonStyle)
-    if (plain === null) return ''
-    return quoted(typeof plain === 'object' ? JSON.stringify(plain) : String(plain))
-  }
   return {
     head: `${columns.map(({ name }) => quoted(name)).join(',')}\r\n`,
     separator: '',
-    row: (values) => `${values.map(field).join(',')}\r\n`,
+    row: (values) => `${values.map(csvField).join(',')}\r\n`,
   }
+}
+
+function csvField(value: DuckDBValue): string {
+  const plain = plainValue(value, jsonStyle)
+  if (plain === null) return ''
+  return quoted(typeof plain === 'object' ? JSON.stringify(plain) : String(plain))
 }
 
 function quoted(text: string): string {

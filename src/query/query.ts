@@ -144,10 +144,9 @@ export class Query {
   async #resolve(names: readonly string[]): Promise<ResolvedTables> {
     const { signal } = this.#stop
     const resolving = this.#context.resolve.resolve(names, this.request.asOf, signal)
-    let stop = (): void => undefined
+    const over = new AbortController()
     const stopped = new Promise<never>((_, reject) => {
-      stop = () => reject(signal.reason as LakeError)
-      signal.addEventListener('abort', stop, { once: true })
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: over.signal })
     })
     try {
       return await Promise.race([resolving, stopped])
@@ -158,7 +157,7 @@ export class Query {
       )
       throw error
     } finally {
-      signal.removeEventListener('abort', stop)
+      over.abort()
     }
   }
 }

@@ -31,6 +31,12 @@ accessors.textDecoder = new TextDecoder('utf-8', { ignoreBOM: true })
 /** DuckDB's share of the memory that the process may have; the rest is for the runtime and for results on their way. */
 const MEMORY_SHARE = 0.6
 
+/** A statement under way. After the last row of `result`, `assertComplete` throws when it was not the last one. */
+export interface Execution {
+  readonly result: DuckDBResult
+  assertComplete(): Promise<void>
+}
+
 /** A DuckDB of its own for one query: nothing that a statement changes is there for the next one. */
 export class Sandbox {
   readonly #instance: DuckDBInstance
@@ -64,20 +70,35 @@ export class Sandbox {
   }
 
   /** Makes the tables, locks the door behind them, and starts the query. Only for text that `tables` has passed. */
-  async execute(views: readonly View[], sql: string, params: QueryParams | undefined): Promise<DuckDBResult> {
+  async execute(views: readonly View[], sql: string, params: QueryParams | undefined): Promise<Execution> {
     const connection = this.#connection
     const files = views.flatMap((view) => view.files)
     await connection.run(`SET allowed_paths = [${files.map(quoteText).join(', ')}]`)
     for (const view of views) await connection.run(viewSql(view))
     await connection.run('SET enable_external_access = false')
     await connection.run('SET lock_configuration = true')
+    await connection.run('BEGIN TRANSACTION READ ONLY')
     const statements = await connection.extractStatements(sql)
     const prepared = await statements.prepare(0)
     // The gate has read the syntax tree; here DuckDB itself says what it is about to run.
     if (statements.count !== 1 || prepared.statementType !== StatementType.SELECT)
       throw new LakeError('sql.denied', 'only one SELECT statement may run')
     bind(prepared, params)
-    return prepared.stream()
+    return { result: await prepared.stream(), assertComplete: () => this.#assertComplete(prepared) }
+  }
+
+  /**
+   * The binding ends a stream in the same way whether its rows are all there or the statement failed in the middle. A
+   * failure leaves the transaction unusable, and that can be seen; running the statement again tells the reason.
+   */
+  async #assertComplete(prepared: DuckDBPreparedStatement): Promise<void> {
+    try {
+      await this.#connection.run('SELECT 1')
+    } catch (cause) {
+      await this.#connection.run('ROLLBACK')
+      await prepared.run()
+      throw new LakeError('sql.failed', 'the query failed in the middle of its result', { cause })
+    }
   }
 
   close(): void {

@@ -108,9 +108,12 @@ function dateText(value: DuckDBDateValue): string {
 
 function timeText(micros: bigint): string {
   const seconds = micros / 1_000_000n
-  const two = (part: bigint) => String(part).padStart(2, '0')
   const below = String(micros % 1_000_000n).padStart(6, '0')
   return `${two(seconds / 3_600n)}:${two((seconds / 60n) % 60n)}:${two(seconds % 60n)}.${below}`
+}
+
+function two(part: bigint): string {
+  return String(part).padStart(2, '0')
 }
 
 function floorDivide(value: bigint, by: bigint): bigint {

@@ -15,17 +15,7 @@ export interface ResolverOptions {
   readonly chains: ReadonlyMap<string, Chain>
   readonly settings: QuerySettings
   readonly clock: Clock
-  /** How tables are read. Default: as Iceberg. */
-  readonly tables?: TableReader
 }
-
-/** What a resolver must know of tables. */
-export interface TableReader {
-  open(storage: Storage, metadata: string): Promise<LakeTable>
-  files(storage: Storage, table: LakeTable): Promise<readonly DataFile[]>
-}
-
-const iceberg: TableReader = { open: openTable, files: (storage, table) => dataFiles(storage, table) }
 
 /** Metadata files and file lists that are kept: they never change. */
 const TABLES_KEPT = 256
@@ -36,13 +26,12 @@ const LISTS_KEPT = 64
  * to which pipeline is what the newest versions say. `asOf` is described at `parseAsOf`; a snapshot stands for the
  * version that made it.
  */
-export function lakeResolver(options: ResolverOptions): TableResolver & { readonly cacheBytes: number } {
+export function lakeResolver(options: ResolverOptions): TableResolver {
   return new LakeResolver(options)
 }
 
 class LakeResolver implements TableResolver {
   readonly #options: ResolverOptions
-  readonly #reader: TableReader
   readonly #cache: FileCache
   /** Pipeline of each table, as last seen. A table never changes its pipeline. */
   readonly #owners = new Map<string, string>()
@@ -52,7 +41,6 @@ class LakeResolver implements TableResolver {
   constructor(options: ResolverOptions) {
     this.#options = options
     const { storage, clock, settings } = options
-    this.#reader = options.tables ?? iceberg
     this.#cache = new FileCache({ storage, clock, folder: settings.cacheDir, bytesMax: settings.cacheBytesMax })
   }
 
@@ -63,11 +51,13 @@ class LakeResolver implements TableResolver {
   async resolve(names: readonly string[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables> {
     const when = parseAsOf(asOf)
     const byPipeline = await this.#group(names)
-    const versions = new Map<string, Version>()
-    await Promise.all(
-      [...byPipeline].map(async ([pipeline, tables]) => {
-        versions.set(pipeline, await this.#version(pipeline, tables, when, byPipeline.size))
-      }),
+    const versions = new Map(
+      await Promise.all(
+        [...byPipeline].map(
+          async ([pipeline, tables]) =>
+            [pipeline, await this.#version(pipeline, tables, when, byPipeline.size)] as const,
+        ),
+      ),
     )
     const found = await Promise.all(
       [...byPipeline].flatMap(([pipeline, tables]) =>
@@ -171,11 +161,11 @@ class LakeResolver implements TableResolver {
     const metadata = version.tables[name]?.metadata
     if (metadata === undefined)
       throw new LakeError('table.unknown', `${name} was not there yet at version ${version.number} of ${pipeline}`)
-    return this.#tables.get(metadata, () => this.#reader.open(this.#options.storage, metadata))
+    return this.#tables.get(metadata, () => openTable(this.#options.storage, metadata))
   }
 
   #files(table: LakeTable): Promise<readonly DataFile[]> {
-    return this.#lists.get(table.metadata, () => this.#reader.files(this.#options.storage, table))
+    return this.#lists.get(table.metadata, () => dataFiles(this.#options.storage, table))
   }
 
   /** The URI of a local store is its path: roots that would need escapes are refused. */

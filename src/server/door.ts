@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { LakeDefinition } from '../define.ts'
 import type { Chain } from '../lake/chain.ts'
-import type { LakeTable, Storage } from '../lake/table.ts'
+import type { Storage } from '../lake/table.ts'
 import type { Engine } from '../query/engine.ts'
 import type { Settings } from '../settings.ts'
 import type { PipelineControl } from '../status.ts'
@@ -18,6 +18,4 @@ export interface ServerDoor {
   readonly settings: Settings
   readonly metrics: Metrics
   readonly clock: Clock
-  /** How a table is read. Default: as Iceberg. */
-  readonly openTable?: (storage: Storage, metadata: string) => Promise<LakeTable>
 }

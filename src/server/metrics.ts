@@ -77,6 +77,7 @@ function makeMeters(registry: Registry) {
     queriesRunning: gauge('query_running', 'Queries that run', []),
     queriesQueued: gauge('query_queued', 'Queries that wait for a process', []),
     queryRestarts: gauge('query_child_restarts_total', 'Query processes replaced', []),
+    cacheBytes: gauge('cache_bytes', 'Bytes of store objects kept on this machine', []),
     eventLoopDelay: gauge('event_loop_delay_seconds', '99th percentile since the last look', []),
     memory: gauge('process_resident_memory_bytes', 'Memory of the main process', []),
   }
@@ -122,6 +123,7 @@ function look(meters: Meters, { nowMs, engine, pipelines }: Scrape): void {
   meters.queriesRunning.set(engine.running)
   meters.queriesQueued.set(engine.queued)
   meters.queryRestarts.set(engine.restarts)
+  meters.cacheBytes.set(engine.cacheBytes)
   // Partitions and tables that are no longer ours must not stand still in the graphs.
   for (const gauge of [meters.lag, meters.groupLag, meters.groupLagSum, meters.freshness, meters.state]) gauge.reset()
   for (const status of pipelines) {

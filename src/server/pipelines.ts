@@ -154,7 +154,6 @@ function unknown(name: string, known: readonly string[]): LakeError {
 function pipelineJson(pipeline: PipelineControl): z.output<typeof pipelineSchema> {
   const { name, state, reason, head, lastCommitMs, partitions, tables } = pipeline.status()
   const isEndKnown = partitions.every(({ end }) => end !== undefined)
-  const lagOf = (position: bigint, end: bigint) => (end > position ? end - position : 0n)
   return {
     name,
     state,
@@ -185,6 +184,10 @@ function pipelineJson(pipeline: PipelineControl): z.output<typeof pipelineSchema
     })),
     tables: [...tables],
   }
+}
+
+function lagOf(position: bigint, end: bigint): bigint {
+  return end > position ? end - position : 0n
 }
 
 async function versionsPage(chain: Chain, { limit, cursor }: { limit: number; cursor?: string | undefined }) {

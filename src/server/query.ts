@@ -1,5 +1,7 @@
+import type { ServerResponse } from 'node:http'
 import type { Context } from 'hono'
 import { z } from 'zod'
+import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError, type LakeErrorCode } from '../error.ts'
 import type { QueryFormat, QueryResult } from '../query/engine.ts'
 import type { ServerDoor } from './door.ts'
@@ -154,10 +156,12 @@ async function run(door: ServerDoor, context: Context, ask: () => Promise<Asked>
     const chosen = formatOf(format, context.req.header('accept'))
     const result = await door.engine.query({ ...asked, format: chosen, id: queryId }, context.req.raw.signal)
     const versions = [...result.versions].map(([pipeline, version]) => `${pipeline}=${version}`).join(', ')
-    return new Response(bodyOf(result), {
+    return new Response(bodyOf(result, context, door.clock), {
       headers: {
         ...timed(),
         'content-type': `${MEDIA[chosen]}; charset=utf-8`,
+        // Said aloud, so that no server reads ahead to find a length, and takes a failure there for the end.
+        ...(chosen === 'json' ? {} : { 'transfer-encoding': 'chunked' }),
         ...(versions === '' ? {} : { 'x-kappalake-version': versions }),
       },
     })
@@ -197,20 +201,20 @@ function formatOf(named: string | undefined, accept: string | undefined): QueryF
  * A result that fails on its way must not look complete: ndjson ends with a line that says why, then, as in csv, the
  * connection is broken off.
  */
-function bodyOf(result: QueryResult): ReadableStream<Uint8Array> {
+function bodyOf(result: QueryResult, context: Context, clock: Clock): ReadableStream<Uint8Array> {
   const pieces = result.body[Symbol.asyncIterator]()
   let failure: unknown
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        if (failure !== undefined) return controller.error(failure)
+        if (failure !== undefined) return breakOff(controller, failure, context, clock)
         try {
           const { done, value } = await pieces.next()
           if (done === true) controller.close()
           else controller.enqueue(value)
         } catch (error) {
           failure = asLakeError(error)
-          if (result.format !== 'ndjson') return controller.error(failure)
+          if (result.format !== 'ndjson') return breakOff(controller, failure, context, clock)
           controller.enqueue(Buffer.from(`${JSON.stringify({ error: problemOf(error, undefined, result.id) })}\n`))
         }
       },
@@ -220,6 +224,23 @@ function bodyOf(result: QueryResult): ReadableStream<Uint8Array> {
     },
     { highWaterMark: 0 },
   )
+}
+
+const LAST_WORDS_MS_MAX = 10_000
+
+/** Ends the connection, not the response, once what was said has left this process. */
+async function breakOff(
+  controller: ReadableStreamDefaultController<Uint8Array>,
+  failure: unknown,
+  context: Context,
+  clock: Clock,
+): Promise<void> {
+  const { outgoing } = (context.env ?? {}) as { readonly outgoing?: ServerResponse }
+  if (outgoing === undefined) return controller.error(failure) // whoever runs the app decides how a stream fails
+  const startMs = clock.monotonicMs()
+  while (!outgoing.destroyed && outgoing.writableLength > 0 && clock.monotonicMs() - startMs < LAST_WORDS_MS_MAX)
+    await clock.sleep(5)
+  outgoing.destroy()
 }
 
 function unknown(queryId: string): LakeError {

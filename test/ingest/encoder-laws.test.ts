@@ -124,7 +124,7 @@ describe('laws', () => {
         const whole = await contents(await encode(def, [[batchOf(list)]]))
         expect(await contents(await encode(def, micro))).toEqual(whole)
       }),
-      { numRuns: 25 },
+      { numRuns: 15 },
     )
   })
 
@@ -179,7 +179,7 @@ describe('laws', () => {
           expect(new Set(offsets).size).toBe(staged!.counts.get('shop.orders/3')!.rows)
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 30 },
     )
   })
 
@@ -190,7 +190,7 @@ describe('laws', () => {
         const [staged] = await encode(def, [[batchOf(list)]])
         for (const file of staged!.files) await checkMetrics(def, file)
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     )
   })
 })

@@ -23,6 +23,20 @@ afterAll(async () => {
   await storage.close()
 })
 
+test('a reader finds binary values that stand in a dictionary', async () => {
+  const def = definition({ columns: [{ name: 'b', type: { kind: 'binary' } }] })
+  const encoder = await openEncoder({ tables: [def], storage, clock: systemClock })
+  const values = Array.from({ length: 3_000 }, (_, index) => Buffer.of(0xaa, index % 3).toString('base64'))
+  const staged = await encoder.encode(
+    tablePlan(def),
+    [batchOf(values.map((b) => ({ value: JSON.stringify({ b }) })))],
+    new Set(),
+  )
+  await encoder.close()
+  const found = await reader.query(storage, staged.files[0]!, "SELECT count(*) FROM file WHERE b = '\\xAA\\x01'::blob")
+  expect(found).toEqual([[1_000n]])
+})
+
 test('records become rows, tombstones are counted, what does not fit is a dead letter', async () => {
   const def = definition({
     columns: [

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { compareValues, lowerBound, singleValue, unscaledBytes, upperBound } from '../../src/lake/single-value.ts'
 
@@ -45,8 +45,20 @@ describe('bounds', () => {
   })
 
   test('texts are ordered by bytes, not by UTF-16', () => {
-    expect('😀' < '～').toBe(true)
+    expect(['～', '😀'].toSorted()).toEqual(['😀', '～'])
     expect(compareValues('😀', '～')).toBeGreaterThan(0)
+  })
+})
+
+describe('bounds of floating-point numbers', () => {
+  test.each(['float', 'double'])('a zero %s takes in both zeros, and NaN is no bound', (type) => {
+    for (const zero of [0, -0]) {
+      expect(Buffer.from(lowerBound(type, bytes(type, zero)))).toEqual(bytes(type, -0))
+      expect(Buffer.from(upperBound(type, bytes(type, zero))!)).toEqual(bytes(type, 0))
+    }
+    expect(Buffer.from(lowerBound(type, bytes(type, Number.NaN)))).toEqual(bytes(type, -Infinity))
+    expect(upperBound(type, bytes(type, Number.NaN))).toBe(undefined)
+    expect(Buffer.from(upperBound(type, bytes(type, 1.5))!)).toEqual(bytes(type, 1.5))
   })
 })
 
@@ -76,3 +88,7 @@ describe('single values', () => {
     )
   })
 })
+
+function bytes(type: string, value: number): Buffer {
+  return Buffer.from(singleValue(type, value))
+}

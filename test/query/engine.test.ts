@@ -38,3 +38,30 @@ describe('a query', () => {
     })
   })
 })
+
+describe('tables', () => {
+  test('one without files has its columns and no rows', async () => {
+    const result = await engine.query({ sql: 'select * from empty', format: 'json' })
+    expect(JSON.parse(await textOf(result.body))).toMatchObject({ columns: [{ name: 'id' }, {}, {}, {}], rows: [] })
+    expect(await engine.rows({ sql: 'select count(*) n, sum(amount) s from empty' })).toEqual([{ n: 0n, s: null }])
+  })
+
+  test('columns are found by field id: added ones are null, renamed ones keep their values', async () => {
+    const [orders] = tables.views
+    const columns = [
+      { fieldId: 2, name: 'state', type: 'VARCHAR' },
+      { fieldId: 99, name: 'added', type: 'STRUCT("x y" BIGINT[])' },
+      { fieldId: 1, name: 'id', type: 'BIGINT' },
+    ]
+    const changed = await openEngine({
+      settings: querySettings({ children: 1 }),
+      resolve: resolverOf([{ ...orders!, columns }]),
+      clock: systemClock,
+      childPath: CHILD_PATH,
+    })
+    expect(await changed.rows({ sql: 'select * from orders where id = 9' })).toEqual([
+      { state: 'paid', added: null, id: 9n },
+    ])
+    await changed.close()
+  })
+})

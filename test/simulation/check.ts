@@ -2,7 +2,8 @@ import { codeHash, deadLetterTable } from '../../src/define.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { openTable, type Storage } from '../../src/lake/table.ts'
 import { parsePartitionId, type PartitionId } from '../../src/log.ts'
-import { decodeVersion, type Version } from '../../src/version.ts'
+import { decodeVersion } from '../../src/version-json.ts'
+import type { Version } from '../../src/version.ts'
 import { definitionOf, PIPELINE } from './definition.ts'
 import type { Append } from './fleet.ts'
 import type { Plan } from './plan.ts'
@@ -120,10 +121,12 @@ class Checker {
       if (position > BigInt(ledger.length))
         this.#fail('I17', `${at} stands at ${position} of ${id}, which ends at ${ledger.length}`)
       if (was !== undefined && position < was) this.#fail('I5', `${at} takes ${id} from ${was} back to ${position}`)
+      if (was !== undefined && position !== was && before?.paused !== undefined)
+        this.#fail('X1', `${at} moves ${id} on top of a pause`)
       if (was !== undefined && position !== was && version.kind !== 'ingest')
         this.#fail('I5', `${at} of kind ${version.kind} moves ${id}`)
       const mustBeFirst = was === undefined && (before !== undefined || plan.startAt === 'earliest')
-      if (mustBeFirst && ledger.slice(0, Number(position)).some(({ fate }) => fate !== 'deleted'))
+      if (mustBeFirst && ledger.slice(0, Number(position)).some(({ isDeleted }) => !isDeleted))
         this.#fail('P7', `${at} begins ${id} at ${position}`)
     }
     for (const id of before?.positions.keys() ?? shop.firstPartitions)
@@ -147,7 +150,7 @@ class Checker {
     if (from < (before?.positions.get(id) ?? 0n) || until > (version.positions.get(id) ?? 0n))
       this.#fail('I17', `${at} has a hole ${from}-${until} in ${id} outside of its own range`)
     for (let offset = from; offset < until; offset++)
-      if (ledger[Number(offset)]?.fate === 'stands' && ledger[Number(offset)]!.kind !== 'hidden')
+      if (ledger[Number(offset)]?.isDeleted !== true)
         this.#fail('I17', `${at} passes over ${id}@${offset}, which the log still has`)
   }
 
@@ -164,7 +167,7 @@ class Checker {
         const from = before?.positions.get(id) ?? until
         clocks = this.#checkRange(version, name, id, from, until, rows, deadLetters, onError === 'skip')
         const clock = clocks ?? before?.clocksMs[name]?.[id]
-        const isSure = this.#entries(id, from, until).every(({ fate }) => fate === 'stands')
+        const isSure = this.#entries(id, from, until).every(({ isCompacted, isDeleted }) => !isCompacted && !isDeleted)
         if (
           isSure &&
           version.kind === 'ingest' &&
@@ -203,7 +206,7 @@ class Checker {
       rows.delete(at)
       deadLetters.delete(at)
       const isInHole = holes.some((hole) => hole.from <= offset && offset < hole.until)
-      const mayLack = entry?.fate === 'compacted' || isInHole
+      const mayLack = entry?.isCompacted === true || isInHole
       if (row !== undefined && (entry?.kind !== 'row' || entry.value !== row.v))
         this.#fail('I6', `${place} says ${row.v}, the log ${entry?.value} (${entry?.kind})`)
       if (

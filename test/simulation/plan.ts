@@ -33,6 +33,7 @@ export const FAULTS = {
   P9b: 'lane: hangs',
   P9c: 'lane: answers twice',
   P9d: 'lane: writes fewer rows than it counted',
+  P9e: 'lane: neither writes nor counts some records',
   D1: 'data: a record that cannot be read',
   D4: 'data: a null value',
   X1: 'person: pause and resume',
@@ -84,6 +85,7 @@ const RATE_MAX: Readonly<Record<Fault, number>> = {
   P9b: 0.03,
   P9c: 0.15,
   P9d: 0.08,
+  P9e: 0.06,
   D1: 0.1,
   D4: 0.15,
   X1: 0.05,
@@ -129,7 +131,7 @@ export function planOf(seed: number): Plan {
   const hasFaults = luck >= 0.05
   const rates = Object.fromEntries(
     Object.entries(RATE_MAX).map(([kind, max]) => {
-      const rate = (0.2 + 0.8 * random.next()) * max
+      const rate = (0.4 + 0.6 * random.next()) * max
       const isOn = luck > 0.95 || random.chance(0.5)
       return [kind, hasFaults && isOn ? rate : 0]
     }),
@@ -164,11 +166,11 @@ export function planOf(seed: number): Plan {
     recordsMax: random.pick([1, 4, 16, 64, 1_000]),
     ageMsMax: random.pick([0, 50, 200, 500]),
     batchOffsetsMax: random.pick([1, 3, 10, 50, 200]),
-    minIntervalMs: random.pick([0, 100, 300, 600]),
+    minIntervalMs: random.pick([100, 200, 400, 800]),
     heartbeatMs: 3_000,
     takeoverAfterMs: 5_000,
     maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
-    stormMs: random.between(8_000, 25_000),
+    stormMs: random.between(9_000, 25_000),
   }
 }
 
@@ -178,9 +180,9 @@ function onErrorOf(random: Random): 'dead-letter' | 'skip' {
 
 function storyOf(luck: number): Story {
   if (luck < 0.1) return 'cutover'
-  if (luck < 0.12) return 'replaced'
-  if (luck < 0.14) return 'truncated'
-  return luck < 0.16 ? 'lost' : 'plain'
+  if (luck < 0.13) return 'replaced'
+  if (luck < 0.16) return 'truncated'
+  return luck < 0.19 ? 'lost' : 'plain'
 }
 
 export function storeRates(plan: Plan): FaultRates {

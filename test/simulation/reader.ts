@@ -32,7 +32,7 @@ export class TableReader {
   async table(metadata: string): Promise<ReadTable> {
     const raw = parseJson(Buffer.from(await this.#bytes(metadata)).toString())
     const snapshots = (raw.snapshots ?? []) as any[]
-    const current = raw['current-snapshot-id'] as string | undefined
+    const current = raw['current-snapshot-id']
     const snapshot = snapshots.find((found) => found['snapshot-id'] === current)
     const files: ListedFile[] = []
     if (snapshot !== undefined)
@@ -77,9 +77,9 @@ export class TableReader {
   }
 }
 
-/** Snapshot ids have 63 bits: they are read as text. */
+/** Snapshot ids have 63 bits: what JavaScript would round is read as text. */
 function parseJson(text: string): any {
-  return JSON.parse(text.replaceAll(/("(?:[^"]*-id|last-sequence-number|sequence-number)"\s*:\s*)(-?\d+)/g, '$1"$2"'))
+  return JSON.parse(text.replaceAll(/:\s?(\d{16,})(?=[,}\]\s])/g, ':"$1"'))
 }
 
 const long = avsc.types.LongType.__with({

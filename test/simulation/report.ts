@@ -35,7 +35,7 @@ export function report(
   const resolutions = tally(results.map((result) => result.resolutions))
   resolutions.set(
     'A3',
-    results.filter(({ story, violations }) => story === 'replaced' && violations.length === 0).length,
+    results.filter(({ faults, violations }) => (faults['K7'] ?? 0) > 0 && violations.length === 0).length,
   )
   const lines: string[] = []
   const isFull = results.length >= FULL_RUN

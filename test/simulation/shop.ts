@@ -11,8 +11,9 @@ export interface LedgerEntry {
   readonly value: string
   readonly timestampMs: number
   readonly hash: string
-  /** Compaction or retention took it at a time when it was not committed: whether it was read is open. */
-  fate: 'stands' | 'compacted' | 'deleted'
+  /** Compaction or retention took it at a time when it was not committed: whether it was read before is open. */
+  isCompacted: boolean
+  isDeleted: boolean
 }
 
 /** The log and those who write it: rows, poison, nulls, markers, compaction, retention, new partitions and topics. */
@@ -100,7 +101,7 @@ export class Shop {
     const list = this.ledger.get(partition) ?? []
     this.ledger.set(partition, list)
     const hash = record === undefined ? '' : recordHash(record.timestampMs, record.key, record.value)
-    list.push({ kind, value, timestampMs: record?.timestampMs ?? -1, hash, fate: 'stands' })
+    list.push({ kind, value, timestampMs: record?.timestampMs ?? -1, hash, isCompacted: false, isDeleted: false })
   }
 
   #disturb(): void {
@@ -113,14 +114,14 @@ export class Shop {
       this.log.compact(topic, number, (_, offset) => {
         const isKept = !this.#random.chance(0.3)
         const entry = list[Number(offset)]!
-        if (!isKept && entry.fate === 'stands' && offset >= committed) entry.fate = 'compacted'
+        if (!isKept && offset >= committed) entry.isCompacted = true
         return isKept
       })
     }
     const end = this.log.end(topic, number)
     if (end > committed && this.#happens('K6')) {
       const until = committed + BigInt(this.#random.int(Number(end - committed) + 1))
-      for (let offset = committed; offset < until; offset++) list[Number(offset)]!.fate = 'deleted'
+      for (let offset = committed; offset < until; offset++) list[Number(offset)]!.isDeleted = true
       if (until > this.log.logStart(topic, number)) this.log.deleteRecordsBefore(topic, number, until)
       this.#world.say(`retention takes ${partition} up to ${until}`)
     }

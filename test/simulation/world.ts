@@ -39,6 +39,7 @@ export class World {
 
   /** Lets events happen until `isOver`, or until the time has come. */
   async run(untilMs: number, isOver: () => boolean = () => false): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
     while (!isOver() && this.#heap.length > 0 && this.#heap[0]!.atMs <= untilMs) {
       const event = pop(this.#heap)
       if (event.run === undefined) continue

@@ -235,4 +235,25 @@ describe('records', () => {
       expect(rows[490]).toEqual([1n, null, 500n, ...extra[0]!, 0, 500n, expect.anything()])
     }
   })
+
+  test('unknown fields of a struct stand under its name, also when every record has them', async () => {
+    const columns: Column[] = [{ name: 's', type: { kind: 'struct', fields: [column(LONG)] } }]
+    const texts = Array.from({ length: 300 }, (_, k) => ({ value: `{"s":{"b":${k},"a":1},"c":2}` }))
+    const staged = await encode(definition({ columns, unknown: 'extra' }), [batchOf(texts)])
+    const rows = await reader.rows(storage, staged.files[0]!, 's.a, _extra')
+    expect(rows).toEqual(texts.map((_, k) => [1n, `{"s":{"b":${k}},"c":2}`]))
+  })
+
+  test('those of elements and map values stand under their number and key', async () => {
+    const element: ColumnType = { kind: 'struct', fields: [column(LONG)] }
+    const columns: Column[] = [
+      { name: 'list', type: { kind: 'list', element } },
+      { name: 'map', type: { kind: 'map', value: element } },
+    ]
+    const staged = await encode(definition({ columns, unknown: 'extra' }), [
+      batchOf([{ value: '{"list":[{"a":1},{"a":2,"z":3}]}' }, { value: '{"list":[],"map":{"k":{"y":[4]}},"w":5}' }]),
+    ])
+    const rows = await reader.rows(storage, staged.files[0]!, '_extra')
+    expect(rows).toEqual([['{"list":{"1":{"z":3}}}'], ['{"map":{"k":{"y":[4]}},"w":5}']])
+  })
 })

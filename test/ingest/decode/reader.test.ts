@@ -66,7 +66,7 @@ test('every record has the verdict and the values that the plain rules give it',
       expect(count.rows).toBe(rows.length)
       expect(count.rows + count.deadLetters).toBe(values.length)
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 60) },
+    { numRuns: Number(process.env['RUNS'] ?? 40) },
   )
 })
 

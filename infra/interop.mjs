@@ -1,0 +1,51 @@
+// `npm run interop`: PyIceberg, DuckDB's own Iceberg extension and the Java reference implementation read tables that we
+// wrote, cell by cell, at every snapshot and under predicates. Installs the readers when they are missing. Prints one
+// JSON line a figure, then PASS or FAIL.
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const figuresFile = join(root, '.cache/interop.ndjson')
+
+function run(command, args, env = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } })
+    child.on('error', () => resolve(127))
+    child.on('exit', (code) => resolve(code ?? 1))
+  })
+}
+
+/** What each reader found equal, summed over all tables. */
+function figures() {
+  const sums = new Map()
+  const lines = existsSync(figuresFile) ? readFileSync(figuresFile, 'utf8').split('\n').filter(Boolean) : []
+  for (const { what, reader, value } of lines.map((line) => JSON.parse(line)))
+    sums.set(`${what} ${reader}`, (sums.get(`${what} ${reader}`) ?? 0) + value)
+  return sums
+}
+
+mkdirSync(dirname(figuresFile), { recursive: true })
+rmSync(figuresFile, { force: true })
+let isOk = true
+if (!existsSync(join(root, 'node_modules/.package-lock.json')))
+  isOk = (await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])) === 0
+isOk &&= (await run(process.execPath, ['infra/setup.mjs', 'python', 'java-reader'])) === 0
+isOk &&=
+  (await run('npx', ['vitest', 'run', '--project', 'real', 'test/interop'], { KAPPALAKE_FIGURES: figuresFile })) === 0
+
+for (const reader of ['pyiceberg', 'duckdb', 'java'])
+  for (const [what, unit] of [
+    ['cells', 'cells equal to what was written'],
+    ['predicates', 'predicates answered with the right rows'],
+  ]) {
+    const value = figures().get(`${what} ${reader}`) ?? 0
+    const pass = isOk && value > 0
+    console.log(
+      JSON.stringify({ name: `interop.${reader}.${what}`, value, unit, target: null, ratio: null, peer: reader, pass }),
+    )
+    isOk &&= pass
+  }
+console.log(isOk ? 'PASS' : 'FAIL')
+process.exit(isOk ? 0 : 1)

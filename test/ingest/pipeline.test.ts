@@ -1,0 +1,323 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { PipelineDefinition } from '../../src/define.ts'
+import { Committer } from '../../src/ingest/committer.ts'
+import { inlineLanes } from '../../src/ingest/lanes.ts'
+import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
+import { run, type Control, type RunResult } from '../../src/ingest/pipeline.ts'
+import { openHead } from '../../src/ingest/start.ts'
+import { openChain } from '../../src/lake/chain.ts'
+import { MemoryStorage } from '../../src/lake/storage/memory.ts'
+import type { Version } from '../../src/version.ts'
+import { Random } from '../simulation/random.ts'
+import { World } from '../simulation/world.ts'
+import { record } from '../support/log.ts'
+import { rowEncoder, rowsOf, rowTable } from '../support/rows.ts'
+
+interface Chunking {
+  readonly lanes: number
+  readonly recordsMax: number
+  readonly bytesMax: number
+  readonly ageMsMax: number
+  readonly batchOffsetsMax: number
+  readonly minIntervalMs: number
+  /** Ages, in milliseconds, at which the runs before the last one are stopped. */
+  readonly stops: readonly number[]
+}
+
+const PLAIN: Chunking = {
+  lanes: 1,
+  recordsMax: 1_000,
+  bytesMax: 1 << 20,
+  ageMsMax: 100,
+  batchOffsetsMax: 1_000,
+  minIntervalMs: 100,
+  stops: [],
+}
+const DEFINITION: PipelineDefinition = {
+  name: 'shop',
+  onDataLoss: 'stop',
+  tables: [rowTable('orders', 'orders'), rowTable('clicks', 'clicks'), rowTable('again', 'orders')],
+}
+const TABLES = ['orders', 'clicks', 'again', 'orders__dlq', 'clicks__dlq', 'again__dlq']
+
+/** A pipeline over a log, a world of its own around it. */
+class Bench {
+  readonly world = new World()
+  readonly clock = this.world.clock(new Random(1))
+  readonly storage = new MemoryStorage('bench')
+  readonly log: MemoryLog
+  readonly definition: PipelineDefinition
+  readonly control: Control & { missing: readonly string[] | undefined }
+  head: Version | undefined
+
+  constructor(log: MemoryLog, definition = DEFINITION) {
+    this.log = log
+    this.definition = definition
+    this.control = {
+      pauseReason: undefined,
+      isHurried: false,
+      missing: undefined,
+      onHead: (head, missing) => {
+        this.head = head
+        this.control.missing = missing ?? this.control.missing
+      },
+    }
+  }
+
+  /** Runs for so long, then stops it; the result, or the error that ended it. */
+  async run(ms: number, chunking = PLAIN, onEncode?: () => Promise<void> | void): Promise<RunResult> {
+    const { clock, storage, definition, control } = this
+    const { lanes, minIntervalMs, batchOffsetsMax, ...microBatch } = chunking
+    const stop = new AbortController()
+    const source = new ContentSource(this.log, clock, { batchOffsetsMax })
+    const encoder = rowEncoder(storage, onEncode)
+    const startLanes = () => Promise.resolve(inlineLanes({ source, encoder, lanes, microBatch, clock }))
+    const policy = { writer: 'w', minIntervalMs, heartbeatMs: 5_000 }
+    const pipeline = { definition, storage, clock, observer: () => undefined, control, startLanes }
+    let result: RunResult | undefined
+    let error: unknown
+    void run(source, pipeline, openChain(storage, 'shop', clock), policy, stop.signal).then(
+      (value) => (result = value),
+      (thrown) => (error = thrown),
+    )
+    await this.world.run(this.world.nowMs + ms, () => result !== undefined || error !== undefined)
+    stop.abort()
+    await this.world.run(this.world.nowMs + 60_000, () => result !== undefined || error !== undefined)
+    if (error !== undefined) throw error
+    return result!
+  }
+
+  async content(): Promise<Record<string, string[]>> {
+    const head = (await openChain(this.storage, 'shop', this.clock).head())!
+    return Object.fromEntries(
+      await Promise.all(TABLES.map(async (table) => [table, await rowsOf(this.storage, head, table)] as const)),
+    )
+  }
+}
+
+function shop(): MemoryLog {
+  const log = new MemoryLog()
+  const random = new Random(7)
+  log.createTopic('orders', 3)
+  log.createTopic('clicks', 1)
+  for (let i = 0; i < 120; i++) {
+    const [topic, partition] = random.pick([
+      ['orders', 0],
+      ['orders', 1],
+      ['orders', 2],
+      ['clicks', 0],
+    ] as const)
+    if (random.chance(0.2)) log.appendHidden(topic, partition, 1 + random.int(3))
+    else log.append(topic, partition, [record(random.chance(0.1) ? `bad${i}` : `v${i}`)])
+  }
+  log.appendHidden('orders', 1, 2)
+  return log
+}
+
+const expected = shop()
+async function expectedContent(): Promise<Record<string, string[]>> {
+  const rows = (topic: string, isBad: boolean) =>
+    expected
+      .topics()
+      .find((info) => info.topic === topic)!
+      .partitions.flatMap((partition) =>
+        Array.from({ length: Number(expected.end(topic, partition)) }, (_, offset) => {
+          const value = expected.record(topic, partition, BigInt(offset))?.value
+          const text = value === undefined ? undefined : Buffer.from(value).toString()
+          return text === undefined || text.startsWith('bad') !== isBad ? [] : [`${partition}@${offset}=${text}`]
+        }).flat(),
+      )
+      .sort()
+  return {
+    orders: rows('orders', false),
+    clicks: rows('clicks', false),
+    again: rows('orders', false),
+    orders__dlq: rows('orders', true),
+    clicks__dlq: rows('clicks', true),
+    again__dlq: rows('orders', true),
+  }
+}
+
+describe('run', () => {
+  it('the chunking law: no limit, number of lanes or restart changes a row', async () => {
+    const chunking = fc.record<Chunking>({
+      lanes: fc.integer({ min: 1, max: 4 }),
+      recordsMax: fc.integer({ min: 1, max: 40 }),
+      bytesMax: fc.integer({ min: 1, max: 400 }),
+      ageMsMax: fc.integer({ min: 0, max: 300 }),
+      batchOffsetsMax: fc.integer({ min: 1, max: 60 }),
+      minIntervalMs: fc.integer({ min: 1, max: 300 }),
+      stops: fc.array(fc.integer({ min: 0, max: 700 }), { maxLength: 4 }),
+    })
+    const wanted = await expectedContent()
+    await fc.assert(
+      fc.asyncProperty(chunking, async (chunking) => {
+        const bench = new Bench(shop())
+        for (const ms of chunking.stops) expect((await bench.run(ms, chunking)).kind).toBe('stopped')
+        await bench.run(20_000, chunking)
+        expect(await bench.content()).toEqual(wanted)
+        for (const [id, position] of bench.head!.positions)
+          expect(position).toBe(expected.end(id.slice(0, -2), Number(id.at(-1))))
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('commits first positions and empty tables before anything is fetched', async () => {
+    const bench = new Bench(shop())
+    const source = new ContentSource(bench.log, bench.clock)
+    const policy = { writer: 'w', minIntervalMs: 1, heartbeatMs: 1_000 }
+    const chain = openChain(bench.storage, 'shop', bench.clock)
+    const { signal } = new AbortController()
+    const opened = await openHead(source, DEFINITION, chain, bench.storage, policy, bench.clock, signal)
+    expect(opened).toMatchObject({ kind: 'head', head: { number: 1n } })
+    expect([...opened.head.positions.values()]).toEqual([0n, 0n, 0n, 0n])
+    expect(Object.keys(opened.head.tables)).toHaveLength(6)
+    for (const table of TABLES) expect(await rowsOf(bench.storage, opened.head, table)).toEqual([])
+  })
+
+  it('waits for topics that do not exist, without a version a second', async () => {
+    const bench = new Bench(new MemoryLog())
+    await bench.run(12_000)
+    expect(bench.control.missing).toEqual(['orders', 'clicks'])
+    expect(bench.head!.number).toBeLessThan(6n)
+    bench.log.createTopic('orders', 1)
+    bench.log.append('orders', 0, [record('a'), record('b')])
+    await bench.run(15_000)
+    expect(bench.control.missing).toEqual(['clicks'])
+    expect((await bench.content())['orders']).toEqual(['0@0=a', '0@1=b'])
+  })
+
+  it('reads a new partition from its beginning', async () => {
+    const latest = DEFINITION.tables.map((table) => ({ ...table, startAt: 'latest' as const }))
+    const log = shop()
+    const bench = new Bench(log, { ...DEFINITION, tables: latest })
+    await bench.run(1_000)
+    log.addPartitions('orders', 4)
+    log.append('orders', 3, [record('new')])
+    await bench.run(15_000)
+    expect((await bench.content())['orders']).toEqual(['3@0=new'])
+  })
+
+  it.each(['stop', 'record-gap'] as const)('retention that overtakes a lane: %s', async (onDataLoss) => {
+    const log = new MemoryLog()
+    log.createTopic('orders', 2)
+    log.createTopic('clicks', 1)
+    log.append(
+      'orders',
+      0,
+      Array.from({ length: 50 }, (_, i) => record(`v${i}`)),
+    )
+    const bench = new Bench(log, { ...DEFINITION, onDataLoss })
+    let encodes = 0
+    // The first batches have been handed over; of what is read ahead, the log loses everything up to 40.
+    const result = await bench.run(5_000, { ...PLAIN, recordsMax: 10, batchOffsetsMax: 5 }, () => {
+      if (++encodes === 3) log.deleteRecordsBefore('orders', 0, 40n)
+    })
+    const head = (await openChain(bench.storage, 'shop', bench.clock).head())!
+    const holes = head.holes.get('orders/0') ?? []
+    const rows = (await bench.content())['orders']!.map((row) => Number(/@(\d+)/.exec(row)![1])).sort((a, b) => a - b)
+    if (onDataLoss === 'stop') {
+      const position = head.positions.get('orders/0')!
+      expect(result).toEqual({ kind: 'gap', partition: 'orders/0', from: position, until: 40n })
+      expect(rows).toEqual(Array.from({ length: Number(position) }, (_, i) => i))
+      expect(position).toBeGreaterThan(0n)
+      expect(holes).toEqual([])
+    } else {
+      expect(result.kind).toBe('stopped')
+      expect(holes).toEqual([{ from: BigInt(rows.findIndex((offset, i) => offset !== i)), until: 40n }])
+      expect(rows.slice(-10)).toEqual(Array.from({ length: 10 }, (_, i) => 40 + i))
+    }
+  })
+
+  it('a pause is a version, and the next run honours it', async () => {
+    const bench = new Bench(shop())
+    bench.control.pauseReason = 'inventory'
+    expect((await bench.run(5_000)).kind).toBe('paused')
+    bench.control.pauseReason = undefined
+    const again = await bench.run(5_000)
+    expect(again).toMatchObject({ kind: 'paused', head: { paused: { reason: 'inventory' } } })
+  })
+
+  it('stops although the store no longer answers', async () => {
+    const bench = new Bench(shop())
+    await bench.run(1_000)
+    bench.storage.putIfAbsent = () => Promise.resolve({ kind: 'unknown', cause: undefined })
+    bench.log.append('clicks', 0, [record('x')])
+    await expect(bench.run(10)).rejects.toMatchObject({ code: 'commit.unknown' })
+  })
+})
+
+describe('Committer', () => {
+  async function open() {
+    const bench = new Bench(shop())
+    await bench.run(0)
+    const chain = openChain(bench.storage, 'shop', bench.clock)
+    const head = (await chain.head())!
+    const policy = { writer: 'w', minIntervalMs: 100, heartbeatMs: 5_000 }
+    const parts = { chain, storage: bench.storage, policy, clock: bench.clock, observer: () => undefined }
+    return { bench, committer: await Committer.open(parts, head), at: head.positions.get('clicks/0')! }
+  }
+  const counts = { rows: 2, deadLetters: 0, tombstones: 0, skipped: 0, clockMs: undefined }
+  const batch = (from: bigint, until: bigint, recordCount = 2) => ({
+    lane: 0,
+    ranges: [{ partition: 'clicks/0' as const, from, until, leaderEpoch: 0, tail: undefined, end: until }],
+    tables: [
+      {
+        table: 'clicks',
+        files: [
+          { key: `tables/clicks/data/${from}.json`, recordCount, fileSizeBytes: 2, partition: [], metrics: new Map() },
+        ],
+        deadLetterFiles: [],
+        counts: new Map([['clicks/0' as const, counts]]),
+      },
+    ],
+    records: 2,
+    bytes: 2,
+    encodeMs: 0,
+  })
+
+  it('takes batches strictly in the order of the log', async () => {
+    const { committer, at } = await open()
+    expect(committer.fold(batch(at + 2n, at + 4n))).toBe('gap')
+    expect(committer.fold(batch(at, at + 2n))).toBe('folded')
+    expect(committer.fold(batch(at, at + 2n))).toBe('repeated')
+    expect(committer.fold(batch(at + 1n, at + 3n))).toBe('gap')
+    expect(committer.fold(batch(at + 2n, at + 4n))).toBe('folded')
+    expect(committer.cursors.get('clicks/0')).toMatchObject({ offset: at + 4n })
+  })
+
+  it('does not believe a file that holds fewer rows than were counted', async () => {
+    const { committer, at } = await open()
+    expect(() => committer.fold(batch(at, at + 2n, 1))).toThrow(expect.objectContaining({ code: 'lane.failed' }))
+    expect(() => committer.fold(batch(at, at + 2n, 3))).toThrow(expect.objectContaining({ code: 'lane.failed' }))
+    expect(committer.cursors.get('clicks/0')).toMatchObject({ offset: at })
+  })
+
+  it('is due by rows, by hurry, and by the heartbeat', async () => {
+    const { bench, committer, at } = await open()
+    expect(committer.dueInMs()).toBe(5_000)
+    committer.fold({ ...batch(at, at + 2n), tables: [] })
+    expect(committer.dueInMs()).toBe(5_000)
+    committer.hurry()
+    expect(committer.dueInMs()).toBe(100)
+    bench.world.nowMs += 100
+    expect(committer.dueInMs()).toBe(0)
+    expect((await committer.commit()).kind).toBe('committed')
+    expect(committer.dueInMs()).toBe(5_000)
+    committer.fold(batch(at + 2n, at + 4n))
+    expect(committer.dueInMs()).toBe(100)
+  })
+
+  it('skips only forward, and from where it stands', async () => {
+    const { committer, at } = await open()
+    committer.skip('clicks/0', at)
+    committer.fold(batch(at, at + 2n))
+    committer.skip('clicks/0', at + 9n)
+    const result = await committer.commit()
+    expect(result).toMatchObject({ kind: 'committed' })
+    expect(committer.head.holes.get('clicks/0')).toEqual([{ from: at + 2n, until: at + 9n }])
+    expect(committer.head.positions.get('clicks/0')).toBe(at + 9n)
+  })
+})

@@ -1,0 +1,233 @@
+import { describe, expect, it } from 'vitest'
+import type { PipelineDefinition } from '../../src/define.ts'
+import { inlineLanes } from '../../src/ingest/lanes.ts'
+import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
+import { Supervisor } from '../../src/ingest/supervise.ts'
+import { openChain } from '../../src/lake/chain.ts'
+import { MemoryStorage } from '../../src/lake/storage/memory.ts'
+import { Random } from '../simulation/random.ts'
+import { World } from '../simulation/world.ts'
+import { record } from '../support/log.ts'
+import { rowEncoder, rowTable } from '../support/rows.ts'
+
+const DEFINITION: PipelineDefinition = { name: 'shop', onDataLoss: 'stop', tables: [rowTable('orders', 'orders')] }
+const TAKEOVER_MS = 5_000
+
+class Bench {
+  readonly world = new World()
+  readonly clock = this.world.clock(new Random(1))
+  readonly storage = new MemoryStorage('bench')
+  readonly log = new MemoryLog()
+
+  constructor() {
+    this.log.createTopic('orders', 1)
+  }
+
+  /** A process that supervises the pipeline; `cut` takes it off the network, as if it were dead. */
+  start(writer: string, definition = DEFINITION): { supervisor: Supervisor; cut: () => void } {
+    const { clock, storage } = this
+    const source = new ContentSource(this.log, clock)
+    let isCut = false
+    const reach = new Proxy(storage, {
+      get: (target, name) => {
+        const value: unknown = Reflect.get(target, name, target)
+        if (typeof value !== 'function') return value
+        return (...args: unknown[]) => (isCut ? new Promise(() => undefined) : Reflect.apply(value, target, args))
+      },
+    })
+    const encoder = rowEncoder(reach)
+    const microBatch = { bytesMax: 1 << 20, recordsMax: 100, ageMsMax: 50 }
+    const supervisor = new Supervisor({
+      definition,
+      source,
+      storage: reach,
+      chain: openChain(reach, 'shop', clock),
+      policy: { writer, minIntervalMs: 100, heartbeatMs: 2_000 },
+      takeoverAfterMs: TAKEOVER_MS,
+      clock,
+      observer: () => undefined,
+      startLanes: () => Promise.resolve(inlineLanes({ source, encoder, lanes: 1, microBatch, clock })),
+    })
+    void supervisor.run()
+    return { supervisor, cut: () => (isCut = true) }
+  }
+
+  async pass(ms: number, isOver?: () => boolean): Promise<number> {
+    const startMs = this.world.nowMs
+    await this.world.run(startMs + ms, isOver)
+    return this.world.nowMs - startMs
+  }
+
+  /** Resolves with what `promise` came to, letting time pass for it. */
+  async wait<T>(promise: Promise<T>): Promise<T> {
+    let isDone = false
+    const over = promise.finally(() => (isDone = true))
+    over.catch(() => undefined)
+    await this.pass(60_000, () => isDone)
+    return over
+  }
+
+  write(value: string, partition = 0): void {
+    this.log.append('orders', partition, [record(value)])
+  }
+}
+
+const stateOf = ({ supervisor }: { supervisor: Supervisor }) => supervisor.status().state
+const positionOf = ({ supervisor }: { supervisor: Supervisor }, id = 'orders/0' as const) =>
+  supervisor.status().head?.positions.get(id)
+
+describe('Supervisor', () => {
+  it('stands by while another writes, and takes over when its head stands still with the log ahead', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    const b = bench.start('b')
+    await bench.pass(4 * TAKEOVER_MS)
+    expect([stateOf(a), stateOf(b)]).toEqual(['running', 'standby'])
+    a.cut()
+    await bench.pass(4 * TAKEOVER_MS)
+    expect(stateOf(b)).toBe('standby') // a quiet topic is no reason
+    bench.write('x')
+    const tookMs = await bench.pass(60_000, () => positionOf(b) === 1n)
+    expect(stateOf(b)).toBe('running')
+    expect(tookMs).toBeLessThan(2 * TAKEOVER_MS)
+  })
+
+  it('takes over for a partition that the head does not know', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    const b = bench.start('b')
+    await bench.pass(1_000)
+    a.cut()
+    bench.log.addPartitions('orders', 2)
+    bench.write('x', 1)
+    await bench.pass(60_000, () => b.supervisor.status().head?.positions.get('orders/1') === 1n)
+    expect(stateOf(b)).toBe('running')
+  })
+
+  it('goes on at once from a head that was let go, and from one of its own name', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    a.supervisor.close()
+    await bench.pass(5_000)
+    expect(stateOf(a)).toBe('stopped')
+    bench.write('x')
+    const b = bench.start('b')
+    expect(await bench.pass(60_000, () => positionOf(b) === 1n)).toBeLessThan(1_500)
+    b.cut()
+    bench.write('y')
+    const again = bench.start('b')
+    expect(await bench.pass(60_000, () => positionOf(again) === 2n)).toBeLessThan(1_500)
+  })
+
+  it('of two under one name one writes and the other stands by', async () => {
+    const bench = new Bench()
+    const [a, b] = [bench.start('twin'), bench.start('twin')]
+    for (let i = 0; i < 20; i++) {
+      bench.write(`v${i}`)
+      await bench.pass(500)
+    }
+    expect([stateOf(a), stateOf(b)].toSorted()).toEqual(['running', 'standby'])
+    expect((await openChain(bench.storage, 'shop', bench.clock).head())!.positions.get('orders/0')).toBe(20n)
+  })
+
+  it('stands by once per fence: a later failure of its own is tried again at once', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    const b = bench.start('b')
+    await bench.pass(1_000)
+    a.cut()
+    bench.write('x')
+    await bench.pass(60_000, () => positionOf(b) === 1n)
+    const put = bench.storage.put.bind(bench.storage)
+    let failures = 1
+    bench.storage.put = (key, bytes) => {
+      if (key.includes('/data/') && failures-- > 0) return Promise.reject(new Error('once'))
+      return put(key, bytes)
+    }
+    bench.write('y')
+    expect(await bench.pass(60_000, () => positionOf(b) === 2n)).toBeLessThan(TAKEOVER_MS)
+    expect(failures).toBeLessThan(1)
+  })
+
+  it('pauses and resumes as versions that every process honours', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    await bench.wait(a.supervisor.pause('inventory'))
+    expect(a.supervisor.status()).toMatchObject({ state: 'paused', head: { paused: { reason: 'inventory' } } })
+    bench.write('x')
+    const b = bench.start('b')
+    await bench.pass(4 * TAKEOVER_MS)
+    expect([positionOf(a), positionOf(b)]).toEqual([0n, 0n])
+    await bench.wait(a.supervisor.resume())
+    await bench.pass(5_000, () => positionOf(a) === 1n)
+    expect(positionOf(a)).toBe(1n)
+  })
+
+  it('whoever resumes a pipeline, somebody goes on at once', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    const b = bench.start('b')
+    await bench.pass(1_000)
+    await bench.wait(a.supervisor.pause('inventory'))
+    bench.write('x')
+    void b.supervisor.resume()
+    const head = async () => (await openChain(bench.storage, 'shop', bench.clock).head())!.positions.get('orders/0')
+    await bench.pass(TAKEOVER_MS / 2)
+    expect(await head()).toBe(1n)
+  })
+
+  it('refuses to pause what another process writes', async () => {
+    const bench = new Bench()
+    bench.start('a')
+    await bench.pass(1_000)
+    const b = bench.start('b')
+    await bench.pass(1_000)
+    await expect(bench.wait(b.supervisor.pause('no'))).rejects.toMatchObject({ code: 'pipeline.not_owner' })
+  })
+
+  it('flushes what the log holds', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    bench.write('x')
+    bench.log.appendHidden('orders', 0, 3)
+    const version = await bench.wait(a.supervisor.flush())
+    expect(version.positions.get('orders/0')).toBe(4n)
+  })
+
+  it('stops in a named state when the log is another one, and tries again when told', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    bench.write('x')
+    await bench.pass(2_000)
+    bench.log.recreate('orders')
+    for (const value of ['a', 'b', 'c']) bench.write(value)
+    await bench.pass(20_000)
+    expect(a.supervisor.status()).toMatchObject({ state: 'failed', reason: { code: 'kafka.topic_replaced' } })
+    await expect(bench.wait(a.supervisor.flush())).rejects.toMatchObject({ code: 'pipeline.stopped' })
+    const before = a.supervisor.status().head!.number
+    await a.supervisor.restart()
+    await bench.pass(20_000)
+    expect(a.supervisor.status()).toMatchObject({ state: 'failed', head: { number: before } })
+  })
+
+  it('does not ingest with other code than the head has', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    a.supervisor.close()
+    await bench.pass(2_000)
+    const tables = DEFINITION.tables.map((table) => ({ ...table, unknown: 'fail' as const }))
+    const b = bench.start('b', { ...DEFINITION, tables })
+    bench.write('x')
+    await bench.pass(20_000)
+    expect(b.supervisor.status()).toMatchObject({ state: 'superseded', reason: { code: 'code.superseded' } })
+    expect(positionOf(b)).toBe(0n)
+  })
+})

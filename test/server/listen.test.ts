@@ -1,0 +1,158 @@
+import http from 'node:http'
+import { connect } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import type { Engine } from '../../src/query/engine.ts'
+import { createApp } from '../../src/server/app.ts'
+import { listen, type Listening } from '../../src/server/listen.ts'
+import { createMetrics } from '../../src/server/metrics.ts'
+import { definition, makeLake, openLakeEngine, settings, type TestLake } from './support.ts'
+
+let lake: TestLake
+let engine: Engine
+let server: Listening
+
+beforeAll(async () => {
+  lake = await makeLake({ shop: ['orders'] })
+  await lake.commit('shop', 5)
+  engine = await openLakeEngine(lake, { children: 1 })
+  const app = createApp({
+    ...lake,
+    engine,
+    definition,
+    settings,
+    metrics: createMetrics(),
+    clock: systemClock,
+    pipelines: [],
+  })
+  server = await listen(app, { host: '127.0.0.1', port: 0 })
+}, 30_000)
+
+afterAll(async () => {
+  await server.close()
+  await engine.close()
+  await lake.close()
+})
+
+const query = (sql: string, format = 'json') => `${server.url}/v1/query?format=${format}&q=${encodeURIComponent(sql)}`
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await systemClock.sleep(5)
+}
+
+/** The body as far as it came, and whether it came to its end. */
+function read(url: string): Promise<{ text: string; isComplete: boolean }> {
+  return new Promise((resolve, reject) => {
+    http
+      .get(url, (response) => {
+        let text = ''
+        response.setEncoding('utf8')
+        response.on('data', (part: string) => (text += part))
+        response.on('close', () => resolve({ text, isComplete: response.complete }))
+        response.on('error', () => undefined)
+      })
+      .on('error', reject)
+  })
+}
+
+/** Bytes as they are, for what no client library sends. */
+function raw(request: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1', () => socket.write(request))
+    let text = ''
+    socket.setEncoding('utf8')
+    socket.on('data', (part: string) => (text += part))
+    socket.on('close', () => resolve(text))
+    socket.on('error', reject)
+  })
+}
+
+describe('over a socket', () => {
+  test('an answer', async () => {
+    const response = await fetch(query('select count(*) n from orders'))
+    expect(await response.json()).toMatchObject({ rows: [{ n: '5' }], versions: { shop: '1' } })
+    expect(response.headers.get('x-kappalake-version')).toBe('shop=1')
+  })
+
+  test('a client that goes away ends its query', async () => {
+    const client = new AbortController()
+    const gone = expect(
+      fetch(query('select count(*) from range(10000000000) a, range(1000) b'), { signal: client.signal }),
+    ).rejects.toThrow()
+    await until(() => engine.running()[0]?.state === 'running')
+    client.abort()
+    await gone
+    await until(() => engine.running().length === 0)
+  })
+
+  test('a client that goes away in the middle of a stream ends its query', async () => {
+    const client = new AbortController()
+    const response = await fetch(query('select range n from range(1000000000)', 'ndjson'), { signal: client.signal })
+    const reader = response.body!.getReader()
+    expect((await reader.read()).value!.length).toBeGreaterThan(0)
+    client.abort()
+    await until(() => engine.running().length === 0)
+  })
+
+  test('a failure in the middle of a stream never looks like an end', async () => {
+    const sql = `select case when range = 900000 then error('at 900000') else range end n from range(1000000)`
+    const ndjson = await read(query(sql, 'ndjson'))
+    expect(ndjson.isComplete).toBe(false)
+    const lines = ndjson.text.trimEnd().split('\n')
+    expect(lines.length).toBeGreaterThan(1_000)
+    expect(JSON.parse(lines.at(-1)!)).toMatchObject({ error: { code: 'sql.failed', detail: 'at 900000' } })
+    expect((await read(query(sql, 'csv'))).isComplete).toBe(false)
+    expect((await fetch(query(sql))).status).toBe(413)
+  })
+
+  test('nor does one right after the first rows', async () => {
+    const sql = `select case when range = 149999 then error('late') else range end n from range(150000)`
+    const ndjson = await read(query(sql, 'ndjson'))
+    expect(ndjson.isComplete).toBe(false)
+    expect(JSON.parse(ndjson.text.trimEnd().split('\n').at(-1)!)).toMatchObject({ error: { code: 'sql.failed' } })
+    expect((await read(query(sql, 'csv'))).isComplete).toBe(false)
+    expect((await read(query('select 1', 'csv'))).isComplete).toBe(true)
+  })
+
+  test('large headers, and two lengths', async () => {
+    expect(await raw(`GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(17_000)}\r\n\r\n`)).toMatch(
+      /^HTTP\/1.1 431/,
+    )
+    const lengths = 'Content-Length: 1\r\nContent-Length: 2\r\n'
+    expect(await raw(`POST /v1/query HTTP/1.1\r\nHost: localhost\r\n${lengths}\r\nx`)).toMatch(/^HTTP\/1.1 400/)
+    const both = 'Content-Length: 1\r\nTransfer-Encoding: chunked\r\n'
+    expect(await raw(`POST /v1/query HTTP/1.1\r\nHost: localhost\r\n${both}\r\n0\r\n\r\n`)).toMatch(/^HTTP\/1.1 400/)
+  })
+
+  test('a name that resolves here', async () => {
+    const request = 'GET /v1/tables HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n'
+    const answer = await raw(request)
+    expect(answer).toMatch(/^HTTP\/1.1 403/)
+    expect(answer).toContain('request.forbidden')
+  })
+
+  test('a body without end', async () => {
+    const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`.repeat(17)
+    const head =
+      'POST /v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n'
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+    socket.write(`${head}\r\n${chunk}`)
+    const answer = await new Promise<string>((resolve) => socket.once('data', (part) => resolve(String(part))))
+    expect(answer).toMatch(/^HTTP\/1.1 413/)
+    socket.destroy()
+  })
+})
+
+describe('where to listen', () => {
+  test.each(['0.0.0.0', '::', '192.168.0.1', 'example.com'])('not on %s', async (host) => {
+    await expect(listen(createApp({} as never), { host, port: 0 })).rejects.toMatchObject({ code: 'config.invalid' })
+  })
+
+  test('not on a port that is taken', async () => {
+    const port = Number(new URL(server.url).port)
+    await expect(listen(createApp({ pipelines: [] } as never), { host: '127.0.0.1', port })).rejects.toMatchObject({
+      code: 'config.invalid',
+      message: expect.stringContaining('in use'),
+    })
+  })
+})

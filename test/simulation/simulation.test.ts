@@ -1,0 +1,41 @@
+import { pathToFileURL } from 'node:url'
+import { describe, expect, it } from 'vitest'
+// @ts-expect-error plain JavaScript: it runs before anything is built
+import { bundleSimulation } from '../../infra/sim.mjs'
+import { planOf } from './plan.ts'
+import { plants } from './plants.ts'
+import { runSeed } from './run-seed.ts'
+
+const SEEDS = 40
+
+describe('simulation', () => {
+  it(`${SEEDS} seeds hold all invariants`, { timeout: 120_000 }, async () => {
+    for (let seed = 1; seed <= SEEDS; seed++)
+      expect((await runSeed(seed)).violations, `SEED=${seed} npm run sim`).toEqual([])
+  })
+
+  it('a seed is the same run every time', async () => {
+    const [one, two] = [await runSeed(4), await runSeed(4)]
+    expect(two).toEqual(one)
+  })
+
+  it('a planted bug is found', { timeout: 60_000 }, async () => {
+    const plant = plants.find(({ name }) => name === 'no-fence-on-rebase')
+    const bundle = (await import(pathToFileURL((await bundleSimulation(plant)) as string).href)) as {
+      runSeed: typeof runSeed
+    }
+    let found: readonly string[] = []
+    for (let seed = 1; seed <= 60 && found.length === 0; seed++) found = (await bundle.runSeed(seed)).violations
+    expect(found).not.toEqual([])
+  })
+
+  it('plans differ in what goes wrong: some nothing, some everything, most about half', () => {
+    const shares = Array.from({ length: 400 }, (_, seed) => {
+      const rates = Object.values(planOf(seed).rates)
+      return rates.filter((rate) => rate > 0).length / rates.length
+    })
+    expect(shares.filter((share) => share === 0).length).toBeGreaterThan(8)
+    expect(shares.filter((share) => share > 0.9).length).toBeGreaterThan(8)
+    expect(shares.filter((share) => share > 0.3 && share < 0.7).length).toBeGreaterThan(300)
+  })
+})
