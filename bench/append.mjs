@@ -2,6 +2,7 @@
 // start of the process until the last record is committed. In the same run the bare drain of the topic, which is the
 // limit, and with `--peer flink` Flink SQL with the Iceberg sink. One JSON line a figure; medians over the rounds.
 import { parseArgs } from 'node:util'
+import { runFlink } from './append/flink.mjs'
 import { runLake } from './append/lake.mjs'
 import { openWorld, runScript } from './append/world.mjs'
 
@@ -17,6 +18,8 @@ const CPU_PER_MILLION_MAX = 2.2
 const RATE_PER_LANE_MIN = 450_000
 const MEMORY_BYTES_MAX = 1 << 30
 const FIRST_COMMIT_SECONDS_MAX = 2
+/** Over the first millions, where the compilers of both still work. */
+const FLINK_FACTOR_MIN = 2
 const MIB = 1 << 20
 
 const records = Number(values.records)
@@ -36,6 +39,10 @@ try {
     }
   }
   report(drains, runs)
+  if (values.peer === 'flink') await compareWithFlink(runs)
+} catch (error) {
+  console.error(`append: ${error.message}`)
+  isOk = false
 } finally {
   await world.close()
 }
@@ -86,6 +93,21 @@ function report(drains, runs) {
     pass: first <= FIRST_COMMIT_SECONDS_MAX,
     cpuSeconds: rounded(median(all.map(({ firstCommitCpuSeconds }) => firstCommitCpuSeconds))),
     rounds: all.map(({ firstCommitSeconds }) => rounded(firstCommitSeconds)),
+  })
+}
+
+/** As many lanes as Flink has slots. */
+async function compareWithFlink(runs) {
+  const flink = await runFlink(world)
+  note('flink', flink)
+  const ours = median(runs.get(laneCounts.at(-1)).map(({ warm }) => warm.cpuPerMillion))
+  const factor = flink.cpuPerMillion / ours
+  figure('append.flink', ours, 'CPU-s/M', `<= 1/${FLINK_FACTOR_MIN} of Flink`, {
+    peer: { name: 'Flink SQL 2.1, Iceberg sink 1.11', value: rounded(flink.cpuPerMillion) },
+    pass: factor >= FLINK_FACTOR_MIN,
+    factor: rounded(factor),
+    flinkSeconds: rounded(flink.long.seconds),
+    flinkCpuSeconds: rounded(flink.long.cpuSeconds),
   })
 }
 

@@ -78,20 +78,12 @@ export async function open(
   const { clock = systemClock, signal } = options
   const settings = 'source' in written ? written : settingsOf(written)
   const storage = await openStorage(settings.store, clock)
-  await assertConditionalWrites(storage, clock)
   const metrics = createMetrics()
   const observer = (event: LakeEvent) => {
     metrics.observe(event)
     options.observer?.(event)
   }
-  const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
-  const engine = await openEngine({
-    settings: settings.query,
-    resolve: lakeResolver({ storage, chains, settings: settings.query, clock }),
-    clock,
-    observer,
-    childPath: childPath('query-child'),
-  })
+  // Processes first: they take as long to start as the store takes to be checked.
   const pool = new LanePool({
     lanes: options.readOnly === true ? 0 : settings.lanes,
     childPath: childPath('lane-child'),
@@ -100,6 +92,14 @@ export async function open(
     clock,
     observer,
     onOutput: (_lane, text) => options.onOutput?.(text),
+  })
+  const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
+  const openingEngine = openEngine({
+    settings: settings.query,
+    resolve: lakeResolver({ storage, chains, settings: settings.query, clock }),
+    clock,
+    observer,
+    childPath: childPath('query-child'),
   })
   const source = openSource(settings.source, clock)
   const supervisors = definition.pipelines.map(
@@ -116,8 +116,7 @@ export async function open(
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables)),
       }),
   )
-  const running = options.readOnly === true ? [] : supervisors.map((supervisor) => supervisor.run())
-  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
+  let running: readonly Promise<void>[] = []
 
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
@@ -126,8 +125,22 @@ export async function open(
     await Promise.race([Promise.all(running), clock.sleep(CLOSE_MS_MAX, timer.signal)])
     timer.abort()
     pool.close()
-    await Promise.all([engine.close(), source.close(), storage.close()])
+    const closingEngine = openingEngine.then(
+      (engine) => engine.close(),
+      () => undefined, // told to whoever opens
+    )
+    await Promise.all([closingEngine, source.close(), storage.close()])
   }
+  let engine: Engine
+  try {
+    await assertConditionalWrites(storage, clock)
+    if (options.readOnly !== true) running = supervisors.map((supervisor) => supervisor.run())
+    engine = await openingEngine
+  } catch (error) {
+    await close()
+    throw error
+  }
+  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
   const lake: Lake = {
     pipelines: supervisors,
     sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>

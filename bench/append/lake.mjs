@@ -29,7 +29,8 @@ export async function runLake({ folder, address, topic, records, lanes, env = {}
   rmSync(store, { recursive: true, force: true })
   const config = path.join(folder, 'kappalake.yaml')
   writeFileSync(config, JSON.stringify(await configuration(address, store, topic, lanes, folder)))
-  const log = openSync(path.join(folder, 'kappalake.log'), 'w')
+  const output = path.join(folder, 'kappalake.log')
+  const log = openSync(output, 'w')
   const startedMs = performance.now()
   const machineBefore = machineSeconds()
   const child = spawn(process.execPath, [path.join(root, 'dist/main.js'), 'start', '--config', config], {
@@ -40,7 +41,7 @@ export async function runLake({ folder, address, topic, records, lanes, env = {}
   const killAtExit = () => child.kill('SIGKILL')
   process.once('exit', killAtExit)
   try {
-    const seen = await watch(child, path.join(store, 'pipelines/bench'), records, startedMs)
+    const seen = await watch(child, output, path.join(store, 'pipelines/bench'), records, startedMs)
     return { ...summary(seen, records), machineCpuSeconds: machineSeconds() - machineBefore }
   } finally {
     child.kill('SIGTERM')
@@ -50,13 +51,14 @@ export async function runLake({ folder, address, topic, records, lanes, env = {}
 }
 
 /** Every version with the time and the CPU time at which it appeared; peaks of memory. */
-async function watch(child, versions, records, startedMs) {
+async function watch(child, log, versions, records, startedMs) {
   const seen = []
   const peak = { proportional: 0, resident: 0 }
   let memoryDueMs = 0
   for (let committed = 0; committed < records; await sleep(LOOK_EVERY_MS)) {
     const ms = performance.now() - startedMs
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error('kappalake ended: see kappalake.log')
+    const ended = child.exitCode ?? child.signalCode
+    if (ended !== null) throw new Error(`kappalake ended with ${ended}: ${readFileSync(log, 'utf8').slice(-500)}`)
     if (ms > LIMIT_MS) throw new Error(`only ${committed} of ${records} records were committed in ${LIMIT_MS} ms`)
     const now = committedIn(versions)
     const pids = treeOf(child.pid)
