@@ -113,6 +113,7 @@ async function compareWithFlink(runs) {
     pass: factor >= FLINK_FACTOR_MIN,
     detail: {
       factor: rounded(factor),
+      flinkRows: flink.long.rows,
       flinkSeconds: rounded(flink.long.seconds),
       flinkCpuSeconds: rounded(flink.long.cpuSeconds),
     },
