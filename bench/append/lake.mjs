@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { root } from '../support/load.mjs'
 import { ORDER_COLUMNS } from './orders.mjs'
@@ -23,8 +24,9 @@ const WARM_SHARE = 0.2
 /**
  * Runs it and measures the whole process tree. `warm` is the slope from the first version with a fifth of the records
  * to the last version; `firstCommitSeconds` is from the start of the process to the first version that holds records.
+ * `othersShare` is the part of this machine's cores that neither the tree nor the broker had: near 0 on a quiet one.
  */
-export async function runLake({ folder, address, topic, records, lanes, env = {} }) {
+export async function runLake({ folder, address, brokerPid, topic, records, lanes, env = {} }) {
   const store = path.join(folder, 'lake')
   rmSync(store, { recursive: true, force: true })
   const config = path.join(folder, 'kappalake.yaml')
@@ -32,7 +34,7 @@ export async function runLake({ folder, address, topic, records, lanes, env = {}
   const output = path.join(folder, 'kappalake.log')
   const log = openSync(output, 'w')
   const startedMs = performance.now()
-  const machineBefore = machineSeconds()
+  const before = { machine: machineSeconds(), broker: cpuSeconds([brokerPid]) }
   const child = spawn(process.execPath, [path.join(root, 'dist/main.js'), 'start', '--config', config], {
     stdio: ['ignore', log, log],
     env: { ...process.env, ...env },
@@ -42,7 +44,10 @@ export async function runLake({ folder, address, topic, records, lanes, env = {}
   process.once('exit', killAtExit)
   try {
     const seen = await watch(child, output, path.join(store, 'pipelines/bench'), records, startedMs)
-    return { ...summary(seen, records), machineCpuSeconds: machineSeconds() - machineBefore }
+    const run = summary(seen, records)
+    const brokerCpuSeconds = cpuSeconds([brokerPid]) - before.broker
+    const othersSeconds = machineSeconds() - before.machine - brokerCpuSeconds - run.cpuSeconds
+    return { ...run, brokerCpuSeconds, othersShare: othersSeconds / (run.seconds * availableParallelism()) }
   } finally {
     child.kill('SIGTERM')
     await exited
