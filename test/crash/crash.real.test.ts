@@ -152,7 +152,8 @@ function runLake(
   place: string,
   { plan, endAfterVersions }: { plan?: CrashPlan; endAfterVersions?: number | undefined },
 ): Promise<Ended> {
-  const settings = shopSettings(store, SHOP, place)
+  const base = shopSettings(store, SHOP, place)
+  const settings = { ...base, query: { ...base.query, children: 0 } }
   const child = spawn(process.execPath, [path.join(bundle.folder, 'process.js')], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {

@@ -112,6 +112,13 @@ const SITES: readonly Site[] = [
   },
 ]
 
+/** A lake without query processes: they are not what dies here, and starting them is most of a short life. */
+const NO_QUERIES: Mutation = {
+  file: 'src/query/pool.ts',
+  text: 'await new Promise<void>((resolve, reject) => {',
+  replacement: 'if (this.#options.size > 0) await new Promise<void>((resolve, reject) => {',
+}
+
 /** Places where a request is on its way when the process dies: it may arrive or not. */
 const IN_FLIGHT: readonly Mutation[] = [
   {
@@ -141,7 +148,7 @@ export function pointMutations(): Mutation[] {
     // An arm of an if or a loop without braces is one statement.
     return { file, text, replacement: text.startsWith('const') || after === undefined ? replacement : `{${replacement}}` }
   })
-  return [...sites, ...IN_FLIGHT]
+  return [...sites, ...IN_FLIGHT, NO_QUERIES]
 }
 
 /** What a process is told in its environment, as JSON in CRASH. */
