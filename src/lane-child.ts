@@ -13,6 +13,10 @@ const ALIVE_EVERY_MS = 1_000
 
 type Assign = Extract<ToLane, { kind: 'assign' }>
 
+// Before anything is waited for: a parent that dies meanwhile must not leave a lane behind that lives for ever.
+process.on('disconnect', die)
+if (!process.connected) die()
+
 const settings = JSON.parse(process.env['KAPPALAKE_LANE']!) as LaneSettings
 const storage = await openStorage(settings.store, systemClock)
 const jobs = new Map<string, Job>()
@@ -117,7 +121,6 @@ process.on('message', (message: ToLane) => {
       jobs.delete(message.pipeline)
   }
 })
-process.on('disconnect', die)
 process.on('uncaughtException', (error) => {
   process.stderr.write(`${error.stack ?? error}\n`, die)
 })

@@ -1,0 +1,195 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import type { StoreSettings } from '../../src/settings.ts'
+import { mutatedBundle, type MutatedBundle } from '../support/mutated-bundle.ts'
+import { startS3, storeOn, type S3Server } from '../support/s3-server.ts'
+import { boundedShop, shopFaults, shopSettings } from '../support/shop-store.ts'
+import { CRASH_BANNER, pointMutations, type CrashPlan } from './points.ts'
+
+// Real processes, killed at every named point of the way of a record and started again: nothing may be missing,
+// nothing twice, and the chain has one history.
+
+interface Case {
+  readonly point: string
+  readonly nth?: number
+  readonly detail?: string
+  readonly victim?: CrashPlan['victim']
+  /** The process is told to end after so many versions. */
+  readonly endAfterVersions?: number
+}
+
+/** Versions after the first: those that name files. */
+const LATER = String.raw`/v0*([2-9]|\d\d)\.json$`
+const FIRST = String.raw`/v0{15}1\.json$`
+/** Metadata of a table that is no longer empty. */
+const FILLED = String.raw`/v([2-9]|\d\d)-`
+
+const LANE_POINTS = [
+  'fetched',
+  'announced',
+  'file-written',
+  'file-flushed',
+  'file-named',
+  'file-uploaded',
+  'encoded',
+  'staged',
+  'handed-over',
+]
+const LANE: readonly Case[] = LANE_POINTS.flatMap((point): Case[] => [
+  { point, nth: 3, victim: 'self' },
+  { point, nth: 5, victim: 'tree' },
+])
+const COMMITTER: readonly Case[] = [
+  { point: 'claim-before', nth: 2 },
+  { point: 'claim-after', nth: 3 },
+  { point: 'first-before' },
+  { point: 'first-after' },
+  { point: 'version-before', detail: FIRST },
+  { point: 'version-answered', detail: FIRST },
+  { point: 'answered', nth: 4 },
+  { point: 'verdict', nth: 2 },
+  { point: 'folded', nth: 4 },
+  { point: 'manifest-before', nth: 4 },
+  { point: 'manifest-after', nth: 5 },
+  { point: 'list-before', nth: 4 },
+  { point: 'list-after', nth: 5 },
+  { point: 'metadata-before', detail: FILLED, nth: 3 },
+  // After one of several, and after another one of several.
+  { point: 'metadata-after', detail: FILLED, nth: 1 },
+  { point: 'metadata-after', detail: FILLED, nth: 2 },
+  // After all.
+  { point: 'version-before', detail: LATER, nth: 2 },
+  { point: 'version-answered', detail: LATER, nth: 2 },
+  { point: 'head-hint-before', nth: 2 },
+  { point: 'head-hint-after', nth: 3 },
+  { point: 'table-hints-before', nth: 2 },
+  { point: 'table-hints-after', nth: 2 },
+  { point: 'drain-before', endAfterVersions: 3 },
+  { point: 'drain-after', endAfterVersions: 3 },
+]
+const DISK: readonly Case[] = [
+  { point: 'temporary-written', detail: FIRST },
+  { point: 'linked', detail: FIRST },
+  { point: 'temporary-written', detail: LATER, nth: 2 },
+  { point: 'linked', detail: LATER, nth: 2 },
+]
+const S3: readonly Case[] = [
+  { point: 'upload-sent', nth: 3, victim: 'tree' },
+  { point: 'file-uploaded', nth: 3, victim: 'tree' },
+  { point: 'version-sent', detail: FIRST },
+  { point: 'version-landed', detail: FIRST },
+  { point: 'metadata-after', detail: FILLED, nth: 2 },
+  { point: 'version-before', detail: LATER, nth: 2 },
+  { point: 'version-sent', detail: LATER, nth: 2 },
+  { point: 'version-landed', detail: LATER, nth: 2 },
+  { point: 'drain-after', endAfterVersions: 3 },
+]
+
+const SHOP = boundedShop(400)
+let bundle: MutatedBundle
+let folder: string
+let fired = 0
+
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-crash-'))
+  bundle = await mutatedBundle('crash', pointMutations(), { process: 'test/crash/process.ts' }, CRASH_BANNER)
+})
+afterAll(() => {
+  bundle?.remove()
+  rmSync(folder, { recursive: true, force: true })
+  console.log(`crash points that fired: ${fired}`)
+})
+
+describe('killed on disk', () => {
+  test.each([...LANE, ...COMMITTER, ...DISK])('$point, time $nth, $detail, $victim', async (crash) => {
+    const place = mkdtempSync(path.join(folder, 'disk-'))
+    await dieAndGoOn(crash, { url: `file://${place}/lake` }, place)
+  })
+})
+
+describe('killed on S3', () => {
+  let server: S3Server
+  beforeAll(async () => {
+    server = await startS3()
+  })
+  afterAll(() => server.stop())
+
+  test.each(S3)('$point, time $nth, $detail, $victim', async (crash) => {
+    const place = mkdtempSync(path.join(folder, 's3-'))
+    await dieAndGoOn(crash, storeOn(server, path.basename(place).toLowerCase()), place)
+  })
+})
+
+async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Promise<void> {
+  const { point, nth = 1, detail, victim = 'self', endAfterVersions } = crash
+  const marker = path.join(place, 'died')
+  const plan: CrashPlan = { point, nth, victim, marker, ...(detail === undefined ? {} : { detail }) }
+  const first = await runLake(store, place, { plan, endAfterVersions })
+  expect(existsSync(marker), `${point} was never reached\n${first.output}`).toBe(true)
+  fired++
+  // A lane that dies alone is replaced; every other death is that of the whole process.
+  const isLaneAlone = LANE_POINTS.includes(point) && victim === 'self'
+  expect({ ...first, output: '' }).toEqual({ code: isLaneAlone ? 0 : null, signal: isLaneAlone ? null : 'SIGKILL', output: '' })
+
+  const second = await runLake(store, place, {})
+  expect(second).toEqual({ code: 0, signal: null, output: '' })
+  expect(await shopFaults(store, SHOP)).toEqual([])
+  expect(await leftOver()).toEqual([])
+}
+
+interface Ended {
+  readonly code: number | null
+  readonly signal: string | null
+  readonly output: string
+}
+
+function runLake(
+  store: StoreSettings,
+  place: string,
+  { plan, endAfterVersions }: { plan?: CrashPlan; endAfterVersions?: number | undefined },
+): Promise<Ended> {
+  const base = shopSettings(store, SHOP, place)
+  const settings = { ...base, query: { ...base.query, children: 0 } }
+  const child = spawn(process.execPath, [path.join(bundle.folder, 'process.js')], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      ...process.env,
+      LAKE: JSON.stringify({ settings, endAfterVersions }),
+      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+      ...(plan === undefined ? {} : { CRASH: JSON.stringify(plan) }),
+    },
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => (output += bytes))
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`the lake did not end\n${output}`))
+    }, 120_000)
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer)
+      resolve({ code, signal, output })
+    })
+  })
+}
+
+/** Processes of the bundle that are still there some time after their parent. */
+async function leftOver(): Promise<string[]> {
+  for (let attempt = 0; ; attempt++) {
+    const found = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(bundle.folder))
+    if (found.length === 0 || attempt > 200) return found.map(commandOf)
+    await systemClock.sleep(50)
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1')
+  } catch {
+    return ''
+  }
+}

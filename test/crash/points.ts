@@ -1,0 +1,186 @@
+import type { Mutation } from '../support/mutated-bundle.ts'
+
+/** A place in production code before or after which a process can be made to die. */
+interface Site {
+  readonly file: string
+  readonly text: string
+  readonly before?: string
+  readonly after?: string
+  /** What is being written, so that a case can choose; a JavaScript expression. */
+  readonly detail?: string
+}
+
+const SITES: readonly Site[] = [
+  {
+    file: 'src/lane-child.ts',
+    text: `await send({ kind: 'encoding', pipeline, task, spans: spansOf(batches) })`,
+    before: 'fetched',
+    after: 'announced',
+  },
+  { file: 'src/lane-child.ts', text: 'const staged = await encoder.encode(plan, batches, fatal)', after: 'encoded' },
+  {
+    file: 'src/ingest/decode/data-file-writer.ts',
+    text: 'await storage.putFile(key, file)',
+    before: 'file-written',
+    after: 'file-uploaded',
+  },
+  {
+    file: 'src/lake/storage/local.ts',
+    text: 'await this.#inFolder(key, (target) => rename(localPath, target))',
+    before: 'file-flushed',
+    after: 'file-named',
+  },
+  {
+    file: 'src/lane-child.ts',
+    text: `await send({ kind: 'staged', pipeline, task, staged })`,
+    before: 'staged',
+    after: 'handed-over',
+  },
+  {
+    file: 'src/ingest/lane-pool.ts',
+    text: 'this.#answers.push({ lane, staged: message.staged })',
+    after: 'answered',
+  },
+  { file: 'src/ingest/committer.ts', text: 'this.#pending.add(staged)', before: 'verdict', after: 'folded' },
+  {
+    file: 'src/lake/table.ts',
+    text: 'const added = await writeManifest(storage, table, shape, snapshotId, sequenceNumber, files, clock)',
+    before: 'manifest-before',
+    after: 'manifest-after',
+  },
+  {
+    file: 'src/lake/table.ts',
+    text: 'await storage.put(listKey, encodeManifestList(head, manifests))',
+    before: 'list-before',
+    after: 'list-after',
+  },
+  {
+    file: 'src/lake/table.ts',
+    text: 'await storage.put(key, encodeMetadata(raw))',
+    before: 'metadata-before',
+    after: 'metadata-after',
+    detail: 'key',
+  },
+  {
+    file: 'src/lake/chain.ts',
+    text: 'const outcome = await this.#storage.putIfAbsent(key, bytes)',
+    before: 'version-before',
+    detail: 'key',
+  },
+  {
+    file: 'src/lake/chain.ts',
+    text: 'const isLate = this.#ageMs(sent) > ACK_MS_MAX',
+    after: 'version-answered',
+    detail: 'key',
+  },
+  {
+    file: 'src/lake/storage/local.ts',
+    text: 'const outcome = await linkOnce(temporary, target)',
+    before: 'temporary-written',
+    after: 'linked',
+    detail: 'key',
+  },
+  {
+    file: 'src/lake/chain.ts',
+    text: 'await this.#storage.put(this.#hintKey, Buffer.from(String(version.number))).catch(() => undefined)',
+    before: 'head-hint-before',
+    after: 'head-hint-after',
+  },
+  {
+    file: 'src/ingest/committer.ts',
+    text: 'await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))',
+    before: 'table-hints-before',
+    after: 'table-hints-after',
+  },
+  {
+    file: 'src/ingest/start.ts',
+    text: 'await claimTable(storage, table, definition.name, clock)',
+    before: 'claim-before',
+    after: 'claim-after',
+  },
+  {
+    file: 'src/ingest/start.ts',
+    text: 'const first = await firstVersion(source, definition, storage, policy, clock)',
+    before: 'first-before',
+    after: 'first-after',
+  },
+  {
+    file: 'src/ingest/pipeline.ts',
+    text: 'const result = await committer.commit(change, signal)',
+    before: 'drain-before',
+    after: 'drain-after',
+  },
+]
+
+/** A lake without query processes: they are not what dies here, and starting them is most of a short life. */
+const NO_QUERIES: Mutation = {
+  file: 'src/query/pool.ts',
+  text: 'await new Promise<void>((resolve, reject) => {',
+  replacement: 'if (this.#options.size > 0) await new Promise<void>((resolve, reject) => {',
+}
+
+/** Places where a request is on its way when the process dies: it may arrive or not. */
+const IN_FLIGHT: readonly Mutation[] = [
+  {
+    file: 'src/lake/storage/s3.ts',
+    text: 'await this.put(key, await readFile(localPath))',
+    replacement:
+      "{ const sending = this.put(key, await readFile(localPath)); crashSoon('upload-sent', key); await sending }",
+  },
+  {
+    file: 'src/lake/storage/s3.ts',
+    text: 'await commit.send(new sdk.PutObjectCommand(input), { requestTimeout: uploadTimeoutMs(bytes.byteLength) })',
+    replacement: `const sending = commit.send(new sdk.PutObjectCommand(input), { requestTimeout: uploadTimeoutMs(bytes.byteLength) })
+        crashSoon('version-sent', key)
+        await sending
+        crashAt('version-landed', key)`,
+  },
+]
+
+/** Production code with every point in it. */
+export function pointMutations(): Mutation[] {
+  const sites = SITES.map(({ file, text, before, after, detail = "''" }) => {
+    const call = (name: string | undefined) => (name === undefined ? '' : `crashAt('${name}', ${detail});`)
+    const replacement =
+      after === undefined && text.endsWith(')') && !text.startsWith('await')
+        ? `${call(before)}${text}`
+        : `${call(before)}${text};${call(after)}`
+    // An arm of an if or a loop without braces is one statement.
+    return { file, text, replacement: text.startsWith('const') || after === undefined ? replacement : `{${replacement}}` }
+  })
+  return [...sites, ...IN_FLIGHT, NO_QUERIES]
+}
+
+/** What a process is told in its environment, as JSON in CRASH. */
+export interface CrashPlan {
+  readonly point: string
+  /** The detail must match. */
+  readonly detail?: string
+  /** Dies the n-th time it comes here. */
+  readonly nth: number
+  /** `tree`: a lane takes its parent along. */
+  readonly victim: 'self' | 'tree'
+  /** Created by whoever dies, so that his successor does not. */
+  readonly marker: string
+}
+
+/** Stands before the code of every process of the bundle. */
+export const CRASH_BANNER = `
+import { writeFileSync as crashMark } from 'node:fs'
+const crashPlan = JSON.parse(process.env.CRASH ?? 'null')
+let crashCount = 0
+function crashIsDue(point, detail) {
+  if (crashPlan === null || crashPlan.point !== point) return false
+  if (crashPlan.detail !== undefined && !new RegExp(crashPlan.detail).test(detail)) return false
+  if (++crashCount !== crashPlan.nth) return false
+  try { crashMark(crashPlan.marker, String(process.pid), { flag: 'wx' }) } catch { return false }
+  return true
+}
+function crashNow() {
+  if (crashPlan.victim === 'tree') process.kill(process.ppid, 'SIGKILL')
+  process.kill(process.pid, 'SIGKILL')
+  for (;;);
+}
+function crashAt(point, detail) { if (crashIsDue(point, detail)) crashNow() }
+function crashSoon(point, detail) { if (crashIsDue(point, detail)) setTimeout(crashNow, 1) }
+`

@@ -1,0 +1,165 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { systemClock } from '../../src/clock.ts'
+import { deadLetterTable } from '../../src/define.ts'
+import { deadLetterSql, ledgerSql, shopDefinition, shopLedger } from '../../src/ingest/shop-ledger.ts'
+import { openChain } from '../../src/lake/chain.ts'
+import { dataFiles } from '../../src/lake/scan.ts'
+import { openStorage } from '../../src/lake/storage/open.ts'
+import { openTable, type DataFile, type Storage } from '../../src/lake/table.ts'
+import type { Settings, ShopSettings, StoreSettings } from '../../src/settings.ts'
+import type { Version } from '../../src/version.ts'
+
+/** A shop whose log is complete from the first moment. */
+export function boundedShop(recordsPerTopic: number): ShopSettings {
+  const epochMs = 1_700_000_000_000
+  return { seed: 7, epochMs, untilMs: epochMs, recordsPerSecond: 1, recordsAtStart: recordsPerTopic }
+}
+
+/** Small batches and no pauses, so that a short log makes many versions. */
+export function shopSettings(store: StoreSettings, shop: ShopSettings, folder: string): Settings {
+  return {
+    writer: 'one',
+    source: { kind: 'shop', shop },
+    store,
+    commit: {
+      minIntervalMs: 30,
+      heartbeatMs: 60_000,
+      microBatch: { bytesMax: 1 << 20, recordsMax: 60, ageMsMax: 50 },
+    },
+    lanes: 2,
+    takeoverAfterMs: 2_000,
+    http: { host: '127.0.0.1', port: 0 },
+    query: {
+      children: 1,
+      queueMax: 10,
+      rowsMax: 10_000,
+      bytesMax: 1 << 24,
+      timeoutMs: 60_000,
+      memoryBytesMax: 1 << 28,
+      cacheDir: path.join(folder, 'cache'),
+      cacheBytesMax: 1 << 28,
+    },
+    log: { level: 'silent' },
+  }
+}
+
+/**
+ * What is wrong with a shop's lake at its head: a chain that is not dense or has two histories, positions that go back,
+ * objects that are referred to and missing, rows that differ from the generator's ledger. Empty when all is right.
+ */
+export async function shopFaults(store: StoreSettings, shop: ShopSettings): Promise<string[]> {
+  const storage = await openStorage(store, systemClock)
+  try {
+    const chain = openChain(storage, 'shop', systemClock)
+    const versions = (await chain.versions(100_000)).toReversed()
+    if (versions.length === 0) return ['no version']
+    return [
+      ...chainFaults(versions),
+      ...(await referenceFaults(storage, versions)),
+      ...(await rowFaults(storage, versions.at(-1)!, shop)),
+    ]
+  } finally {
+    await storage.close()
+  }
+}
+
+function chainFaults(versions: readonly Version[]): string[] {
+  const faults: string[] = []
+  const ids = new Set<string>()
+  for (const [index, version] of versions.entries()) {
+    const before = versions[index - 1]
+    if (version.number !== BigInt(index + 1)) faults.push(`version ${index + 1} is number ${version.number}`)
+    if (version.parent !== (before?.commitId ?? '')) faults.push(`version ${version.number} has another parent`)
+    if (ids.has(version.commitId)) faults.push(`version ${version.number} repeats a commit`)
+    ids.add(version.commitId)
+    for (const [id, position] of before?.positions ?? [])
+      if ((version.positions.get(id) ?? -1n) < position) faults.push(`version ${version.number}: ${id} goes back`)
+    if (version.holes.size > 0) faults.push(`version ${version.number} has a hole`)
+  }
+  return faults
+}
+
+async function referenceFaults(storage: Storage, versions: readonly Version[]): Promise<string[]> {
+  const faults: string[] = []
+  const seen = new Set<string>()
+  for (const { number, tables } of versions)
+    for (const { metadata } of Object.values(tables)) {
+      if (seen.has(metadata)) continue
+      seen.add(metadata)
+      try {
+        for (const file of await dataFiles(storage, await openTable(storage, metadata))) {
+          if (seen.has(file.key)) continue
+          seen.add(file.key)
+          const sizeBytes = (await storage.head(file.key))?.sizeBytes
+          if (sizeBytes !== file.fileSizeBytes) faults.push(`version ${number}: ${file.key} has ${sizeBytes} bytes`)
+        }
+      } catch (error) {
+        faults.push(`version ${number}: ${metadata}: ${String(error)}`)
+      }
+    }
+  return faults
+}
+
+async function rowFaults(storage: Storage, head: Version, shop: ShopSettings): Promise<string[]> {
+  const faults: string[] = []
+  const reader = await Reader.open()
+  try {
+    const ledger = shopLedger(shop, head.positions)
+    for (const { name } of shopDefinition.pipelines[0]!.tables) {
+      const { rows, digest, deadLetters, deadLetterDigest } = ledger.get(name)!
+      const [table, dead] = [name, deadLetterTable(name)]
+      const found = await reader.digest(storage, head, table, ledgerSql(name))
+      if (found !== `${rows} rows, digest ${digest}`) faults.push(`${table}: ${found}, not ${rows}, digest ${digest}`)
+      const foundDead = await reader.digest(storage, head, dead, deadLetterSql(name))
+      if (foundDead !== `${deadLetters} rows, digest ${deadLetterDigest}`)
+        faults.push(`${dead}: ${foundDead}, not ${deadLetters}`)
+    }
+  } finally {
+    reader.close()
+  }
+  return faults
+}
+
+/** A DuckDB that knows nothing of the lake but its files. */
+class Reader {
+  readonly #instance: DuckDBInstance
+  readonly #folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-shop-'))
+
+  private constructor(instance: DuckDBInstance) {
+    this.#instance = instance
+  }
+
+  static async open(): Promise<Reader> {
+    return new Reader(await DuckDBInstance.create(':memory:', { threads: '1' }))
+  }
+
+  async digest(storage: Storage, head: Version, table: string, sql: string): Promise<string> {
+    const files = await dataFiles(storage, await openTable(storage, head.tables[table]!.metadata))
+    if (files.length === 0) return '0 rows, digest 0'
+    const paths = await Promise.all(files.map((file) => this.#local(storage, file)))
+    const connection = await this.#instance.connect()
+    try {
+      const list = paths.map((file) => `'${file}'`).join(', ')
+      await connection.run(`CREATE OR REPLACE VIEW "${table}" AS FROM read_parquet([${list}])`)
+      const [row] = (await connection.runAndReadAll(sql)).getRows()
+      return `${String(row![0])} rows, digest ${String(row![1])}`
+    } finally {
+      connection.closeSync()
+    }
+  }
+
+  async #local(storage: Storage, { key }: DataFile): Promise<string> {
+    if (storage.isLocal) return `${storage.url.slice('file://'.length)}/${key}`
+    const file = path.join(this.#folder, path.basename(key))
+    writeFileSync(file, (await storage.get(key))!)
+    return file
+  }
+
+  close(): void {
+    this.#instance.closeSync()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
