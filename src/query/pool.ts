@@ -107,7 +107,7 @@ export class ProcessPool {
     else waiter.resolve(process)
   }
 
-  /** One process more is warm than there is work for, up to the size of the pool: each costs 60 MB and its start. */
+  /** One process more is warm than there is work for, up to the size of the pool: a start costs about 0.25 s of CPU time. */
   #keepSpare(): void {
     if (this.#idle.length > 0 || this.#places >= this.#options.size) return
     this.#places++
