@@ -31,9 +31,10 @@ export class Pending {
 
   add(staged: Staged): void {
     this.hasMoved = true
-    for (const { partition, until, tail } of staged.ranges) {
+    for (const { partition, until, tail = this.tails.get(partition), leaderEpoch } of staged.ranges) {
       this.positions.set(partition, until)
-      if (tail !== undefined) this.tails.set(partition, tail)
+      // Markers behind the last data record may be of a later epoch, and the position is beyond them.
+      if (tail !== undefined) this.tails.set(partition, { ...tail, leaderEpoch })
     }
     for (const table of staged.tables) {
       this.#addFiles(table.table, table.files)
@@ -51,6 +52,8 @@ export class Pending {
   skip(partition: PartitionId, hole: Hole): void {
     this.hasMoved = true
     this.positions.set(partition, hole.until)
+    // The tail is gone with the rest, and nobody knows the epoch of what stood last in the hole.
+    this.tails.delete(partition)
     this.holes.set(partition, [...(this.holes.get(partition) ?? []), hole])
   }
 

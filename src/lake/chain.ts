@@ -70,10 +70,12 @@ class StoredChain implements Chain {
   async head(): Promise<Version | undefined> {
     // The answers are as old as the question: a machine may sleep between the two.
     const seen = this.#instant()
-    let head = this.#known?.version ?? (await this.#hinted())
+    const known = this.#known
+    let head = known?.version ?? (await this.#hinted())
+    const ageMs =
+      known !== undefined ? this.#ageMs(known.seen) : this.#clock.nowMs() - Date.parse(head?.time ?? '1970-01-01')
     // The hint is advice, and files in the middle of an old chain may have been thinned out: ask the listing.
-    if (head === undefined || this.#clock.nowMs() - Date.parse(head.time) > ACK_MS_MAX)
-      head = (await this.#listed(head?.number ?? 0n)) ?? head
+    if (ageMs > ACK_MS_MAX) head = (await this.#listed(head?.number ?? 0n)) ?? head
     for (let steps = 0; ; steps++) {
       const next = await this.#get((head?.number ?? 0n) + 1n)
       if (next === undefined) break
@@ -119,7 +121,7 @@ class StoredChain implements Chain {
       const newest = (await this.head()) ?? there
       if (base === undefined) return { kind: 'stale', head: newest }
       if (!sameCode(base, newest)) return { kind: 'superseded', head: newest }
-      for (let number = there.number; number <= newest.number; number++)
+      for (let number = head!.number + 1n; number <= newest.number; number++)
         if ((await this.#get(number))?.kind !== 'maintenance') return { kind: 'stale', head: newest }
       head = newest
     }
@@ -148,10 +150,11 @@ class StoredChain implements Chain {
     const bytes = encodeVersion(version)
     let isUncertain = false
     for (let attempt = 0; ; attempt++) {
-      if (signal?.aborted === true && isUncertain) throw this.#unknown(version)
+      if (signal?.aborted === true && attempt > 0) throw this.#unknown(version)
       if (this.#isPassed(head)) {
         const there = await this.#get(version.number)
-        if (there !== undefined) return there
+        // Ours may have landed there, after the one that stood there before was thinned out.
+        if (there !== undefined) return (await this.#standing(version, true)) ?? there
         throw isUncertain ? this.#unknown(version) : tooOld(head)
       }
       const sent = this.#instant()
