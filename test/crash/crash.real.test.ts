@@ -133,7 +133,11 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
   fired++
   // A lane that dies alone is replaced; every other death is that of the whole process.
   const isLaneAlone = LANE_POINTS.includes(point) && victim === 'self'
-  expect({ ...first, output: '' }).toEqual({ code: isLaneAlone ? 0 : null, signal: isLaneAlone ? null : 'SIGKILL', output: '' })
+  expect({ ...first, output: '' }).toEqual({
+    code: isLaneAlone ? 0 : null,
+    signal: isLaneAlone ? null : 'SIGKILL',
+    output: '',
+  })
 
   const second = await runLake(store, place, {})
   expect(second).toEqual({ code: 0, signal: null, output: '' })

@@ -146,7 +146,11 @@ export function pointMutations(): Mutation[] {
         ? `${call(before)}${text}`
         : `${call(before)}${text};${call(after)}`
     // An arm of an if or a loop without braces is one statement.
-    return { file, text, replacement: text.startsWith('const') || after === undefined ? replacement : `{${replacement}}` }
+    return {
+      file,
+      text,
+      replacement: text.startsWith('const') || after === undefined ? replacement : `{${replacement}}`,
+    }
   })
   return [...sites, ...IN_FLIGHT, NO_QUERIES]
 }
