@@ -58,7 +58,7 @@ export interface OpenOptions {
   readonly clock?: Clock
   /** Receives what child processes print; never data. */
   readonly onOutput?: (text: string) => void
-  /** Opens tables for reading only: no pipeline is started. */
+  /** Reads and writes nothing: no lanes are started, and pipelines follow what other processes commit. */
   readonly readOnly?: boolean
 }
 
@@ -75,33 +75,56 @@ export async function open(
   written: SettingsInput | Settings,
   options: OpenOptions = {},
 ): Promise<Lake> {
-  const { clock = systemClock, signal } = options
-  const settings = 'source' in written ? written : settingsOf(written)
-  const storage = await openStorage(settings.store, clock)
+  const parts = new Parts()
+  try {
+    return await assemble(definition, 'source' in written ? written : settingsOf(written), options, parts)
+  } catch (error) {
+    await parts.close().catch(() => undefined)
+    throw error
+  }
+}
+
+/** Puts the lake together; each part that must be ended goes to `parts` as soon as it is there. */
+async function assemble(
+  definition: LakeDefinition,
+  settings: Settings,
+  options: OpenOptions,
+  parts: Parts,
+): Promise<Lake> {
+  const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
+  const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
   const observer = (event: LakeEvent) => {
     metrics.observe(event)
     options.observer?.(event)
   }
   // Processes first: they take as long to start as the store takes to be checked.
-  const pool = new LanePool({
-    lanes: options.readOnly === true ? 0 : settings.lanes,
-    childPath: childPath('lane-child'),
-    settings: { source: settings.source, store: settings.store, memoryBytesMax: LANE_MEMORY_BYTES_MAX },
-    microBatch: settings.commit.microBatch,
-    clock,
-    observer,
-    onOutput: (_lane, text) => options.onOutput?.(text),
-  })
+  const pool = parts.add(
+    new LanePool({
+      lanes: isReadOnly ? 0 : settings.lanes,
+      childPath: childPath('lane-child'),
+      settings: { source: settings.source, store: settings.store, memoryBytesMax: LANE_MEMORY_BYTES_MAX },
+      microBatch: settings.commit.microBatch,
+      clock,
+      observer,
+      onOutput: (_lane, text) => options.onOutput?.(text),
+    }),
+  )
   const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
-  const openingEngine = openEngine({
+  const opening = openEngine({
     settings: settings.query,
     resolve: lakeResolver({ storage, chains, settings: settings.query, clock }),
     clock,
     observer,
     childPath: childPath('query-child'),
   })
-  const source = openSource(settings.source, clock)
+  // Why it could not be opened is told below.
+  const ended = opening.then(
+    (engine) => () => engine.close(),
+    () => () => Promise.resolve(),
+  )
+  parts.add({ close: async () => (await ended)() })
+  const source = parts.add(openSource(settings.source, clock))
   const supervisors = definition.pipelines.map(
     (pipeline) =>
       new Supervisor({
@@ -116,31 +139,26 @@ export async function open(
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables)),
       }),
   )
-  let running: readonly Promise<void>[] = []
+  if (!isReadOnly) await assertConditionalWrites(storage, clock)
+  const running = supervisors.map((supervisor) => (isReadOnly ? supervisor.follow() : supervisor.run()))
+  // The last part is the first to end: pipelines commit once more while everything else is still there.
+  parts.add({
+    close: async () => {
+      for (const supervisor of supervisors) supervisor.close()
+      const timer = new AbortController()
+      await Promise.race([Promise.all(running), clock.sleep(CLOSE_MS_MAX, timer.signal)])
+      timer.abort()
+    },
+  })
+  const engine = await opening
+  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
 
   let closing: Promise<void> | undefined
-  const close = async (): Promise<void> => {
-    for (const supervisor of supervisors) supervisor.close()
-    const timer = new AbortController()
-    await Promise.race([Promise.all(running), clock.sleep(CLOSE_MS_MAX, timer.signal)])
-    timer.abort()
-    pool.close()
-    const closingEngine = openingEngine.then(
-      (engine) => engine.close(),
-      () => undefined, // told to whoever opens
-    )
-    await Promise.all([closingEngine, source.close(), storage.close()])
+  const onAbort = () => void lake.close().catch(() => undefined)
+  const close = (): Promise<void> => {
+    signal?.removeEventListener('abort', onAbort)
+    return parts.close()
   }
-  let engine: Engine
-  try {
-    await assertConditionalWrites(storage, clock)
-    if (options.readOnly !== true) running = supervisors.map((supervisor) => supervisor.run())
-    engine = await openingEngine
-  } catch (error) {
-    await close()
-    throw error
-  }
-  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
   const lake: Lake = {
     pipelines: supervisors,
     sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>
@@ -150,11 +168,29 @@ export async function open(
     close: () => (closing ??= close()),
     [Symbol.asyncDispose]: () => lake.close(),
   }
-  signal?.addEventListener('abort', () => void lake.close(), { once: true })
+  signal?.addEventListener('abort', onAbort, { once: true })
+  if (signal?.aborted === true) onAbort()
   return lake
 }
 
-function waitFor(
+/** What was started, to be ended in the opposite order, whatever one of them answers. */
+class Parts {
+  readonly #parts: { close(): Promise<void> }[] = []
+
+  add<T extends { close(): Promise<void> }>(part: T): T {
+    this.#parts.push(part)
+    return part
+  }
+
+  /** Throws the first failure after all have been tried. */
+  async close(): Promise<void> {
+    const failures: unknown[] = []
+    for (const part of this.#parts.splice(0).toReversed()) await part.close().catch((error) => failures.push(error))
+    if (failures.length > 0) throw failures[0]
+  }
+}
+
+async function waitFor(
   definition: LakeDefinition,
   supervisors: readonly Supervisor[],
   table: string,

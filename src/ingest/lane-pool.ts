@@ -16,20 +16,24 @@ export interface LanePoolOptions {
   readonly microBatch: MicroBatchLimits
   readonly clock: Clock
   readonly observer: Observer
+  /** A lane that says nothing for so long is killed and replaced. Default: 30 seconds. */
+  readonly silentMsMax?: number
   /** Receives what a lane prints, which is never data. */
   readonly onOutput?: (lane: number, text: string) => void
 }
 
 /** Batches that a lane may have staged without their being folded. */
 const IN_FLIGHT_MAX = 3
-/** A lane that says nothing for so long, or touches one batch for so long, is killed and replaced. */
 const SILENT_MS_MAX = 30_000
+/** The same for a lane that touches one batch for so long. */
 const ENCODE_MS_MAX = 120_000
 /** Deaths of one lane in a row, without a batch in between, that end the run. */
 const DEATHS_MAX = 16
 const WATCH_EVERY_MS = 1_000
 /** A lane that lived longer is started again at once; those that die young are not forked as fast as they die. */
 const YOUNG_MS = 5_000
+/** The operating system ends a killed process soon; nobody waits for it longer. */
+const EXIT_MS_MAX = 2_000
 
 /** The lane processes of this process, shared by its pipelines. */
 export class LanePool {
@@ -37,17 +41,28 @@ export class LanePool {
   readonly #lanes: LaneProcess[]
   readonly #pipelines = new Map<string, PooledLanes>()
   readonly #stop = new AbortController()
+  #tasks = 0
 
   constructor(options: LanePoolOptions) {
     this.#options = options
-    this.#lanes = Array.from({ length: options.lanes }, (_, lane) => new LaneProcess(lane, options, this.#pipelines))
+    const { signal } = this.#stop
+    this.#lanes = Array.from(
+      { length: options.lanes },
+      (_, lane) => new LaneProcess(lane, options, this.#pipelines, signal),
+    )
     void this.#watch()
   }
 
   /** Lanes of one pipeline; at most one at a time of each name. */
   open(pipeline: string, tables: readonly TableDefinition[]): Lanes {
-    const lanes = new PooledLanes(pipeline, tables, this.#lanes, this.#options, () => {
-      if (this.#pipelines.get(pipeline) === lanes) this.#pipelines.delete(pipeline)
+    const lanes = new PooledLanes(pipeline, tables, {
+      processes: this.#lanes,
+      options: this.#options,
+      // Of the pool, not of the run: an answer to the run before must not pass for one to this.
+      newTask: () => ++this.#tasks,
+      onClose: () => {
+        if (this.#pipelines.get(pipeline) === lanes) this.#pipelines.delete(pipeline)
+      },
     })
     this.#pipelines.set(pipeline, lanes)
     return lanes
@@ -58,9 +73,13 @@ export class LanePool {
     return this.#lanes.flatMap(({ pid }) => (pid === undefined ? [] : [pid]))
   }
 
-  close(): void {
+  /** Kills all lanes; resolves when they are gone. */
+  async close(): Promise<void> {
     this.#stop.abort()
-    for (const lane of this.#lanes) lane.kill()
+    const timer = new AbortController()
+    const exits = Promise.all(this.#lanes.map((lane) => lane.kill()))
+    await Promise.race([exits, this.#options.clock.sleep(EXIT_MS_MAX, timer.signal)])
+    timer.abort()
   }
 
   async #watch(): Promise<void> {
@@ -77,17 +96,24 @@ class LaneProcess {
   readonly lane: number
   readonly #options: LanePoolOptions
   readonly #pipelines: ReadonlyMap<string, PooledLanes>
+  readonly #signal: AbortSignal
   #child: ChildProcess | undefined
   #heardMs = 0
   #startedMs = 0
   /** Deaths in a row of lanes that died young. */
   #youngDeaths = 0
-  #isClosed = false
+  #exit: Promise<void> = Promise.resolve()
 
-  constructor(lane: number, options: LanePoolOptions, pipelines: ReadonlyMap<string, PooledLanes>) {
+  constructor(
+    lane: number,
+    options: LanePoolOptions,
+    pipelines: ReadonlyMap<string, PooledLanes>,
+    signal: AbortSignal,
+  ) {
     this.lane = lane
     this.#options = options
     this.#pipelines = pipelines
+    this.#signal = signal
     this.#start('started')
   }
 
@@ -100,14 +126,15 @@ class LaneProcess {
     if (this.#child?.connected === true) this.#child.send(message, () => undefined)
   }
 
-  kill(): void {
-    this.#isClosed = true
+  /** Resolves when the process is gone. */
+  kill(): Promise<void> {
     this.#child?.kill('SIGKILL')
+    return this.#exit
   }
 
   killIfHung(): void {
-    const { clock } = this.#options
-    const isSilent = clock.monotonicMs() - this.#heardMs > SILENT_MS_MAX
+    const { clock, silentMsMax = SILENT_MS_MAX } = this.#options
+    const isSilent = clock.monotonicMs() - this.#heardMs > silentMsMax
     const isStuck = [...this.#pipelines.values()].some((lanes) => lanes.encodingMs(this.lane) > ENCODE_MS_MAX)
     if (this.#child === undefined || (!isSilent && !isStuck)) return
     this.#tell('hung')
@@ -130,15 +157,21 @@ class LaneProcess {
       this.#heardMs = clock.monotonicMs()
       if (message.kind !== 'alive') this.#pipelines.get(message.pipeline)?.heard(this.lane, message)
     })
-    // `error` comes when a child could not be started or spoken to; `exit` follows or the watch kills it.
-    child.on('error', () => undefined)
-    child.on('exit', () => this.#exited(child))
+    this.#exit = new Promise((resolve) => {
+      const gone = () => {
+        resolve()
+        this.#exited(child)
+      }
+      child.on('exit', gone)
+      // A child that could not be started does not exit; one that could not be spoken to does, or the watch kills it.
+      child.on('error', () => (child.pid === undefined ? gone() : undefined))
+    })
     this.#tell(what)
     for (const lanes of this.#pipelines.values()) lanes.restarted(this.lane)
   }
 
   #exited(child: ChildProcess): void {
-    if (this.#child !== child || this.#isClosed) return
+    if (this.#child !== child || this.#signal.aborted) return
     this.#child = undefined
     this.#tell('died')
     for (const lanes of this.#pipelines.values()) lanes.died(this.lane)
@@ -150,8 +183,8 @@ class LaneProcess {
     const isYoung = clock.monotonicMs() - this.#startedMs < YOUNG_MS
     this.#youngDeaths = isYoung ? this.#youngDeaths + 1 : 0
     // A record that kills costs seven deaths to find: the first few lose no time.
-    if (this.#youngDeaths > 8) await clock.sleep(backoffMs(clock, this.#youngDeaths - 8, 100, 2_000))
-    if (!this.#isClosed) this.#start('restarted')
+    if (this.#youngDeaths > 8) await clock.sleep(backoffMs(clock, this.#youngDeaths - 8, 100, 2_000), this.#signal)
+    if (!this.#signal.aborted) this.#start('restarted')
   }
 
   #tell(what: 'started' | 'died' | 'hung' | 'restarted'): void {
@@ -165,8 +198,8 @@ class PooledLanes implements Lanes {
   readonly #tables: readonly TableDefinition[]
   readonly #processes: readonly LaneProcess[]
   readonly #options: LanePoolOptions
+  readonly #newTask: () => number
   readonly #onClose: () => void
-  #tasks = 0
   #work: (LaneWork | undefined)[] = []
   #answers: { readonly lane: number; readonly staged: Staged }[] = []
   #error: LakeError | undefined
@@ -175,15 +208,19 @@ class PooledLanes implements Lanes {
   constructor(
     pipeline: string,
     tables: readonly TableDefinition[],
-    processes: readonly LaneProcess[],
-    options: LanePoolOptions,
-    onClose: () => void,
+    pool: {
+      readonly processes: readonly LaneProcess[]
+      readonly options: LanePoolOptions
+      readonly newTask: () => number
+      readonly onClose: () => void
+    },
   ) {
     this.#pipeline = pipeline
     this.#tables = tables
-    this.#processes = processes
-    this.#options = options
-    this.#onClose = onClose
+    this.#processes = pool.processes
+    this.#options = pool.options
+    this.#newTask = pool.newTask
+    this.#onClose = pool.onClose
   }
 
   assign(task: LaneTask): void {
@@ -278,7 +315,7 @@ class PooledLanes implements Lanes {
     const [pipeline, process] = [this.#pipeline, this.#processes[lane]!]
     if (work === undefined) return process.send({ kind: 'release', pipeline })
     if (work.isEnded) return
-    const task = (work.task = ++this.#tasks)
+    const task = (work.task = this.#newTask())
     process.send({ kind: 'assign', pipeline, task, tables: this.#tables, assignment: work.assignment(lane) })
     const waiting = this.#answers.filter((answer) => answer.lane === lane).length
     for (let credit = waiting; credit < IN_FLIGHT_MAX; credit++) process.send({ kind: 'credit', pipeline, task })

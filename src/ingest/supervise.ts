@@ -103,6 +103,16 @@ export class Supervisor implements PipelineControl {
     this.#enter('stopped')
   }
 
+  /** Looks at what others commit until `close`, and never writes. Never throws. */
+  async follow(): Promise<void> {
+    this.#enter('standby')
+    while (!this.#signal.aborted) {
+      this.#head = (await this.#options.chain.head().catch(() => undefined)) ?? this.#head
+      await this.#waitChange(LOOK_EVERY_MS)
+    }
+    this.#enter('stopped')
+  }
+
   /** Stops fetching and commits what is folded. */
   close(): void {
     this.#stop.abort()
