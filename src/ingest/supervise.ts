@@ -144,13 +144,19 @@ export class Supervisor implements PipelineControl {
   }
 
   async pause(reason: string): Promise<void> {
-    if (this.#state === 'paused') return
+    if (this.#isPaused) return
     this.#assertOwner()
     this.#control.pauseReason = reason
-    await this.#until(() => this.#state === 'paused' || this.#state === 'standby')
-    if (this.#state !== 'standby') return
-    this.#control.pauseReason = undefined
-    this.#assertOwner()
+    const isMeant = () => this.#control.pauseReason === reason
+    try {
+      await this.#until(() => this.#state === 'paused' || this.#state === 'standby' || !isMeant())
+    } finally {
+      // A pause that was refused must not come later.
+      if (isMeant()) this.#control.pauseReason = undefined
+    }
+    if (this.#state === 'standby') this.#assertOwner()
+    if (!this.#isPaused)
+      throw new LakeError('pipeline.stopped', `pipeline ${this.name} was resumed or stopped before it had paused`)
   }
 
   async resume(): Promise<void> {
@@ -195,6 +201,10 @@ export class Supervisor implements PipelineControl {
       await this.#waitChange(LOOK_EVERY_MS / 4, signal)
       if (this.#state === 'standby') this.#head = (await this.#options.chain.head()) ?? this.#head
     }
+  }
+
+  get #isPaused(): boolean {
+    return this.#state === 'paused'
   }
 
   get #signal(): AbortSignal {
@@ -303,8 +313,9 @@ export class Supervisor implements PipelineControl {
 
   #onHead(head: Version, missing: readonly string[] | undefined): void {
     const { clock, source } = this.#options
+    // A run that only begins has not shown yet that it gets on.
+    if (head.number !== this.#head?.number) this.#attempts = 0
     this.#head = head
-    this.#attempts = 0
     this.#missing = missing ?? this.#missing
     this.#lastCommitMs = Date.parse(head.time)
     this.#progress.committed(head.positions)
