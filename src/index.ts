@@ -64,6 +64,8 @@ export interface OpenOptions {
 
 /** A last commit at a stop may take so long before it is abandoned; the next start finds out what became of it. */
 const CLOSE_MS_MAX = 8_000
+/** … and so long when no pipeline has anything to commit. */
+const CLOSE_IDLE_MS_MAX = 500
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
 
 /**
@@ -144,9 +146,11 @@ async function assemble(
   // The last part is the first to end: pipelines commit once more while everything else is still there.
   parts.add({
     close: async () => {
+      const isAtWork = supervisors.some((supervisor) => supervisor.status().state === 'running')
       for (const supervisor of supervisors) supervisor.close()
       const timer = new AbortController()
-      await Promise.race([Promise.all(running), clock.sleep(CLOSE_MS_MAX, timer.signal)])
+      const limitMs = isAtWork ? CLOSE_MS_MAX : CLOSE_IDLE_MS_MAX
+      await Promise.race([Promise.all(running), clock.sleep(limitMs, timer.signal)])
       timer.abort()
     },
   })

@@ -86,7 +86,8 @@ export class Supervisor implements PipelineControl {
         if (wasFenced || !(await this.#isOurs())) await this.#untilOurTurn()
         if (this.#signal.aborted) break
         wasFenced = false
-        this.#enter('running')
+        // It runs when its head is open and its lanes are at work; until then it keeps the reason why it waits.
+        if (this.#state !== 'waiting') this.#enter('starting')
         const result = await run(
           this.#options.source,
           this.#pipeline,
@@ -360,7 +361,7 @@ export class Supervisor implements PipelineControl {
   }
 
   #assertOwner(): void {
-    if (this.#state === 'running' || this.#state === 'waiting') return
+    if (['starting', 'running', 'waiting'].includes(this.#state)) return
     throw new LakeError('pipeline.not_owner', `pipeline ${this.name} is ${this.#state} here`, {
       fix: 'Ask the process that writes it; its name is in the newest version.',
     })
