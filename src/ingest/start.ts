@@ -108,6 +108,18 @@ export async function lostRanges(source: Source, head: Version): Promise<Readonl
   return lost
 }
 
+export function supersededError({ name, tables }: PipelineDefinition, head: Version): LakeError {
+  const changed = tables.filter((table) => head.tables[table.name]?.code !== codeHash(table)).map((table) => table.name)
+  return new LakeError(
+    'code.superseded',
+    `the definition of ${changed.join(', ')} is not the one that made the tables`,
+    {
+      context: { pipeline: name, tables: changed, version: String(head.number) },
+      fix: 'Start with the definition that made the tables, or give the changed tables and the pipeline new names.',
+    },
+  )
+}
+
 export function gapError(partition: PartitionId, hole: Hole): LakeError {
   return new LakeError('kafka.gap', `${partition}: the log has lost [${hole.from}, ${hole.until})`, {
     context: { partition, from: String(hole.from), until: String(hole.until) },

@@ -1,5 +1,5 @@
 import { backoffMs, type Clock } from '../clock.ts'
-import { codeHash, deadLetterTable, type PipelineDefinition } from '../define.ts'
+import { deadLetterTable, type PipelineDefinition } from '../define.ts'
 import { asLakeError, LakeError, toErrorMessage, type ErrorMessage, type LakeErrorCode } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
@@ -11,7 +11,7 @@ import { Committer, type CommitPolicy } from './committer.ts'
 import type { Lanes } from './lanes.ts'
 import { run, type Control, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
-import { gapError, newPartitions } from './start.ts'
+import { gapError, newPartitions, supersededError } from './start.ts'
 
 export interface SupervisorOptions {
   readonly definition: PipelineDefinition
@@ -236,7 +236,7 @@ export class Supervisor implements PipelineControl {
       case 'paused':
         return this.#whilePaused(result.head)
       case 'superseded':
-        throw this.#supersededError(result.head)
+        throw supersededError(this.#options.definition, result.head)
     }
   }
 
@@ -296,20 +296,6 @@ export class Supervisor implements PipelineControl {
       await this.#waitChange(LOOK_EVERY_MS)
       head = await this.#options.chain.head()
     }
-  }
-
-  #supersededError(head: Version): LakeError {
-    const changed = this.#options.definition.tables
-      .filter((table) => head.tables[table.name]?.code !== codeHash(table))
-      .map(({ name }) => name)
-    return new LakeError(
-      'code.superseded',
-      `the definition of ${changed.join(', ')} is not the one that made the tables`,
-      {
-        context: { pipeline: this.name, tables: changed, version: String(head.number) },
-        fix: 'Start with the definition that made the tables, or give the changed tables and the pipeline new names.',
-      },
-    )
   }
 
   #onHead(head: Version, missing: readonly string[] | undefined): void {
