@@ -10,6 +10,8 @@ import { partitionId, type RecordBatch } from './log.ts'
 // The lane process: no state but its assignments. It may be killed at any moment; whoever started it starts another.
 
 const ALIVE_EVERY_MS = 1_000
+/** A job that is told to stop is at one batch at most. */
+const STOP_MS_MAX = 120_000
 
 type Assign = Extract<ToLane, { kind: 'assign' }>
 
@@ -42,7 +44,9 @@ class Job {
   stop(): Promise<void> {
     this.#stop.abort()
     this.#wake()
-    return this.#done
+    // Its assignment is forgotten, so nobody else sees that it hangs; and the next one of its pipeline waits for it.
+    const timer = setTimeout(die, STOP_MS_MAX)
+    return this.#done.finally(() => clearTimeout(timer))
   }
 
   async #run({ pipeline, task, tables, assignment }: Assign): Promise<void> {
@@ -117,8 +121,10 @@ process.on('message', (message: ToLane) => {
       if (job?.task === message.task) job.credit()
       break
     case 'release':
-      void job?.stop()
-      jobs.delete(message.pipeline)
+      // It stays here until it has ended: the next job of its pipeline must not run beside it.
+      void job?.stop().then(() => {
+        if (jobs.get(message.pipeline) === job) jobs.delete(message.pipeline)
+      })
   }
 })
 process.on('uncaughtException', (error) => {

@@ -174,7 +174,9 @@ class LaneProcess {
     if (this.#child !== child || this.#signal.aborted) return
     this.#child = undefined
     this.#tell('died')
-    for (const lanes of this.#pipelines.values()) lanes.died(this.lane)
+    const pipelines = [...this.#pipelines.values()]
+    const isSure = pipelines.filter((lanes) => lanes.isEncoding(this.lane)).length === 1
+    for (const lanes of pipelines) lanes.died(this.lane, isSure)
     void this.#restart()
   }
 
@@ -282,10 +284,10 @@ class PooledLanes implements Lanes {
     this.#wake()
   }
 
-  died(lane: number): void {
+  died(lane: number, isSure: boolean): void {
     const work = this.#work[lane]
     if (work === undefined) return
-    work.died()
+    work.died(isSure)
     if (work.deaths <= DEATHS_MAX) return
     this.#error = new LakeError('lane.failed', `lane ${lane} died ${work.deaths} times without staging a batch`, {
       retryable: true,
@@ -297,6 +299,10 @@ class PooledLanes implements Lanes {
 
   restarted(lane: number): void {
     this.#send(lane)
+  }
+
+  isEncoding(lane: number): boolean {
+    return this.#work[lane]?.isEncoding === true
   }
 
   /** How long the lane has been busy with one batch of this pipeline, in milliseconds. */

@@ -45,6 +45,10 @@ export class LaneWork {
     return { lane, from: new Map(this.#cursors), tables: this.#tables, microBatch, fatal: new Set(this.#fatal) }
   }
 
+  get isEncoding(): boolean {
+    return this.#spans !== undefined
+  }
+
   get encodingMs(): number {
     return this.#spans === undefined ? 0 : this.#clock.monotonicMs() - this.#encodingSinceMs
   }
@@ -72,15 +76,18 @@ export class LaneWork {
     return wasReduced
   }
 
-  /** A death in the middle of records is blamed on them; a second one over the same single record is its verdict. */
-  died(): void {
+  /**
+   * A death in the middle of records is blamed on them; a second one over the same single record is its verdict.
+   * `isSure`: the lane was at no other pipeline's records when it died. Doubt makes batches smaller and condemns nobody.
+   */
+  died(isSure: boolean): void {
     this.deaths++
     const spans = this.#spans
     this.#spans = undefined
     if (spans === undefined) return
     this.#blames++
     this.#blamed = spans
-    if (spans.length !== 1 || spans[0]!.records !== 1) return
+    if (!isSure || spans.length !== 1 || spans[0]!.records !== 1) return
     const record = `${spans[0]!.partition}@${spans[0]!.first}`
     if (this.#suspect === record) this.#fatal.add(record)
     this.#suspect = record

@@ -7,6 +7,7 @@ import type { Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { PartitionStatus, PipelineControl, PipelineStatus } from '../status.ts'
 import type { Version } from '../version.ts'
+import { Changes } from './changes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { Lanes } from './lanes.ts'
 import { run, type Control, type RunResult } from './pipeline.ts'
@@ -62,14 +63,14 @@ export class Supervisor implements PipelineControl {
   #missing: readonly string[] = []
   #advisedMs = -Infinity
   #attempts = 0
-  /** Those who wait for something to happen. */
-  readonly #waiting = new Set<AbortController>()
+  readonly #changes: Changes
   #isRestartAsked = false
 
   constructor(options: SupervisorOptions) {
     this.name = options.definition.name
     this.#options = options
     this.#progress = new Progress(options.clock)
+    this.#changes = new Changes(options.clock)
     this.#control = {
       pauseReason: undefined,
       isHurried: false,
@@ -109,7 +110,7 @@ export class Supervisor implements PipelineControl {
     this.#enter('standby')
     while (!this.#signal.aborted) {
       this.#head = (await this.#options.chain.head().catch(() => undefined)) ?? this.#head
-      await this.#waitChange(LOOK_EVERY_MS)
+      await this.#changes.wait(LOOK_EVERY_MS)
     }
     this.#enter('stopped')
   }
@@ -117,7 +118,7 @@ export class Supervisor implements PipelineControl {
   /** Stops fetching and commits what is folded. */
   close(): void {
     this.#stop.abort()
-    this.#notify()
+    this.#changes.notify()
   }
 
   status(): PipelineStatus {
@@ -171,7 +172,7 @@ export class Supervisor implements PipelineControl {
     if (result.kind !== 'committed' && result.head.paused !== undefined)
       throw new LakeError('pipeline.not_owner', `another process moved pipeline ${this.name}`, { retryable: true })
     this.#isRestartAsked = true
-    this.#notify()
+    this.#changes.notify()
     await this.#until(() => this.#state !== 'paused')
   }
 
@@ -186,7 +187,7 @@ export class Supervisor implements PipelineControl {
 
   restart(): Promise<void> {
     this.#isRestartAsked = true
-    this.#notify()
+    this.#changes.notify()
     return Promise.resolve()
   }
 
@@ -199,7 +200,7 @@ export class Supervisor implements PipelineControl {
       if (signal?.aborted === true) throw new LakeError('sql.cancelled', 'the wait was cancelled')
       this.#assertMoving()
       this.#control.isHurried = true
-      await this.#waitChange(LOOK_EVERY_MS / 4, signal)
+      await this.#changes.wait(LOOK_EVERY_MS / 4, signal)
       if (this.#state === 'standby') this.#head = (await this.#options.chain.head()) ?? this.#head
     }
   }
@@ -245,11 +246,11 @@ export class Supervisor implements PipelineControl {
     if (error.code === 'code.superseded') this.#enter('superseded', error)
     else this.#enter(NEEDS_A_PERSON.has(error.code) ? 'failed' : 'waiting', error)
     if (!NEEDS_A_PERSON.has(error.code)) {
-      await this.#waitChange(backoffMs(this.#options.clock, this.#attempts++, 500, RETRY_MS_MAX))
+      await this.#changes.wait(backoffMs(this.#options.clock, this.#attempts++, 500, RETRY_MS_MAX))
       return
     }
     this.#isRestartAsked = false
-    while (!this.#isRestartAsked && !this.#signal.aborted) await this.#waitChange(LOOK_EVERY_MS)
+    while (!this.#isRestartAsked && !this.#signal.aborted) await this.#changes.wait(LOOK_EVERY_MS)
   }
 
   /** A head of our own name is gone on from at once, and so is one that its writer let go. */
@@ -266,7 +267,7 @@ export class Supervisor implements PipelineControl {
     let head = await chain.head()
     let sinceMs = clock.monotonicMs()
     while (!this.#signal.aborted) {
-      await this.#waitChange(Math.min(LOOK_EVERY_MS, takeoverAfterMs / 5))
+      await this.#changes.wait(Math.min(LOOK_EVERY_MS, takeoverAfterMs / 5))
       const now = await chain.head()
       this.#head = now ?? this.#head
       if (now?.number !== head?.number) [head, sinceMs] = [now, clock.monotonicMs()]
@@ -293,7 +294,7 @@ export class Supervisor implements PipelineControl {
     let head: Version | undefined = paused
     this.#isRestartAsked = false
     while (head?.paused !== undefined && !this.#signal.aborted) {
-      await this.#waitChange(LOOK_EVERY_MS)
+      await this.#changes.wait(LOOK_EVERY_MS)
       head = await this.#options.chain.head()
     }
   }
@@ -312,7 +313,7 @@ export class Supervisor implements PipelineControl {
         new LakeError('kafka.topic_missing', `waiting for ${this.#missing.join(', ')} to be created`),
       )
     else this.#enter('running')
-    this.#notify()
+    this.#changes.notify()
     if (source.advise === undefined || clock.monotonicMs() < this.#advisedMs + ADVISE_EVERY_MS) return
     this.#advisedMs = clock.monotonicMs()
     // Advice for lag tools; nothing is wrong without it.
@@ -343,7 +344,7 @@ export class Supervisor implements PipelineControl {
     this.#reason = reason
     if (!isNews) return
     this.#options.observer({ kind: 'state', pipeline: this.name, state, ...(reason === undefined ? {} : { reason }) })
-    this.#notify()
+    this.#changes.notify()
   }
 
   #assertOwner(): void {
@@ -362,27 +363,10 @@ export class Supervisor implements PipelineControl {
     })
   }
 
-  #notify(): void {
-    for (const waiting of this.#waiting) waiting.abort()
-    this.#waiting.clear()
-  }
-
-  /** Until something happens that somebody may wait for, but no longer than `ms`. */
-  async #waitChange(ms: number, signal?: AbortSignal): Promise<void> {
-    if (signal?.aborted === true) return
-    const waiting = new AbortController()
-    const stop = () => waiting.abort()
-    this.#waiting.add(waiting)
-    signal?.addEventListener('abort', stop, { once: true })
-    await this.#options.clock.sleep(ms, waiting.signal)
-    signal?.removeEventListener('abort', stop)
-    this.#waiting.delete(waiting)
-  }
-
   async #until(holds: () => boolean): Promise<void> {
     while (!holds() && !this.#signal.aborted) {
       if (this.#state === 'failed' || this.#state === 'superseded') this.#assertMoving()
-      await this.#waitChange(LOOK_EVERY_MS)
+      await this.#changes.wait(LOOK_EVERY_MS)
     }
   }
 }

@@ -57,7 +57,7 @@ function ingest(work: LaneWork, size: bigint, isPoison: (at: string) => boolean,
       return false
     })
     if (isDeadly || dies()) {
-      work.died()
+      work.died(true)
       deaths++
       worst = Math.max(worst, work.deaths)
     } else {
@@ -95,12 +95,30 @@ describe('LaneWork', () => {
     expect([...fatal]).toEqual([])
   })
 
+  it('condemns nobody for a death that may be the fault of another pipeline, and still finds its own fault', () => {
+    const work = workOver()
+    const [partition] = IDS as [PartitionId]
+    const spans = [{ partition, first: 0n, last: 0n, records: 1 }]
+    for (let i = 0; i < 8; i++) {
+      work.encoding(spans)
+      work.died(false)
+    }
+    expect(work.assignment(0)).toMatchObject({ fatal: new Set(), microBatch: { recordsMax: 1 } })
+    for (let i = 0; i < 2; i++) {
+      work.encoding(spans)
+      work.died(true)
+      work.encoding(spans)
+      work.died(false)
+    }
+    expect(work.assignment(0).fatal).toEqual(new Set(['orders/0@0']))
+  })
+
   it('does not blame records for a death between two batches', () => {
     const work = workOver()
     for (let i = 0; i < 5; i++) {
       work.encoding([{ partition: IDS[0]!, first: 0n, last: 9n, records: 10 }])
       work.encoded()
-      work.died()
+      work.died(true)
     }
     expect(work.assignment(0).microBatch.recordsMax).toBe(LIMITS.recordsMax)
     expect(work.deaths).toBe(5)
@@ -111,7 +129,7 @@ describe('LaneWork', () => {
     const [id] = IDS as [PartitionId]
     for (let i = 0; i < 3; i++) {
       work.encoding([{ partition: id, first: 0n, last: 999n, records: 1_000 }])
-      work.died()
+      work.died(true)
     }
     expect(work.assignment(0).microBatch.recordsMax).toBe(256)
     expect(work.staged(stagedUpTo([[id, 0n, 256n]]))).toBe(false)
