@@ -1,13 +1,14 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import type { StoreSettings } from '../../src/settings.ts'
 import { mutatedBundle, type MutatedBundle } from '../support/mutated-bundle.ts'
+import { processes } from '../support/processes.ts'
 import { startS3, storeOn, type S3Server } from '../support/s3-server.ts'
-import { boundedShop, shopFaults, shopSettings } from '../support/shop-store.ts'
+import { boundedShop, shopFaults, shopSettings, trustStore } from '../support/shop-store.ts'
 import { CRASH_BANNER, pointMutations, type CrashPlan } from './points.ts'
 
 // Real processes, killed at every named point of the way of a record and started again: nothing may be missing,
@@ -128,6 +129,7 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
   const { point, nth = 1, detail, victim = 'self', endAfterVersions } = crash
   const marker = path.join(place, 'died')
   const plan: CrashPlan = { point, nth, victim, marker, ...(detail === undefined ? {} : { detail }) }
+  await trustStore(store)
   const first = await runLake(store, place, { plan, endAfterVersions })
   expect(existsSync(marker), `${point} was never reached\n${first.output}`).toBe(true)
   fired++
@@ -184,16 +186,8 @@ function runLake(
 /** Processes of the bundle that are still there some time after their parent. */
 async function leftOver(): Promise<string[]> {
   for (let attempt = 0; ; attempt++) {
-    const found = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(bundle.folder))
-    if (found.length === 0 || attempt > 200) return found.map(commandOf)
+    const found = processes().filter(({ command }) => command.includes(bundle.folder))
+    if (found.length === 0 || attempt > 400) return found.map(({ command }) => command)
     await systemClock.sleep(50)
-  }
-}
-
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'latin1')
-  } catch {
-    return ''
   }
 }
