@@ -2,6 +2,7 @@
 // start of the process until the last record is committed. In the same run the bare drain of the topic, which is the
 // limit, and with `--peer flink` Flink SQL with the Iceberg sink. One JSON line a figure; medians over the rounds.
 import { parseArgs } from 'node:util'
+import { runFlink } from './append/flink.mjs'
 import { runLake } from './append/lake.mjs'
 import { openWorld, runScript } from './append/world.mjs'
 
@@ -17,6 +18,8 @@ const CPU_PER_MILLION_MAX = 2.2
 const RATE_PER_LANE_MIN = 450_000
 const MEMORY_BYTES_MAX = 1 << 30
 const FIRST_COMMIT_SECONDS_MAX = 2
+/** Over the first millions, where the compilers of both still work. */
+const FLINK_FACTOR_MIN = 2
 const MIB = 1 << 20
 
 const records = Number(values.records)
@@ -36,6 +39,10 @@ try {
     }
   }
   report(drains, runs)
+  if (values.peer === 'flink') await compareWithFlink(runs)
+} catch (error) {
+  console.error(`append: ${error.message}`)
+  isOk = false
 } finally {
   await world.close()
 }
@@ -53,8 +60,12 @@ function report(drains, runs) {
     figure(`append.cpu.${lanes === 1 ? '1lane' : `${lanes}lanes`}`, cpu, 'CPU-s/M', `<= ${CPU_PER_MILLION_MAX}`, {
       peer: { name: 'bare drain', value: rounded(drain.cpu) },
       pass: cpu <= CPU_PER_MILLION_MAX,
-      withStartUp: rounded(total),
-      rounds: list.map(({ warm }) => rounded(warm.cpuPerMillion)),
+      detail: {
+        withStartUp: rounded(total),
+        rounds: list.map(({ warm }) => rounded(warm.cpuPerMillion)),
+        seconds: rounded(median(list.map(({ seconds }) => seconds))),
+        othersShare: rounded(median(list.map(({ othersShare }) => othersShare))),
+      },
     })
   }
   for (const [lanes, list] of runs) {
@@ -70,7 +81,7 @@ function report(drains, runs) {
       {
         peer: { name: 'bare drain', value: rounded(drain.rate / 1e6) },
         pass: !isJudged || perLane >= RATE_PER_LANE_MIN,
-        rounds: list.map(({ warm }) => rounded(warm.recordsPerSecond / 1e6)),
+        detail: { rounds: list.map(({ warm }) => rounded(warm.recordsPerSecond / 1e6)) },
       },
     )
   }
@@ -78,22 +89,42 @@ function report(drains, runs) {
   figure('append.memory', peak / MIB, 'MiB', `< ${MEMORY_BYTES_MAX / MIB}`, {
     peer: { name: 'the bar', value: MEMORY_BYTES_MAX / MIB },
     pass: peak < MEMORY_BYTES_MAX,
-    resident: rounded(Math.max(...all.map(({ residentPeakBytes }) => residentPeakBytes)) / MIB),
+    detail: { resident: rounded(Math.max(...all.map(({ residentPeakBytes }) => residentPeakBytes)) / MIB) },
   })
   const first = median(all.map(({ firstCommitSeconds }) => firstCommitSeconds))
   figure('append.first-commit', first, 's', `<= ${FIRST_COMMIT_SECONDS_MAX}`, {
     peer: { name: 'the bar', value: FIRST_COMMIT_SECONDS_MAX },
     pass: first <= FIRST_COMMIT_SECONDS_MAX,
-    cpuSeconds: rounded(median(all.map(({ firstCommitCpuSeconds }) => firstCommitCpuSeconds))),
-    rounds: all.map(({ firstCommitSeconds }) => rounded(firstCommitSeconds)),
+    detail: {
+      cpuSeconds: rounded(median(all.map(({ firstCommitCpuSeconds }) => firstCommitCpuSeconds))),
+      rounds: all.map(({ firstCommitSeconds }) => rounded(firstCommitSeconds)),
+    },
+  })
+}
+
+/** As many lanes as Flink has slots. */
+async function compareWithFlink(runs) {
+  const flink = await runFlink(world)
+  note('flink', flink)
+  const ours = median(runs.get(laneCounts.at(-1)).map(({ warm }) => warm.cpuPerMillion))
+  const factor = flink.cpuPerMillion / ours
+  figure('append.flink', ours, 'CPU-s/M', `<= 1/${FLINK_FACTOR_MIN} of Flink`, {
+    peer: { name: 'Flink SQL 2.1, Iceberg sink 1.11', value: rounded(flink.cpuPerMillion) },
+    pass: factor >= FLINK_FACTOR_MIN,
+    detail: {
+      factor: rounded(factor),
+      flinkRows: flink.long.rows,
+      flinkSeconds: rounded(flink.long.seconds),
+      flinkCpuSeconds: rounded(flink.long.cpuSeconds),
+    },
   })
 }
 
 /** `ratio` is the value over the peer's. */
-function figure(name, value, unit, target, { peer, pass, ...more }) {
+function figure(name, value, unit, target, { peer, pass, detail }) {
   isOk &&= pass
   const ratio = rounded(value / peer.value)
-  console.log(JSON.stringify({ name, value: rounded(value), unit, target, ratio, peer, pass, ...more }))
+  console.log(JSON.stringify({ name, value: rounded(value), unit, target, ratio, peer, pass, detail }))
 }
 
 /** What a single round saw, for whoever watches. */

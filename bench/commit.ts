@@ -66,7 +66,10 @@ export async function measure(): Promise<readonly Figure[]> {
 }
 
 async function open(storage: Storage, name: string, files: number): Promise<Subject> {
-  const columns = Array.from({ length: COLUMNS }, (_, index) => ({ name: `c${index}`, type: { kind: 'string' } as const }))
+  const columns = Array.from({ length: COLUMNS }, (_, index) => ({
+    name: `c${index}`,
+    type: { kind: 'string' } as const,
+  }))
   const table = await createTable(storage, { name, columns, partitionBy: [], formatVersion: 2 }, systemClock)
   const subject: Subject = {
     name,
@@ -88,7 +91,13 @@ async function commitOne(storage: Storage, subject: Subject, count = 1): Promise
     commitId,
     build: async (_head, number) => {
       const ranges = `shop.orders:0=${number}-${number + 1n}`
-      subject.table = await appendFiles(storage, subject.table, files, { commitId, version: number, ranges }, systemClock)
+      subject.table = await appendFiles(
+        storage,
+        subject.table,
+        files,
+        { commitId, version: number, ranges },
+        systemClock,
+      )
       return contentOf(subject.name, subject.table, number)
     },
   })

@@ -1,4 +1,5 @@
 // Bundles src/ into dist/: the command, the library and the child processes they start. Packages stay outside.
+import { spawnSync } from 'node:child_process'
 import { build } from 'esbuild'
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -24,7 +25,14 @@ export async function bundle(outdir = 'dist') {
   })
 }
 
+/** Declarations for those who embed the library. */
+function declare() {
+  const { status } = spawnSync('npx', ['tsc', '-p', 'infra/tsconfig.types.json'], { stdio: ['ignore', 2, 2] })
+  if (status !== 0) process.exit(1)
+}
+
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   await rm('dist', { recursive: true, force: true })
   await bundle()
+  declare()
 }

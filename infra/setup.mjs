@@ -55,6 +55,13 @@ const parts = [
       ],
     ],
   },
+  {
+    // Only for whom it is asked by name: a peer that benchmarks may be compared with.
+    name: 'flink',
+    isOptional: true,
+    recipe: ['bench/flink/pom.xml', 'bench/flink/install.sh', 'bench/flink/FlinkAppend.java'],
+    steps: (dir) => [['bash', 'bench/flink/install.sh', dir]],
+  },
 ]
 
 function require(names) {
@@ -66,7 +73,7 @@ function require(names) {
       process.exit(1)
     }
   }
-  return parts.filter((part) => names.length === 0 || names.includes(part.name))
+  return parts.filter((part) => (names.length === 0 ? part.isOptional !== true : names.includes(part.name)))
 }
 
 function run(command) {

@@ -66,7 +66,7 @@ async function soak() {
   const endMs = performance.now() + seconds * 1_000
   let frozenDueMs = performance.now() + 20_000
   while (performance.now() < endMs - 3_000) {
-    await sleep(random() * 4_000)
+    await sleep(random() * 2_000)
     const owner = await ownerOf(lakes)
     if (owner === undefined) continue
     const standby = lakes.find((lake) => lake !== owner)

@@ -64,6 +64,8 @@ export interface OpenOptions {
 
 /** A last commit at a stop may take so long before it is abandoned; the next start finds out what became of it. */
 const CLOSE_MS_MAX = 8_000
+/** … and so long when no pipeline has anything to commit. */
+const CLOSE_IDLE_MS_MAX = 500
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
 
 /**
@@ -93,23 +95,12 @@ async function assemble(
 ): Promise<Lake> {
   const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
   const storage = parts.add(await openStorage(settings.store, clock))
-  if (!isReadOnly) await assertConditionalWrites(storage, clock)
   const metrics = createMetrics()
   const observer = (event: LakeEvent) => {
     metrics.observe(event)
     options.observer?.(event)
   }
-  const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
-  const engine = parts.add(
-    await openEngine({
-      settings: settings.query,
-      resolve: lakeResolver({ storage, chains, settings: settings.query, clock }),
-      clock,
-      observer,
-      childPath: childPath('query-child'),
-    }),
-  )
-  const source = parts.add(openSource(settings.source, clock))
+  // Processes first: they take as long to start as the store takes to be checked.
   const pool = parts.add(
     new LanePool({
       lanes: isReadOnly ? 0 : settings.lanes,
@@ -121,6 +112,21 @@ async function assemble(
       onOutput: (_lane, text) => options.onOutput?.(text),
     }),
   )
+  const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
+  const opening = openEngine({
+    settings: settings.query,
+    resolve: lakeResolver({ storage, chains, settings: settings.query, clock }),
+    clock,
+    observer,
+    childPath: childPath('query-child'),
+  })
+  // Why it could not be opened is told below.
+  const ended = opening.then(
+    (engine) => () => engine.close(),
+    () => () => Promise.resolve(),
+  )
+  parts.add({ close: async () => (await ended)() })
+  const source = parts.add(openSource(settings.source, clock))
   const supervisors = definition.pipelines.map(
     (pipeline) =>
       new Supervisor({
@@ -135,18 +141,27 @@ async function assemble(
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables)),
       }),
   )
-  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
+  if (!isReadOnly) await assertConditionalWrites(storage, clock)
   const running = supervisors.map((supervisor) => (isReadOnly ? supervisor.follow() : supervisor.run()))
+  // The last part is the first to end: pipelines commit once more while everything else is still there.
+  parts.add({
+    close: async () => {
+      const isAtWork = supervisors.some((supervisor) => supervisor.status().state === 'running')
+      for (const supervisor of supervisors) supervisor.close()
+      const timer = new AbortController()
+      const limitMs = isAtWork ? CLOSE_MS_MAX : CLOSE_IDLE_MS_MAX
+      await Promise.race([Promise.all(running), clock.sleep(limitMs, timer.signal)])
+      timer.abort()
+    },
+  })
+  const engine = await opening
+  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
 
   let closing: Promise<void> | undefined
   const onAbort = () => void lake.close().catch(() => undefined)
-  const close = async (): Promise<void> => {
+  const close = (): Promise<void> => {
     signal?.removeEventListener('abort', onAbort)
-    for (const supervisor of supervisors) supervisor.close()
-    const timer = new AbortController()
-    await Promise.race([Promise.all(running), clock.sleep(CLOSE_MS_MAX, timer.signal)])
-    timer.abort()
-    await parts.close()
+    return parts.close()
   }
   const lake: Lake = {
     pipelines: supervisors,

@@ -80,6 +80,7 @@ export interface PartitionBounds {
 /** The last data record below a position: proof that the log was not truncated and rewritten. */
 export interface Tail {
   readonly offset: bigint
+  /** Of the record; in a version, of the last batch below the position, which may be one of markers. */
   readonly leaderEpoch: number
   /** 16 hexadecimal digits over timestamp, key and value (`recordHash`). */
   readonly hash: string

@@ -5,6 +5,9 @@ import { runCommand } from './cli/program.ts'
 import { parts } from './cli/parts.ts'
 import { errorText, type CliContext, type Terminal } from './cli/context.ts'
 
+// The AWS SDK announces on standard error which Node versions it will require one day; that is ours to know.
+process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'
+
 /** The composition root of the command line: the real world, and the signals of its process. */
 const ending = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM'] as const)

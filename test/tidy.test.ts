@@ -70,10 +70,11 @@ describe('shape', () => {
     expect(file).toMatch(/^src(\/[a-z]+)*\/[a-z0-9]+(-[a-z0-9]+)*(\.d)?\.ts$/)
   })
 
-  test('the seven files that tell the whole story are short', () => {
-    const seven = ['log', 'version', 'ingest/pipeline', 'ingest/lane', 'ingest/committer', 'lake/chain']
-    const lines = seven.map((name) => readFileSync(join(ROOT, `src/${name}.ts`), 'utf8').split('\n').length)
-    expect(Math.max(...lines)).toBeLessThanOrEqual(320)
+  test('the files that tell the whole story are short', () => {
+    const story = ['log', 'version', 'ingest/pipeline', 'ingest/lane', 'ingest/committer', 'lake/chain']
+    const lines = story.map((name) => readFileSync(join(ROOT, `src/${name}.ts`), 'utf8').split('\n').length)
+    expect(Math.max(...lines)).toBeLessThanOrEqual(300)
+    expect(lines.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(950)
   })
 
   test('one error class, no loose ends', () => {

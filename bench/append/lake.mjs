@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { root } from '../support/load.mjs'
 import { ORDER_COLUMNS } from './orders.mjs'
@@ -23,15 +24,17 @@ const WARM_SHARE = 0.2
 /**
  * Runs it and measures the whole process tree. `warm` is the slope from the first version with a fifth of the records
  * to the last version; `firstCommitSeconds` is from the start of the process to the first version that holds records.
+ * `othersShare` is the part of this machine's cores that neither the tree nor the broker had: near 0 on a quiet one.
  */
-export async function runLake({ folder, address, topic, records, lanes, env = {} }) {
+export async function runLake({ folder, address, brokerPid, topic, records, lanes, env = {} }) {
   const store = path.join(folder, 'lake')
   rmSync(store, { recursive: true, force: true })
   const config = path.join(folder, 'kappalake.yaml')
   writeFileSync(config, JSON.stringify(await configuration(address, store, topic, lanes, folder)))
-  const log = openSync(path.join(folder, 'kappalake.log'), 'w')
+  const output = path.join(folder, 'kappalake.log')
+  const log = openSync(output, 'w')
   const startedMs = performance.now()
-  const machineBefore = machineSeconds()
+  const before = { machine: machineSeconds(), broker: cpuSeconds([brokerPid]) }
   const child = spawn(process.execPath, [path.join(root, 'dist/main.js'), 'start', '--config', config], {
     stdio: ['ignore', log, log],
     env: { ...process.env, ...env },
@@ -40,8 +43,11 @@ export async function runLake({ folder, address, topic, records, lanes, env = {}
   const killAtExit = () => child.kill('SIGKILL')
   process.once('exit', killAtExit)
   try {
-    const seen = await watch(child, path.join(store, 'pipelines/bench'), records, startedMs)
-    return { ...summary(seen, records), machineCpuSeconds: machineSeconds() - machineBefore }
+    const seen = await watch(child, output, path.join(store, 'pipelines/bench'), records, startedMs)
+    const run = summary(seen, records)
+    const brokerCpuSeconds = cpuSeconds([brokerPid]) - before.broker
+    const othersSeconds = machineSeconds() - before.machine - brokerCpuSeconds - run.cpuSeconds
+    return { ...run, brokerCpuSeconds, othersShare: othersSeconds / (run.seconds * availableParallelism()) }
   } finally {
     child.kill('SIGTERM')
     await exited
@@ -50,13 +56,14 @@ export async function runLake({ folder, address, topic, records, lanes, env = {}
 }
 
 /** Every version with the time and the CPU time at which it appeared; peaks of memory. */
-async function watch(child, versions, records, startedMs) {
+async function watch(child, log, versions, records, startedMs) {
   const seen = []
   const peak = { proportional: 0, resident: 0 }
   let memoryDueMs = 0
   for (let committed = 0; committed < records; await sleep(LOOK_EVERY_MS)) {
     const ms = performance.now() - startedMs
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error('kappalake ended: see kappalake.log')
+    const ended = child.exitCode ?? child.signalCode
+    if (ended !== null) throw new Error(`kappalake ended with ${ended}: ${readFileSync(log, 'utf8').slice(-500)}`)
     if (ms > LIMIT_MS) throw new Error(`only ${committed} of ${records} records were committed in ${LIMIT_MS} ms`)
     const now = committedIn(versions)
     const pids = treeOf(child.pid)

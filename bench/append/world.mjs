@@ -15,16 +15,18 @@ const BROKER_JVM = ['-XX:+UseG1GC', '-Xshare:auto', '-Xms1g']
 
 export async function openWorld(records) {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-bench-'))
-  const broker = await startBroker({ dir: path.join(folder, 'kafka'), heap: '1g', jvm: BROKER_JVM })
+  let broker
   const close = async () => {
-    await broker.kill()
+    await broker?.kill()
     rmSync(folder, { recursive: true, force: true })
   }
   try {
+    broker = await startBroker({ dir: path.join(folder, 'kafka'), heap: '1g', jvm: BROKER_JVM })
     await fill(broker.address, records)
     const lakeFolder = path.join(folder, 'run')
     mkdirSync(lakeFolder)
-    return { folder: lakeFolder, broker, address: broker.address, topic: TOPIC, partitions: PARTITIONS, records, close }
+    const { address, pid: brokerPid } = broker
+    return { folder: lakeFolder, brokerPid, address, topic: TOPIC, partitions: PARTITIONS, records, close }
   } catch (error) {
     await close()
     throw error

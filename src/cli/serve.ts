@@ -1,8 +1,7 @@
-import { serve, type ServerType } from '@hono/node-server'
 import type { LakeDefinition } from '../define.ts'
-import { LakeError } from '../error.ts'
 import type { LakeEvent } from '../event.ts'
 import type { Lake, OpenOptions } from '../index.ts'
+import { listen, type Listening } from '../server/listen.ts'
 import type { HttpSettings, Settings } from '../settings.ts'
 import type { PipelineStatus } from '../status.ts'
 import type { CliContext } from './context.ts'
@@ -30,13 +29,12 @@ export async function runLake<T>(
       if (line !== undefined) context.err.write(line)
     },
   })
-  let server: ServerType | undefined
+  let server: Listening | undefined
   try {
-    server = await listen(lake, settings.http)
+    server = await listen(lake.http(), settings.http)
     return await work(lake, context.signal)
   } finally {
-    server?.close()
-    if (server !== undefined && 'closeAllConnections' in server) server.closeAllConnections()
+    await server?.close()
     await within(lake.close(), CLOSE_MS_MAX, context)
   }
 }
@@ -96,25 +94,6 @@ export function stateLine(event: LakeEvent): string | undefined {
 
 export function grouped(value: bigint): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
-}
-
-function listen(lake: Lake, http: HttpSettings): Promise<ServerType> {
-  const app = lake.http()
-  return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, hostname: http.host, port: http.port }, () => resolve(server))
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const isTaken = cause.code === 'EADDRINUSE'
-      reject(
-        new LakeError(
-          'config.invalid',
-          `${addressOf(http)} ${isTaken ? 'is in use' : `cannot be served: ${cause.message}`}`,
-          {
-            fix: 'Choose another port with --port, or http.port.',
-          },
-        ),
-      )
-    })
-  })
 }
 
 async function within(work: Promise<void>, ms: number, context: CliContext): Promise<void> {

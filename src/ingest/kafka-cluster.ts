@@ -15,8 +15,10 @@ import {
 } from './kafka-protocol.ts'
 import { topicMissing } from './log-errors.ts'
 
-/** How long brokers may be away before whoever waits for them gives up. */
+/** How long brokers may be away before a reader of the log gives up. */
 export const UNAVAILABLE_MS_MAX = 120_000
+/** … and before a single question does: whoever asked can say what is wrong, and asks again. */
+const QUESTION_MS_MAX = 10_000
 
 /** Where a partition's leader is, as of the last look. */
 export interface Leader {
@@ -92,7 +94,7 @@ export class KafkaCluster {
       } catch (error) {
         const failure = asLakeError(error)
         const waitedMs = this.#clock.monotonicMs() - startedMs
-        if (!failure.retryable || waitedMs > UNAVAILABLE_MS_MAX || this.closing.aborted) throw failure
+        if (!failure.retryable || waitedMs > QUESTION_MS_MAX || this.closing.aborted) throw failure
         await this.#clock.sleep(backoffMs(this.#clock, attempts), this.closing)
       }
     }

@@ -86,7 +86,8 @@ export class Supervisor implements PipelineControl {
         if (wasFenced || !(await this.#isOurs())) await this.#untilOurTurn()
         if (this.#signal.aborted) break
         wasFenced = false
-        this.#enter('running')
+        // It runs when its head is open and its lanes are at work; until then it keeps the reason why it waits.
+        if (this.#state !== 'waiting') this.#enter('starting')
         const result = await run(
           this.#options.source,
           this.#pipeline,
@@ -144,13 +145,19 @@ export class Supervisor implements PipelineControl {
   }
 
   async pause(reason: string): Promise<void> {
-    if (this.#state === 'paused') return
+    if (this.#isPaused) return
     this.#assertOwner()
     this.#control.pauseReason = reason
-    await this.#until(() => this.#state === 'paused' || this.#state === 'standby')
-    if (this.#state !== 'standby') return
-    this.#control.pauseReason = undefined
-    this.#assertOwner()
+    const isMeant = () => this.#control.pauseReason === reason
+    try {
+      await this.#until(() => this.#state === 'paused' || this.#state === 'standby' || !isMeant())
+    } finally {
+      // A pause that was refused must not come later.
+      if (isMeant()) this.#control.pauseReason = undefined
+    }
+    if (this.#state === 'standby') this.#assertOwner()
+    if (!this.#isPaused)
+      throw new LakeError('pipeline.stopped', `pipeline ${this.name} was resumed or stopped before it had paused`)
   }
 
   async resume(): Promise<void> {
@@ -195,6 +202,10 @@ export class Supervisor implements PipelineControl {
       await this.#waitChange(LOOK_EVERY_MS / 4, signal)
       if (this.#state === 'standby') this.#head = (await this.#options.chain.head()) ?? this.#head
     }
+  }
+
+  get #isPaused(): boolean {
+    return this.#state === 'paused'
   }
 
   get #signal(): AbortSignal {
@@ -303,8 +314,9 @@ export class Supervisor implements PipelineControl {
 
   #onHead(head: Version, missing: readonly string[] | undefined): void {
     const { clock, source } = this.#options
+    // A run that only begins has not shown yet that it gets on.
+    if (head.number !== this.#head?.number) this.#attempts = 0
     this.#head = head
-    this.#attempts = 0
     this.#missing = missing ?? this.#missing
     this.#lastCommitMs = Date.parse(head.time)
     this.#progress.committed(head.positions)
@@ -349,7 +361,7 @@ export class Supervisor implements PipelineControl {
   }
 
   #assertOwner(): void {
-    if (this.#state === 'running' || this.#state === 'waiting') return
+    if (['starting', 'running', 'waiting'].includes(this.#state)) return
     throw new LakeError('pipeline.not_owner', `pipeline ${this.name} is ${this.#state} here`, {
       fix: 'Ask the process that writes it; its name is in the newest version.',
     })

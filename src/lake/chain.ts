@@ -1,7 +1,9 @@
 import { backoffMs, type Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
-import { decodeVersion, encodeVersion, FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
+import { decodeVersion, encodeVersion } from '../version-json.ts'
+import { FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
 import type { Storage } from './storage/storage.ts'
+import { findVersion, selectorText, type Versions } from './version-search.ts'
 
 /** The versions of one pipeline, in order. The only mutable thing in a store is which of them is the last. */
 export interface Chain {
@@ -68,10 +70,12 @@ class StoredChain implements Chain {
   async head(): Promise<Version | undefined> {
     // The answers are as old as the question: a machine may sleep between the two.
     const seen = this.#instant()
-    let head = this.#known?.version ?? (await this.#hinted())
+    const known = this.#known
+    let head = known?.version ?? (await this.#hinted())
+    const ageMs =
+      known !== undefined ? this.#ageMs(known.seen) : this.#clock.nowMs() - Date.parse(head?.time ?? '1970-01-01')
     // The hint is advice, and files in the middle of an old chain may have been thinned out: ask the listing.
-    if (head === undefined || this.#clock.nowMs() - Date.parse(head.time) > ACK_MS_MAX)
-      head = (await this.#listed(head?.number ?? 0n)) ?? head
+    if (ageMs > ACK_MS_MAX) head = (await this.#listed(head?.number ?? 0n)) ?? head
     for (let steps = 0; ; steps++) {
       const next = await this.#get((head?.number ?? 0n) + 1n)
       if (next === undefined) break
@@ -84,7 +88,7 @@ class StoredChain implements Chain {
   async at(when: VersionSelector): Promise<Version> {
     const head = await this.head()
     if (head === undefined) throw new LakeError('version.unknown', `pipeline ${this.pipeline} has no version yet`)
-    const found = await this.#find(head, when)
+    const found = await findVersion(this.#versions, head, when)
     if (found === undefined)
       throw new LakeError('version.unknown', `pipeline ${this.pipeline} keeps no version for ${selectorText(when)}`, {
         context: { head: String(head.number) },
@@ -117,7 +121,7 @@ class StoredChain implements Chain {
       const newest = (await this.head()) ?? there
       if (base === undefined) return { kind: 'stale', head: newest }
       if (!sameCode(base, newest)) return { kind: 'superseded', head: newest }
-      for (let number = there.number; number <= newest.number; number++)
+      for (let number = head!.number + 1n; number <= newest.number; number++)
         if ((await this.#get(number))?.kind !== 'maintenance') return { kind: 'stale', head: newest }
       head = newest
     }
@@ -146,10 +150,11 @@ class StoredChain implements Chain {
     const bytes = encodeVersion(version)
     let isUncertain = false
     for (let attempt = 0; ; attempt++) {
-      if (signal?.aborted === true && isUncertain) throw this.#unknown(version)
+      if (signal?.aborted === true && attempt > 0) throw this.#unknown(version)
       if (this.#isPassed(head)) {
         const there = await this.#get(version.number)
-        if (there !== undefined) return there
+        // Ours may have landed there, after the one that stood there before was thinned out.
+        if (there !== undefined) return (await this.#standing(version, true)) ?? there
         throw isUncertain ? this.#unknown(version) : tooOld(head)
       }
       const sent = this.#instant()
@@ -204,6 +209,10 @@ class StoredChain implements Chain {
     return known.version.number !== (head?.number ?? 0n) || this.#ageMs(known.seen) > BASE_AGE_MS_MAX
   }
 
+  get #versions(): Versions {
+    return { get: (number) => this.#get(number), atOrAfter: (number) => this.#atOrAfter(number) }
+  }
+
   #instant(): Instant {
     return { wallMs: this.#clock.nowMs(), monotonicMs: this.#clock.monotonicMs() }
   }
@@ -211,45 +220,6 @@ class StoredChain implements Chain {
   /** By the clock that saw more: one stands still while a machine sleeps, the other may be set back. */
   #ageMs({ wallMs, monotonicMs }: Instant): number {
     return Math.max(this.#clock.nowMs() - wallMs, this.#clock.monotonicMs() - monotonicMs)
-  }
-
-  async #find(head: Version, when: VersionSelector): Promise<Version | undefined> {
-    switch (when.kind) {
-      case 'head':
-        return head
-      case 'number':
-        return this.#get(when.number)
-      case 'time': {
-        const after = await this.#first(head, (version) => Date.parse(version.time) > when.timeMs)
-        return after === undefined ? head : this.#before(after)
-      }
-      case 'offset':
-        return this.#first(head, (version) => (version.positions.get(when.partition) ?? 0n) > when.offset)
-    }
-  }
-
-  /** The oldest kept version for which `holds`, which must be false up to some version and true from there on. */
-  async #first(head: Version, holds: (version: Version) => boolean): Promise<Version | undefined> {
-    if (!holds(head)) return undefined
-    let [low, high, found] = [1n, head.number, head]
-    while (low < high) {
-      const middle = (low + high) / 2n
-      const version = await this.#atOrAfter(middle)
-      if (version === undefined || version.number >= high || holds(version)) {
-        if (version !== undefined && version.number < high) found = version
-        high = middle
-      } else low = version.number + 1n
-    }
-    const last = await this.#get(low)
-    return last !== undefined && holds(last) ? last : found
-  }
-
-  async #before(version: Version): Promise<Version | undefined> {
-    for (let number = version.number - 1n; number > 0n; number--) {
-      const found = await this.#get(number)
-      if (found !== undefined) return found
-    }
-    return undefined
   }
 
   async #atOrAfter(number: bigint): Promise<Version | undefined> {
@@ -314,17 +284,4 @@ function numberOf(key: string): bigint {
 /** Whether the tables of `base` are still made by the same code in `head`. */
 function sameCode(base: Version, head: Version): boolean {
   return Object.entries(base.tables).every(([name, table]) => head.tables[name]?.code === table.code)
-}
-
-function selectorText(when: VersionSelector): string {
-  switch (when.kind) {
-    case 'head':
-      return 'the head'
-    case 'number':
-      return `number ${when.number}`
-    case 'time':
-      return new Date(when.timeMs).toISOString()
-    case 'offset':
-      return `${when.partition}@${when.offset}`
-  }
 }

@@ -115,7 +115,8 @@ export function encodeMetadata(metadata: TableMetadata): Uint8Array {
 export function decodeMetadata(name: string, bytes: Uint8Array): TableMetadata {
   try {
     const text = Buffer.from(bytes).toString('utf8')
-    const marked = text.replace(/"(?:[^"\\]+|\\.)*"|-?\d{10,}(?![\d.eE])/g, (token) =>
+    // One way to match a text, or one that does not end would be tried in all ways.
+    const marked = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d{10,}(?![\d.eE])/g, (token) =>
       token.startsWith('"') ? token : `"\\u0000n${token}"`,
     )
     const raw = JSON.parse(marked, (key, value) => {

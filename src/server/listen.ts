@@ -54,6 +54,7 @@ function urlOf(host: string, port: number): string {
 }
 
 function refusal(url: string, cause: NodeJS.ErrnoException): LakeError {
-  const why = cause.code === 'EADDRINUSE' ? 'is in use' : `cannot be served: ${cause.message}`
-  return new LakeError('config.invalid', `${url} ${why}`, { cause, fix: 'Choose another port with http.port.' })
+  const fix = 'Choose another port with --port, or http.port.'
+  if (cause.code === 'EADDRINUSE') return new LakeError('config.invalid', `${url} is in use`, { fix })
+  return new LakeError('config.invalid', `${url} cannot be served: ${cause.message}`, { cause, fix })
 }

@@ -231,6 +231,46 @@ describe('run', () => {
     }
   })
 
+  it('does not take a change of leaders for a truncation when only markers stand behind it', async () => {
+    const log = shop()
+    const bench = new Bench(log)
+    await bench.run(1_000)
+    log.changeLeader('orders', 0)
+    log.appendHidden('orders', 0, 3)
+    await bench.run(10_000)
+    log.append('orders', 0, [record('after')])
+    expect((await bench.run(2_000)).kind).toBe('stopped')
+    expect(bench.head!.positions.get('orders/0')).toBe(log.end('orders', 0))
+  })
+
+  it('finds that markers were cut off behind the last record and others written in their place', async () => {
+    const log = shop()
+    const bench = new Bench(log)
+    log.append('orders', 0, [record('last')])
+    log.changeLeader('orders', 0)
+    log.appendHidden('orders', 0, 2)
+    await bench.run(10_000)
+    const end = log.end('orders', 0)
+    expect(bench.head!.positions.get('orders/0')).toBe(end)
+    log.truncate('orders', 0, end - 1n)
+    log.append('orders', 0, [record('lost'), record('instead')])
+    await expect(bench.run(2_000)).rejects.toMatchObject({ code: 'kafka.log_truncated' })
+  })
+
+  it('goes on behind a hole that a change of leaders lies in', async () => {
+    const log = shop()
+    const bench = new Bench(log, { ...DEFINITION, onDataLoss: 'record-gap' })
+    await bench.run(1_000)
+    for (const value of ['a', 'b', 'c']) {
+      log.append('orders', 0, [record(value)])
+      log.changeLeader('orders', 0)
+    }
+    const until = log.append('orders', 0, [record('kept')])
+    log.deleteRecordsBefore('orders', 0, until)
+    expect((await bench.run(2_000)).kind).toBe('stopped')
+    expect((await bench.content())['orders']).toContain(`0@${until}=kept`)
+  })
+
   it('a pause is a version, and the next run honours it', async () => {
     const bench = new Bench(shop())
     bench.control.pauseReason = 'inventory'

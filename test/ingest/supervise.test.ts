@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { PipelineDefinition } from '../../src/define.ts'
+import { LakeError } from '../../src/error.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'
@@ -189,6 +190,50 @@ describe('Supervisor', () => {
     const b = bench.start('b')
     await bench.pass(1_000)
     await expect(bench.wait(b.supervisor.pause('no'))).rejects.toMatchObject({ code: 'pipeline.not_owner' })
+  })
+
+  it('does not say that it paused when it was resumed, stopped or failed first', async () => {
+    const refused = async (meanwhile: (bench: Bench, a: Supervisor) => void) => {
+      const bench = new Bench()
+      const { supervisor } = bench.start('a')
+      await bench.pass(1_000)
+      bench.storage.putIfAbsent = () => Promise.resolve({ kind: 'unknown', cause: undefined })
+      const pause = bench.wait(supervisor.pause('inventory'))
+      await bench.pass(50)
+      meanwhile(bench, supervisor)
+      await expect(pause).rejects.toMatchObject({ code: 'pipeline.stopped' })
+      expect(supervisor.status().head!.paused).toBeUndefined()
+    }
+    await refused((_, a) => void a.resume())
+    await refused((_, a) => a.close())
+    const bench = new Bench()
+    const { supervisor } = bench.start('a')
+    await bench.pass(1_000)
+    bench.log.recreate('orders')
+    await bench.pass(50)
+    await expect(bench.wait(supervisor.pause('inventory'))).rejects.toMatchObject({ code: 'pipeline.stopped' })
+    await supervisor.restart()
+    await bench.pass(5_000)
+    expect(stateOf({ supervisor })).toBe('failed')
+  })
+
+  it('tries less and less often what fails again and again, also when each run begins well', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.pass(1_000)
+    const put = bench.storage.put.bind(bench.storage)
+    let tries = 0
+    bench.storage.put = (key, bytes) => {
+      if (!key.includes('/data/')) return put(key, bytes)
+      tries++
+      return Promise.reject(new LakeError('store.denied', 'AccessDenied'))
+    }
+    bench.write('x')
+    await bench.pass(600_000)
+    expect(tries).toBeGreaterThan(10)
+    expect(tries).toBeLessThan(100)
+    bench.storage.put = put
+    expect(await bench.pass(60_000, () => positionOf(a) === 1n)).toBeLessThan(31_000)
   })
 
   it('flushes what the log holds', async () => {

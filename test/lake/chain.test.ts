@@ -1,75 +1,14 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { LakeError } from '../../src/error.ts'
-import { openChain, type Chain, type Draft, type VersionContent } from '../../src/lake/chain.ts'
+import type { LakeError } from '../../src/error.ts'
+import { openChain, type Chain, type Draft } from '../../src/lake/chain.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
-import type { PutOutcome } from '../../src/lake/storage/storage.ts'
-import type { PartitionId } from '../../src/log.ts'
-import { decodeVersion, type Version, type VersionKind } from '../../src/version.ts'
+import { decodeVersion, encodeVersion } from '../../src/version-json.ts'
+import type { Version } from '../../src/version.ts'
 import { InstantClock } from '../support/instant-clock.ts'
+import { committed, content, draft, grow as growChain, ScriptedStorage, type Step } from '../support/scripted-chain.ts'
 
-const P: PartitionId = 'orders/0'
 const HOUR_MS = 3_600_000
-
-/** What happens to one attempt to create a version; once used up, everything works. */
-type Step =
-  | 'created'
-  | 'lost' // unknown, and nothing landed
-  | 'landed' // unknown, and it landed
-  | 'later' // unknown, lands before the next attempt
-  | 'conflict'
-  | 'exists' // landed, answered as if something had stood there
-  | 'denied'
-  | ((storage: MemoryStorage) => Promise<PutOutcome | void>)
-
-class ScriptedStorage extends MemoryStorage {
-  script: Step[] = []
-  attempts = 0
-  getsFail = 0
-  staleLists = 0
-  #late: (() => Promise<unknown>)[] = []
-
-  override async putIfAbsent(key: string, bytes: Uint8Array): Promise<PutOutcome> {
-    this.attempts++
-    for (const land of this.#late.splice(0)) await land()
-    const step = this.script.shift() ?? 'created'
-    const unknown = { kind: 'unknown', cause: new Error('reset') } as const
-    if (typeof step === 'function') return (await step(this)) ?? super.putIfAbsent(key, bytes)
-    switch (step) {
-      case 'created':
-        return super.putIfAbsent(key, bytes)
-      case 'lost':
-        return unknown
-      case 'landed':
-        await super.putIfAbsent(key, bytes)
-        return unknown
-      case 'later':
-        this.#late.push(() => super.putIfAbsent(key, bytes))
-        return unknown
-      case 'conflict':
-        return { kind: 'conflict' }
-      case 'exists':
-        await super.putIfAbsent(key, bytes)
-        return { kind: 'exists' }
-      case 'denied':
-        throw new LakeError('store.denied', 'AccessDenied')
-    }
-  }
-
-  override async get(key: string, signal?: AbortSignal): Promise<Uint8Array | undefined> {
-    if (this.getsFail > 0) {
-      this.getsFail--
-      throw new LakeError('store.unavailable', 'no answer', { retryable: true })
-    }
-    return super.get(key, signal)
-  }
-
-  override async *list(prefix: string, options?: { readonly startAfter?: string }) {
-    const all = []
-    for await (const info of super.list(prefix, options)) all.push(info)
-    yield* this.staleLists-- > 0 ? all.slice(0, -1) : all
-  }
-}
 
 let storage: ScriptedStorage
 let clock: InstantClock
@@ -83,48 +22,7 @@ beforeEach(() => {
   other = openChain(storage, 'shop', clock)
 })
 
-function content(position: bigint, change: Partial<VersionContent> = {}): VersionContent {
-  return {
-    kind: 'ingest',
-    writer: 'w',
-    tables: { orders: { metadata: 'm', snapshot: undefined, code: 'a' } },
-    positions: new Map([[P, position]]),
-    clocksMs: {},
-    watermarkMs: undefined,
-    topicIds: {},
-    tails: new Map(),
-    holes: new Map(),
-    paused: undefined,
-    released: false,
-    ...change,
-  }
-}
-
-function draft(commitId: string, position: bigint, change: Partial<VersionContent> = {}): Draft & { builds: bigint[] } {
-  const builds: bigint[] = []
-  const build = (_: Version | undefined, number: bigint) => {
-    builds.push(number)
-    return Promise.resolve(content(position, change))
-  }
-  return { commitId, build, builds }
-}
-
-async function committed(on: Chain, base: Version | undefined, made: Draft): Promise<Version> {
-  const result = await on.append(base, made)
-  if (result.kind !== 'committed') throw new Error(`expected a commit, got ${result.kind}`)
-  return result.version
-}
-
-/** A chain of `count` versions, a second apart, standing at 10, 20, … */
-async function grow(count: number, kind: VersionKind = 'ingest'): Promise<Version> {
-  let head = await chain.head()
-  for (let i = 0; i < count; i++) {
-    clock.advance(1_000)
-    const number = (head?.number ?? 0n) + 1n
-    head = await committed(chain, head, draft(`c${number}`, number * 10n, { kind }))
-  }
-  return head!
-}
+const grow = (count: number) => growChain(chain, clock, count)
 
 async function standing(number: bigint): Promise<Version | undefined> {
   const bytes = await MemoryStorage.prototype.get.call(
@@ -200,7 +98,6 @@ describe('append', () => {
       async (storage) => {
         const number = 2n
         const mine = { ...content(20n), formatVersion: 1, number, commitId: 'mine', parent: 'c1' }
-        const { encodeVersion } = await import('../../src/version.ts')
         const bytes = encodeVersion({ ...mine, time: head.time, recentCommits: ['c1'] })
         await MemoryStorage.prototype.putIfAbsent.call(storage, 'pipelines/shop/v0000000000000002.json', bytes)
         await committed(other, await other.head(), draft('cutover', 20n, { kind: 'cutover', tables }))
@@ -338,72 +235,6 @@ describe('append', () => {
       },
     ]
     expect(await chain.append(head, draft('mine', 20n))).toMatchObject({ kind: 'stale', head: { number: 4n } })
-  })
-})
-
-describe('head', () => {
-  it('is undefined where nothing ever ran', async () => {
-    expect(await chain.head()).toBeUndefined()
-  })
-
-  it.each([1, 7, 8, 9, 20])('walks on from a hint that is %i versions old', async (behind) => {
-    await grow(2 + behind)
-    await storage.put('pipelines/shop/head', Buffer.from('2'))
-    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(BigInt(2 + behind))
-  })
-
-  it.each(['', 'x', '99', '-1', '9'.repeat(40)])('does not mind the hint %j', async (hint) => {
-    await grow(3)
-    await storage.put('pipelines/shop/head', Buffer.from(hint))
-    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(3n)
-  })
-
-  it('finds what an old listing does not show', async () => {
-    await grow(12)
-    await storage.delete('pipelines/shop/head')
-    storage.staleLists = 3
-    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(12n)
-  })
-
-  it('finds the head behind versions that were thinned out', async () => {
-    await grow(30)
-    for (let n = 5; n < 25; n++) await storage.delete(`pipelines/shop/v${String(n).padStart(16, '0')}.json`)
-    await storage.put('pipelines/shop/head', Buffer.from('4'))
-    clock.advance(25 * HOUR_MS)
-    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(30n)
-  })
-})
-
-describe('at', () => {
-  it('finds by number, time and offset what a walk over all versions finds', async () => {
-    const head = await grow(17)
-    for (const gone of [3n, 4n, 9n]) await storage.delete(`pipelines/shop/v${String(gone).padStart(16, '0')}.json`)
-    const all = (await chain.versions(100)).toReversed()
-    await fc.assert(
-      fc.asyncProperty(
-        fc.integer({ min: -5, max: 200 }),
-        fc.integer({ min: -2_000, max: 20_000 }),
-        async (offset, ms) => {
-          const byOffset = all.find(({ positions }) => positions.get(P)! > BigInt(offset))
-          const timeMs = Date.parse(all[0]!.time) + ms
-          const byTime = all.findLast(({ time }) => Date.parse(time) <= timeMs)
-          const found = async (selector: Parameters<Chain['at']>[0]) =>
-            (await chain.at(selector).catch((error: LakeError) => ({ number: error.code }))).number
-          expect(await found({ kind: 'offset', partition: P, offset: BigInt(offset) })).toBe(
-            byOffset?.number ?? 'version.unknown',
-          )
-          expect(await found({ kind: 'time', timeMs })).toBe(byTime?.number ?? 'version.unknown')
-        },
-      ),
-      { numRuns: 60 },
-    )
-    expect((await chain.at({ kind: 'head' })).number).toBe(head.number)
-    expect((await chain.at({ kind: 'number', number: 8n })).number).toBe(8n)
-    await expect(chain.at({ kind: 'number', number: 4n })).rejects.toMatchObject({ code: 'version.unknown' })
-  })
-
-  it('says that there is nothing yet', async () => {
-    await expect(chain.at({ kind: 'head' })).rejects.toMatchObject({ code: 'version.unknown' })
   })
 })
 

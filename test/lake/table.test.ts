@@ -163,7 +163,7 @@ describe('metadata', () => {
   })
 
   test('what is not metadata is corrupt', () => {
-    for (const text of ['', '{', '{"format-version": 1}', '[]'])
+    for (const text of ['', '{', '{"format-version": 1}', '[]', `{"location": "${'a'.repeat(100)}`])
       expect(() => decodeMetadata('m', Buffer.from(text))).toThrow(expect.objectContaining({ code: 'store.corrupt' }))
   })
 

@@ -1,12 +1,12 @@
 import type { FaultyStorage } from '../support/faulty-storage.ts'
 import { codeHash } from '../../src/define.ts'
-import { LakeError } from '../../src/error.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'
 import { openChain, type Chain, type CommitResult, type Draft } from '../../src/lake/chain.ts'
-import { appendFiles, openTable, type Storage } from '../../src/lake/table.ts'
+import type { Storage } from '../../src/lake/table.ts'
 import { parsePartitionId, type PartitionId, type Positions } from '../../src/log.ts'
 import type { Version } from '../../src/version.ts'
+import { Administrator } from './administrator.ts'
 import { definitionOf, PIPELINE } from './definition.ts'
 import { FaultyLanes } from './faulty-lanes.ts'
 import type { Plan } from './plan.ts'
@@ -55,6 +55,7 @@ export class Fleet {
   readonly history: Append[] = []
   readonly #options: FleetOptions
   readonly #random: Random
+  readonly #administrator: Administrator
   readonly #slots: Slot[]
   readonly #outcomes = new Map<string, number>()
   readonly #resolutions = new Map<string, number>()
@@ -63,12 +64,12 @@ export class Fleet {
   #head = 0n
   #committed: ReadonlyMap<PartitionId, bigint> = new Map()
   #read: ReadonlySet<string> = new Set()
-  #isNewCode = false
   #isEnding = false
 
   constructor(options: FleetOptions) {
     this.#options = options
     this.#random = new Random(options.plan.seed, 'fleet')
+    this.#administrator = new Administrator(options)
     this.#slots = Array.from({ length: options.plan.processes }, (_, index) => ({
       index,
       life: 0,
@@ -79,13 +80,11 @@ export class Fleet {
   }
 
   start(): void {
-    const { world, plan } = this.#options
+    const { world } = this.#options
     for (const slot of this.#slots) world.after(this.#random.between(0, 1_500), 'start', () => this.#start(slot))
     this.#watchStore()
     this.#trouble()
-    if (plan.maintenanceEveryMs !== undefined) this.#maintain(plan.maintenanceEveryMs)
-    if (plan.story === 'cutover')
-      world.after(this.#random.between(0.3, 0.9) * plan.stormMs, 'cutover', () => void this.#cutOver())
+    this.#administrator.start()
   }
 
   /** After the storm: every process runs, nothing is paused, one that stands still is woken by its operator. */
@@ -97,7 +96,8 @@ export class Fleet {
       const head = await this.#options.admin.head()
       for (const { supervisor, isEnded } of this.#slots) {
         if (supervisor === undefined || isEnded || head?.paused === undefined) continue
-        await supervisor.resume().catch(() => undefined)
+        // Not waited for: a process that dies meanwhile never answers, and its operator asks again.
+        void supervisor.resume().catch(() => undefined)
         break
       }
       if (plan.story === 'cutover') this.#deployAll()
@@ -192,7 +192,7 @@ export class Fleet {
     const process = new SimProcess(name, world, plan, new Random(plan.seed, name), this.#outcomes)
     const storage = process.storage(faulty)
     const source = new ProcessSource(process, shop, this.#groupOffsets)
-    const definition = definitionOf(plan, this.#isNewCode)
+    const definition = definitionOf(plan, this.#administrator.isNewCode)
     const isImpatient = slot.index > 0 && process.happens('K3')
     const isTwin = plan.rates.P4 > 0
     if (isTwin && slot.index > 0) world.fault('P4', name)
@@ -265,7 +265,7 @@ export class Fleet {
           process.stall(this.#random.between(1, 3) * plan.takeoverAfterMs + 2_000)
         if (process.happens('X1')) void this.#pauseAndResume(supervisor)
       }
-      if (plan.story === 'cutover' && this.#isNewCode && this.#random.chance(0.3)) this.#deploy(slot)
+      if (plan.story === 'cutover' && this.#administrator.isNewCode && this.#random.chance(0.3)) this.#deploy(slot)
       this.#trouble()
     })
   }
@@ -350,68 +350,6 @@ export class Fleet {
 
   #resolved(name: string): void {
     this.#resolutions.set(name, (this.#resolutions.get(name) ?? 0) + 1)
-  }
-
-  /** The owner's maintenance, as a version in between: new metadata, other files listed, the same rows. */
-  #maintain(everyMs: number): void {
-    const { world } = this.#options
-    world.after(this.#random.between(0.5, 1.5) * everyMs, 'maintenance', () => {
-      if (!world.isStormy) return
-      void this.#publish('maintenance', async (head, number) => {
-        const [name, table] = this.#random.pick(Object.entries(head.tables))
-        const { memory } = this.#options
-        const key = `tables/${name}/data/maintenance-${number}.json`
-        const clock = world.clock(this.#random)
-        await memory.put(key, Buffer.from('[]'))
-        const file = { key, recordCount: 0, fileSizeBytes: 2, partition: [], metrics: new Map() }
-        const stamp = { commitId: `maintenance-${number}`, version: number, ranges: '' }
-        const { metadata, snapshot } = await appendFiles(
-          memory,
-          await openTable(memory, table.metadata),
-          [file],
-          stamp,
-          clock,
-        )
-        return { ...head, tables: { ...head.tables, [name]: { ...table, metadata, snapshot } } }
-      })
-      this.#maintain(everyMs)
-    })
-  }
-
-  async #cutOver(): Promise<void> {
-    const { plan } = this.#options
-    const code = new Map(definitionOf(plan, true).tables.map((table) => [table.name, codeHash(table)]))
-    const isDone = await this.#publish('cutover', (head) =>
-      Promise.resolve({
-        ...head,
-        tables: Object.fromEntries(
-          Object.entries(head.tables).map(([name, table]) => [
-            name,
-            { ...table, code: code.get(name.replace('__dlq', ''))! },
-          ]),
-        ),
-      }),
-    )
-    if (isDone) this.#isNewCode = true
-    else this.#options.world.after(200, 'cutover', () => void this.#cutOver())
-  }
-
-  async #publish(
-    kind: 'maintenance' | 'cutover',
-    change: (head: Version, number: bigint) => Promise<Version>,
-  ): Promise<boolean> {
-    const head = await this.#options.admin.head()
-    if (head === undefined || head.paused !== undefined) return false
-    const result = await this.#options.admin
-      .append(head, {
-        commitId: `${kind}-${head.number + 1n}`,
-        build: async (base, number) => {
-          if (base !== head) throw new LakeError('commit.stale', 'somebody was faster')
-          return { ...(await change(head, number)), kind, writer: head.writer, released: head.released }
-        },
-      })
-      .catch(() => undefined)
-    return result?.kind === 'committed'
   }
 
   #deploy(slot: Slot): void {

@@ -17,7 +17,8 @@ const CHAIN = 'src/lake/chain.ts'
 const COMMITTER = 'src/ingest/committer.ts'
 const PIPELINE = 'src/ingest/pipeline.ts'
 const START = 'src/ingest/start.ts'
-const LANE = 'src/ingest/lane.ts'
+const MICRO_BATCH = 'src/ingest/micro-batch.ts'
+const PENDING = 'src/ingest/pending.ts'
 
 const noFence: Edit = {
   file: CHAIN,
@@ -219,7 +220,7 @@ export interface CommitterParts {`,
     bug: 'the position of the last record is stored instead of the next one',
     edits: [
       {
-        file: 'src/version.ts',
+        file: 'src/version-json.ts',
         find: 'positions: pairs(positions, String),',
         replace: 'positions: pairs(positions, (offset) => String(offset > 0n ? offset - 1n : offset)),',
       },
@@ -230,7 +231,7 @@ export interface CommitterParts {`,
     bug: 'druid#5404, SPARK-23685: the next offset computed from the last record',
     edits: [
       {
-        file: LANE,
+        file: MICRO_BATCH,
         find: 'offset: batch.nextOffset,\n        leaderEpoch',
         replace: 'offset: batch.count > 0 ? batch.offsets[batch.count - 1]! + 1n : before.offset,\n        leaderEpoch',
       },
@@ -289,7 +290,7 @@ export interface CommitterParts {`,
   {
     name: 'forgotten-records-believed',
     bug: 'RisingWave#13047: a record that is neither row nor dead letter',
-    edits: [{ file: LANE, find: 'assertComplete(staged, batches)', replace: '' }],
+    edits: [{ file: MICRO_BATCH, find: 'assertComplete(staged, batches)', replace: '' }],
   },
   {
     name: 'stale-hint-trusted',
@@ -318,7 +319,7 @@ export interface CommitterParts {`,
     bug: 'an automatic offset reset: the hole is not written down',
     edits: [
       {
-        file: COMMITTER,
+        file: PENDING,
         find: 'this.holes.set(partition, [...(this.holes.get(partition) ?? []), hole])',
         replace: '',
       },

@@ -1,0 +1,122 @@
+import type { Clock } from '../clock.ts'
+import { LakeError } from '../error.ts'
+import { partitionId, type Cursor, type PartitionId, type RecordBatch } from '../log.ts'
+import type { Assignment, Encoder, Staged, StagedRange, StagedTable } from './lane.ts'
+import { tailOf } from './record-batch.ts'
+
+/** Records on their way into one file per table, and how far each partition has come with them. */
+export class MicroBatch {
+  readonly cursors: Map<PartitionId, Cursor>
+  readonly #assignment: Assignment
+  readonly #from: ReadonlyMap<PartitionId, Cursor>
+  readonly #batches = new Map<PartitionId, RecordBatch[]>()
+  readonly #ends = new Map<PartitionId, bigint>()
+  #records = 0
+  #bytes = 0
+  #startedMs: number | undefined
+
+  constructor(assignment: Assignment, from: ReadonlyMap<PartitionId, Cursor>) {
+    this.#assignment = assignment
+    this.#from = from
+    this.cursors = new Map(from)
+  }
+
+  get hasMoved(): boolean {
+    return this.#startedMs !== undefined
+  }
+
+  add(batch: RecordBatch, nowMs: number): void {
+    const id = partitionId(batch.topic, batch.partition)
+    const before = this.cursors.get(id)
+    if (
+      before === undefined ||
+      (batch.count > 0 && batch.offsets[0]! < before.offset) ||
+      batch.nextOffset < before.offset
+    )
+      throw new Error(`${id}: the source delivered ${batch.nextOffset} where ${before?.offset} was due`)
+    if (batch.nextOffset > before.offset) {
+      this.#startedMs ??= nowMs
+      this.cursors.set(id, {
+        offset: batch.nextOffset,
+        leaderEpoch: Math.max(batch.leaderEpoch, before.leaderEpoch),
+        topicId: batch.topicId,
+      })
+      this.#ends.set(id, batch.end)
+    }
+    if (batch.count === 0) return
+    const list = this.#batches.get(id)
+    if (list === undefined) this.#batches.set(id, [batch])
+    else list.push(batch)
+    this.#records += batch.count
+    this.#bytes += batch.buffer.length
+  }
+
+  isDue(nowMs: number): boolean {
+    if (this.#startedMs === undefined) return false
+    const { bytesMax, recordsMax, ageMsMax } = this.#assignment.microBatch
+    return this.#bytes >= bytesMax || this.#records >= recordsMax || nowMs - this.#startedMs >= ageMsMax
+  }
+
+  async encode(encoder: Encoder, clock: Clock): Promise<Staged> {
+    const startMs = clock.monotonicMs()
+    const tables: StagedTable[] = []
+    for (const plan of this.#assignment.tables) {
+      const batches = [...this.#batches.values()].flat().filter((batch) => batch.topic === plan.topic)
+      if (batches.length === 0) continue
+      const staged = await encoder.encode(plan, batches, this.#assignment.fatal)
+      assertComplete(staged, batches)
+      tables.push(staged)
+    }
+    return {
+      lane: this.#assignment.lane,
+      ranges: this.#ranges(),
+      tables,
+      records: this.#records,
+      bytes: this.#bytes,
+      encodeMs: clock.monotonicMs() - startMs,
+    }
+  }
+
+  #ranges(): StagedRange[] {
+    const ranges: StagedRange[] = []
+    for (const [partition, { offset: until, leaderEpoch }] of this.cursors) {
+      const from = this.#from.get(partition)!.offset
+      if (until === from) continue
+      const last = this.#batches.get(partition)?.at(-1)
+      const tail = last === undefined ? undefined : tailOf(last)
+      ranges.push({ partition, from, until, leaderEpoch, tail, end: this.#ends.get(partition)! })
+    }
+    return ranges
+  }
+}
+
+/** Every record is a row, a dead letter, a tombstone or skipped: one that is none of them would be lost in silence. */
+function assertComplete({ table, counts }: StagedTable, batches: readonly RecordBatch[]): void {
+  const records = batches.reduce((total, { count }) => total + count, 0)
+  let counted = 0
+  for (const { rows, deadLetters, tombstones, skipped } of counts.values())
+    counted += rows + deadLetters + tombstones + skipped
+  if (counted !== records)
+    throw new LakeError('lane.failed', `${table}: ${records} records were read, ${counted} were accounted for`, {
+      retryable: true,
+      context: { table, records, counted },
+    })
+}
+
+/** Cuts a batch so that no micro-batch holds more than `recordsMax`: what bisecting a poisonous batch needs. */
+export function* split(batch: RecordBatch, recordsMax: number): Generator<RecordBatch> {
+  if (batch.count <= recordsMax) return yield batch
+  for (let start = 0; start < batch.count; start += recordsMax) {
+    const end = Math.min(start + recordsMax, batch.count)
+    yield {
+      ...batch,
+      nextOffset: end === batch.count ? batch.nextOffset : batch.offsets[end]!,
+      count: end - start,
+      offsets: batch.offsets.subarray(start, end),
+      timestampsMs: batch.timestampsMs.subarray(start, end),
+      keyRanges: batch.keyRanges.subarray(2 * start, 2 * end),
+      valueRanges: batch.valueRanges.subarray(2 * start, 2 * end),
+      headers: (index) => batch.headers(start + index),
+    }
+  }
+}

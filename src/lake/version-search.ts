@@ -1,0 +1,70 @@
+import type { Version, VersionSelector } from '../version.ts'
+
+/** Kept versions of a chain, by number. */
+export interface Versions {
+  get(number: bigint): Promise<Version | undefined>
+  /** The oldest kept one whose number is not below. */
+  atOrAfter(number: bigint): Promise<Version | undefined>
+}
+
+/** The version that a selector means; undefined when it is not kept. */
+export async function findVersion(
+  versions: Versions,
+  head: Version,
+  when: VersionSelector,
+): Promise<Version | undefined> {
+  switch (when.kind) {
+    case 'head':
+      return head
+    case 'number':
+      return versions.get(when.number)
+    case 'time': {
+      const after = await first(versions, head, (version) => Date.parse(version.time) > when.timeMs)
+      return after === undefined ? head : before(versions, after)
+    }
+    case 'offset':
+      return first(versions, head, (version) => (version.positions.get(when.partition) ?? 0n) > when.offset)
+  }
+}
+
+/** The oldest kept version for which `holds`, which must be false up to some version and true from there on. */
+async function first(
+  versions: Versions,
+  head: Version,
+  holds: (version: Version) => boolean,
+): Promise<Version | undefined> {
+  if (!holds(head)) return undefined
+  let [low, high, found] = [1n, head.number, head]
+  while (low < high) {
+    const middle = (low + high) / 2n
+    const version = await versions.atOrAfter(middle)
+    if (version === undefined || version.number >= high || holds(version)) {
+      if (version !== undefined && version.number < high) found = version
+      high = middle
+    } else low = version.number + 1n
+  }
+  const last = await versions.get(low)
+  return last !== undefined && holds(last) ? last : found
+}
+
+async function before(versions: Versions, version: Version): Promise<Version | undefined> {
+  for (let number = version.number - 1n; number > 0n; number--) {
+    const found = await versions.get(number)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** For messages. */
+export function selectorText(when: VersionSelector): string {
+  switch (when.kind) {
+    case 'head':
+      return 'the head'
+    case 'number':
+      return `number ${when.number}`
+    case 'time':
+      return new Date(when.timeMs).toISOString()
+    case 'offset':
+      return `${when.partition}@${when.offset}`
+  }
+}

@@ -1,0 +1,86 @@
+import fc from 'fast-check'
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { LakeError } from '../../src/error.ts'
+import { openChain, type Chain } from '../../src/lake/chain.ts'
+import { InstantClock } from '../support/instant-clock.ts'
+import { grow as growChain, P, ScriptedStorage } from '../support/scripted-chain.ts'
+
+const HOUR_MS = 3_600_000
+
+let storage: ScriptedStorage
+let clock: InstantClock
+let chain: Chain
+
+beforeEach(() => {
+  storage = new ScriptedStorage('chain')
+  clock = new InstantClock()
+  chain = openChain(storage, 'shop', clock)
+})
+
+const grow = (count: number) => growChain(chain, clock, count)
+
+describe('head', () => {
+  it('is undefined where nothing ever ran', async () => {
+    expect(await chain.head()).toBeUndefined()
+  })
+
+  it.each([1, 7, 8, 9, 20])('walks on from a hint that is %i versions old', async (behind) => {
+    await grow(2 + behind)
+    await storage.put('pipelines/shop/head', Buffer.from('2'))
+    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(BigInt(2 + behind))
+  })
+
+  it.each(['', 'x', '99', '-1', '9'.repeat(40)])('does not mind the hint %j', async (hint) => {
+    await grow(3)
+    await storage.put('pipelines/shop/head', Buffer.from(hint))
+    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(3n)
+  })
+
+  it('finds what an old listing does not show', async () => {
+    await grow(12)
+    await storage.delete('pipelines/shop/head')
+    storage.staleLists = 3
+    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(12n)
+  })
+
+  it('finds the head behind versions that were thinned out', async () => {
+    await grow(30)
+    for (let n = 5; n < 25; n++) await storage.delete(`pipelines/shop/v${String(n).padStart(16, '0')}.json`)
+    await storage.put('pipelines/shop/head', Buffer.from('4'))
+    clock.advance(25 * HOUR_MS)
+    expect((await openChain(storage, 'shop', clock).head())?.number).toBe(30n)
+  })
+})
+
+describe('at', () => {
+  it('finds by number, time and offset what a walk over all versions finds', async () => {
+    const head = await grow(17)
+    for (const gone of [3n, 4n, 9n]) await storage.delete(`pipelines/shop/v${String(gone).padStart(16, '0')}.json`)
+    const all = (await chain.versions(100)).toReversed()
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: -5, max: 200 }),
+        fc.integer({ min: -2_000, max: 20_000 }),
+        async (offset, ms) => {
+          const byOffset = all.find(({ positions }) => positions.get(P)! > BigInt(offset))
+          const timeMs = Date.parse(all[0]!.time) + ms
+          const byTime = all.findLast(({ time }) => Date.parse(time) <= timeMs)
+          const found = async (selector: Parameters<Chain['at']>[0]) =>
+            (await chain.at(selector).catch((error: LakeError) => ({ number: error.code }))).number
+          expect(await found({ kind: 'offset', partition: P, offset: BigInt(offset) })).toBe(
+            byOffset?.number ?? 'version.unknown',
+          )
+          expect(await found({ kind: 'time', timeMs })).toBe(byTime?.number ?? 'version.unknown')
+        },
+      ),
+      { numRuns: 60 },
+    )
+    expect((await chain.at({ kind: 'head' })).number).toBe(head.number)
+    expect((await chain.at({ kind: 'number', number: 8n })).number).toBe(8n)
+    await expect(chain.at({ kind: 'number', number: 4n })).rejects.toMatchObject({ code: 'version.unknown' })
+  })
+
+  it('says that there is nothing yet', async () => {
+    await expect(chain.at({ kind: 'head' })).rejects.toMatchObject({ code: 'version.unknown' })
+  })
+})

@@ -1,0 +1,56 @@
+import { afterEach, expect, test } from 'vitest'
+import { systemClock } from '../../src/clock.ts'
+import { ProcessPool } from '../../src/query/pool.ts'
+import { CHILD_PATH } from './support.ts'
+
+const pools: ProcessPool[] = []
+const never = new AbortController().signal
+
+afterEach(async () => {
+  await Promise.all(pools.splice(0).map((pool) => pool.close()))
+})
+
+async function openPool(size: number): Promise<ProcessPool> {
+  const pool = new ProcessPool({
+    process: {
+      childPath: CHILD_PATH,
+      settings: { threads: 1, memoryBytesMax: 256 * 1024 * 1024 },
+      cpuSecondsMax: 60,
+    },
+    size,
+    queueMax: 4,
+    clock: systemClock,
+  })
+  pools.push(pool)
+  await pool.open()
+  return pool
+}
+
+test('one process is warm at first, and one more than there is work for, up to the size', async () => {
+  const pool = await openPool(3)
+  expect(pool.pids).toHaveLength(1)
+  const first = await pool.acquire(never)
+  expect(pool.pids).toHaveLength(2)
+  const second = await pool.acquire(never)
+  expect(pool.pids).toHaveLength(3)
+  await pool.acquire(never)
+  expect(pool.pids).toHaveLength(3)
+  pool.release(second)
+  expect(await pool.acquire(never)).toBe(second)
+  expect(first.isGone).toBe(false)
+}, 30_000)
+
+test('whoever asks for a second process while the first works is served', async () => {
+  const pool = await openPool(2)
+  const [first, second] = await Promise.all([pool.acquire(never), pool.acquire(never)])
+  expect(first).not.toBe(second)
+}, 30_000)
+
+test('a pool of one starts no other', async () => {
+  const pool = await openPool(1)
+  const only = await pool.acquire(never)
+  const waiting = pool.acquire(never)
+  expect(pool.pids).toHaveLength(1)
+  pool.release(only)
+  expect(await waiting).toBe(only)
+}, 30_000)
