@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -50,22 +50,30 @@ describe('one lake', () => {
     lake = await start(settings)
   }, LIMIT_MS)
 
-  test('flush resolves with a version that holds all, and its tables are the ledger', { timeout: LIMIT_MS }, async () => {
-    const version = await lake.pipelines[0]!.flush()
-    expect(version.positions.get('shop.customers/0')).toBe(200n)
-    expect(await shopFaults(settings.store, SHOP)).toEqual([])
-  })
+  test(
+    'flush resolves with a version that holds all, and its tables are the ledger',
+    { timeout: LIMIT_MS },
+    async () => {
+      const version = await lake.pipelines[0]!.flush()
+      expect(version.positions.get('shop.customers/0')).toBe(200n)
+      expect(await shopFaults(settings.store, SHOP)).toEqual([])
+    },
+  )
 
   test('sql: parameters, and tables by reference', { timeout: LIMIT_MS }, async () => {
     const expected = shopLedger(SHOP, (await lake.pipelines[0]!.flush()).positions)
     const [count] = await lake.sql<{ n: bigint }>`SELECT count(*) AS n FROM ${orders}`
     expect(count).toEqual({ n: expected.get('orders')!.rows })
     const hostile = "'; DROP TABLE orders; --"
-    expect(await lake.sql`SELECT ${hostile} AS text, ${7} + ${35} AS n`).toEqual([{ text: hostile, n: expect.anything() }])
+    expect(await lake.sql`SELECT ${hostile} AS text, ${7} + ${35} AS n`).toEqual([
+      { text: hostile, n: expect.anything() },
+    ])
     expect(await lake.sql('SELECT count(*) AS n FROM page_views WHERE _offset < $1', 10)).toEqual([
       { n: expect.any(BigInt) },
     ])
-    await expect(lake.sql`SELECT * FROM nothing_of_the_kind`).rejects.toMatchObject({ code: expect.stringMatching(/sql|table/) })
+    await expect(lake.sql`SELECT * FROM nothing_of_the_kind`).rejects.toMatchObject({
+      code: expect.stringMatching(/sql|table/),
+    })
   })
 
   test('waitFor: there already, never there, cancelled, unknown', { timeout: LIMIT_MS }, async () => {
@@ -84,7 +92,10 @@ describe('one lake', () => {
     await pipeline!.flush()
     await pipeline!.pause('a test')
     await pipeline!.pause('again')
-    expect(pipeline!.status()).toMatchObject({ state: 'paused', reason: { code: 'pipeline.paused', message: 'a test' } })
+    expect(pipeline!.status()).toMatchObject({
+      state: 'paused',
+      reason: { code: 'pipeline.paused', message: 'a test' },
+    })
     const never = { partition: 0, offset: 1_000_000n }
     await expect(lake.waitFor('orders', never)).rejects.toMatchObject({ code: 'pipeline.paused' })
     await pipeline!.resume()
@@ -153,7 +164,9 @@ describe('one lake', () => {
   })
 
   test('a table of another pipeline is claimed', { timeout: LIMIT_MS }, async () => {
-    const other = defineLake({ stall: [table('orders', { from: { topic: 'shop.orders' }, columns: { orderId: t.string() } })] })
+    const other = defineLake({
+      stall: [table('orders', { from: { topic: 'shop.orders' }, columns: { orderId: t.string() } })],
+    })
     const lake = await start(settings, {}, other)
     await isIn(lake, 'failed')
     expect(lake.pipelines[0]!.status().reason).toMatchObject({ code: 'table.claimed' })
@@ -196,15 +209,24 @@ describe('life and death', () => {
     const events: LakeEvent[] = []
     const lake = await open(
       shopDefinition,
-      { kafka: { brokers: '127.0.0.1:9' }, store: store.url, lanes: 1, query: { children: 1, cacheDir: query.cacheDir } },
+      {
+        kafka: { brokers: '127.0.0.1:9' },
+        store: store.url,
+        lanes: 1,
+        query: { children: 1, cacheDir: query.cacheDir },
+      },
       { observer: (event) => events.push(event) },
     )
     opened.push(lake)
-    await isIn(lake, 'waiting')
-    expect(lake.pipelines[0]!.status().reason).toMatchObject({ code: 'kafka.unavailable', retryable: true })
+    expect(stateOf(lake)).toBe('starting')
+    const stop = new AbortController()
+    const flushed = lake.pipelines[0]!.flush(stop.signal)
+    setTimeout(() => stop.abort(), 300)
+    await expect(flushed).rejects.toMatchObject({ code: 'sql.cancelled' })
     expect((await lake.http().request('http://127.0.0.1/healthz', { headers: { host: '127.0.0.1' } })).status).toBe(200)
-    expect(events.some((event) => event.kind === 'state' && event.state === 'waiting')).toBe(true)
     await lake.close()
+    expect(events.filter(({ kind }) => kind === 'state')).toMatchObject([{ state: 'stopped' }])
+    expect(childrenOf(process.pid)).toEqual([])
   })
 
   test('await using and an aborted signal end every process', { timeout: LIMIT_MS }, async () => {
@@ -249,14 +271,34 @@ console.log(number > 1n && row.n > 100n)
     await refused({ ...settings, store: { url: 'ftp://nowhere' } }).toMatchObject({ code: 'config.invalid' })
     const file = path.join(folder, 'a-file')
     writeFileSync(file, '')
-    await refused({ ...settings, store: { url: `file:${file}` } }).toMatchObject({ code: expect.stringMatching(/^store/) })
-    // The source is opened after the query processes.
-    const source = { kind: 'kafka' as const, kafka: { brokers: ['no port'] } }
-    await refused({ ...settings, source }).toThrow()
+    await refused({ ...settings, store: { url: `file:${file}` } }).toMatchObject({
+      code: expect.stringMatching(/^store/),
+    })
+    // The store is open by then, query processes and lanes run.
+    const before = scratches(settings)
+    let hasPids = false
+    let looks = 0
+    const definition: LakeDefinition = {
+      ...shopDefinition,
+      get pipelines() {
+        hasPids = childrenOf(process.pid).length >= 2
+        if (looks++ > 0) throw new Error('no more')
+        return shopDefinition.pipelines
+      },
+    }
+    await expect(open(definition, settings)).rejects.toThrow('no more')
+    expect({ hasPids, looks }).toEqual({ hasPids: true, looks: 2 })
+    // A killed lane cannot tidy up; whoever opens the store next does.
+    await (await start(settings, { readOnly: true })).close()
+    expect(scratches(settings)).toEqual(before)
     expect(childrenOf(process.pid)).toEqual([])
     await expect(open(shopDefinition, { store: 'file:x' } as never)).rejects.toMatchObject({ code: 'config.invalid' })
   })
 })
+
+function scratches({ store }: Settings): string[] {
+  return readdirSync(path.join(store.url.slice('file:'.length), '.scratch'))
+}
 
 function ended(program: string): Promise<{ code: number | null; output: string }> {
   const child = spawn(process.execPath, [program], { stdio: ['ignore', 'pipe', 'pipe'] })
