@@ -177,9 +177,7 @@ export class Supervisor implements PipelineControl {
   }
 
   async flush(signal?: AbortSignal): Promise<Version> {
-    const head = this.#head ?? (await this.#options.chain.head())
-    if (head === undefined)
-      throw new LakeError('not_ready', `pipeline ${this.name} has no version yet`, { retryable: true })
+    const head = this.#head ?? (await this.waitUntil(new Map(), signal))
     const bounds = await this.#options.source.bounds([...head.positions.keys()])
     const until = new Map([...bounds].map(([id, { end }]) => [id, end]))
     return this.waitUntil(until, signal)
