@@ -1,15 +1,17 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { systemClock } from '../../src/clock.ts'
 import { deadLetterTable } from '../../src/define.ts'
-import { deadLetterSql, ledgerSql, shopDefinition, shopLedger } from '../../src/ingest/shop-ledger.ts'
+import { deadLetterSql, ledgerSql, shopDefinition, shopLedger, type TableLedger } from '../../src/ingest/shop-ledger.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { dataFiles } from '../../src/lake/scan.ts'
 import { openStorage } from '../../src/lake/storage/open.ts'
 import { verdictKey, type Verdict } from '../../src/lake/storage/race.ts'
 import { openTable, type DataFile, type Storage } from '../../src/lake/table.ts'
+import { parsePartitionId, type PartitionId, type Positions } from '../../src/log.ts'
 import type { Settings, ShopSettings, StoreSettings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 
@@ -64,8 +66,13 @@ export async function trustStore(settings: StoreSettings): Promise<void> {
 /**
  * What is wrong with a shop's lake at its head: a chain that is not dense or has two histories, positions that go back,
  * objects that are referred to and missing, rows that differ from the generator's ledger. Empty when all is right.
+ * `fatal` are rows of the ledger, `topic/partition@offset`, that must be dead letters instead.
  */
-export async function shopFaults(store: StoreSettings, shop: ShopSettings): Promise<string[]> {
+export async function shopFaults(
+  store: StoreSettings,
+  shop: ShopSettings,
+  fatal: readonly string[] = [],
+): Promise<string[]> {
   const storage = await openStorage(store, systemClock)
   try {
     const chain = openChain(storage, 'shop', systemClock)
@@ -74,7 +81,7 @@ export async function shopFaults(store: StoreSettings, shop: ShopSettings): Prom
     return [
       ...chainFaults(versions),
       ...(await referenceFaults(storage, versions)),
-      ...(await rowFaults(storage, versions.at(-1)!, shop)),
+      ...(await rowFaults(storage, versions.at(-1)!, expected(shop, versions.at(-1)!.positions, fatal))),
     ]
   } finally {
     await storage.close()
@@ -118,11 +125,55 @@ async function referenceFaults(storage: Storage, versions: readonly Version[]): 
   return faults
 }
 
-async function rowFaults(storage: Storage, head: Version, shop: ShopSettings): Promise<string[]> {
+/** The generator's ledger, but for records that kill. */
+function expected(shop: ShopSettings, positions: Positions, fatal: readonly string[]): Map<string, TableLedger> {
+  const ledger = new Map(shopLedger(shop, positions))
+  for (const record of fatal) {
+    const [id, offset] = record.split('@') as [PartitionId, string]
+    const { topic, partition } = parsePartitionId(id)
+    const { name } = shopDefinition.pipelines[0]!.tables.find((table) => table.topic === topic)!
+    const upTo = (until: bigint) => shopLedger(shop, new Map([[id, until]])).get(name)!
+    const [without, including] = [upTo(BigInt(offset)), upTo(BigInt(offset) + 1n)]
+    if (including.rows === without.rows) throw new Error(`${record} is no row anyway`)
+    const before = ledger.get(name)!
+    const hash = createHash('md5').update(`${partition}|${offset}`).digest('hex').slice(0, 15)
+    ledger.set(name, {
+      ...before,
+      rows: before.rows - 1n,
+      digest: before.digest - including.digest + without.digest,
+      deadLetters: before.deadLetters + 1n,
+      deadLetterDigest: before.deadLetterDigest + BigInt(`0x${hash}`),
+    })
+  }
+  return ledger
+}
+
+/** Dead letters of a table of the shop at the head. */
+export async function deadLettersOf(
+  store: StoreSettings,
+  table: string,
+): Promise<{ partition: number; offset: bigint; code: string }[]> {
+  const storage = await openStorage(store, systemClock)
+  const reader = await Reader.open()
+  try {
+    const head = await openChain(storage, 'shop', systemClock).head()
+    const name = deadLetterTable(table)
+    const rows = await reader.rows(storage, head!, name, `SELECT _partition, _offset, code FROM ${name} ORDER BY ALL`)
+    return rows.map(([partition, offset, code]) => ({
+      partition: Number(partition),
+      offset: BigInt(String(offset)),
+      code: String(code),
+    }))
+  } finally {
+    reader.close()
+    await storage.close()
+  }
+}
+
+async function rowFaults(storage: Storage, head: Version, ledger: ReadonlyMap<string, TableLedger>): Promise<string[]> {
   const faults: string[] = []
   const reader = await Reader.open()
   try {
-    const ledger = shopLedger(shop, head.positions)
     for (const { name } of shopDefinition.pipelines[0]!.tables) {
       const { rows, digest, deadLetters, deadLetterDigest } = ledger.get(name)!
       const [table, dead] = [name, deadLetterTable(name)]
@@ -152,15 +203,20 @@ class Reader {
   }
 
   async digest(storage: Storage, head: Version, table: string, sql: string): Promise<string> {
+    const [row] = await this.rows(storage, head, table, sql)
+    return `${String(row?.[0] ?? 0)} rows, digest ${String(row?.[1] ?? 0)}`
+  }
+
+  /** Nothing for a table without files. */
+  async rows(storage: Storage, head: Version, table: string, sql: string): Promise<unknown[][]> {
     const files = await dataFiles(storage, await openTable(storage, head.tables[table]!.metadata))
-    if (files.length === 0) return '0 rows, digest 0'
+    if (files.length === 0) return []
     const paths = await Promise.all(files.map((file) => this.#local(storage, file)))
     const connection = await this.#instance.connect()
     try {
       const list = paths.map((file) => `'${file}'`).join(', ')
       await connection.run(`CREATE OR REPLACE VIEW "${table}" AS FROM read_parquet([${list}])`)
-      const [row] = (await connection.runAndReadAll(sql)).getRows()
-      return `${String(row![0])} rows, digest ${String(row![1])}`
+      return (await connection.runAndReadAll(sql)).getRows()
     } finally {
       connection.closeSync()
     }
