@@ -72,7 +72,9 @@ export class Pending {
 
   #advanceClock(table: string, partition: PartitionId, clockMs: number | undefined): void {
     if (clockMs === undefined) return
-    const clocks = (this.clocksMs[table] ??= {})
+    // Own: `constructor` is a table like any other.
+    if (!Object.hasOwn(this.clocksMs, table)) this.clocksMs[table] = {}
+    const clocks = this.clocksMs[table]!
     clocks[partition] = Math.max(clocks[partition] ?? -Infinity, clockMs)
   }
 }

@@ -63,15 +63,16 @@ export async function newPartitions(
   const names = topicNames(definition)
   const topics = await source.topics(names)
   const ids: PartitionId[] = []
-  const topicIds: Record<string, string> = {}
+  const topicIds = new Map<string, string>()
   for (const { topic, topicId, partitions } of topics.values()) {
-    const known = head.topicIds[topic]
+    // `constructor` is a topic like any other.
+    const known = Object.hasOwn(head.topicIds, topic) ? head.topicIds[topic] : undefined
     if (known !== undefined && known !== topicId) throw replaced(topic, known, topicId)
-    topicIds[topic] = topicId
+    topicIds.set(topic, topicId)
     ids.push(...partitions.map((partition) => partitionId(topic, partition)).filter((id) => !head.positions.has(id)))
   }
   const firstPositions = ids.length === 0 ? new Map<PartitionId, bigint>() : await source.positionsAt(ids, 'earliest')
-  return { firstPositions, topicIds, missing: names.filter((name) => !topics.has(name)) }
+  return { firstPositions, topicIds: Object.fromEntries(topicIds), missing: names.filter((name) => !topics.has(name)) }
 }
 
 /**

@@ -189,6 +189,16 @@ describe('run', () => {
     expect((await bench.content())['orders']).toEqual(['0@0=a', '0@1=b'])
   })
 
+  it.each(['constructor', '__proto__'])('waits for a topic named %s', async (topic) => {
+    const tables = [rowTable('orders', 'orders'), rowTable('late', topic)]
+    const bench = new Bench(shop(), { ...DEFINITION, tables })
+    await bench.run(1_000)
+    bench.log.createTopic(topic, 1)
+    bench.log.append(topic, 0, [record('a')])
+    expect((await bench.run(15_000)).kind).toBe('stopped')
+    expect(await rowsOf(bench.storage, bench.head!, 'late')).toEqual(['0@0=a'])
+  })
+
   it('reads a new partition from its beginning', async () => {
     const latest = DEFINITION.tables.map((table) => ({ ...table, startAt: 'latest' as const }))
     const log = shop()
@@ -348,6 +358,20 @@ describe('Committer', () => {
     expect(committer.dueInMs()).toBe(5_000)
     committer.fold(batch(at + 2n, at + 4n))
     expect(committer.dueInMs()).toBe(100)
+  })
+
+  it('keeps the clock of a table named constructor', async () => {
+    const { committer, at } = await open()
+    const [table] = batch(at, at + 2n).tables
+    const clocked = {
+      ...table!,
+      table: 'constructor',
+      counts: new Map([['clicks/0' as const, { ...counts, clockMs: 7 }]]),
+    }
+    committer.fold({ ...batch(at, at + 2n), tables: [clocked] })
+    expect(Object.keys(Object)).toEqual([])
+    await committer.commit()
+    expect(Object.entries(committer.head.clocksMs)).toEqual([['constructor', { 'clicks/0': 7 }]])
   })
 
   it('skips only forward, and from where it stands', async () => {
