@@ -131,13 +131,19 @@ export class FileCache {
 
   async #write(file: string, bytes: Uint8Array): Promise<void> {
     const temporary = `${file}.${this.#options.clock.uuid()}`
-    const handle = await open(temporary, 'wx', 0o444)
     try {
-      await handle.writeFile(bytes)
-    } finally {
-      await handle.close()
+      const handle = await open(temporary, 'wx', 0o444)
+      try {
+        await handle.writeFile(bytes)
+      } finally {
+        await handle.close()
+      }
+      await rename(temporary, file)
+    } catch (error) {
+      // On a full disk what is half written must not stay there uncounted.
+      await rm(temporary, { force: true }).catch(() => undefined)
+      throw error
     }
-    await rename(temporary, file)
   }
 
   /** Counts the bytes as used from now on, when others can go for them. */

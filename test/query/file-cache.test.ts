@@ -1,4 +1,5 @@
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -43,6 +44,16 @@ describe('the cache of files', () => {
     expect(await readFile(local!)).toEqual(Buffer.alloc(10, 'a'))
     expect((await stat(local!)).mode & 0o777).toBe(0o444)
     expect(cache.bytes).toBe(10)
+  })
+
+  test('what cannot be written leaves nothing behind', async () => {
+    const file = await store('a', 10)
+    const name = `${createHash('sha256').update(`${storage.url}/a`).digest('hex')}.parquet`
+    await mkdir(path.join(folder, name))
+    const cache = open()
+    await expect(cache.lease([file], SIGNAL)).rejects.toThrow()
+    expect(await readdir(folder)).toEqual([name])
+    expect(cache.bytes).toBe(0)
   })
 
   test('what was not used for longest makes room, but never what is being read', async () => {
