@@ -96,9 +96,16 @@ async function assemble(
   const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
+  let hasWarned = false
   const observer = (event: LakeEvent) => {
     metrics.observe(event)
-    options.observer?.(event)
+    try {
+      options.observer?.(event)
+    } catch (error) {
+      // Whoever looks on must not be able to stop a commit or a lane.
+      if (!hasWarned) process.emitWarning(error instanceof Error ? error : String(error))
+      hasWarned = true
+    }
   }
   // Processes first: they take as long to start as the store takes to be checked.
   const pool = parts.add(
@@ -146,7 +153,7 @@ async function assemble(
   // The last part is the first to end: pipelines commit once more while everything else is still there.
   parts.add({
     close: async () => {
-      const isAtWork = supervisors.some((supervisor) => supervisor.status().state === 'running')
+      const isAtWork = supervisors.some((supervisor) => supervisor.isAtWork)
       for (const supervisor of supervisors) supervisor.close()
       const timer = new AbortController()
       const limitMs = isAtWork ? CLOSE_MS_MAX : CLOSE_IDLE_MS_MAX

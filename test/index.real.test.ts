@@ -135,6 +135,16 @@ describe('one lake', () => {
     expect(await shopFaults(settings.store, SHOP)).toEqual([])
   })
 
+  test('an observer that throws stops nothing', { timeout: LIMIT_MS }, async () => {
+    const observed = await start(await newStore(), {
+      observer: () => {
+        throw new Error('an onlooker')
+      },
+    })
+    expect((await observed.pipelines[0]!.flush()).positions.get('shop.customers/0')).toBe(200n)
+    await observed.close()
+  })
+
   test('read-only: answers, follows, writes nothing', { timeout: LIMIT_MS }, async () => {
     const reader = await start(settings, { readOnly: true })
     expect(childrenOf(process.pid).filter(({ command }) => command.includes('lane-child'))).toEqual([])

@@ -65,6 +65,7 @@ export class Supervisor implements PipelineControl {
   #attempts = 0
   readonly #changes: Changes
   #isRestartAsked = false
+  #isAtWork = false
 
   constructor(options: SupervisorOptions) {
     this.name = options.definition.name
@@ -96,13 +97,20 @@ export class Supervisor implements PipelineControl {
           this.#options.policy,
           this.#signal,
         )
+        this.#isAtWork = false
         wasFenced = result.kind === 'stale'
         await this.#ended(result)
       } catch (error) {
+        this.#isAtWork = false
         await this.#failed(asLakeError(error))
       }
     }
     this.#enter('stopped')
+  }
+
+  /** Whether a last commit is to be waited for at the end, also where one of several topics is missing. */
+  get isAtWork(): boolean {
+    return this.#isAtWork
   }
 
   /** Looks at what others commit until `close`, and never writes. Never throws. */
@@ -302,6 +310,7 @@ export class Supervisor implements PipelineControl {
     // A run that only begins has not shown yet that it gets on.
     if (head.number !== this.#head?.number) this.#attempts = 0
     this.#head = head
+    this.#isAtWork = true
     this.#missing = missing ?? this.#missing
     this.#lastCommitMs = Date.parse(head.time)
     this.#progress.committed(head.positions)

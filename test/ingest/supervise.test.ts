@@ -236,6 +236,21 @@ describe('Supervisor', () => {
     expect(await bench.pass(60_000, () => positionOf(a) === 1n)).toBeLessThan(31_000)
   })
 
+  it('is at work while a run has something to commit, also when one of its topics is missing', async () => {
+    const bench = new Bench()
+    const { supervisor } = bench.start('a', { ...DEFINITION, tables: [...DEFINITION.tables, rowTable('late', 'late')] })
+    expect(supervisor.isAtWork).toBe(false)
+    await bench.pass(1_000)
+    expect([supervisor.isAtWork, supervisor.status().state]).toEqual([true, 'waiting'])
+    await bench.wait(supervisor.pause('inventory'))
+    expect(supervisor.isAtWork).toBe(false)
+    await bench.wait(supervisor.resume())
+    await bench.pass(5_000)
+    bench.log.recreate('orders')
+    await bench.pass(5_000)
+    expect([supervisor.isAtWork, supervisor.status().state]).toEqual([false, 'failed'])
+  })
+
   it('flushes what the log holds', async () => {
     const bench = new Bench()
     const a = bench.start('a')

@@ -8,13 +8,17 @@ import type { PutOutcome } from './storage.ts'
 
 const noHardLinks: ReadonlySet<string | undefined> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV'])
 
-/** NFS may link and then answer with an error, also EEXIST for its own work; the count of names settles it. */
+/**
+ * NFS may link and then answer with an error, also EEXIST for its own work; the count of names settles it. That the
+ * target is this file must be true as well: a backup of the store by hard links counts too.
+ */
 export async function linkOnce(temporary: string, target: string): Promise<PutOutcome> {
   try {
     await link(temporary, target)
     return { kind: 'created' }
   } catch (error) {
-    if ((await lstat(temporary)).nlink === 2) return { kind: 'created' }
+    const { nlink, ino } = await lstat(temporary)
+    if (nlink > 1 && (await lstat(target).catch(absent))?.ino === ino) return { kind: 'created' }
     if (codeOf(error) === 'EEXIST') return { kind: 'exists' }
     if (!noHardLinks.has(codeOf(error))) throw error
     throw new LakeError('store.no_conditional_write', `${target}: this file system cannot link a file`, {

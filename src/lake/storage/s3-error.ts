@@ -40,6 +40,8 @@ export function judge(error: unknown): S3Verdict {
       return 'misconfigured'
     case 404:
       return 'absent'
+    case 408: // a proxy's: the server waited too long for the body
+      return 'unknown'
     case 409:
       return 'conflict'
     case 412:

@@ -120,6 +120,9 @@ describe('LocalStorage', () => {
     await rm(temporary)
     await writeFile(temporary, 'y')
     expect(await linkOnce(temporary, target)).toEqual({ kind: 'exists' })
+    // A backup that links every file of the store has caught the unfinished one.
+    await link(temporary, path.join(folder, 'backup'))
+    expect(await linkOnce(temporary, target)).toEqual({ kind: 'exists' })
   })
 
   it.skipIf(!existsSync('/dev/shm'))('moves a file in from another file system (needs /dev/shm)', async () => {
