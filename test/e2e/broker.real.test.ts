@@ -66,7 +66,7 @@ const stateOf = (lake: Lake) => pipelineOf(lake).status().state
 const isIn = (lake: Lake, state: string) =>
   until(`${state} instead of ${stateOf(lake)}`, () => stateOf(lake) === state, 90_000)
 
-test('a topic that does not exist yet is waited for, from its first record; new partitions too', async () => {
+test('a topic that does not exist yet is waited for, from its first record', async () => {
   const { start } = await place('late')
   const lake = await start()
   await isIn(lake, 'waiting')
@@ -76,15 +76,6 @@ test('a topic that does not exist yet is waited for, from its first record; new 
   await isIn(lake, 'running')
   await lake.waitFor('events', { partition: 0, offset: 4n })
   expect(await rows(lake)).toEqual(ids('a', 5))
-
-  const client = new Kafka({ brokers: [...kafka.brokers], logLevel: logLevel.NOTHING })
-  const admin = client.admin()
-  await admin.connect()
-  await admin.createPartitions({ topicPartitions: [{ topic: 'late', count: 3 }] })
-  await admin.disconnect()
-  await kafka.produce('late', 2, events('b', 3))
-  await until('the new partition', () => pipelineOf(lake).status().head?.positions.get('late/2') === 3n)
-  expect(await rows(lake)).toEqual([...ids('a', 5), ...ids('b', 3)])
 })
 
 test('retention that overtakes a reader stops it, and a restart that accepts the loss names the hole', async () => {
