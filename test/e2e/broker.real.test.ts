@@ -75,6 +75,11 @@ test('a topic that does not exist yet is waited for, from its first record', asy
   await isIn(lake, 'running')
   await lake.waitFor('events', { partition: 0, offset: 4n })
   expect(await rows(lake)).toEqual(ids('a', 5))
+
+  await kafka.createPartitions('late', 3)
+  await kafka.produce('late', 2, events('b', 3))
+  await lake.waitFor('events', { partition: 2, offset: 2n })
+  expect(await rows(lake)).toEqual([...ids('a', 5), ...ids('b', 3)])
 })
 
 test('retention that overtakes a reader stops it, and a restart that accepts the loss names the hole', async () => {

@@ -124,7 +124,7 @@ export interface Plan {
   readonly stormMs: number
 }
 
-/** About half of all kinds at random rates; one seed in twenty has none and one has all. */
+/** Three of five kinds at random rates; one seed in twenty has none and one has all. */
 export function planOf(seed: number): Plan {
   const random = new Random(seed, 'plan')
   const luck = random.next()
@@ -132,7 +132,7 @@ export function planOf(seed: number): Plan {
   const rates = Object.fromEntries(
     Object.entries(RATE_MAX).map(([kind, max]) => {
       const rate = (0.4 + 0.6 * random.next()) * max
-      const isOn = luck > 0.95 || random.chance(0.5)
+      const isOn = luck > 0.95 || random.chance(0.6)
       return [kind, hasFaults && isOn ? rate : 0]
     }),
   ) as Record<Fault, number>

@@ -22,6 +22,8 @@ export interface TestKafka {
   readonly extraAddress: string | undefined
   readonly pid: number | undefined
   createTopic(topic: string, partitions: number, config?: Readonly<Record<string, string>>): Promise<void>
+  /** Adds partitions until there are `count`. */
+  createPartitions(topic: string, count: number): Promise<void>
   deleteTopic(topic: string): Promise<void>
   /** Deletes the records before `offset`. */
   deleteRecords(topic: string, partition: number, offset: bigint): Promise<void>
@@ -79,6 +81,18 @@ export async function startKafka(options: BrokerOptions = {}): Promise<TestKafka
       const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }))
       const topics = [{ topic, numPartitions: partitions, configEntries }]
       await withAdmin(kafka, (admin) => admin.createTopics({ topics, waitForLeaders: true }))
+    },
+    async createPartitions(topic, count) {
+      // kafkajs drops what is produced to a partition that it has not heard of yet, and says nothing.
+      await forgetProducers()
+      await withAdmin(kafka, async (admin) => {
+        await admin.createPartitions({ topicPartitions: [{ topic, count }] })
+        for (;;) {
+          const found = await admin.fetchTopicMetadata({ topics: [topic] })
+          if (found.topics[0]!.partitions.filter(({ leader }) => leader >= 0).length === count) return
+          await systemClock.sleep(50)
+        }
+      })
     },
     async deleteTopic(topic) {
       await forgetProducers()
