@@ -170,7 +170,7 @@ export function planOf(seed: number): Plan {
     heartbeatMs: 3_000,
     takeoverAfterMs: 5_000,
     maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
-    stormMs: random.between(9_000, 25_000),
+    stormMs: random.between(11_000, 28_000),
   }
 }
 
