@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { SYSTEM_COLUMNS, type Column } from './batch.ts'
-import type { EventTime, LakeDefinition, PipelineDefinition, TableDefinition } from './define.ts'
+import { APPEND, type EventTime, type LakeDefinition, type PipelineDefinition, type TableDefinition } from './define.ts'
 import { columnsProblem, readColumn } from './define-type.ts'
 import {
   didYouMean,
@@ -182,6 +182,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     partitionBy: readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy']),
     onError,
     unknown: isRaw ? 'ignore' : (fields.unknown ?? 'extra'),
+    ...APPEND,
   }
 }
 

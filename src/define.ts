@@ -77,8 +77,8 @@ export function defineLake(
   return checkLake(list, [])
 }
 
-/** How a record's value becomes columns. `raw` keeps key, value and headers as they are. */
-export type ValueFormat = 'json' | 'raw'
+/** How a record's value becomes columns. `raw` keeps key, value and headers as they are; `debezium` is a change envelope. */
+export type ValueFormat = 'json' | 'raw' | 'debezium'
 
 export interface EventTime {
   /** A declared column of type timestamp, timestamptz or long, or `_timestamp` (the record's own timestamp). */
@@ -104,7 +104,22 @@ export interface TableDefinition {
   readonly partitionBy: readonly string[]
   readonly onError: 'dead-letter' | 'stop' | 'skip'
   readonly unknown: 'extra' | 'ignore' | 'fail'
+  /** Columns that name a row: a later record of the same key replaces it. Empty: an append table. */
+  readonly key: readonly string[]
+  /** How the record's key becomes the key columns when its value is null; `none`: null values are counted and ignored. */
+  readonly recordKey: RecordKey
+  /** Column of int, long, date or timestamp that orders the records of a key instead of their offsets; or a field of the change's source. */
+  readonly version: string | undefined
+  /** What a column is that the record does not carry: null, or what the key's row has. */
+  readonly missing: 'null' | 'keep'
+  /** What a truncate event of a change stream does; `apply` needs a topic of one partition. */
+  readonly onTruncate: 'stop' | 'apply'
 }
+
+export type RecordKey = 'string' | 'json' | 'debezium' | 'none'
+
+/** What a table without a key has in its place. */
+export const APPEND = { key: [], recordKey: 'none', version: undefined, missing: 'null', onTruncate: 'stop' } as const
 
 export interface PipelineDefinition {
   readonly name: string
@@ -134,6 +149,16 @@ export function codeHash(table: TableDefinition): string {
     partitionBy: table.partitionBy,
     onError: table.onError,
     unknown: table.unknown,
+    // Append tables hash as they did before there were keys.
+    ...(table.key.length === 0
+      ? {}
+      : {
+          key: table.key,
+          recordKey: table.recordKey,
+          version: table.version,
+          missing: table.missing,
+          onTruncate: table.onTruncate,
+        }),
   }
   return createHash('sha256').update(JSON.stringify(normal)).digest('hex').slice(0, 32)
 }
@@ -141,4 +166,15 @@ export function codeHash(table: TableDefinition): string {
 /** Name of the companion table that keeps a table's dead letters. Names with `__` are ours alone. */
 export function deadLetterTable(name: string): string {
   return `${name}__dlq`
+}
+
+/** Name of the companion that keeps what was deleted of a keyed table with a version column, and at which version. */
+export function deletesTable(name: string): string {
+  return `${name}__deletes`
+}
+
+/** All tables that a definition makes: the source table first, then its companions. */
+export function tableNames(table: TableDefinition): readonly string[] {
+  const names = [table.name, deadLetterTable(table.name)]
+  return table.version === undefined ? names : [...names, deletesTable(table.name)]
 }

@@ -4,6 +4,7 @@ import type { TableDefinition } from '../define.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { MicroBatchLimits, Staged } from './lane.ts'
+import type { TableWork } from './keys.ts'
 import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
 import { LaneWork } from './lane-work.ts'
 import { answerOf, ENDED, IDLE, shares, type LaneAnswer, type Lanes, type LaneTask } from './lanes.ts'
@@ -247,6 +248,10 @@ class PooledLanes implements Lanes {
     const task = this.#work[answer.lane]!.task
     this.#processes[answer.lane]!.send({ kind: 'credit', pipeline: this.#pipeline, task })
     return { kind: 'staged', staged: answer.staged }
+  }
+
+  get work(): TableWork {
+    throw new LakeError('internal', 'lane processes do no work on files yet')
   }
 
   close(): Promise<void> {

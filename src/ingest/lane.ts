@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { DataFile, WritePlan } from '../lake/table.ts'
 import type { Cursor, PartitionId, RecordBatch, Source, Tail } from '../log.ts'
+import type { StagedKeys } from './keys.ts'
 import { MicroBatch, split } from './micro-batch.ts'
 
 /** What a lane is told to do: which partitions from where, and how its output must look. A lane keeps nothing else. */
@@ -11,6 +12,8 @@ export interface Assignment {
   readonly microBatch: MicroBatchLimits
   /** Records that killed a lane twice, `topic/partition@offset`: dead letters without a look inside. */
   readonly fatal: ReadonlySet<string>
+  /** Records whose missing values no row has, in the same form: dead letters `cdc.unavailable_without_base`. */
+  readonly baseless?: ReadonlySet<string>
 }
 
 export interface MicroBatchLimits {
@@ -25,6 +28,8 @@ export interface TablePlan {
   readonly topic: string
   readonly data: WritePlan
   readonly deadLetters: WritePlan
+  /** Markers of deleted keys, of a table with a version column. */
+  readonly deletes?: WritePlan
 }
 
 /** Files that nobody refers to yet, and what the committer must know about them. Plain values. */
@@ -54,15 +59,17 @@ export interface StagedTable {
   readonly files: readonly DataFile[]
   readonly deadLetterFiles: readonly DataFile[]
   readonly counts: ReadonlyMap<PartitionId, StagedCounts>
+  /** Of keyed tables: what becomes of the rows of their keys. */
+  readonly keys?: StagedKeys | undefined
 }
 
 /** What became of the records of one partition in one table: the four numbers add up to its records. */
 export interface StagedCounts {
   readonly rows: number
   readonly deadLetters: number
-  /** Null values in an append table. */
+  /** Null values, delete and truncate events: no row of their own. */
   readonly tombstones: number
-  /** Undecodable records that `onError: skip` leaves out. */
+  /** Undecodable records that `onError: skip` leaves out, and messages of a change stream that are no change. */
   readonly skipped: number
   /** Largest guarded event time, when a row had one. */
   readonly clockMs: number | undefined
@@ -71,7 +78,12 @@ export interface StagedCounts {
 /** Turns the raw records of one micro-batch into files: DuckDB and Parquet in production, row arrays in the simulation. */
 export interface Encoder {
   /** `batches` are of the table's topic, grouped by partition, offsets ascending within each. */
-  encode(plan: TablePlan, batches: readonly RecordBatch[], fatal: ReadonlySet<string>): Promise<StagedTable>
+  encode(
+    plan: TablePlan,
+    batches: readonly RecordBatch[],
+    fatal: ReadonlySet<string>,
+    baseless?: ReadonlySet<string>,
+  ): Promise<StagedTable>
   close(): Promise<void>
 }
 

@@ -1,12 +1,15 @@
 import type { Clock } from '../clock.ts'
-import { asLakeError } from '../error.ts'
+import { asLakeError, LakeError } from '../error.ts'
 import type { Cursor, PartitionId, Source } from '../log.ts'
+import type { TableWork } from './keys.ts'
 import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Staged, type TablePlan } from './lane.ts'
 
 /** What all lanes of a pipeline are told together; each gets its share of the partitions. */
 export interface LaneTask {
   readonly from: ReadonlyMap<PartitionId, Cursor>
   readonly tables: readonly TablePlan[]
+  /** See `Assignment`. */
+  readonly baseless?: ReadonlySet<string>
 }
 
 /**
@@ -18,6 +21,8 @@ export interface Lanes {
   assign(task: LaneTask): void
   /** What the next lane has to say, or `idle` after `timeoutMs`. Throws the LakeError that stops a lane. */
   next(timeoutMs: number): Promise<LaneAnswer>
+  /** Work on the pipeline's data files. What is under way when a lane dies is done again by another. */
+  readonly work: TableWork
   close(): Promise<void>
 }
 
@@ -51,6 +56,7 @@ export function shares(task: LaneTask, lanes: number): ReadonlyMap<PartitionId, 
 export interface InlineLanesOptions {
   readonly source: Source
   readonly encoder: Encoder
+  readonly work?: TableWork
   readonly lanes: number
   readonly microBatch: MicroBatchLimits
   readonly clock: Clock
@@ -77,13 +83,20 @@ class InlineLanes implements Lanes {
     this.#options = { ...options, encoder: oneAtATime(options.encoder) }
   }
 
+  get work(): TableWork {
+    const { work } = this.#options
+    if (work === undefined) throw new LakeError('internal', 'these lanes were opened for staging alone')
+    return work
+  }
+
   assign(task: LaneTask): void {
     const { source, encoder, microBatch, clock } = this.#options
     this.#abandon()
     const signal = this.#stop.signal
     const parts = shares(task, this.#options.lanes)
     this.#running = parts.map((from, lane) => {
-      const assignment: Assignment = { lane, from, tables: task.tables, microBatch, fatal: new Set() }
+      const { tables, baseless = new Set() } = task
+      const assignment: Assignment = { lane, from, tables, microBatch, fatal: new Set(), baseless }
       return stage(source, assignment, encoder, clock, signal)
     })
     this.#hasWork = task.from.size > 0

@@ -63,7 +63,8 @@ export class MicroBatch {
     for (const plan of this.#assignment.tables) {
       const batches = [...this.#batches.values()].flat().filter((batch) => batch.topic === plan.topic)
       if (batches.length === 0) continue
-      const staged = await encoder.encode(plan, batches, this.#assignment.fatal)
+      const { fatal, baseless } = this.#assignment
+      const staged = await encoder.encode(plan, batches, fatal, baseless)
       assertComplete(staged, batches)
       tables.push(staged)
     }

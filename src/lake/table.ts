@@ -28,10 +28,12 @@ import { uriOf, type Storage } from './storage/storage.ts'
 
 export { claimTable } from './claim.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
+export { DeletedRank, DeletedRows } from './deleted-rows.ts'
 export type { PartitionField, PartitionSpec } from './partition-spec.ts'
 export type { IcebergField, IcebergSchema, IcebergType } from './schema.ts'
 export { compareValues, lowerBound, singleValue, upperBound } from './single-value.ts'
 export type { Storage } from './storage/storage.ts'
+export type { AddedFile, DeletionVectorRef, FileDeletes, StoredFile, TableChange } from './table-change.ts'
 export { applyTransform, resultType } from './transform.ts'
 
 /** What a table is made from. */
@@ -46,6 +48,8 @@ export interface TableSpec {
 /** All that a lane must know to write data files of a table: plain values, sent to child processes. */
 export interface WritePlan {
   readonly table: string
+  /** Names the table for ever, whatever it is called; seeds the hashes of its keys. */
+  readonly uuid: string
   readonly schema: IcebergSchema
   readonly spec: PartitionSpec
   /** Key prefix for new data files, with a trailing slash. */
@@ -122,8 +126,8 @@ export async function openTable(storage: Storage, metadata: string): Promise<Lak
 }
 
 export function writePlan(table: LakeTable): WritePlan {
-  const { name, schema, spec } = table
-  return { table: name, schema, spec, dataPrefix: `tables/${name}/data/` }
+  const { name, uuid, schema, spec } = table
+  return { table: name, uuid, schema, spec, dataPrefix: `tables/${name}/data/` }
 }
 
 /**

@@ -17,7 +17,7 @@ const SITES: readonly Site[] = [
     before: 'fetched',
     after: 'announced',
   },
-  { file: 'src/lane-child.ts', text: 'const staged = await encoder.encode(plan, batches, fatal)', after: 'encoded' },
+  { file: 'src/lane-child.ts', text: 'const staged = await encoder.encode(plan, batches, fatal, baseless)', after: 'encoded' },
   {
     file: 'src/ingest/decode/data-file-writer.ts',
     text: 'await storage.putFile(key, file)',

@@ -31,13 +31,13 @@ beforeAll(async () => {
   hanging = await mutatedBundle('lane-pool', [
     {
       file: 'src/lane-child.ts',
-      text: 'const staged = await encoder.encode(plan, batches, fatal)',
+      text: 'const staged = await encoder.encode(plan, batches, fatal, baseless)',
       replacement: `const { existsSync, writeFileSync } = await import('node:fs')
       if (!existsSync('${folder}/hung')) {
         writeFileSync('${folder}/hung', '')
         await new Promise(() => {})
       }
-      const staged = await encoder.encode(plan, batches, fatal)`,
+      const staged = await encoder.encode(plan, batches, fatal, baseless)`,
     },
     { file: 'src/lane-child.ts', text: 'const STOP_MS_MAX = 120_000', replacement: 'const STOP_MS_MAX = 500' },
   ])

@@ -13,6 +13,7 @@ const write = (table: string) => ({
   table,
   schema: { type: 'struct' as const, 'schema-id': 0, fields: [] },
   spec: { 'spec-id': 0, fields: [] },
+  uuid: `uuid of ${table}`,
   dataPrefix: `tables/${table}/data/`,
 })
 const LIMITS = { bytesMax: 1 << 20, recordsMax: 2, ageMsMax: 50 }

@@ -1,4 +1,4 @@
-import type { PipelineDefinition } from '../../src/define.ts'
+import { APPEND, type PipelineDefinition } from '../../src/define.ts'
 import type { Plan } from './plan.ts'
 
 export const PIPELINE = 'shop'
@@ -19,6 +19,7 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
       partitionBy: [],
       onError,
       unknown: isNew ? 'fail' : 'ignore',
+      ...APPEND,
     })),
   }
 }

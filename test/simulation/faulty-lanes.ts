@@ -1,5 +1,6 @@
 import { LakeError } from '../../src/error.ts'
 import type { Staged } from '../../src/ingest/lane.ts'
+import type { TableWork } from '../../src/ingest/keys.ts'
 import { IDLE, type LaneAnswer, type Lanes, type LaneTask } from '../../src/ingest/lanes.ts'
 import type { SimProcess } from './process.ts'
 
@@ -13,6 +14,10 @@ export class FaultyLanes implements Lanes {
   constructor(inner: Lanes, process: SimProcess) {
     this.#inner = inner
     this.#process = process
+  }
+
+  get work(): TableWork {
+    return this.#inner.work
   }
 
   assign(task: LaneTask): void {

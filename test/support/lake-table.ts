@@ -1,5 +1,5 @@
 import type { Column, ColumnType } from '../../src/batch.ts'
-import type { TableDefinition } from '../../src/define.ts'
+import { APPEND, type TableDefinition } from '../../src/define.ts'
 import { deadLetterColumns, tableColumns } from '../../src/ingest/decode/columns.ts'
 import type { TablePlan } from '../../src/ingest/lane.ts'
 import type { IcebergField, IcebergSchema, IcebergType, PartitionSpec, WritePlan } from '../../src/lake/table.ts'
@@ -18,9 +18,12 @@ export function definition(parts: Partial<TableDefinition>): TableDefinition {
     partitionBy: [],
     onError: 'dead-letter',
     unknown: 'ignore',
+    ...APPEND,
     ...parts,
   }
 }
+
+const UUID = '0f9d2a4e-7d6b-4f64-9a53-0d2c7f5b1e11'
 
 /** A write plan as the lake makes it: field ids top-down, then inside. */
 export function writePlan(
@@ -66,7 +69,7 @@ export function writePlan(
     }
   }
   const schema: IcebergSchema = { type: 'struct', 'schema-id': 0, fields: fields(columns) }
-  return { table, schema, spec: { 'spec-id': 0, fields: partition }, dataPrefix: `tables/${table}/data/` }
+  return { table, uuid: UUID, schema, spec: { 'spec-id': 0, fields: partition }, dataPrefix: `tables/${table}/data/` }
 }
 
 /** A lane's plan of a definition. `partition` names columns and Iceberg transforms, for example `['at', 'day']`. */

@@ -1,0 +1,90 @@
+import type { DataFile, DeletedRows, WritePlan } from '../lake/table.ts'
+import type { TablePlan } from './lane.ts'
+
+/**
+ * Keys on their way from lanes to the committer, as columns. A key is known by 128 bits of hash over the canonical
+ * encoding of its columns (key-hash.ts): four words a key, in `hashes[4 * i]` and on.
+ */
+
+/** `StagedKeys.files`: the operation writes no row, it removes that of its key. */
+export const DELETE = -1
+/** `StagedKeys.files`: the operation removes all rows of the table. Its hash is 0. */
+export const TRUNCATE = -2
+
+/**
+ * What a micro-batch does to the keys of one table: one element per operation, grouped by Kafka partition as in `runs`,
+ * offsets ascending within each.
+ */
+export interface StagedKeys {
+  readonly count: number
+  readonly hashes: Uint32Array
+  /** Index into `StagedTable.files` of the row that is written; DELETE or TRUNCATE when there is none. */
+  readonly files: Int32Array
+  /** Position of that row in its file. Rows of one file ascend within a Kafka partition, and its partitions follow each other. */
+  readonly rows: Uint32Array
+  readonly offsets: BigInt64Array
+  /** Kafka partitions in their order, with the operations of each. */
+  readonly runs: readonly KeyRun[]
+  /** Values of the version column, as 64-bit integers; undefined without one. 0 for bare tombstones, which have none. */
+  readonly versions: BigInt64Array | undefined
+  /** Bit set: the operation is a tombstone without a version of its own. Words of 32 operations; undefined when none is. */
+  readonly bare: Uint32Array | undefined
+  readonly holes: StagedHoles | undefined
+}
+
+export interface KeyRun {
+  readonly partition: number
+  readonly count: number
+}
+
+/**
+ * Rows that came without the values of some columns (an unchanged large value, a partial image): those of the row that
+ * the key had before this micro-batch are theirs. What the batch itself can answer, its lane has filled in.
+ */
+export interface StagedHoles {
+  /** Operations that have holes, ascending. */
+  readonly operations: Uint32Array
+  /** Which of `columns` each of them lacks. */
+  readonly lacking: Uint8Array
+  /** Sets of column names. */
+  readonly columns: readonly (readonly string[])[]
+}
+
+/** What is known of the rows of one stored data file: element i is the row at position i. */
+export interface StoredKeys {
+  readonly count: number
+  readonly hashes: Uint32Array
+  readonly versions: BigInt64Array | undefined
+  /** Kafka partitions of the rows, in runs. */
+  readonly runs: readonly KeyRun[]
+}
+
+/** A data file of which some rows are left out. */
+export interface ConcatenateInput {
+  readonly file: DataFile
+  /** Row id of its first row, and the sequence number of its rows: what a rewritten row carries along. */
+  readonly firstRowId: bigint | undefined
+  readonly sequenceNumber: bigint
+  /** Rows that are dead already. */
+  readonly deleted: DeletedRows
+}
+
+/** Where the values of one row's missing columns stand. */
+export interface Filling {
+  /** Position of the row that lacks them. */
+  readonly row: number
+  readonly columns: readonly string[]
+  readonly from: { readonly key: string; readonly row: number }
+}
+
+/** Work on data files beside the staging, done by whichever lane is free. Pure: results are files that nobody refers to yet. */
+export interface TableWork {
+  /** Hashes and versions of all rows of a stored data file, dead ones too. */
+  readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys>
+  /** One file with the rows of all inputs, in their order, without the deleted ones, whose rows keep ids and sequence numbers. */
+  concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile>
+  /** The same file with its holes filled: row for row in the same order. */
+  fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[]): Promise<DataFile>
+  /** Rows from plain values, one array per row in the order of the plan's columns: for the few that a commit itself makes. */
+  encodeRows(plan: WritePlan, rows: readonly (readonly unknown[])[]): Promise<readonly DataFile[]>
+}
