@@ -48,6 +48,7 @@ export type LakeErrorCode =
   | 'decode.too_many_dead_letters'
   | 'decode.stopped' // a record that could not be read, in a table with `onError: stop`
   | 'decode.fatal' // a record that killed its lane twice; used as the code of a dead letter
+  | 'upsert.key_in_two_partitions' // no version column says which of its records is the later one
   | 'not_ready'
   | 'internal'
 

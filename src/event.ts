@@ -39,6 +39,28 @@ export type LakeEvent =
       readonly position: bigint
       readonly end: bigint
     }
+  /** Files of a table became one; or that failed, and is tried again. */
+  | {
+      readonly kind: 'compaction'
+      readonly pipeline: string
+      readonly table: string
+      readonly filesIn: number
+      readonly rowsOut: number
+      readonly error?: ErrorMessage
+    }
+  /** What a committer holds in memory for a keyed table, after a commit. */
+  | {
+      readonly kind: 'keys'
+      readonly pipeline: string
+      readonly table: string
+      readonly keys: number
+      readonly indexBytes: number
+      readonly rows: number
+      readonly deadRows: number
+      /** In this commit: operations that lost against a later version, tombstones that had no say. */
+      readonly stale: number
+      readonly unordered: number
+    }
   | {
       readonly kind: 'lane'
       readonly lane: number

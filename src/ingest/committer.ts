@@ -1,9 +1,19 @@
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
-import { appendFiles, openTable, writeVersionHint, type LakeTable, type Storage } from '../lake/table.ts'
+import {
+  changeTable,
+  openTable,
+  writeVersionHint,
+  type LakeTable,
+  type Stamp,
+  type Storage,
+  type TableChange,
+} from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId, type Positions } from '../log.ts'
 import type { TableVersion, Version } from '../version.ts'
+import type { Replacement } from './compactor.ts'
+import { KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
 import { assertCounted, Pending } from './pending.ts'
 
@@ -23,13 +33,16 @@ export interface Change {
   readonly paused?: Version['paused']
   readonly resumed?: boolean
   readonly released?: boolean
+  /** The same rows in other files. */
+  readonly isMaintenance?: boolean
 }
 
 /**
  * folded: the batch goes into the next commit. repeated: all of it was folded before. gap: it does not begin where
- * the last one ended, so whoever staged it must start again from `cursors`.
+ * the last one ended. baseless: it holds records of which values are missing that no row has. After the latter two
+ * whoever staged it must start again, from `cursors` and with `baseless`.
  */
-export type FoldVerdict = 'folded' | 'repeated' | 'gap'
+export type FoldVerdict = 'folded' | 'repeated' | 'gap' | 'baseless'
 
 /**
  * The one writer of a pipeline. Takes staged batches strictly in the order of the log and turns all that it took into
@@ -43,6 +56,8 @@ export class Committer {
   readonly #policy: CommitPolicy
   readonly #clock: Clock
   readonly #observer: Observer
+  readonly #keyed: KeyedTables
+  readonly #baseless = new Set<string>()
   #pending: Pending
   #lastCommitMs: number
   #isHurried = false
@@ -58,14 +73,16 @@ export class Committer {
     this.#policy = parts.policy
     this.#clock = parts.clock
     this.#observer = parts.observer
+    this.#keyed = parts.keyed ?? KeyedTables.none
     this.#head = head
     this.#tables = tables
     this.#pending = new Pending(head)
     this.#lastCommitMs = lastCommitMs
   }
 
-  static async open(parts: CommitterParts, head: Version): Promise<Committer> {
-    return new Committer(parts, head, await tablesOf(parts.storage, head.tables), parts.clock.monotonicMs())
+  static async open(parts: CommitterParts, head: Version, opened?: ReadonlyMap<string, LakeTable>): Promise<Committer> {
+    const tables = opened ?? (await openTables(parts.storage, head.tables))
+    return new Committer(parts, head, tables, parts.clock.monotonicMs())
   }
 
   get head(): Version {
@@ -87,12 +104,32 @@ export class Committer {
     return cursors
   }
 
-  fold(staged: Staged): FoldVerdict {
+  get keyed(): KeyedTables {
+    return this.#keyed
+  }
+
+  /** Records that are dead letters because nothing has the values that they lack. */
+  get baseless(): ReadonlySet<string> {
+    return this.#baseless
+  }
+
+  /** Whether there is anything that a version of its own must not hold. */
+  get hasPending(): boolean {
+    return this.#pending.hasMoved || this.#keyed.haveChanged
+  }
+
+  async fold(staged: Staged): Promise<FoldVerdict> {
     const { positions } = this.#pending
     if (staged.ranges.every(({ partition, until }) => until <= (positions.get(partition) ?? -1n))) return 'repeated'
     if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition))) return 'gap'
-    for (const table of staged.tables) assertCounted(table)
-    this.#pending.add(staged)
+    const prepared = await this.#keyed.prepare(staged)
+    if (prepared.kind === 'baseless') {
+      for (const record of prepared.records) this.#baseless.add(record)
+      return 'baseless'
+    }
+    for (const table of prepared.staged.tables) assertCounted(table)
+    for (const table of prepared.staged.tables) this.#keyed.fold(table)
+    this.#pending.add(prepared.staged)
     return 'folded'
   }
 
@@ -112,18 +149,61 @@ export class Committer {
 
   /** Milliseconds until `commit` should be called; 0 when it is due. */
   dueInMs(): number {
-    const waits = this.#pending.hasFiles || (this.#isHurried && this.#pending.hasMoved)
+    const waits = this.#pending.hasFiles || this.#keyed.haveChanged || (this.#isHurried && this.#pending.hasMoved)
     const intervalMs = waits ? this.#policy.minIntervalMs : this.#policy.heartbeatMs
     return Math.max(0, this.#lastCommitMs + intervalMs - this.#clock.monotonicMs())
   }
 
   async commit(change: Change = {}, signal?: AbortSignal): Promise<CommitResult> {
+    const filled = await this.#keyed.finish()
+    const pending = this.#pending
+    return this.#append(pending, change, signal, (tables, stamp) =>
+      changeEach(tables, (name, table) => {
+        const ranges = pending.rangesText(name, this.#head.positions)
+        const of = this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
+        return changeTable(this.#storage, table, of, { ...stamp, ranges }, this.#clock)
+      }),
+    )
+  }
+
+  /** Swaps files of a table for the one that holds their rows, as a version of its own. Nothing may be pending. */
+  async replace(
+    { table: name, inputs, output, sequenceNumber }: Replacement,
+    signal?: AbortSignal,
+  ): Promise<CommitResult> {
+    const dead = this.#keyed.get(name)?.replace(inputs, output)
+    const file = output === undefined ? undefined : { ...output, sequenceNumber }
+    const change: TableChange = {
+      kind: 'replace',
+      added: file === undefined ? [] : [file],
+      deletes: file === undefined || dead === undefined || dead.count === 0 ? [] : [{ file, rows: dead }],
+      removed: inputs.map(({ file }) => file.key),
+    }
+    return this.#append(new Pending(this.#head), { isMaintenance: true }, signal, async (tables, stamp) => {
+      const replaced = await changeTable(
+        this.#storage,
+        tables.get(name)!,
+        change,
+        { ...stamp, ranges: '' },
+        this.#clock,
+      )
+      return new Map([...tables, [name, replaced]])
+    })
+  }
+
+  async #append(
+    pending: Pending,
+    change: Change,
+    signal: AbortSignal | undefined,
+    write: (tables: Tables, stamp: Omit<Stamp, 'ranges'>) => Promise<Tables>,
+  ): Promise<CommitResult> {
     const startMs = this.#clock.monotonicMs()
-    const [base, pending, commitId] = [this.#head, this.#pending, this.#clock.uuid()]
-    let tables = this.#tables
+    const [base, before, commitId] = [this.#head, this.#tables, this.#clock.uuid()]
+    let tables = before
     const build = async (head: Version | undefined, number: bigint): Promise<VersionContent> => {
-      if (head !== base) tables = await tablesOf(this.#storage, head!.tables)
-      tables = await this.#append(tables, pending, { commitId, version: number })
+      const current = head === base ? before : await openTables(this.#storage, head!.tables)
+      this.#keyed.assertCurrent(before, current)
+      tables = await write(current, { commitId, version: number })
       return this.#content(head!, pending, tables, change)
     }
     const result = await this.#chain.append(base, { commitId, build }, signal).catch((error) => {
@@ -134,10 +214,11 @@ export class Committer {
     this.#report(outcome, result.kind === 'committed' ? result.version.number : undefined, startMs, pending)
     if (result.kind === 'committed') {
       // For readers by path; nothing of ours depends on it.
-      const touched = [...tables.values()].filter((table) => pending.files.has(table.name))
+      const touched = [...tables.values()].filter((table) => before.get(table.name)?.metadata !== table.metadata)
       await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
       this.#head = result.version
       this.#tables = tables
+      this.#keyed.committed()
       this.#pending = new Pending(result.version)
       this.#isHurried = false
     }
@@ -145,23 +226,9 @@ export class Committer {
     return result
   }
 
-  async #append(
-    tables: ReadonlyMap<string, LakeTable>,
-    pending: Pending,
-    commit: { readonly commitId: string; readonly version: bigint },
-  ): Promise<ReadonlyMap<string, LakeTable>> {
-    const entries = [...tables].map(async ([name, table]): Promise<[string, LakeTable]> => {
-      const files = pending.files.get(name)
-      if (files === undefined) return [name, table]
-      const stamp = { ...commit, ranges: pending.rangesText(name, this.#head.positions) }
-      return [name, await appendFiles(this.#storage, table, files, stamp, this.#clock)]
-    })
-    return new Map(await Promise.all(entries))
-  }
-
   #content(head: Version, pending: Pending, tables: ReadonlyMap<string, LakeTable>, change: Change): VersionContent {
     return {
-      kind: 'ingest',
+      kind: change.isMaintenance === true ? 'maintenance' : 'ingest',
       writer: this.#policy.writer,
       tables: Object.fromEntries(
         Object.entries(head.tables).map(([name, table]) => {
@@ -198,12 +265,23 @@ export interface CommitterParts {
   readonly policy: CommitPolicy
   readonly clock: Clock
   readonly observer: Observer
+  /** Needed to fold batches of keyed tables. */
+  readonly keyed?: KeyedTables
 }
 
-async function tablesOf(
-  storage: Storage,
-  versions: Readonly<Record<string, TableVersion>>,
-): Promise<ReadonlyMap<string, LakeTable>> {
+type Tables = ReadonlyMap<string, LakeTable>
+
+async function changeEach(
+  tables: Tables,
+  change: (name: string, table: LakeTable) => Promise<LakeTable>,
+): Promise<Tables> {
+  return new Map(
+    await Promise.all([...tables].map(async ([name, table]) => [name, await change(name, table)] as const)),
+  )
+}
+
+/** All tables of a version. */
+export async function openTables(storage: Storage, versions: Readonly<Record<string, TableVersion>>): Promise<Tables> {
   const names = Object.entries(versions)
   return new Map(
     await Promise.all(

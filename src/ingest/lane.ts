@@ -28,7 +28,8 @@ export interface TablePlan {
   readonly topic: string
   readonly data: WritePlan
   readonly deadLetters: WritePlan
-  /** Markers of deleted keys, of a table with a version column. */
+  /** Of a table with a version column: its name, and how the markers of deleted keys are written. */
+  readonly version?: string
   readonly deletes?: WritePlan
 }
 
@@ -61,6 +62,8 @@ export interface StagedTable {
   readonly counts: ReadonlyMap<PartitionId, StagedCounts>
   /** Of keyed tables: what becomes of the rows of their keys. */
   readonly keys?: StagedKeys | undefined
+  /** Of tables with a version column: a row for each DELETE of `keys`, in its order. The version of bare ones is null. */
+  readonly deleteFiles?: readonly DataFile[]
 }
 
 /** What became of the records of one partition in one table: the four numbers add up to its records. */

@@ -2,13 +2,15 @@ import type { PipelineDefinition } from '../define.ts'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
-import type { Storage } from '../lake/table.ts'
+import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Source } from '../log.ts'
 import type { Version } from '../version.ts'
-import { Committer, type Change, type CommitPolicy } from './committer.ts'
-import type { Lanes } from './lanes.ts'
+import { Committer, openTables, type Change, type CommitPolicy } from './committer.ts'
+import { KeyedTables } from './keyed-tables.ts'
+import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
+import { Upkeep } from './upkeep.ts'
 
 /** Everything that a run needs beside the log and the chain. */
 export interface Pipeline {
@@ -17,6 +19,8 @@ export interface Pipeline {
   readonly clock: Clock
   readonly observer: Observer
   readonly control: Control
+  /** When files are put together; undefined: never. */
+  readonly compaction: CompactionPolicy | undefined
   startLanes(source: Source): Promise<Lanes>
 }
 
@@ -57,12 +61,25 @@ export async function run(
   if (opened.kind !== 'head') return opened
   if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }
 
-  const committer = await Committer.open({ chain, storage, policy, clock, observer }, opened.head)
-  const guard = new PoisonGuard()
   const lanes = await pipeline.startLanes(source)
-  const assign = () => lanes.assign({ from: committer.cursors, tables: tablePlans(definition, committer.tables) })
-  const isLossAccepted = definition.onDataLoss === 'record-gap'
   try {
+    const committer = await openCommitter(pipeline, lanes, chain, policy, opened.head)
+    const guard = new PoisonGuard()
+    const upkeep = new Upkeep(committer, {
+      pipeline: definition.name,
+      storage,
+      work: () => lanes.work,
+      policy: pipeline.compaction,
+      clock,
+      observer,
+    })
+    const assign = () =>
+      lanes.assign({
+        from: committer.cursors,
+        tables: tablePlans(definition, committer.tables),
+        baseless: committer.baseless,
+      })
+    const isLossAccepted = definition.onDataLoss === 'record-gap'
     for (const [partition, hole] of await lostRanges(source, committer.head)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
       committer.skip(partition, hole.until)
@@ -81,11 +98,16 @@ export async function run(
         control.onHead(committer.head, found.missing)
       }
 
-      const answer = await lanes.next(Math.min(committer.dueInMs(), WAIT_MS_MAX))
+      const kept = await upkeep.step(signal)
+      if (kept !== undefined && kept.kind !== 'committed') return kept
+
+      const waitMs = Math.min(committer.dueInMs(), WAIT_MS_MAX)
+      // Back-pressure: what is not asked for is not fetched.
+      const answer = upkeep.isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
       switch (answer.kind) {
         case 'staged': {
-          const verdict = committer.fold(answer.staged)
-          if (verdict === 'gap') assign()
+          const verdict = await committer.fold(answer.staged)
+          if (verdict === 'gap' || verdict === 'baseless') assign()
           if (verdict === 'folded') guard.check(answer.staged)
           for (const { partition, until, end } of answer.staged.ranges)
             observer({ kind: 'progress', pipeline: definition.name, partition, position: until, end })
@@ -123,6 +145,25 @@ export async function run(
   } finally {
     await lanes.close()
   }
+}
+
+/** Reads the keys of all rows first, which lanes do: the committer knows where each key's row stands. */
+async function openCommitter(
+  { definition, storage, clock, observer }: Pipeline,
+  lanes: Lanes,
+  chain: Chain,
+  policy: CommitPolicy,
+  head: Version,
+): Promise<Committer> {
+  const tables = await openTables(storage, head.tables)
+  const plans = tablePlans(definition, tables)
+  const keyed = await KeyedTables.load(definition.tables, tables, plans, storage, () => lanes.work, clock)
+  return Committer.open({ chain, storage, policy, clock, observer, keyed }, head, tables)
+}
+
+async function idle(clock: Clock, ms: number, signal: AbortSignal): Promise<LaneAnswer> {
+  await clock.sleep(ms, signal)
+  return IDLE
 }
 
 /** The last commit of a run: all that was folded, and why it ends. */

@@ -1,12 +1,19 @@
-import { codeHash, deadLetterTable, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import {
+  codeHash,
+  deadLetterTable,
+  deletesTable,
+  tableNames,
+  type PipelineDefinition,
+  type TableDefinition,
+} from '../define.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { claimTable, createTable, writePlan, type LakeTable, type Storage } from '../lake/table.ts'
+import { claimTable, createTable, writePlan, type LakeTable, type Storage, type TableSpec } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
 import type { CommitPolicy } from './committer.ts'
-import { deadLetterColumns, tableColumns } from './decode/columns.ts'
+import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
 
 export type Opened =
@@ -29,8 +36,8 @@ export async function openHead(
 ): Promise<Opened> {
   const head = await chain.head()
   if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
-  for (const { name } of definition.tables)
-    for (const table of [name, deadLetterTable(name)]) await claimTable(storage, table, definition.name, clock)
+  for (const table of definition.tables)
+    for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
   const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
   const result = await chain.append(undefined, draft, signal)
@@ -39,11 +46,14 @@ export async function openHead(
 
 /** How the lanes must write each source table. */
 export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<string, LakeTable>): TablePlan[] {
-  return definition.tables.map(({ name, topic }) => ({
-    table: name,
-    topic,
-    data: writePlan(tables.get(name)!),
-    deadLetters: writePlan(tables.get(deadLetterTable(name))!),
+  return definition.tables.map((table) => ({
+    table: table.name,
+    topic: table.topic,
+    data: writePlan(tables.get(table.name)!),
+    deadLetters: writePlan(tables.get(deadLetterTable(table.name))!),
+    ...(table.version === undefined
+      ? {}
+      : { version: versionColumn(table)!, deletes: writePlan(tables.get(deletesTable(table.name))!) }),
   }))
 }
 
@@ -161,17 +171,16 @@ async function firstVersion(
   }
 }
 
-/** A source table and its dead letters. The latter are v3 from the start: a retry will mark rows of them deleted. */
+/** A source table and its companions. Those that lose rows some day are v3 from the start. */
 async function createTables(storage: Storage, table: TableDefinition, clock: Clock): Promise<LakeTable[]> {
-  const { name, partitionBy } = table
-  return [
-    await createTable(storage, { name, columns: tableColumns(table), partitionBy, formatVersion: 2 }, clock),
-    await createTable(
-      storage,
-      { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
-      clock,
-    ),
+  const { name, partitionBy, key } = table
+  const specs: TableSpec[] = [
+    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key },
+    { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
   ]
+  if (table.version !== undefined)
+    specs.push({ name: deletesTable(name), columns: deletesColumns(table), partitionBy: [], formatVersion: 3 })
+  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
 }
 
 function hasCode(definition: PipelineDefinition, head: Version): boolean {

@@ -72,6 +72,7 @@ export class DeletedRank {
   /** Deleted rows at positions below `row`. */
   rank(row: number): number {
     const bits = row & 31
+    // `row` may be the number of rows, which is beyond the last word.
     const part = bits === 0 ? 0 : ones(this.#words[row >>> 5]! & ((1 << bits) - 1))
     return this.#below[row >>> 5]! + part
   }

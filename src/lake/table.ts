@@ -28,6 +28,13 @@ import { uriOf, type Storage } from './storage/storage.ts'
 
 export { claimTable } from './claim.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
+export {
+  compactionState,
+  planCompaction,
+  type CompactionCandidate,
+  type CompactionPlan,
+  type CompactionPolicy,
+} from './compact.ts'
 export { DeletedRank, DeletedRows } from './deleted-rows.ts'
 export type { PartitionField, PartitionSpec } from './partition-spec.ts'
 export type { IcebergField, IcebergSchema, IcebergType } from './schema.ts'

@@ -56,3 +56,21 @@ export const deadLetterColumns: readonly Column[] = [
   { name: 'status', type: { kind: 'string' }, required: true },
   { name: 'attempts', type: { kind: 'int' }, required: true },
 ]
+
+/** The stored column that orders the records of a key; undefined when their offsets do. */
+export function versionColumn({ version }: TableDefinition): string | undefined {
+  return version?.startsWith('source.') === true ? SYSTEM_COLUMNS.version : version
+}
+
+/** Columns of `<table>__deletes`: which key was deleted, at which version, by which record. */
+export function deletesColumns(definition: TableDefinition): readonly Column[] {
+  const version = versionColumn(definition)
+  const columns = tableColumns(definition)
+  const { partition, offset, timestamp } = SYSTEM_COLUMNS
+  const names = [...definition.key, version, partition, offset, timestamp]
+  return names.map((name) => {
+    const { required: _, ...column } = columns.find((candidate) => candidate.name === name)!
+    // The version of a bare tombstone is filled in by the commit that finds the row.
+    return definition.key.includes(column.name) ? { ...column, required: true } : column
+  })
+}

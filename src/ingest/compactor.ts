@@ -1,0 +1,150 @@
+import type { Clock } from '../clock.ts'
+import { asLakeError, toErrorMessage } from '../error.ts'
+import type { Observer } from '../event.ts'
+import {
+  compactionState,
+  planCompaction,
+  readDeletedRows,
+  storedFiles,
+  writePlan,
+  type CompactionCandidate,
+  type CompactionPolicy,
+  type DataFile,
+  type LakeTable,
+  type Storage,
+} from '../lake/table.ts'
+import type { ConcatenateInput, TableWork } from './keys.ts'
+import type { KeyedTables } from './keyed-tables.ts'
+import type { KeyedTable } from './upsert.ts'
+
+/** Files of a table, and the one that holds their rows: undefined when none of them was alive. */
+export interface Replacement {
+  readonly table: string
+  readonly inputs: readonly ConcatenateInput[]
+  readonly output: DataFile | undefined
+  /** Of the snapshot that the inputs were taken from. */
+  readonly sequenceNumber: bigint
+}
+
+export interface CompactorOptions {
+  readonly pipeline: string
+  readonly storage: Storage
+  readonly work: () => TableWork
+  /** Undefined: never. */
+  readonly policy: CompactionPolicy | undefined
+  readonly clock: Clock
+  readonly observer: Observer
+}
+
+/** A table is looked at this often, and again at once after a compaction of it. */
+const LOOK_EVERY_MS = 2_000
+/** After a failure nothing is tried for so long. */
+const REST_AFTER_FAILURE_MS = 30_000
+
+/**
+ * Keeps files few and dead rows rare, beside the stream: plans, lets a lane concatenate, and hands the result to the
+ * run, which commits it between two commits of its own. One compaction at a time, with pauses that keep it to its share
+ * of a core. Nothing is lost when it dies: a file that nobody refers to is collected some day.
+ */
+export class Compactor {
+  readonly #options: CompactorOptions
+  readonly #lookedMs = new Map<string, number>()
+  readonly #overLimit = new Set<string>()
+  #isBusy = false
+  #restUntilMs = 0
+  #done: Replacement | undefined
+
+  constructor(options: CompactorOptions) {
+    this.#options = options
+  }
+
+  /** Whether ingestion has to wait until compaction has caught up. */
+  get isOverLimit(): boolean {
+    return this.#overLimit.size > 0
+  }
+
+  /** A finished compaction, once. */
+  take(): Replacement | undefined {
+    const done = this.#done
+    this.#done = undefined
+    return done
+  }
+
+  /** The replacement was committed, or given up. */
+  settled(table: string): void {
+    this.#lookedMs.delete(table)
+    this.#isBusy = false
+  }
+
+  /** Begins a look at the tables of the head when none is under way. What it comes to is there to `take` some time later. */
+  consider(tables: ReadonlyMap<string, LakeTable>, keyed: KeyedTables): void {
+    const nowMs = this.#options.clock.monotonicMs()
+    const { policy } = this.#options
+    if (policy === undefined || this.#isBusy || (nowMs < this.#restUntilMs && !this.isOverLimit)) return
+    const due = [...tables].find(
+      ([name, { snapshot }]) =>
+        snapshot !== undefined && nowMs >= (this.#lookedMs.get(name) ?? -Infinity) + LOOK_EVERY_MS,
+    )
+    if (due === undefined) return
+    const [name, table] = due
+    this.#isBusy = true
+    this.#lookedMs.set(name, nowMs)
+    void this.#compact(table, keyed.get(name), policy).catch((error) => {
+      this.#isBusy = false
+      this.#restUntilMs = this.#options.clock.monotonicMs() + REST_AFTER_FAILURE_MS
+      const { pipeline, observer } = this.#options
+      observer({
+        kind: 'compaction',
+        pipeline,
+        table: name,
+        filesIn: 0,
+        rowsOut: 0,
+        error: toErrorMessage(asLakeError(error)),
+      })
+    })
+  }
+
+  async #compact(table: LakeTable, keyed: KeyedTable | undefined, policy: CompactionPolicy): Promise<void> {
+    const { clock, work } = this.#options
+    const inputs = await this.#inputs(table, keyed)
+    const candidates = [...inputs.values()].map(candidateOf)
+    const state = compactionState(candidates, policy)
+    if (state.isOverLimit) this.#overLimit.add(table.name)
+    else this.#overLimit.delete(table.name)
+    const plan = planCompaction(candidates, policy)
+    if (plan === undefined) {
+      this.#isBusy = false
+      return
+    }
+    const startMs = clock.monotonicMs()
+    const merged = plan.inputs.map((key) => inputs.get(key)!)
+    const output = merged.length === 0 ? undefined : await work().concatenate(writePlan(table), merged)
+    this.#done = {
+      table: table.name,
+      inputs: [...merged, ...plan.dropped.map((key) => inputs.get(key)!)],
+      output,
+      sequenceNumber: table.raw['last-sequence-number'],
+    }
+    const nowMs = clock.monotonicMs()
+    this.#restUntilMs = nowMs + (nowMs - startMs) * (1 / state.cores - 1)
+  }
+
+  /** The stored files of the table, with the rows that are dead by now. */
+  async #inputs(table: LakeTable, keyed: KeyedTable | undefined): Promise<ReadonlyMap<string, ConcatenateInput>> {
+    const { storage } = this.#options
+    const stored = await storedFiles(storage, table)
+    const live = new Map(keyed?.files.map(({ file, deleted }) => [file.key, deleted]))
+    const inputs = new Map<string, ConcatenateInput>()
+    for (const file of stored) {
+      const deleted = keyed === undefined ? await readDeletedRows(storage, file) : live.get(file.key)?.clone()
+      if (deleted === undefined) continue
+      inputs.set(file.key, { file, firstRowId: file.firstRowId, sequenceNumber: file.sequenceNumber, deleted })
+    }
+    return inputs
+  }
+}
+
+function candidateOf({ file, deleted, sequenceNumber }: ConcatenateInput): CompactionCandidate {
+  const { key, recordCount: rows, fileSizeBytes: bytes, partition } = file
+  return { key, rows, bytes, dead: deleted.count, partition, sequenceNumber }
+}

@@ -1,0 +1,197 @@
+import { deletesTable, type TableDefinition } from '../define.ts'
+import type { Clock } from '../clock.ts'
+import { LakeError } from '../error.ts'
+import {
+  readDeletedRows,
+  storedFiles,
+  type DataFile,
+  type DeletedRows,
+  type LakeTable,
+  type Storage,
+  type StoredFile,
+  type TableChange,
+} from '../lake/table.ts'
+import { partitionId } from '../log.ts'
+import type { StagedKeys, StoredKeys, TableWork } from './keys.ts'
+import type { Staged, StagedTable, TablePlan } from './lane.ts'
+import { KeyedTable } from './upsert.ts'
+
+/** Files whose keys are read at once: two for each of a few lanes. */
+const READS_AT_ONCE = 4
+/** Rows that are taken up in one go; between two, others have their turn. */
+const ROWS_AT_ONCE = 50_000
+
+/** A staged batch that is ready to be folded, or the records in it whose missing values no row has. */
+export type Prepared =
+  | { readonly kind: 'ready'; readonly staged: Staged }
+  | { readonly kind: 'baseless'; readonly records: readonly string[] }
+
+/** The keyed tables of one pipeline, as its committer holds them. */
+export class KeyedTables {
+  readonly #tables: ReadonlyMap<string, KeyedTable>
+  /** By the name of their companion. */
+  readonly #versioned: ReadonlyMap<string, KeyedTable>
+  readonly #plans: ReadonlyMap<string, TablePlan>
+  readonly #work: TableWork | undefined
+
+  private constructor(
+    tables: ReadonlyMap<string, KeyedTable>,
+    plans: ReadonlyMap<string, TablePlan>,
+    work?: TableWork,
+  ) {
+    this.#tables = tables
+    this.#plans = plans
+    this.#work = work
+    this.#versioned = new Map(
+      [...tables]
+        .filter(([, { markers }]) => markers !== undefined)
+        .map(([name, table]) => [deletesTable(name), table]),
+    )
+  }
+
+  /** Of a pipeline without any, or of a commit that folds nothing. */
+  static readonly none = new KeyedTables(new Map(), new Map())
+
+  /** Reads the keys of all stored rows. Lanes read the files, several at once. */
+  static async load(
+    definitions: readonly TableDefinition[],
+    tables: ReadonlyMap<string, LakeTable>,
+    plans: readonly TablePlan[],
+    storage: Storage,
+    work: () => TableWork,
+    clock: Clock,
+  ): Promise<KeyedTables> {
+    const keyed = definitions.filter(({ key }) => key.length > 0)
+    if (keyed.length === 0) return KeyedTables.none
+    const planOf = new Map(plans.map((plan) => [plan.table, plan]))
+    const loaded = new Map<string, KeyedTable>()
+    for (const { name, version } of keyed) {
+      const table = new KeyedTable(name, version !== undefined)
+      const plan = planOf.get(name)!
+      const take = { storage, clock, work: work() }
+      if (version !== undefined)
+        await eachFile(take, tables.get(deletesTable(name))!, { ...plan, data: plan.deletes! }, (_, deleted, keys) =>
+          Promise.resolve(table.loadMarkers(deleted, keys)),
+        )
+      await eachFile(take, tables.get(name)!, plan, (file, deleted, keys) =>
+        loadRows(table, file, deleted, keys, clock),
+      )
+      loaded.set(name, table)
+    }
+    return new KeyedTables(loaded, planOf, work())
+  }
+
+  get(table: string): KeyedTable | undefined {
+    return this.#tables.get(table)
+  }
+
+  get all(): readonly KeyedTable[] {
+    return [...this.#tables.values()]
+  }
+
+  /** Whether something happened since the last commit that is not in the staged files. */
+  get haveChanged(): boolean {
+    return this.all.some((table) => table.hasChanged)
+  }
+
+  /** Fills what rows of the batch lack from the rows of their keys. Everything before the batch must have been folded. */
+  async prepare(staged: Staged): Promise<Prepared> {
+    const baseless: string[] = []
+    const tables = await Promise.all(
+      staged.tables.map(async (table) => {
+        if (table.keys?.holes === undefined) return table
+        const { fillings, baseless: operations } = this.#tables.get(table.table)!.fillings(table.keys)
+        const { topic, data } = this.#plans.get(table.table)!
+        for (const operation of operations) baseless.push(recordOf(topic, table.keys, operation))
+        if (baseless.length > 0) return table
+        const fill = (file: DataFile, k: number) =>
+          fillings.has(k) ? this.#work!.fill(data, file, fillings.get(k)!) : Promise.resolve(file)
+        return { ...table, files: await Promise.all(table.files.map(fill)) }
+      }),
+    )
+    return baseless.length > 0
+      ? { kind: 'baseless', records: baseless }
+      : { kind: 'ready', staged: { ...staged, tables } }
+  }
+
+  fold(staged: StagedTable): void {
+    this.#tables.get(staged.table)?.fold(staged)
+  }
+
+  /** Gives markers the versions they take from the rows they removed. Before `changeOf`. */
+  async finish(): Promise<ReadonlyMap<string, DataFile>> {
+    const filled = new Map<string, DataFile>()
+    for (const [name, { markers }] of this.#tables)
+      for (const { file, fillings } of markers?.changes() ?? []) {
+        if (fillings.length === 0) continue
+        const { deletes, version } = this.#plans.get(name)!
+        const columns = [version!]
+        const rows = fillings.map(([row, from]) => ({ row, columns, from }))
+        filled.set(file.key, await this.#work!.fill(deletes!, file, rows))
+      }
+    return filled
+  }
+
+  /** All that a commit does to a table: keyed, companion or append. */
+  changeOf(table: string, added: readonly DataFile[], filled: ReadonlyMap<string, DataFile>): TableChange {
+    const markers = this.#versioned.get(table)?.markers?.changes() ?? []
+    const { deletes, removed, gone } = this.#tables.get(table)?.changes() ?? NO_CHANGES
+    const files = markers.map(({ file, deleted }) => ({ file: filled.get(file.key) ?? file, rows: deleted }))
+    return {
+      kind: 'write',
+      added: [...added.filter(({ key }) => !gone.has(key)), ...files.map(({ file }) => file)],
+      deletes: [...deletes, ...files.filter(({ rows }) => rows.count > 0)],
+      removed,
+    }
+  }
+
+  committed(): void {
+    for (const table of this.all) table.committed()
+  }
+
+  /** Throws when other files hold the rows than those that the index names. */
+  assertCurrent(base: ReadonlyMap<string, LakeTable>, head: ReadonlyMap<string, LakeTable>): void {
+    for (const name of this.#tables.keys())
+      if (base.get(name)?.metadata !== head.get(name)?.metadata)
+        throw new LakeError('commit.stale', `${name} was compacted by another process`, { retryable: true })
+  }
+}
+
+const NO_CHANGES = { deletes: [], removed: [], gone: new Set<string>() } as const
+
+async function eachFile(
+  { storage, work, clock }: { readonly storage: Storage; readonly work: TableWork; readonly clock: Clock },
+  table: LakeTable,
+  plan: TablePlan,
+  take: (file: StoredFile, deleted: DeletedRows, keys: StoredKeys) => Promise<void>,
+): Promise<void> {
+  const files = await storedFiles(storage, table)
+  const read = async (file: StoredFile) =>
+    [file, await readDeletedRows(storage, file), await work.readKeys(plan, file)] as const
+  for (let start = 0; start < files.length; start += READS_AT_ONCE)
+    for (const [file, deleted, keys] of await Promise.all(files.slice(start, start + READS_AT_ONCE).map(read))) {
+      await take(file, deleted, keys)
+      await clock.sleep(0)
+    }
+}
+
+async function loadRows(
+  table: KeyedTable,
+  file: StoredFile,
+  deleted: DeletedRows,
+  keys: StoredKeys,
+  clock: Clock,
+): Promise<void> {
+  const live = table.load(file, deleted, keys)
+  for (let from = 0; from < keys.count; from += ROWS_AT_ONCE) {
+    table.loadKeys(live, keys, from, Math.min(from + ROWS_AT_ONCE, keys.count))
+    if (from + ROWS_AT_ONCE < keys.count) await clock.sleep(0)
+  }
+}
+
+/** `topic/partition@offset` of an operation. */
+function recordOf(topic: string, { runs, offsets }: StagedKeys, operation: number): string {
+  let end = 0
+  const run = runs.find(({ count }) => (end += count) > operation)!
+  return `${partitionId(topic, run.partition)}@${offsets[operation]}`
+}

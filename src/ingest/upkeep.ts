@@ -1,0 +1,49 @@
+import type { CommitResult } from '../lake/chain.ts'
+import type { Committer } from './committer.ts'
+import { Compactor, type CompactorOptions } from './compactor.ts'
+
+/** Shards of an index that follow moved rows between two batches: too few to be noticed. */
+const SHARDS_AT_ONCE = 4
+
+/** What a run does for its files between two batches. */
+export class Upkeep {
+  readonly #committer: Committer
+  readonly #options: CompactorOptions
+  readonly #compactor: Compactor
+
+  constructor(committer: Committer, options: CompactorOptions) {
+    this.#committer = committer
+    this.#options = options
+    this.#compactor = new Compactor(options)
+  }
+
+  /** Whether the stream has to wait for its files. */
+  get isBehind(): boolean {
+    return this.#compactor.isOverLimit
+  }
+
+  /** Commits a finished compaction, or sees whether one is due. The result of the last commit that it made, if any. */
+  async step(signal: AbortSignal): Promise<CommitResult | undefined> {
+    const [committer, compactor] = [this.#committer, this.#compactor]
+    for (const table of committer.keyed.all) table.sweep(SHARDS_AT_ONCE)
+    const done = compactor.take()
+    if (done === undefined) {
+      compactor.consider(committer.tables, committer.keyed)
+      return undefined
+    }
+    try {
+      if (committer.hasPending) {
+        const result = await committer.commit({}, signal)
+        if (result.kind !== 'committed') return result
+      }
+      if (committer.keyed.get(done.table)?.holds(done.inputs) === false) return undefined
+      const result = await committer.replace(done, signal)
+      const { pipeline, observer } = this.#options
+      const [filesIn, rowsOut] = [done.inputs.length, done.output?.recordCount ?? 0]
+      if (result.kind === 'committed') observer({ kind: 'compaction', pipeline, table: done.table, filesIn, rowsOut })
+      return result
+    } finally {
+      compactor.settled(done.table)
+    }
+  }
+}

@@ -1,0 +1,374 @@
+import { LakeError } from '../error.ts'
+import { KeyIndex, SHARDS, type Move } from '../lake/key-index.ts'
+import { DeletedRank, DeletedRows, type DataFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
+import {
+  DELETE,
+  TRUNCATE,
+  type ConcatenateInput,
+  type Filling,
+  type KeyRun,
+  type StagedKeys,
+  type StoredKeys,
+} from './keys.ts'
+import type { StagedTable } from './lane.ts'
+import { joinRuns, LiveFile, Partitions } from './live-file.ts'
+import { Markers } from './markers.ts'
+
+/**
+ * A keyed table as its committer sees it: where the live row of each key stands, and which rows of each file are dead.
+ * A cache of what the files say, built from them at start; `fold` moves it on by one staged batch.
+ *
+ *   operation of key k ──▶ index: k stood at (file, row) ──▶ that row is dead ──▶ k stands at the new row
+ */
+export class KeyedTable {
+  readonly name: string
+  readonly #isVersioned: boolean
+  readonly #index: KeyIndex
+  readonly #files = new Map<number, LiveFile>()
+  readonly #byKey = new Map<string, LiveFile>()
+  readonly #moved = new Map<number, Move>()
+  readonly #touched = new Set<LiveFile>()
+  readonly #markers: Markers | undefined
+  /** Files that a truncation took out since the last commit. */
+  #dropped: LiveFile[] = []
+  readonly #added = new Set<LiveFile>()
+  #numbers = 0
+  /** Next shard of the index that follows moved rows; `SHARDS`: none has to. */
+  #sweep = SHARDS
+  /** Operations that lost against a later version, and tombstones that had no say: since the last commit. */
+  stale = 0
+  unordered = 0
+
+  constructor(name: string, isVersioned: boolean) {
+    this.name = name
+    this.#isVersioned = isVersioned
+    this.#index = new KeyIndex(isVersioned)
+    this.#markers = isVersioned ? new Markers() : undefined
+  }
+
+  get keys(): number {
+    return this.#index.size
+  }
+
+  get indexBytes(): number {
+    return this.#index.bytes
+  }
+
+  get files(): readonly LiveFile[] {
+    return [...this.#byKey.values()]
+  }
+
+  /** Takes up a stored file: its live rows are their keys' rows. Call `loadKeys` for stretches of rows until all are in. */
+  load(file: StoredFile, deleted: DeletedRows, keys: StoredKeys): LiveFile {
+    if (keys.count !== file.recordCount || deleted.rows !== file.recordCount)
+      throw new LakeError(
+        'store.corrupt',
+        `${file.key} holds ${keys.count} rows, its manifest says ${file.recordCount}`,
+      )
+    const live = new LiveFile(this.#numbers++, file, deleted, new Partitions(joinRuns(keys.runs)))
+    this.#keep(live)
+    return live
+  }
+
+  loadKeys(live: LiveFile, { hashes, versions }: StoredKeys, from: number, until: number): void {
+    const { deleted, number } = live
+    for (let row = from; row < until; row++) {
+      if (deleted.has(row)) continue
+      if (this.#index.put(hashes, 4 * row, number, row, versions?.[row]) && !Markers.isMarker(this.#index.file))
+        throw new LakeError('store.corrupt', `${this.name}: two rows have one key: ${live.file.key}, row ${row}`, {
+          context: { table: this.name, file: live.file.key, row },
+        })
+    }
+  }
+
+  /** Takes up the marker of a deleted key; call it for all of them before any row. */
+  loadMarkers(deleted: DeletedRows, { count, hashes, versions, runs }: StoredKeys): void {
+    const partitions = new Partitions(runs)
+    for (let row = 0; row < count; row++) {
+      if (deleted.has(row)) continue
+      const [version, partition] = [versions![row]!, partitions.at(row)]
+      const isKnown = this.#index.find(hashes, 4 * row)
+      if (isKnown && isLater(this.#index.version, this.#index.row, version, partition)) continue
+      this.#index.put(hashes, 4 * row, Markers.FILE, partition, version)
+    }
+  }
+
+  /**
+   * Where the values stand that rows of a staged batch lack: fillings by the index of their file in `table.files`, and
+   * the operations whose key has no row. Everything before the batch must have been folded.
+   */
+  fillings(keys: StagedKeys): {
+    readonly fillings: ReadonlyMap<number, readonly Filling[]>
+    readonly baseless: number[]
+  } {
+    const fillings = new Map<number, Filling[]>()
+    const baseless: number[] = []
+    const { operations, lacking, columns } = keys.holes!
+    for (const [k, operation] of operations.entries()) {
+      if (!this.#index.find(keys.hashes, 4 * operation) || Markers.isMarker(this.#index.file)) {
+        baseless.push(operation)
+        continue
+      }
+      const from = this.#resolve(this.#index.file, this.#index.row)
+      const target = keys.files[operation]!
+      const list = fillings.get(target) ?? []
+      list.push({
+        row: keys.rows[operation]!,
+        columns: columns[lacking[k]!]!,
+        from: { key: from.live.file.key, row: from.row },
+      })
+      fillings.set(target, list)
+    }
+    return { fillings, baseless }
+  }
+
+  /** Throws `upsert.key_in_two_partitions`; the table is useless then, as after any other error. */
+  fold({ table, files, keys, deleteFiles = [] }: StagedTable): void {
+    if (keys === undefined) throw new LakeError('internal', `${table}: a batch came without its keys`)
+    const partitions = partitionsOf(keys, files.length)
+    const staged = files.map((file, k) => {
+      if (partitions[k]!.rows !== file.recordCount)
+        throw new LakeError('lane.failed', `${table}: ${file.key} has rows without a key`, { retryable: true })
+      return new LiveFile(this.#numbers++, file, new DeletedRows(file.recordCount), partitions[k]!)
+    })
+    for (const live of staged) {
+      this.#keep(live)
+      this.#added.add(live)
+    }
+    this.#markers?.open(deleteFiles)
+    let operation = 0
+    for (const { partition, count } of keys.runs)
+      for (const end = operation + count; operation < end; operation++)
+        if (this.#isVersioned) this.#foldVersioned(keys, operation, partition, staged)
+        else this.#foldOrdered(keys, operation, partition, staged)
+  }
+
+  /** What is to be written since the last commit, beside the files that were added. */
+  changes(): KeyedChanges {
+    return {
+      deletes: [...this.#touched].map(({ file, deleted }) => ({ file, rows: deleted })),
+      removed: this.#dropped.filter((live) => !this.#added.has(live)).map(({ file }) => file.key),
+      gone: new Set(this.#dropped.filter((live) => this.#added.has(live)).map(({ file }) => file.key)),
+    }
+  }
+
+  /** Whether rows died or files went that no staged file tells of. */
+  get hasChanged(): boolean {
+    return this.#touched.size > 0 || this.#dropped.length > 0 || (this.#markers?.changes().length ?? 0) > 0
+  }
+
+  get markers(): Markers | undefined {
+    return this.#markers
+  }
+
+  /** A version holds all of it now. */
+  committed(): void {
+    for (const live of this.#touched) live.isTouched = false
+    this.#touched.clear()
+    this.#added.clear()
+    this.#dropped = []
+    this.#markers?.clear()
+    this.stale = this.unordered = 0
+  }
+
+  /**
+   * Swaps files for the one that holds their rows, less those that were dead when it was begun. Rows that died since
+   * are dead in it too. Returns its dead rows.
+   */
+  replace(inputs: readonly ConcatenateInput[], output: DataFile | undefined): DeletedRows | undefined {
+    const deleted = output === undefined ? undefined : new DeletedRows(output.recordCount)
+    const number = this.#numbers++
+    const runs: KeyRun[] = []
+    let base = 0
+    for (const input of inputs) {
+      const live = this.#byKey.get(input.file.key)
+      if (live === undefined) throw new LakeError('internal', `${input.file.key} was replaced before`)
+      const rank = new DeletedRank(input.deleted)
+      const from = base
+      const rowOf = (row: number): number => from + row - rank.rank(row)
+      for (const row of live.deleted.positions()) if (!input.deleted.has(row)) deleted!.add(rowOf(row))
+      runs.push(...live.partitions.without(rank))
+      base += live.file.recordCount - input.deleted.count
+      this.#files.delete(live.number)
+      this.#byKey.delete(live.file.key)
+      this.#touched.delete(live)
+      this.#moved.set(live.number, { file: number, rowOf })
+    }
+    if (base !== (output?.recordCount ?? 0))
+      throw new LakeError('lane.failed', `${this.name}: ${base} rows became ${output?.recordCount ?? 0}`, {
+        retryable: true,
+      })
+    this.#sweep = 0
+    if (output === undefined) return undefined
+    this.#keep(new LiveFile(number, output, deleted!, new Partitions(joinRuns(runs))))
+    return deleted
+  }
+
+  /** Whether the files are still there to be replaced: a truncation may have taken them. */
+  holds(inputs: readonly ConcatenateInput[]): boolean {
+    return inputs.every(({ file }) => this.#byKey.has(file.key))
+  }
+
+  /** Lets part of the index follow rows that moved; cheap when none did. */
+  sweep(shards: number): void {
+    if (this.#sweep === SHARDS) return
+    const forwarding = this.#forwarding()
+    for (let k = 0; k < shards && this.#sweep < SHARDS; k++) this.#index.relocate(this.#sweep++, forwarding)
+    if (this.#sweep === SHARDS) this.#moved.clear()
+  }
+
+  #foldOrdered(
+    { hashes, files, rows }: StagedKeys,
+    operation: number,
+    partition: number,
+    staged: readonly LiveFile[],
+  ): void {
+    const target = files[operation]!
+    if (target === TRUNCATE) return this.#truncate()
+    if (target === DELETE) {
+      if (this.#index.remove(hashes, 4 * operation)) this.#kill(partition)
+      return
+    }
+    if (this.#index.put(hashes, 4 * operation, staged[target]!.number, rows[operation]!)) this.#kill(partition)
+  }
+
+  /** The greater (version, partition, offset) wins; offsets of one partition come in order. */
+  #foldVersioned(keys: StagedKeys, operation: number, partition: number, staged: readonly LiveFile[]): void {
+    const [index, markers, at] = [this.#index, this.#markers!, 4 * operation]
+    const target = keys.files[operation]!
+    const isDelete = target === DELETE
+    const isBare = isDelete && isSet(keys.bare, operation)
+    const marker = isDelete ? markers.next() : undefined
+    const isKnown = index.find(keys.hashes, at)
+    const stood = isKnown && !Markers.isMarker(index.file) ? this.#resolve(index.file, index.row) : undefined
+    if (isBare) {
+      // It has no version of its own, so it can only speak for a row of its own partition.
+      if (stood === undefined || stood.live.partitions.at(stood.row) !== partition) {
+        if (stood !== undefined) this.unordered++
+        return markers.drop(marker!)
+      }
+      markers.take(marker!, { key: stood.live.file.key, row: stood.row })
+      const { version } = index
+      this.#die(stood)
+      index.put(keys.hashes, at, Markers.FILE, partition, version)
+      return
+    }
+    const version = keys.versions![operation]!
+    const before = stood === undefined ? index.row : stood.live.partitions.at(stood.row)
+    if (isKnown && isLater(index.version, before, version, partition)) {
+      this.stale++
+      if (isDelete) markers.drop(marker!)
+      else this.#die({ live: staged[target]!, row: keys.rows[operation]! })
+      return
+    }
+    if (stood !== undefined) this.#die(stood)
+    if (isDelete) {
+      markers.take(marker!, undefined)
+      index.put(keys.hashes, at, Markers.FILE, partition, version)
+    } else index.put(keys.hashes, at, staged[target]!.number, keys.rows[operation]!, version)
+  }
+
+  /** The row that the index last told of is replaced by an operation of `partition`. */
+  #kill(partition: number): void {
+    const stood = this.#resolve(this.#index.file, this.#index.row)
+    const before = stood.live.partitions.at(stood.row)
+    if (before !== partition)
+      throw new LakeError(
+        'upsert.key_in_two_partitions',
+        `${this.name}: a key came from partitions ${before} and ${partition}`,
+        {
+          context: {
+            table: this.name,
+            partitions: [before, partition],
+            row: { file: stood.live.file.key, row: stood.row },
+          },
+          fix: 'No log says which of its records is the later one: declare a version column, or key the topic by the same columns.',
+        },
+      )
+    this.#die(stood)
+  }
+
+  #die({ live, row }: Standing): void {
+    live.deleted.add(row)
+    if (live.isTouched) return
+    live.isTouched = true
+    this.#touched.add(live)
+  }
+
+  #resolve(file: number, row: number): Standing {
+    for (;;) {
+      const live = this.#files.get(file)
+      if (live !== undefined) return { live, row }
+      const move = this.#moved.get(file)
+      if (move === undefined)
+        throw new LakeError('internal', `${this.name}: the index names file ${file}, which is gone`)
+      row = move.rowOf(row)
+      file = move.file
+    }
+  }
+
+  /** Moves whose files moved on, each as one step. */
+  #forwarding(): ReadonlyMap<number, Move> {
+    const forwarding = new Map<number, Move>()
+    for (const [file, first] of this.#moved) {
+      const steps = [first]
+      for (let next = this.#moved.get(first.file); next !== undefined; next = this.#moved.get(next.file))
+        steps.push(next)
+      const rowOf = (row: number): number => steps.reduce((at, step) => step.rowOf(at), row)
+      forwarding.set(file, { file: steps.at(-1)!.file, rowOf })
+    }
+    return forwarding
+  }
+
+  #truncate(): void {
+    this.#index.clear()
+    this.#dropped.push(...this.#byKey.values())
+    this.#files.clear()
+    this.#byKey.clear()
+    this.#touched.clear()
+    this.#moved.clear()
+    this.#sweep = SHARDS
+  }
+
+  #keep(live: LiveFile): void {
+    this.#files.set(live.number, live)
+    this.#byKey.set(live.file.key, live)
+  }
+}
+
+interface Standing {
+  readonly live: LiveFile
+  readonly row: number
+}
+
+/** What a table's keys ask of its next commit. */
+export interface KeyedChanges {
+  readonly deletes: readonly FileDeletes[]
+  /** Files of the table that a truncation took out. */
+  readonly removed: readonly string[]
+  /** Files that were to be added, and were taken out before. */
+  readonly gone: ReadonlySet<string>
+}
+
+/** Whether what stands, of (version, partition), comes after (`version`, `partition`). Equal partitions: the new one has the later offset. */
+function isLater(standsVersion: bigint, standsPartition: number, version: bigint, partition: number): boolean {
+  return standsVersion > version || (standsVersion === version && standsPartition > partition)
+}
+
+function isSet(bits: Uint32Array | undefined, index: number): boolean {
+  return bits !== undefined && (bits[index >>> 5]! & (1 << (index & 31))) !== 0
+}
+
+/** The Kafka partitions of the rows of each staged file. */
+function partitionsOf({ files, runs }: StagedKeys, count: number): readonly Partitions[] {
+  const rows = new Uint32Array(count)
+  const runsOf: KeyRun[][] = Array.from({ length: count }, () => [])
+  let operation = 0
+  for (const run of runs) {
+    rows.fill(0)
+    for (const end = operation + run.count; operation < end; operation++)
+      if (files[operation]! >= 0) rows[files[operation]!]!++
+    for (const [file, count] of rows.entries()) if (count > 0) runsOf[file]!.push({ partition: run.partition, count })
+  }
+  return runsOf.map((runs) => new Partitions(runs))
+}

@@ -1,0 +1,218 @@
+/**
+ * Where the live row of each key stands: 96 bits of the key's hash to (file number, row). Open addressing in typed
+ * arrays, 20 bytes a slot (28 with versions), in 256 shards that grow one at a time, so that no growth holds anybody up.
+ *
+ *   slot: hash 0 · hash 1 · hash 2 · file + 1 (0: free) · row
+ *
+ * Keys are given as four words of a hash array: the fourth chooses the shard, the others are kept. Two keys that agree
+ * in all 96 bits and the shard would be taken for one: among a billion keys that happens with a chance of 2 in 10^14.
+ */
+export class KeyIndex {
+  readonly #shards: readonly Shard[]
+  /** Of the key that was found, replaced or removed last. */
+  file = 0
+  row = 0
+  version = 0n
+
+  constructor(isVersioned: boolean) {
+    this.#shards = Array.from({ length: SHARDS }, (_, k) => new Shard(isVersioned, k / SHARDS))
+  }
+
+  /** Keys, markers of deleted ones included. */
+  get size(): number {
+    return this.#shards.reduce((sum, { size }) => sum + size, 0)
+  }
+
+  get bytes(): number {
+    return this.#shards.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  /** Whether the key is there; where its row stands is in `file`, `row` and `version`. */
+  find(hashes: Uint32Array, at: number): boolean {
+    const shard = this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!
+    const slot = shard.find(hashes, at)
+    if (slot < 0) return false
+    this.#tell(shard, slot)
+    return true
+  }
+
+  /** Sets where the key's row stands. Whether it was there before; where its row stood is in `file`, `row` and `version`. */
+  put(hashes: Uint32Array, at: number, file: number, row: number, version = 0n): boolean {
+    const shard = this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!
+    const slot = shard.find(hashes, at)
+    if (slot < 0) {
+      shard.insert(hashes, at, file, row, version)
+      return false
+    }
+    this.#tell(shard, slot)
+    shard.set(slot, file, row, version)
+    return true
+  }
+
+  /** Forgets the key. Whether it was there; where its row stood is in `file`, `row` and `version`. */
+  remove(hashes: Uint32Array, at: number): boolean {
+    const shard = this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!
+    const slot = shard.find(hashes, at)
+    if (slot < 0) return false
+    this.#tell(shard, slot)
+    shard.remove(slot)
+    return true
+  }
+
+  clear(): void {
+    for (const shard of this.#shards) shard.clear()
+  }
+
+  /** Follows rows that moved to another file, in one shard of `SHARDS`: the whole index is moved in steps too short to notice. */
+  relocate(shard: number, moved: ReadonlyMap<number, Move>): void {
+    this.#shards[shard]!.relocate(moved)
+  }
+
+  #tell(shard: Shard, slot: number): void {
+    const at = slot * SLOT_WORDS
+    this.file = shard.words[at + 3]! - 1
+    this.row = shard.words[at + 4]!
+    if (shard.versions !== undefined) this.version = shard.versions[slot]!
+  }
+}
+
+/** Where the rows of a file went that is no more. */
+export interface Move {
+  readonly file: number
+  /** The row in the new file. */
+  rowOf(row: number): number
+}
+
+export const SHARDS = 256
+const SHARD_SHIFT = 24
+const SLOT_WORDS = 5
+const CAPACITY_MIN = 16
+/** Fuller than this a shard grows by a third, so that a key takes 25 to 33 bytes. */
+const LOAD_MAX = 0.8
+const GROWTH = 1.3
+
+class Shard {
+  readonly #isVersioned: boolean
+  readonly #phase: number
+  #steps = 0
+  #capacity = 0
+  size = 0
+  words = new Uint32Array(0)
+  versions: BigInt64Array | undefined
+
+  /** Keys spread evenly, so shards would all grow at the same moment: `phase` in [0, 1) sets them apart. */
+  constructor(isVersioned: boolean, phase: number) {
+    this.#isVersioned = isVersioned
+    this.#phase = phase
+    this.#allocate()
+  }
+
+  get bytes(): number {
+    return this.words.byteLength + (this.versions?.byteLength ?? 0)
+  }
+
+  /** Slot of the key, −1 when it is not there. */
+  find(hashes: Uint32Array, at: number): number {
+    const { words } = this
+    const a = hashes[at]!
+    const b = hashes[at + 1]!
+    const c = hashes[at + 2]!
+    for (let slot = this.#home(a), i = slot * SLOT_WORDS; ;) {
+      if (words[i + 3] === 0) return -1
+      if (words[i] === a && words[i + 1] === b && words[i + 2] === c) return slot
+      slot++
+      i += SLOT_WORDS
+      if (slot === this.#capacity) slot = i = 0
+    }
+  }
+
+  insert(hashes: Uint32Array, at: number, file: number, row: number, version: bigint): void {
+    if (this.size + 1 > this.#capacity * LOAD_MAX) this.#grow()
+    this.size++
+    const slot = this.#free(hashes[at]!)
+    this.words[slot * SLOT_WORDS] = hashes[at]!
+    this.words[slot * SLOT_WORDS + 1] = hashes[at + 1]!
+    this.words[slot * SLOT_WORDS + 2] = hashes[at + 2]!
+    this.set(slot, file, row, version)
+  }
+
+  set(slot: number, file: number, row: number, version: bigint): void {
+    this.words[slot * SLOT_WORDS + 3] = file + 1
+    this.words[slot * SLOT_WORDS + 4] = row
+    if (this.versions !== undefined) this.versions[slot] = version
+  }
+
+  /** Closes the gap: whatever stands behind it and would not be found any more moves up. */
+  remove(slot: number): void {
+    this.size--
+    const { words } = this
+    let gap = slot
+    for (let next = this.#after(slot); words[next * SLOT_WORDS + 3] !== 0; next = this.#after(next)) {
+      const home = this.#home(words[next * SLOT_WORDS]!)
+      const isReachable = gap < next ? gap < home && home <= next : gap < home || home <= next
+      if (isReachable) continue
+      this.#move(next, gap)
+      gap = next
+    }
+    words[gap * SLOT_WORDS + 3] = 0
+  }
+
+  clear(): void {
+    this.size = 0
+    this.#steps = 0
+    this.#allocate()
+  }
+
+  relocate(moved: ReadonlyMap<number, Move>): void {
+    const { words } = this
+    let last = -1
+    let move: Move | undefined
+    for (let at = 3; at < words.length; at += SLOT_WORDS) {
+      const file = words[at]! - 1
+      if (file < 0) continue
+      if (file !== last) [last, move] = [file, moved.get(file)]
+      if (move === undefined) continue
+      words[at] = move.file + 1
+      words[at + 1] = move.rowOf(words[at + 1]!)
+    }
+  }
+
+  #grow(): void {
+    const { words, versions } = this
+    this.#steps++
+    this.#allocate()
+    for (let at = 0, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
+      if (words[at + 3] === 0) continue
+      const to = this.#free(words[at]!)
+      for (let k = 0; k < SLOT_WORDS; k++) this.words[to * SLOT_WORDS + k] = words[at + k]!
+      if (versions !== undefined) this.versions![to] = versions[slot]!
+    }
+  }
+
+  #allocate(): void {
+    const capacity = Math.ceil(CAPACITY_MIN * GROWTH ** (this.#steps + this.#phase))
+    this.#capacity = capacity
+    this.words = new Uint32Array(capacity * SLOT_WORDS)
+    if (this.#isVersioned) this.versions = new BigInt64Array(capacity)
+  }
+
+  #free(word: number): number {
+    let slot = this.#home(word)
+    while (this.words[slot * SLOT_WORDS + 3] !== 0) slot = this.#after(slot)
+    return slot
+  }
+
+  #move(from: number, to: number): void {
+    this.words.copyWithin(to * SLOT_WORDS, from * SLOT_WORDS, (from + 1) * SLOT_WORDS)
+    if (this.versions !== undefined) this.versions[to] = this.versions[from]!
+  }
+
+  /** The first word as a fraction of its range: any capacity will do. */
+  #home(word: number): number {
+    return Math.floor((word * this.#capacity) / 4294967296)
+  }
+
+  #after(slot: number): number {
+    return slot + 1 === this.#capacity ? 0 : slot + 1
+  }
+}
