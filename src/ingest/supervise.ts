@@ -1,9 +1,9 @@
 import { backoffMs, type Clock } from '../clock.ts'
-import { deadLetterTable, type PipelineDefinition } from '../define.ts'
+import { tableNames, type PipelineDefinition } from '../define.ts'
 import { asLakeError, LakeError, toErrorMessage, type ErrorMessage, type LakeErrorCode } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
-import type { Storage } from '../lake/table.ts'
+import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { PartitionStatus, PipelineControl, PipelineStatus } from '../status.ts'
 import type { Version } from '../version.ts'
@@ -23,6 +23,8 @@ export interface SupervisorOptions {
   readonly takeoverAfterMs: number
   readonly clock: Clock
   readonly observer: Observer
+  /** When files are put together; default: never. */
+  readonly compaction?: CompactionPolicy
   startLanes(source: Source): Promise<Lanes>
 }
 
@@ -34,6 +36,7 @@ const NEEDS_A_PERSON: ReadonlySet<LakeErrorCode> = new Set([
   'kafka.corrupt',
   'decode.too_many_dead_letters',
   'decode.stopped',
+  'upsert.key_in_two_partitions',
   'table.claimed',
   'config.invalid',
   'config.unsupported',
@@ -148,7 +151,7 @@ export class Supervisor implements PipelineControl {
       })),
       tables: [
         ...definition.tables.map(({ name }) => name),
-        ...definition.tables.map(({ name }) => deadLetterTable(name)),
+        ...definition.tables.flatMap((table) => tableNames(table).slice(1)),
       ],
     }
   }
@@ -220,11 +223,12 @@ export class Supervisor implements PipelineControl {
   }
 
   get #pipeline() {
-    const { definition, storage, clock, startLanes } = this.#options
+    const { definition, storage, clock, compaction, startLanes } = this.#options
     return {
       definition,
       storage,
       clock,
+      compaction,
       startLanes,
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),

@@ -217,14 +217,10 @@ export class KeyedTable {
     if (this.#sweep === SHARDS) this.#moved.clear()
   }
 
-  #foldOrdered(
-    { hashes, files, rows }: StagedKeys,
-    operation: number,
-    partition: number,
-    staged: readonly LiveFile[],
-  ): void {
+  #foldOrdered(keys: StagedKeys, operation: number, partition: number, staged: readonly LiveFile[]): void {
+    const { hashes, files, rows } = keys
     const target = files[operation]!
-    if (target === TRUNCATE) return this.#truncate()
+    if (target === TRUNCATE) return this.#truncate(keys, operation, staged)
     if (target === DELETE) {
       if (this.#index.remove(hashes, 4 * operation)) this.#kill(partition)
       return
@@ -320,12 +316,18 @@ export class KeyedTable {
     return forwarding
   }
 
-  #truncate(): void {
+  /** All files go but those of the batch itself, of which the rows so far are dead. */
+  #truncate({ files, rows }: StagedKeys, operation: number, staged: readonly LiveFile[]): void {
     this.#index.clear()
-    this.#dropped.push(...this.#byKey.values())
-    this.#files.clear()
-    this.#byKey.clear()
+    this.#dropped.push(...[...this.#byKey.values()].filter((live) => !staged.includes(live)))
+    for (const { number, file } of this.#dropped) {
+      this.#files.delete(number)
+      this.#byKey.delete(file.key)
+    }
     this.#touched.clear()
+    for (let before = 0; before < operation; before++)
+      if (files[before]! >= 0) this.#die({ live: staged[files[before]!]!, row: rows[before]! })
+    for (const live of staged) if (live.isTouched) this.#touched.add(live)
     this.#moved.clear()
     this.#sweep = SHARDS
   }

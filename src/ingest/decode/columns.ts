@@ -43,17 +43,6 @@ export function tableColumns(definition: TableDefinition): readonly Column[] {
   ]
 }
 
-/** Columns of `<table>__deletes`: the key, the version at which it was deleted, and the record that said so. */
-export function deletesColumns(definition: TableDefinition): readonly Column[] {
-  return [
-    ...definition.key.map((name) => definition.columns.find((column) => column.name === name)!),
-    { name: SYSTEM_COLUMNS.version, type: { kind: 'long' } },
-    { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' }, required: true },
-    { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' }, required: true },
-    { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
-  ]
-}
-
 /** Columns of `<table>__dlq`: the record as it came, where it came from, and why it is no row. */
 export const deadLetterColumns: readonly Column[] = [
   { name: SYSTEM_COLUMNS.topic, type: { kind: 'string' }, required: true },
@@ -70,8 +59,8 @@ export const deadLetterColumns: readonly Column[] = [
 ]
 
 /** The stored column that orders the records of a key; undefined when their offsets do. */
-export function versionColumn({ version }: TableDefinition): string | undefined {
-  return version?.startsWith('source.') === true ? SYSTEM_COLUMNS.version : version
+export function versionColumn(definition: TableDefinition): string | undefined {
+  return isSourceVersion(definition) ? SYSTEM_COLUMNS.version : definition.version
 }
 
 /** Columns of `<table>__deletes`: which key was deleted, at which version, by which record. */
