@@ -218,6 +218,7 @@ export class Committer {
       await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
       this.#head = result.version
       this.#tables = tables
+      this.#reportKeys()
       this.#keyed.committed()
       this.#pending = new Pending(result.version)
       this.#isHurried = false
@@ -256,6 +257,14 @@ export class Committer {
     const durationMs = this.#clock.monotonicMs() - startMs
     const tables = Object.fromEntries(pending.counts)
     this.#observer({ kind: 'commit', pipeline: this.#chain.pipeline, outcome, version, durationMs, tables })
+  }
+
+  #reportKeys(): void {
+    const { pipeline } = this.#chain
+    for (const table of this.#keyed.all) {
+      const { name, keys, indexBytes, rows, deadRows, stale, unordered } = table
+      this.#observer({ kind: 'keys', pipeline, table: name, keys, indexBytes, rows, deadRows, stale, unordered })
+    }
   }
 }
 

@@ -3,9 +3,9 @@ import { deadLetterTable, defineLake, json, t, table, type LakeDefinition } from
 import { parsePartitionId, type Positions } from '../log.ts'
 import type { ShopSettings } from '../settings.ts'
 import { SHOP_TOPICS, shopEnd, shopTimestampMs } from './shop-log.ts'
-import { shopRecord, type ShopOutcome, type ShopTopic } from './shop-record.ts'
+import { shopRecord, type ShopRecord, type ShopTopic } from './shop-record.ts'
 
-/** The tables of the demo: append tables over the three topics of the shop. */
+/** The tables of the demo: the current orders by their key, and all events of the two other topics of the shop. */
 export const shopDefinition: LakeDefinition = defineLake({
   shop: [
     table('orders', {
@@ -22,6 +22,7 @@ export const shopDefinition: LakeDefinition = defineLake({
         isGift: t.boolean(),
         updatedAt: t.timestamptz().required(),
       },
+      key: ['orderId'],
       eventTime: { column: 'updatedAt', outOfOrderness: '5s' },
       partitionBy: ['day(updatedAt)'],
     }),
@@ -66,24 +67,28 @@ export interface TableLedger {
 /** By table. Made by the generator, without the decoder that it judges. */
 export function shopLedger(settings: ShopSettings, positions: Positions): ReadonlyMap<string, TableLedger> {
   const ledger = new Map<string, TableLedger>()
-  for (const { topic, name } of shopDefinition.pipelines[0]!.tables) {
-    let [rows, deadLetters, tombstones, digest, deadLetterDigest] = [0n, 0n, 0n, 0n, 0n]
+  for (const { topic, name, key } of shopDefinition.pipelines[0]!.tables) {
+    let [deadLetters, tombstones, deadLetterDigest] = [0n, 0n, 0n]
+    // By key, or by place where every event stays.
+    const rows = new Map<string, bigint>()
     for (const [id, until] of positions) {
       const { topic: of, partition } = parsePartitionId(id)
       if (of !== topic) continue
       for (let offset = 0; offset < Number(until); offset++) {
-        const outcome = outcomeAt(settings, topic as ShopTopic, partition, offset)
+        const record = recordAt(settings, topic as ShopTopic, partition, offset)
+        const outcome = record.expected
+        const row = key.length > 0 ? record.key! : `${partition}@${offset}`
         if (outcome.kind === 'dead-letter') {
           deadLetters++
           deadLetterDigest += rowHash([partition, offset])
-        } else if (outcome.kind === 'tombstone') tombstones++
-        else {
-          rows++
-          digest += rowHash([partition, offset, ...outcome.columns, outcome.hasExtra])
-        }
+        } else if (outcome.kind === 'tombstone') {
+          tombstones++
+          rows.delete(row)
+        } else rows.set(row, rowHash([partition, offset, ...outcome.columns, outcome.hasExtra]))
       }
     }
-    ledger.set(name, { rows, deadLetters, tombstones, digest, deadLetterDigest })
+    const digest = [...rows.values()].reduce((sum, hash) => sum + hash, 0n)
+    ledger.set(name, { rows: BigInt(rows.size), deadLetters, tombstones, digest, deadLetterDigest })
   }
   return ledger
 }
@@ -138,9 +143,8 @@ const SQL_COLUMNS: Readonly<Record<string, readonly string[]>> = {
   page_views: ['"viewId"', '"customerId"', 'path', '"durationMs"', 'bytes', '"at"'],
 }
 
-function outcomeAt(settings: ShopSettings, topic: ShopTopic, partition: number, offset: number): ShopOutcome {
-  const timestampMs = shopTimestampMs(settings, topic, partition, offset)
-  return shopRecord(settings.seed, topic, partition, offset, timestampMs).expected
+function recordAt(settings: ShopSettings, topic: ShopTopic, partition: number, offset: number): ShopRecord {
+  return shopRecord(settings.seed, topic, partition, offset, shopTimestampMs(settings, topic, partition, offset))
 }
 
 function digestSql(tableName: string, columns: readonly string[]): string {

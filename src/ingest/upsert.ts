@@ -54,6 +54,15 @@ export class KeyedTable {
     return this.#index.bytes
   }
 
+  /** Of all files, dead ones included. */
+  get rows(): number {
+    return this.files.reduce((sum, { file }) => sum + file.recordCount, 0)
+  }
+
+  get deadRows(): number {
+    return this.files.reduce((sum, { deleted }) => sum + deleted.count, 0)
+  }
+
   get files(): readonly LiveFile[] {
     return [...this.#byKey.values()]
   }

@@ -73,6 +73,19 @@ function makeMeters(registry: Registry) {
     commitDuration: histogram('commit_duration_seconds', 'Time of a commit', ['pipeline'], COMMIT_BUCKETS_S),
     files: counter('files_total', 'Data files committed', ['table', 'kind']),
     bytes: counter('bytes_written_total', 'Bytes of committed data files', ['pipeline', 'table']),
+    compactions: counter('compactions_total', 'Compactions by outcome', ['pipeline', 'table', 'outcome']),
+    compactedRows: counter('compacted_rows_total', 'Rows that compactions wrote again', ['pipeline', 'table']),
+    keys: gauge('keys', 'Keys in the index', ['pipeline', 'table']),
+    keyBytes: gauge('key_index_bytes', 'Memory of the key index', ['pipeline', 'table']),
+    deadRows: gauge('dead_rows', 'Rows of data files that are deleted', ['pipeline', 'table']),
+    stale: counter('stale_versions_total', 'Records that lost against a later version of their key', [
+      'pipeline',
+      'table',
+    ]),
+    unordered: counter('tombstones_unordered_total', 'Tombstones without a version for rows of other partitions', [
+      'pipeline',
+      'table',
+    ]),
     queries: histogram('query_duration_seconds', 'Time of a query', ['format', 'outcome'], QUERY_BUCKETS_S),
     queriesRunning: gauge('query_running', 'Queries that run', []),
     queriesQueued: gauge('query_queued', 'Queries that wait for a process', []),
@@ -93,6 +106,14 @@ function count(meters: Meters, event: LakeEvent): void {
       return countCommit(meters, event)
     case 'progress':
       return showLag(meters, event.pipeline, event.partition, event.end - event.position)
+    case 'compaction': {
+      const { pipeline, table, rowsOut, error } = event
+      meters.compactions.inc({ pipeline, table, outcome: error === undefined ? 'ok' : 'failed' })
+      meters.compactedRows.inc({ pipeline, table }, rowsOut)
+      return
+    }
+    case 'keys':
+      return showKeys(meters, event)
     case 'lane':
       meters.lanes.inc({ what: event.what })
       return
@@ -117,6 +138,15 @@ function countCommit(meters: Meters, event: Extract<LakeEvent, { kind: 'commit' 
     meters.files.inc({ table, kind: 'data' }, counts.files)
     meters.bytes.inc({ pipeline, table }, counts.bytes)
   }
+}
+
+function showKeys(meters: Meters, event: Extract<LakeEvent, { kind: 'keys' }>): void {
+  const labels = { pipeline: event.pipeline, table: event.table }
+  meters.keys.set(labels, event.keys)
+  meters.keyBytes.set(labels, event.indexBytes)
+  meters.deadRows.set(labels, event.deadRows)
+  meters.stale.inc(labels, event.stale)
+  meters.unordered.inc(labels, event.unordered)
 }
 
 function look(meters: Meters, { nowMs, engine, pipelines }: Scrape): void {
