@@ -3,7 +3,6 @@ import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import {
   changeTable,
-  openTable,
   writeVersionHint,
   type LakeTable,
   type Stamp,
@@ -11,10 +10,11 @@ import {
   type TableChange,
 } from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId, type Positions } from '../log.ts'
-import type { TableVersion, Version } from '../version.ts'
+import type { Version } from '../version.ts'
 import type { Replacement } from './compactor.ts'
 import { KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
+import { changeEach, openTables, type Tables } from './tables.ts'
 import { assertCounted, Pending } from './pending.ts'
 
 export interface CommitPolicy {
@@ -50,7 +50,7 @@ export type FoldVerdict = 'folded' | 'repeated' | 'gap' | 'baseless'
  */
 export class Committer {
   #head: Version
-  #tables: ReadonlyMap<string, LakeTable>
+  #tables: Tables
   readonly #chain: Chain
   readonly #storage: Storage
   readonly #policy: CommitPolicy
@@ -62,12 +62,7 @@ export class Committer {
   #lastCommitMs: number
   #isHurried = false
 
-  private constructor(
-    parts: CommitterParts,
-    head: Version,
-    tables: ReadonlyMap<string, LakeTable>,
-    lastCommitMs: number,
-  ) {
+  private constructor(parts: CommitterParts, head: Version, tables: Tables, lastCommitMs: number) {
     this.#chain = parts.chain
     this.#storage = parts.storage
     this.#policy = parts.policy
@@ -80,7 +75,7 @@ export class Committer {
     this.#lastCommitMs = lastCommitMs
   }
 
-  static async open(parts: CommitterParts, head: Version, opened?: ReadonlyMap<string, LakeTable>): Promise<Committer> {
+  static async open(parts: CommitterParts, head: Version, opened?: Tables): Promise<Committer> {
     const tables = opened ?? (await openTables(parts.storage, head.tables))
     return new Committer(parts, head, tables, parts.clock.monotonicMs())
   }
@@ -90,7 +85,7 @@ export class Committer {
   }
 
   /** Tables at the head, companions included. */
-  get tables(): ReadonlyMap<string, LakeTable> {
+  get tables(): Tables {
     return this.#tables
   }
 
@@ -218,7 +213,7 @@ export class Committer {
       await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
       this.#head = result.version
       this.#tables = tables
-      this.#reportKeys()
+      this.#keyed.report(this.#chain.pipeline, this.#observer)
       this.#keyed.committed()
       this.#pending = new Pending(result.version)
       this.#isHurried = false
@@ -227,7 +222,7 @@ export class Committer {
     return result
   }
 
-  #content(head: Version, pending: Pending, tables: ReadonlyMap<string, LakeTable>, change: Change): VersionContent {
+  #content(head: Version, pending: Pending, tables: Tables, change: Change): VersionContent {
     return {
       kind: change.isMaintenance === true ? 'maintenance' : 'ingest',
       writer: this.#policy.writer,
@@ -258,14 +253,6 @@ export class Committer {
     const tables = Object.fromEntries(pending.counts)
     this.#observer({ kind: 'commit', pipeline: this.#chain.pipeline, outcome, version, durationMs, tables })
   }
-
-  #reportKeys(): void {
-    const { pipeline } = this.#chain
-    for (const table of this.#keyed.all) {
-      const { name, keys, indexBytes, rows, deadRows, stale, unordered } = table
-      this.#observer({ kind: 'keys', pipeline, table: name, keys, indexBytes, rows, deadRows, stale, unordered })
-    }
-  }
 }
 
 export interface CommitterParts {
@@ -276,28 +263,4 @@ export interface CommitterParts {
   readonly observer: Observer
   /** Needed to fold batches of keyed tables. */
   readonly keyed?: KeyedTables
-}
-
-type Tables = ReadonlyMap<string, LakeTable>
-
-async function changeEach(
-  tables: Tables,
-  change: (name: string, table: LakeTable) => Promise<LakeTable>,
-): Promise<Tables> {
-  return new Map(
-    await Promise.all([...tables].map(async ([name, table]) => [name, await change(name, table)] as const)),
-  )
-}
-
-/** All tables of a version. */
-export async function openTables(storage: Storage, versions: Readonly<Record<string, TableVersion>>): Promise<Tables> {
-  const names = Object.entries(versions)
-  return new Map(
-    await Promise.all(
-      names.map(async ([name, { metadata }]): Promise<[string, LakeTable]> => [
-        name,
-        await openTable(storage, metadata),
-      ]),
-    ),
-  )
 }

@@ -1,6 +1,7 @@
 import { deletesTable, type TableDefinition } from '../define.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
+import type { Observer } from '../event.ts'
 import {
   readDeletedRows,
   storedFiles,
@@ -143,6 +144,12 @@ export class KeyedTables {
       deletes: [...deletes, ...files.filter(({ rows }) => rows.count > 0)],
       removed,
     }
+  }
+
+  /** What is held in memory, and what came of the last operations. */
+  report(pipeline: string, observer: Observer): void {
+    for (const { name, keys, indexBytes, rows, deadRows, stale, unordered } of this.all)
+      observer({ kind: 'keys', pipeline, table: name, keys, indexBytes, rows, deadRows, stale, unordered })
   }
 
   committed(): void {

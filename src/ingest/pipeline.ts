@@ -5,11 +5,12 @@ import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Source } from '../log.ts'
 import type { Version } from '../version.ts'
-import { Committer, openTables, type Change, type CommitPolicy } from './committer.ts'
+import { Committer, type Change, type CommitPolicy } from './committer.ts'
 import { KeyedTables } from './keyed-tables.ts'
 import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
+import { openTables } from './tables.ts'
 import { Upkeep } from './upkeep.ts'
 
 /** Everything that a run needs beside the log and the chain. */

@@ -74,7 +74,15 @@ class Bench {
     const encoder = rowEncoder(storage, onEncode)
     const startLanes = () => Promise.resolve(inlineLanes({ source, encoder, lanes, microBatch, clock }))
     const policy = { writer: 'w', minIntervalMs, heartbeatMs: 5_000 }
-    const pipeline = { definition, storage, clock, observer: () => undefined, control, startLanes }
+    const pipeline = {
+      definition,
+      storage,
+      clock,
+      observer: () => undefined,
+      control,
+      compaction: undefined,
+      startLanes,
+    }
     let result: RunResult | undefined
     let error: unknown
     void run(source, pipeline, openChain(storage, 'shop', clock), policy, stop.signal).then(

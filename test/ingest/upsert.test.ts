@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { DELETE, TRUNCATE, type ConcatenateInput, type KeyRun, type StagedKeys } from '../../src/ingest/keys.ts'
 import type { StagedTable } from '../../src/ingest/lane.ts'
 import { KeyedTable } from '../../src/ingest/upsert.ts'
-import { DeletedRows, type DataFile } from '../../src/lake/table.ts'
+import type { DataFile } from '../../src/lake/table.ts'
 
 // The fold against the plain one: rows as objects in a map, files as lists of them.
 
