@@ -15,7 +15,7 @@ import {
   treeOf,
 } from './process-tree.mjs'
 
-const LIMIT_MS = 180_000
+const LIMIT_MS = 600_000
 const LOOK_EVERY_MS = 20
 const MEMORY_EVERY_MS = 250
 /** The slope begins where this share of the records is committed: before it, code is still being compiled. */
@@ -24,13 +24,16 @@ const WARM_SHARE = 0.2
 /**
  * Runs it and measures the whole process tree. `warm` is the slope from the first version with a fifth of the records
  * to the last version; `firstCommitSeconds` is from the start of the process to the first version that holds records.
- * `othersShare` is the part of this machine's cores that neither the tree nor the broker had: near 0 on a quiet one.
+ * `table` adds to the definition of the table; `onLook` and `whenDone` are called meanwhile and at the end, with the
+ * port of the service. `othersShare` is the part of this machine's cores that neither the tree nor the broker had: near 0 on a quiet one.
  */
-export async function runLake({ folder, address, brokerPid, topic, records, lanes, env = {} }) {
+export async function runLake({ folder, address, brokerPid, topic, records, lanes, env = {}, ...how }) {
+  const { table = {}, warmFrom = WARM_SHARE * records, keepStore = false, whenDone, onLook } = how
   const store = path.join(folder, 'lake')
-  rmSync(store, { recursive: true, force: true })
+  if (!keepStore) rmSync(store, { recursive: true, force: true })
   const config = path.join(folder, 'kappalake.yaml')
-  writeFileSync(config, JSON.stringify(await configuration(address, store, topic, lanes, folder)))
+  const port = await freePort()
+  writeFileSync(config, JSON.stringify(configuration({ address, store, topic, lanes, folder, port, table })))
   const output = path.join(folder, 'kappalake.log')
   const log = openSync(output, 'w')
   const startedMs = performance.now()
@@ -43,8 +46,9 @@ export async function runLake({ folder, address, brokerPid, topic, records, lane
   const killAtExit = () => child.kill('SIGKILL')
   process.once('exit', killAtExit)
   try {
-    const seen = await watch(child, output, path.join(store, 'pipelines/bench'), records, startedMs)
-    const run = summary(seen, records)
+    const look = onLook === undefined ? undefined : (committed) => onLook({ port, committed })
+    const seen = await watch(child, output, path.join(store, 'pipelines/bench'), records, startedMs, look)
+    const run = { ...summary(seen, warmFrom), after: await whenDone?.({ port }) }
     const brokerCpuSeconds = cpuSeconds([brokerPid]) - before.broker
     const othersSeconds = machineSeconds() - before.machine - brokerCpuSeconds - run.cpuSeconds
     return { ...run, brokerCpuSeconds, othersShare: othersSeconds / (run.seconds * availableParallelism()) }
@@ -56,7 +60,7 @@ export async function runLake({ folder, address, brokerPid, topic, records, lane
 }
 
 /** Every version with the time and the CPU time at which it appeared; peaks of memory. */
-async function watch(child, log, versions, records, startedMs) {
+async function watch(child, log, versions, records, startedMs, look) {
   const seen = []
   const peak = { proportional: 0, resident: 0 }
   let memoryDueMs = 0
@@ -71,15 +75,16 @@ async function watch(child, log, versions, records, startedMs) {
     committed = Math.max(committed, now)
     if (ms < memoryDueMs) continue
     memoryDueMs = ms + MEMORY_EVERY_MS
+    await look?.(committed)
     peak.proportional = Math.max(peak.proportional, proportionalBytes(pids))
     peak.resident = Math.max(peak.resident, residentBytes(pids))
   }
   return { seen, peak, byScript: cpuSecondsByScript(treeOf(child.pid)) }
 }
 
-function summary({ seen, peak, byScript }, records) {
+function summary({ seen, peak, byScript }, warmFrom) {
   const last = seen.at(-1)
-  const first = seen.find((version) => version.records >= WARM_SHARE * records) ?? seen[0]
+  const first = seen.find((version) => version.records >= warmFrom) ?? seen[0]
   const warmRecords = last.records - first.records
   return {
     seconds: last.seconds,
@@ -112,15 +117,15 @@ function committedIn(folder) {
   }
 }
 
-async function configuration(address, store, topic, lanes, folder) {
+function configuration({ address, store, topic, lanes, folder, port, table }) {
   return {
     writer: 'bench',
     kafka: { brokers: [address] },
     store: `file://${store}`,
     lanes,
-    http: { port: await freePort() },
+    http: { port },
     query: { cacheDir: path.join(folder, 'cache') },
-    pipelines: { bench: { tables: { orders: { from: { topic }, columns: ORDER_COLUMNS } } } },
+    pipelines: { bench: { tables: { orders: { from: { topic }, columns: ORDER_COLUMNS, ...table } } } },
   }
 }
 

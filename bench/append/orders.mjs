@@ -39,16 +39,21 @@ export const ORDER_COLUMNS = {
   address: 'struct<street:string,city:string,zip:string,country:string>',
 }
 
-/** Returns a function that gives the next order: its key, its time and its JSON text. */
-export function orderSource(seed) {
+/**
+ * Returns a function that gives the next order: its key, its time and its JSON text. `keys`: so many orders come first,
+ * each once; of those after them four of five are of one that was there before, any with equal chance.
+ */
+export function orderSource(seed, keys) {
   const random = xorshift(seed)
   const customer = zipf(random)
   const below = (limit) => Math.floor(random() * limit)
   const hex4 = () => HEX[below(65_536)]
   const hex3 = () => HEX[below(4_096)].slice(1)
   let number = 0
+  const freshKey = () => `${hex4()}${hex4()}-${hex4()}-4${hex3()}-a${hex3()}-${hex4()}${hex4()}${hex4()}`
+  const nextKey = keys === undefined ? freshKey : keySource(seed, keys, random)
   return () => {
-    const key = `${hex4()}${hex4()}-${hex4()}-4${hex3()}-a${hex3()}-${hex4()}${hex4()}${hex4()}`
+    const key = nextKey()
     const name = `cust-${String(customer()).padStart(8, '0')}`
     const amount = Math.round(random() * 100_000) / 100
     const timeMs = FIRST_MS + number++ * 3 + below(5_000)
@@ -59,6 +64,25 @@ export function orderSource(seed) {
   }
 }
 
+/** Order n has the same key whenever it comes, so that none has to be remembered. */
+function keySource(seed, keys, random) {
+  let count = 0
+  return () => {
+    const number = count < keys || random() >= UPDATES ? count++ : Math.floor(random() * count)
+    const [a, b, c] = [mix(number ^ seed), mix(number + 0x7f4a7c15), mix(Math.imul(number, 0x9e3779b1) ^ seed)]
+    const [low, mid] = [c & 0xffff, c >>> 16]
+    return `${HEX[a >>> 16]}${HEX[a & 0xffff]}-${HEX[b >>> 16]}-4${HEX[b & 0xfff].slice(1)}-a${HEX[mid & 0xfff].slice(1)}-${HEX[low]}${HEX[(number >>> 16) & 0xffff]}${HEX[number & 0xffff]}`
+  }
+}
+
+function mix(value) {
+  let x = value
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b)
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35)
+  return (x ^ (x >>> 16)) >>> 0
+}
+
+const UPDATES = 0.8
 const HEX = Array.from({ length: 65_536 }, (_, n) => n.toString(16).padStart(4, '0'))
 
 function addressText(below, random) {

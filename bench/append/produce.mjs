@@ -9,7 +9,7 @@ const RECORDS_PER_BATCH = 500
 const IN_FLIGHT_MAX = 8
 const PRODUCE = { key: 0, version: 7 }
 
-const { address, topic, partitions, records } = JSON.parse(process.argv[2])
+const { address, topic, partitions, records, keys } = JSON.parse(process.argv[2])
 const [host, port] = address.split(':')
 const socket = net.connect(Number(port), host)
 socket.on('error', fail)
@@ -20,7 +20,7 @@ const scratch = Buffer.alloc(4_096)
 let received = Buffer.alloc(0)
 const flight = { requests: 0, wake: () => undefined }
 
-const sources = new Map(partitions.map((partition) => [partition, orderSource(12_345 + 977 * partition)]))
+const sources = new Map(partitions.map((partition) => [partition, orderSource(12_345 + 977 * partition, keys)]))
 let valueBytes = 0
 for (let done = 0; done < records; done += RECORDS_PER_BATCH)
   for (const [partition, next] of sources) {

@@ -13,7 +13,8 @@ export const PARTITIONS = 4
 /** As an operator would run it: the compilers that optimise, the collector that is Kafka's own choice. */
 const BROKER_JVM = ['-XX:+UseG1GC', '-Xshare:auto', '-Xms1g']
 
-export async function openWorld(records) {
+/** `keys`: the topic is one of orders that are updated, see `orderSource`. */
+export async function openWorld(records, keys) {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-bench-'))
   let broker
   const close = async () => {
@@ -22,7 +23,7 @@ export async function openWorld(records) {
   }
   try {
     broker = await startBroker({ dir: path.join(folder, 'kafka'), heap: '1g', jvm: BROKER_JVM })
-    await fill(broker.address, records)
+    await fill(broker.address, records, keys)
     const lakeFolder = path.join(folder, 'run')
     mkdirSync(lakeFolder)
     const { address, pid: brokerPid } = broker
@@ -34,7 +35,7 @@ export async function openWorld(records) {
 }
 
 /** Two producers, two partitions each. */
-async function fill(address, records) {
+async function fill(address, records, keys) {
   const admin = new Kafka({ brokers: [address], logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
   await admin.createTopics({
@@ -42,7 +43,7 @@ async function fill(address, records) {
     topics: [{ topic: TOPIC, numPartitions: PARTITIONS, replicationFactor: 1 }],
   })
   await admin.disconnect()
-  const share = { address, topic: TOPIC, records: records / PARTITIONS }
+  const share = { address, topic: TOPIC, records: records / PARTITIONS, keys: keys && keys / PARTITIONS }
   await Promise.all(
     [
       [0, 1],

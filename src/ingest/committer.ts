@@ -4,7 +4,6 @@ import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import {
   changeTable,
   writeVersionHint,
-  type LakeTable,
   type Stamp,
   type Storage,
   type TableChange,

@@ -77,6 +77,7 @@ function makeMeters(registry: Registry) {
     compactedRows: counter('compacted_rows_total', 'Rows that compactions wrote again', ['pipeline', 'table']),
     keys: gauge('keys', 'Keys in the index', ['pipeline', 'table']),
     keyBytes: gauge('key_index_bytes', 'Memory of the key index', ['pipeline', 'table']),
+    storedRows: gauge('stored_rows', 'Rows of data files, deleted ones included', ['pipeline', 'table']),
     deadRows: gauge('dead_rows', 'Rows of data files that are deleted', ['pipeline', 'table']),
     stale: counter('stale_versions_total', 'Records that lost against a later version of their key', [
       'pipeline',
@@ -144,6 +145,7 @@ function showKeys(meters: Meters, event: Extract<LakeEvent, { kind: 'keys' }>): 
   const labels = { pipeline: event.pipeline, table: event.table }
   meters.keys.set(labels, event.keys)
   meters.keyBytes.set(labels, event.indexBytes)
+  meters.storedRows.set(labels, event.rows)
   meters.deadRows.set(labels, event.deadRows)
   meters.stale.inc(labels, event.stale)
   meters.unordered.inc(labels, event.unordered)
