@@ -47,7 +47,7 @@ function decimalWidth(precision: number): number {
 class IntegerColumn implements KeyColumn {
   readonly bytesMax: number
   readonly #width: number
-  #bytes = new Uint8Array()
+  #bytes: Uint8Array = new Uint8Array()
 
   constructor(width: number, canonical: number) {
     this.#width = width
@@ -70,7 +70,7 @@ class IntegerColumn implements KeyColumn {
 /** DuckDB keeps a UUID as an integer whose sign is turned, least byte first. */
 class UuidColumn implements KeyColumn {
   readonly bytesMax = 16
-  #bytes = new Uint8Array()
+  #bytes: Uint8Array = new Uint8Array()
 
   load(vector: duckdb.Vector, rows: number): void {
     this.#bytes = duckdb.vector_get_data(vector, rows * 16)
