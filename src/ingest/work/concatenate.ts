@@ -6,7 +6,7 @@ import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
 import { copyDataFile, quoted } from '../decode/data-file-writer.ts'
 import type { PartitionTuple } from '../decode/partition.ts'
 import type { ConcatenateInput } from '../keys.ts'
-import { filesSql, ROW_ID, SEQUENCE_NUMBER } from './stored-sql.ts'
+import { filesSql, nameOf, ROW_ID, SEQUENCE_NUMBER } from './stored-sql.ts'
 
 /**
  * Writes the living rows of files of one partition tuple as one file, in their order: row `pos` of an input comes to
@@ -25,7 +25,7 @@ export async function concatenate(
   const isKnown = inputs.some(({ firstRowId }) => firstRowId !== undefined)
   const lineage = isKnown ? [ROW_ID, SEQUENCE_NUMBER] : []
   const { fields } = plan.schema
-  const columns = [...fields.map(({ name }) => quoted(name)), ...(isKnown ? lineageSql(inputs) : [])]
+  const columns = [...fields.map((field) => `${nameOf(field)} AS ${quoted(field.name)}`), ...(isKnown ? lineageSql(inputs) : [])]
   const files = filesSql(paths, [...fields, ...lineage])
   const from = `SELECT ${columns.join(', ')} FROM ${files} WHERE ${alive.name}(file_index, file_row_number)`
   const rows = inputs.reduce((sum, { file, deleted }) => sum + file.recordCount - deleted.count, 0)
@@ -52,10 +52,9 @@ function lineageSql(inputs: readonly ConcatenateInput[]): string[] {
   const numbers = list(
     inputs.map(({ firstRowId, sequenceNumber }) => (firstRowId === undefined ? undefined : sequenceNumber)),
   )
-  const [id, number] = [quoted(ROW_ID.name), quoted(SEQUENCE_NUMBER.name)]
   return [
-    `coalesce(${id}, ${firsts}[file_index + 1] + file_row_number) AS ${id}`,
-    `coalesce(${number}, ${numbers}[file_index + 1]) AS ${number}`,
+    `coalesce(${nameOf(ROW_ID)}, ${firsts}[file_index + 1] + file_row_number) AS ${ROW_ID.name}`,
+    `coalesce(${nameOf(SEQUENCE_NUMBER)}, ${numbers}[file_index + 1]) AS ${SEQUENCE_NUMBER.name}`,
   ]
 }
 

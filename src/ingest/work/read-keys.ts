@@ -3,10 +3,9 @@ import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS } from '../../batch.ts'
 import { LakeError } from '../../error.ts'
 import type { DataFile, IcebergField, WritePlan } from '../../lake/table.ts'
-import { quoted } from '../decode/data-file-writer.ts'
 import type { KeyRun, StoredKeys } from '../keys.ts'
 import { keyColumn, type KeyColumn } from './key-columns.ts'
-import { filesSql } from './stored-sql.ts'
+import { filesSql, nameOf } from './stored-sql.ts'
 
 /** Hashes canonical bytes [0, end) into words 4 * index and on of `to`. */
 export type HashKey = (bytes: Uint8Array, end: number, to: Uint32Array, index: number) => void
@@ -33,7 +32,7 @@ export async function readKeys(
   const keys = names.key.map(field)
   const version = names.version === undefined ? undefined : field(names.version)
   const fields = [...new Set([...keys, ...(version ? [version] : []), field(SYSTEM_COLUMNS.partition)])]
-  const selected = ['file_row_number', ...fields.map(({ name }) => quoted(name))].join(', ')
+  const selected = ['file_row_number', ...fields.map(nameOf)].join(', ')
   const at = (wanted: IcebergField): number => 1 + fields.indexOf(wanted)
   const rows = new StoredRows(
     file,

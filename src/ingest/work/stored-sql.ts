@@ -11,14 +11,20 @@ export const SEQUENCE_NUMBER: IcebergField = {
 }
 
 /**
- * Stored files as a relation, one after the other in their order. Columns are found by field id; one that a file does
- * not have is null. `file_index` and `file_row_number` can be selected beside them.
+ * Stored files as a relation, one after the other in their order. Columns are found by field id, and called by it
+ * (`nameOf`), so that none hides `file_index` and `file_row_number`, which can be selected beside them. A column that a
+ * file does not have is null.
  */
 export function filesSql(paths: readonly string[], fields: readonly IcebergField[]): string {
   const schema = fields.map(
-    ({ id, name, type }) => `${id}: {name: ${literal(name)}, type: ${literal(sqlType(type))}, default_value: NULL}`,
+    (field) => `${field.id}: {name: ${literal(nameOf(field))}, type: ${literal(sqlType(field.type))}, default_value: NULL}`,
   )
   return `read_parquet([${paths.map(literal).join(', ')}], schema = MAP {${schema.join(', ')}})`
+}
+
+/** What a column is called in `filesSql`. */
+export function nameOf({ id }: IcebergField): string {
+  return `f${id}`
 }
 
 /** DuckDB's name of an Iceberg type. */
