@@ -25,7 +25,10 @@ export async function concatenate(
   const isKnown = inputs.some(({ firstRowId }) => firstRowId !== undefined)
   const lineage = isKnown ? [ROW_ID, SEQUENCE_NUMBER] : []
   const { fields } = plan.schema
-  const columns = [...fields.map((field) => `${nameOf(field)} AS ${quoted(field.name)}`), ...(isKnown ? lineageSql(inputs) : [])]
+  const columns = [
+    ...fields.map((field) => `${nameOf(field)} AS ${quoted(field.name)}`),
+    ...(isKnown ? lineageSql(inputs) : []),
+  ]
   const files = filesSql(paths, [...fields, ...lineage])
   const from = `SELECT ${columns.join(', ')} FROM ${files} WHERE ${alive.name}(file_index, file_row_number)`
   const rows = inputs.reduce((sum, { file, deleted }) => sum + file.recordCount - deleted.count, 0)
@@ -47,14 +50,14 @@ export async function concatenate(
 /** Rows that were rewritten before carry their own; null, and what has no such column, is as the manifest says. */
 function lineageSql(inputs: readonly ConcatenateInput[]): string[] {
   const list = (values: readonly (bigint | undefined)[]): string =>
-    `[${values.map((value) => `${value ?? 'NULL'}`).join(', ')}]::BIGINT[]`
+    `CAST([${values.map((value) => value ?? 'NULL').join(', ')}] AS BIGINT[])[CAST(file_index AS BIGINT) + 1]`
   const firsts = list(inputs.map(({ firstRowId }) => firstRowId))
   const numbers = list(
     inputs.map(({ firstRowId, sequenceNumber }) => (firstRowId === undefined ? undefined : sequenceNumber)),
   )
   return [
-    `coalesce(${nameOf(ROW_ID)}, ${firsts}[file_index + 1] + file_row_number) AS ${ROW_ID.name}`,
-    `coalesce(${nameOf(SEQUENCE_NUMBER)}, ${numbers}[file_index + 1]) AS ${SEQUENCE_NUMBER.name}`,
+    `coalesce(${nameOf(ROW_ID)}, ${firsts} + file_row_number) AS ${ROW_ID.name}`,
+    `coalesce(${nameOf(SEQUENCE_NUMBER)}, ${numbers}) AS ${SEQUENCE_NUMBER.name}`,
   ]
 }
 

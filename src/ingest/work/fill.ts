@@ -33,14 +33,14 @@ export async function fill(
   const { fields } = plan.schema
   const filled = filledFields(plan, kinds)
   try {
-    await connection.run('CREATE OR REPLACE TEMP TABLE holes (target BIGINT, kind BIGINT, source BIGINT, at BIGINT)')
+    await connection.run('CREATE OR REPLACE TEMP TABLE holes (target BIGINT, kind BIGINT, source BIGINT, place BIGINT)')
     await append(connection, fillings, kinds)
     await connection.run(`CREATE OR REPLACE TEMP TABLE patches AS
 SELECT holes.target, holes.kind, ${filled.map(({ field }) => `stored.${nameOf(field)}`).join(', ')}
 FROM ${filesSql(
       sources,
       filled.map(({ field }) => field),
-    )} stored JOIN holes ON stored.file_index = holes.source AND stored.file_row_number = holes.at`)
+    )} stored JOIN holes ON stored.file_index = holes.source AND stored.file_row_number = holes.place`)
     await assertPatches(connection, file, fillings)
     const columns = fields.map((field) => {
       const name = nameOf(field)

@@ -2,6 +2,12 @@ import duckdb from '@duckdb/node-bindings'
 import { LakeError } from '../../error.ts'
 import type { IcebergField } from '../../lake/table.ts'
 
+/** Hashes into four words of `out` from `at` on: canonical bytes [start, end), or the text there with its length. */
+export interface KeyHash {
+  hash(bytes: Uint8Array, start: number, end: number, out: Uint32Array, at: number): void
+  hashText(bytes: Uint8Array, start: number, end: number, out: Uint32Array, at: number): void
+}
+
 /**
  * A key column of one chunk, read from DuckDB's own memory: a few calls per chunk, none per row. Gives the canonical
  * bytes of its values (docs/adr/0007-keyed-tables.md).
@@ -87,7 +93,8 @@ class UuidColumn implements KeyColumn {
 /** Bytes between two texts that are still fetched in one piece: those of one chunk follow each other. */
 const GAP_MAX = 16
 
-class TextColumn implements KeyColumn {
+/** Strings and binaries: their length, then their bytes. */
+export class TextColumn implements KeyColumn {
   bytesMax = 0
   /** The entries as they came, then the long texts. */
   #bytes = new Uint8Array(65_536)
@@ -135,6 +142,14 @@ class TextColumn implements KeyColumn {
     to[at + 3] = length >>> 24
     for (let k = 0; k < length; k++) to[at + 4 + k] = bytes[from + k]!
     return at + 4 + length
+  }
+
+  /** Hashes the values as keys of this column alone, where they lie: four words each into `out` from `at` on. */
+  hashRows(rows: number, hasher: KeyHash, out: Uint32Array, at: number): void {
+    for (let row = 0; row < rows; row++) {
+      const start = this.#starts[row]!
+      hasher.hashText(this.#bytes, start, start + this.#lengths[row]!, out, at + 4 * row)
+    }
   }
 
   /** Copies `length` bytes from where the text of row `row` begins. */

@@ -4,11 +4,8 @@ import { SYSTEM_COLUMNS } from '../../batch.ts'
 import { LakeError } from '../../error.ts'
 import type { DataFile, IcebergField, WritePlan } from '../../lake/table.ts'
 import type { KeyRun, StoredKeys } from '../keys.ts'
-import { keyColumn, type KeyColumn } from './key-columns.ts'
+import { keyColumn, TextColumn, type KeyColumn, type KeyHash } from './key-columns.ts'
 import { filesSql, nameOf } from './stored-sql.ts'
-
-/** Hashes canonical bytes [0, end) into words 4 * index and on of `to`. */
-export type HashKey = (bytes: Uint8Array, end: number, to: Uint32Array, index: number) => void
 
 export interface KeyNames {
   readonly key: readonly string[]
@@ -22,7 +19,7 @@ export async function readKeys(
   names: KeyNames,
   file: DataFile,
   path: string,
-  hash: HashKey,
+  hasher: KeyHash,
 ): Promise<StoredKeys> {
   const field = (name: string): IcebergField => {
     const found = plan.schema.fields.find((each) => each.name === name)
@@ -39,7 +36,7 @@ export async function readKeys(
     keys.map((key) => ({ at: at(key), column: keyColumn(key) })),
     version === undefined ? undefined : { at: at(version), isShort: version.type === 'int' || version.type === 'date' },
     at(field(SYSTEM_COLUMNS.partition)),
-    hash,
+    hasher,
   )
   const result = await connection.stream(`SELECT ${selected} FROM ${filesSql([path], fields)}`)
   // The next chunk is on its way while this one is looked at.
@@ -63,7 +60,7 @@ class StoredRows {
   readonly #keys: readonly { readonly at: number; readonly column: KeyColumn }[]
   readonly #version: { readonly at: number; readonly isShort: boolean } | undefined
   readonly #partitionAt: number
-  readonly #hash: HashKey
+  readonly #hasher: KeyHash
   readonly #hashes: Uint32Array
   readonly #versions: BigInt64Array | undefined
   readonly #runs: { partition: number; count: number }[] = []
@@ -75,13 +72,13 @@ class StoredRows {
     keys: readonly { readonly at: number; readonly column: KeyColumn }[],
     version: { readonly at: number; readonly isShort: boolean } | undefined,
     partitionAt: number,
-    hash: HashKey,
+    hasher: KeyHash,
   ) {
     this.#file = file
     this.#keys = keys
     this.#version = version
     this.#partitionAt = partitionAt
-    this.#hash = hash
+    this.#hasher = hasher
     this.#hashes = new Uint32Array(4 * file.recordCount)
     this.#versions = version === undefined ? undefined : new BigInt64Array(file.recordCount)
   }
@@ -116,11 +113,13 @@ class StoredRows {
       bytesMax += column.bytesMax
     }
     if (bytesMax > this.#canonical.length) this.#canonical = new Uint8Array(2 * bytesMax)
-    const [bytes, keys, base] = [this.#canonical, this.#keys, this.#count]
+    const [bytes, keys, hasher, hashes, base] = [this.#canonical, this.#keys, this.#hasher, this.#hashes, this.#count]
+    const only = keys.length === 1 ? keys[0]!.column : undefined
+    if (only instanceof TextColumn) return only.hashRows(rows, hasher, hashes, 4 * base)
     for (let row = 0; row < rows; row++) {
       let end = 0
       for (let k = 0; k < keys.length; k++) end = keys[k]!.column.put(row, bytes, end)
-      this.#hash(bytes, end, this.#hashes, base + row)
+      hasher.hash(bytes, 0, end, hashes, 4 * (base + row))
     }
   }
 
@@ -137,7 +136,7 @@ class StoredRows {
 
   #addRuns(partitions: Int32Array): void {
     const runs = this.#runs
-    for (let row = 0; row < partitions.length; ) {
+    for (let row = 0; row < partitions.length;) {
       const partition = partitions[row]!
       let until = row + 1
       while (until < partitions.length && partitions[until] === partition) until++

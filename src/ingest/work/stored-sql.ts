@@ -17,7 +17,8 @@ export const SEQUENCE_NUMBER: IcebergField = {
  */
 export function filesSql(paths: readonly string[], fields: readonly IcebergField[]): string {
   const schema = fields.map(
-    (field) => `${field.id}: {name: ${literal(nameOf(field))}, type: ${literal(sqlType(field.type))}, default_value: NULL}`,
+    (field) =>
+      `${field.id}: {name: ${literal(nameOf(field))}, type: ${literal(sqlType(field.type))}, default_value: NULL}`,
   )
   return `read_parquet([${paths.map(literal).join(', ')}], schema = MAP {${schema.join(', ')}})`
 }
