@@ -4,7 +4,7 @@ import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Column } from '../../batch.ts'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
-import type { ColumnMetrics, DataFile, IcebergType, Storage, WritePlan } from '../../lake/table.ts'
+import type { ColumnMetrics, DataFile, IcebergField, IcebergType, Storage, WritePlan } from '../../lake/table.ts'
 import { boundOf } from './bounds.ts'
 import { readStatistics, type CopyStatistics } from './copy-statistics.ts'
 import type { PartitionTuple } from './partition.ts'
@@ -27,11 +27,37 @@ export async function writeDataFile(
   tuple: PartitionTuple,
 ): Promise<DataFile> {
   const rows = slabs.reduce((sum, slab) => sum + slab.rows, 0)
+  try {
+    relation.feed(slabs)
+    return await copyDataFile(connection, storage, clock, plan, { from: `FROM ${relation.name}()`, rows, tuple })
+  } finally {
+    relation.feed([])
+  }
+}
+
+/** The rows of one data file. */
+export interface FileRows {
+  /** A query that gives them, with the columns of the plan's schema in its order, then those of `lineage`. */
+  readonly from: string
+  /** How many they must be. */
+  readonly rows: number
+  readonly tuple: PartitionTuple
+  /** Columns of rewritten rows that no schema lists. */
+  readonly lineage?: readonly IcebergField[]
+}
+
+/** Writes what a query gives as one Parquet file of a table and puts it into the store. Asserts that every row arrived. */
+export async function copyDataFile(
+  connection: DuckDBConnection,
+  storage: Storage,
+  clock: Clock,
+  plan: WritePlan,
+  { from, rows, tuple, lineage = [] }: FileRows,
+): Promise<DataFile> {
   const name = `${clock.uuid()}.parquet`
   const file = path.join(storage.scratch, name)
   try {
-    relation.feed(slabs)
-    const result = await connection.run(copySql(plan, relation, file))
+    const result = await connection.run(copySql([...plan.schema.fields, ...lineage], from, file))
     const chunk = await result.fetchChunk()
     if (chunk === null || chunk.rowCount !== 1)
       throw new LakeError('internal', `${plan.table}: COPY gave no statistics`)
@@ -48,15 +74,13 @@ export async function writeDataFile(
   } catch (error) {
     await unlink(file).catch(() => undefined)
     throw error
-  } finally {
-    relation.feed([])
   }
 }
 
 /** No bloom filters: those that DuckDB writes of binary columns hide rows from DuckDB itself under `column = value`. */
-function copySql(plan: WritePlan, relation: Relation, file: string): string {
-  const ids = plan.schema.fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`)
-  return `COPY (FROM ${relation.name}()) TO ${literal(file)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
+function copySql(fields: readonly IcebergField[], from: string, file: string): string {
+  const ids = fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`)
+  return `COPY (${from}) TO ${literal(file)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
 ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
 }
 
@@ -121,10 +145,10 @@ export function checkColumns(plan: WritePlan, columns: readonly Column[]): void 
     })
 }
 
-function literal(text: string): string {
+export function literal(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }
 
-function quoted(name: string): string {
+export function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }

@@ -1,0 +1,139 @@
+import { mkdir } from 'node:fs/promises'
+import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
+import type { Clock } from '../clock.ts'
+import type { TableDefinition } from '../define.ts'
+import { LakeError } from '../error.ts'
+import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
+import { tableColumns } from './decode/columns.ts'
+import { KeyHasher } from './key-hash.ts'
+import type { ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
+import type { TablePlan } from './lane.ts'
+import { AliveRows, concatenate } from './work/concatenate.ts'
+import { fill, sourceKeys } from './work/fill.ts'
+import { withLocalFiles } from './work/local-files.ts'
+import { encodeRows, type PlainRow } from './work/plain-rows.ts'
+import { readKeys, type KeyNames } from './work/read-keys.ts'
+
+export interface TableWorkOptions {
+  readonly tables: readonly TableDefinition[]
+  readonly storage: Storage
+  readonly clock: Clock
+  /** What DuckDB may take; hashes and bitmaps come on top. Default: 512 MiB. */
+  readonly memoryMaxBytes?: number | undefined
+}
+
+/**
+ * Work on stored files with a DuckDB of its own, which is made when there is something to do: one thread, no
+ * extensions, nothing spilled. One piece of work runs at a time, others wait.
+ */
+export async function openTableWork(options: TableWorkOptions): Promise<TableWork & { close(): Promise<void> }> {
+  await mkdir(options.storage.scratch, { recursive: true })
+  return new DuckTableWork(options)
+}
+
+interface Duck {
+  readonly instance: DuckDBInstance
+  readonly connection: DuckDBConnection
+  readonly alive: AliveRows
+}
+
+/** The version column of `<table>__deletes`, whose rows are markers of deleted keys. */
+const MARKER_VERSION = '_version'
+
+class DuckTableWork implements TableWork {
+  readonly #options: TableWorkOptions
+  #duck: Promise<Duck> | undefined
+  #before: Promise<unknown> = Promise.resolve()
+  #isClosed = false
+
+  constructor(options: TableWorkOptions) {
+    this.#options = options
+  }
+
+  readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys> {
+    const { storage, clock } = this.#options
+    return this.#inTurn(async ({ connection }) => {
+      const definition = this.#definition(plan)
+      const columns = tableColumns(definition)
+      const keys = definition.key.map((name) => columns.find((column) => column.name === name)!)
+      const hasher = new KeyHasher(plan.data.uuid, keys)
+      const isMarkers = plan.deletes !== undefined && file.key.startsWith(plan.deletes.dataPrefix)
+      const of = isMarkers ? plan.deletes : plan.data
+      const names = keyNames(definition, of, isMarkers)
+      return withLocalFiles(storage, clock, [file.key], ([path]) =>
+        readKeys(connection, of, names, file, path!, hasher),
+      )
+    })
+  }
+
+  concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {
+    const { storage, clock } = this.#options
+    const keys = inputs.map(({ file }) => file.key)
+    return this.#inTurn(({ connection, alive }) =>
+      withLocalFiles(storage, clock, keys, (paths) =>
+        concatenate(connection, alive, storage, clock, plan, inputs, paths),
+      ),
+    )
+  }
+
+  fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[]): Promise<DataFile> {
+    if (fillings.length === 0) return Promise.resolve(file)
+    const { storage, clock } = this.#options
+    return this.#inTurn(({ connection }) =>
+      withLocalFiles(storage, clock, [file.key, ...sourceKeys(fillings)], ([path, ...sources]) =>
+        fill(connection, storage, clock, plan, file, path!, fillings, sources),
+      ),
+    )
+  }
+
+  encodeRows(plan: WritePlan, rows: readonly PlainRow[]): Promise<readonly DataFile[]> {
+    if (rows.length === 0) return Promise.resolve([])
+    const { storage, clock } = this.#options
+    return this.#inTurn(({ connection }) => encodeRows(connection, storage, clock, plan, rows))
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#before
+    const duck = await this.#duck?.catch(() => undefined)
+    duck?.connection.closeSync()
+    duck?.instance.closeSync()
+  }
+
+  #definition({ table }: TablePlan): TableDefinition {
+    const found = this.#options.tables.find(({ name }) => name === table)
+    if (found === undefined || found.key.length === 0)
+      throw new LakeError('internal', `the lane has no definition of a key of ${table}`)
+    return found
+  }
+
+  #inTurn<T>(work: (duck: Duck) => Promise<T>): Promise<T> {
+    const now = this.#before.then(async () => {
+      if (this.#isClosed) throw new LakeError('internal', 'work on files that came after the end of its lane')
+      this.#duck ??= openDuck(this.#options.memoryMaxBytes)
+      return work(await this.#duck)
+    })
+    this.#before = now.catch(() => undefined)
+    return now
+  }
+}
+
+async function openDuck(memoryMaxBytes = 512 * 1024 * 1024): Promise<Duck> {
+  const instance = await DuckDBInstance.create(':memory:', {
+    threads: '1',
+    memory_limit: `${Math.ceil(memoryMaxBytes / (1024 * 1024))}MiB`,
+    temp_directory: '',
+    autoinstall_known_extensions: 'false',
+    autoload_known_extensions: 'false',
+  })
+  const connection = await instance.connect()
+  return { instance, connection, alive: new AliveRows(connection) }
+}
+
+/** A version that is no column of its own, a field of a change's source, is kept in `_version`. */
+function keyNames({ key, version }: TableDefinition, plan: WritePlan, isMarkers: boolean): KeyNames {
+  if (version === undefined) return { key, version }
+  const isColumn = !isMarkers && plan.schema.fields.some(({ name }) => name === version)
+  return { key, version: isColumn ? version : MARKER_VERSION }
+}
