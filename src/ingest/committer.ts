@@ -1,13 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
-import {
-  changeTable,
-  writeVersionHint,
-  type Stamp,
-  type Storage,
-  type TableChange,
-} from '../lake/table.ts'
+import { changeTable, writeVersionHint, type Stamp, type Storage, type TableChange } from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId, type Positions } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { Replacement } from './compactor.ts'

@@ -71,7 +71,7 @@ export class KeyedTables {
       const plan = planOf.get(name)!
       const take = { storage, clock, work: work() }
       if (version !== undefined)
-        await eachFile(take, tables.get(deletesTable(name))!, { ...plan, data: plan.deletes! }, (_, deleted, keys) =>
+        await eachFile(take, tables.get(deletesTable(name))!, plan, (_, deleted, keys) =>
           Promise.resolve(table.loadMarkers(deleted, keys)),
         )
       await eachFile(take, tables.get(name)!, plan, (file, deleted, keys) =>

@@ -79,7 +79,7 @@ export interface Filling {
 
 /** Work on data files beside the staging, done by whichever lane is free. Pure: results are files that nobody refers to yet. */
 export interface TableWork {
-  /** Hashes and versions of all rows of a stored data file, dead ones too. */
+  /** Hashes and versions of all rows of a stored data file, dead ones too: of the table, or of its `__deletes`. */
   readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys>
   /** One file with the rows of all inputs, in their order, without the deleted ones, whose rows keep ids and sequence numbers. */
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile>

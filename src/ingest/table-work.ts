@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
-import { tableColumns } from './decode/columns.ts'
+import { tableColumns, versionColumn } from './decode/columns.ts'
 import { KeyHasher } from './key-hash.ts'
 import type { ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
 import type { TablePlan } from './lane.ts'
@@ -12,7 +12,7 @@ import { AliveRows, concatenate } from './work/concatenate.ts'
 import { fill, sourceKeys } from './work/fill.ts'
 import { withLocalFiles } from './work/local-files.ts'
 import { encodeRows, type PlainRow } from './work/plain-rows.ts'
-import { readKeys, type KeyNames } from './work/read-keys.ts'
+import { readKeys } from './work/read-keys.ts'
 
 export interface TableWorkOptions {
   readonly tables: readonly TableDefinition[]
@@ -37,9 +37,6 @@ interface Duck {
   readonly alive: AliveRows
 }
 
-/** The version column of `<table>__deletes`, whose rows are markers of deleted keys. */
-const MARKER_VERSION = '_version'
-
 class DuckTableWork implements TableWork {
   readonly #options: TableWorkOptions
   #duck: Promise<Duck> | undefined
@@ -59,7 +56,7 @@ class DuckTableWork implements TableWork {
       const hasher = new KeyHasher(plan.data.uuid, keys)
       const isMarkers = plan.deletes !== undefined && file.key.startsWith(plan.deletes.dataPrefix)
       const of = isMarkers ? plan.deletes : plan.data
-      const names = keyNames(definition, of, isMarkers)
+      const names = { key: definition.key, version: versionColumn(definition) }
       return withLocalFiles(storage, clock, [file.key], ([path]) =>
         readKeys(connection, of, names, file, path!, hasher),
       )
@@ -129,11 +126,4 @@ async function openDuck(memoryMaxBytes = 512 * 1024 * 1024): Promise<Duck> {
   })
   const connection = await instance.connect()
   return { instance, connection, alive: new AliveRows(connection) }
-}
-
-/** A version that is no column of its own, a field of a change's source, is kept in `_version`. */
-function keyNames({ key, version }: TableDefinition, plan: WritePlan, isMarkers: boolean): KeyNames {
-  if (version === undefined) return { key, version }
-  const isColumn = !isMarkers && plan.schema.fields.some(({ name }) => name === version)
-  return { key, version: isColumn ? version : MARKER_VERSION }
 }
