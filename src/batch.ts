@@ -28,6 +28,7 @@ export interface Column {
 /** Columns that every source table gets beside the declared ones, in this order, after them. */
 export const SYSTEM_COLUMNS = {
   extra: '_extra', // string, JSON text of the unknown fields; null when there are none; absent unless `unknown: extra`
+  version: '_version', // long, only of a change stream that is ordered by a field of its source
   partition: '_partition', // int
   offset: '_offset', // long
   timestamp: '_timestamp', // timestamptz, the record's own timestamp; null when the producer gave none

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { SYSTEM_COLUMNS, type Column } from './batch.ts'
-import { APPEND, type EventTime, type LakeDefinition, type PipelineDefinition, type TableDefinition } from './define.ts'
+import type { EventTime, LakeDefinition, PipelineDefinition, TableDefinition } from './define.ts'
 import { columnsProblem, readColumn } from './define-type.ts'
 import {
   didYouMean,
@@ -15,6 +15,7 @@ import {
   strict,
   type FieldPath,
 } from './define-fields.ts'
+import { checkKeys, toKeyed } from './define-key.ts'
 import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
 
@@ -43,6 +44,7 @@ export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPat
       owners.set(table.name, pipeline)
     }
     checkStarts(tables, [...at, pipeline, 'tables'])
+    checkKeys(tables, [...at, pipeline, 'tables'])
   }
   return { pipelines }
 }
@@ -64,17 +66,25 @@ const topic = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, {
   error: 'is not a topic name (1 to 249 letters, digits, dots, underscores or dashes)',
 })
 
-const value = z.string().transform((text, context): 'json' | 'raw' => {
-  if (text === 'json' || text === 'raw') return text
-  const meant = didYouMean(text, ['json', 'raw'])
-  const fix = meant === undefined ? 'Write json or raw.' : `Did you mean "${meant}"?`
-  const isLater = ['avro', 'debezium', 'protobuf', 'csv', 'text'].includes(text)
-  const message = isLater
-    ? `values in ${text} are not in this release`
-    : `must be json or raw, not ${JSON.stringify(text)}`
-  context.addIssue({ code: 'custom', message, params: { fix, code: isLater ? 'config.unsupported' : undefined } })
-  return z.NEVER
-})
+/** One of some words; `later` are those of formats to come. */
+function word<W extends string>(words: readonly W[], later: readonly string[], what: string) {
+  return z.string().transform((text, context): W => {
+    const known = words.find((candidate) => candidate === text)
+    if (known !== undefined) return known
+    const meant = didYouMean(text, words)
+    const list = `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+    const fix = meant === undefined ? `Write ${list}.` : `Did you mean "${meant}"?`
+    const isLater = later.includes(text)
+    const message = isLater
+      ? `${what} in ${text} are not in this release`
+      : `must be ${list}, not ${JSON.stringify(text)}`
+    context.addIssue({ code: 'custom', message, params: { fix, code: isLater ? 'config.unsupported' : undefined } })
+    return z.NEVER
+  })
+}
+
+const value = word(['json', 'raw', 'debezium'], ['avro', 'protobuf', 'csv', 'text'], 'values')
+const recordKey = word(['string', 'json', 'debezium', 'none'], ['avro', 'protobuf'], 'keys')
 
 const eventTimeSchema = strict({
   column: z.string(),
@@ -90,19 +100,22 @@ export const tableSchema = strict(
       {
         topic,
         value: value.prefault('json'),
+        key: recordKey.optional(),
         startAt: z.union([startAt, strict({ timestamp: instant })]).prefault('earliest'),
       },
       { topics: 'several topics for one table are', registry: 'schema registries are' },
     ),
     columns: z.record(z.string(), z.string()).optional(),
+    key: z.array(z.string()).optional(),
+    version: z.string().optional(),
+    missing: z.enum(['null', 'keep']).nullish(),
+    onTruncate: z.enum(['stop', 'apply']).optional(),
     eventTime: eventTimeSchema.optional(),
     partitionBy: z.array(z.string()).prefault([]),
     onError: z.enum(['dead-letter', 'stop', 'skip']).prefault('dead-letter'),
     unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
   },
   {
-    key: 'upserts by key are',
-    version: 'version columns are',
     where: 'filters are',
     select: 'projections are',
     transform: 'transforms are',
@@ -112,8 +125,6 @@ export const tableSchema = strict(
     store: 'tables that keep no rows are',
     to: 'change topics are',
     evolve: 'schema evolution is',
-    missing: 'partial updates are',
-    onTruncate: 'change data capture is',
     renamedFrom: 'renaming tables is',
     maxDeadLetterRatio: 'a limit for dead letters is',
   },
@@ -169,7 +180,8 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     throw invalidField([...at, 'columns'], 'a raw table has the columns key, value and headers', 'Remove "columns".')
   if (isRaw && fields.unknown !== undefined)
     throw invalidField([...at, 'unknown'], 'a raw table has no unknown fields', 'Remove "unknown".')
-  const columns = isRaw ? RAW_COLUMNS : readColumns(fields.columns, [...at, 'columns'])
+  const declared = isRaw ? RAW_COLUMNS : readColumns(fields.columns, [...at, 'columns'])
+  const { columns, ...keyed } = toKeyed(fields, declared, at)
   return {
     kind: 'table',
     name: tableName,
@@ -182,7 +194,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     partitionBy: readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy']),
     onError,
     unknown: isRaw ? 'ignore' : (fields.unknown ?? 'extra'),
-    ...APPEND,
+    ...keyed,
   }
 }
 

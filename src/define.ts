@@ -11,13 +11,23 @@ export { t, type TypeSpec } from './define-type.ts'
 export interface TableOptions<C extends string = string> {
   readonly from: {
     readonly topic: string
-    /** `json()` (default) or `raw()`. */
+    /** `json()` (default), `raw()` or `debezium()`. */
     readonly value?: ValueFormat
+    /** How the record's key names the row that a null value removes. */
+    readonly key?: RecordKey
     /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
     readonly startAt?: 'earliest' | 'latest' | (string & {}) | { readonly timestamp: string }
   }
   /** `{ id: t.string().required(), amount: t.decimal(12, 2) }`, or the text form of types. Not for `raw()`. */
   readonly columns?: Readonly<Record<C, TypeSpec | string>>
+  /** Columns that name a row: a later record of the same key replaces it. */
+  readonly key?: readonly NoInfer<C>[]
+  /** What orders the records of a key instead of their offsets: a column, or a field of the change's source, `source.lsn`. */
+  readonly version?: NoInfer<C> | `source.${string}`
+  /** What a column is that the record does not carry: `null` (default), or what the key's row has. */
+  readonly missing?: TableDefinition['missing'] | null
+  /** What a truncate event of a change stream does: `stop` (default), or `apply`, for a topic of one partition. */
+  readonly onTruncate?: TableDefinition['onTruncate']
   readonly eventTime?: {
     readonly column: NoInfer<C> | '_timestamp'
     /** Of a `long` column. */
@@ -49,6 +59,9 @@ export const json = (): ValueFormat => 'json'
 
 /** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
 export const raw = (): ValueFormat => 'raw'
+
+/** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
+export const debezium = (): ValueFormat => 'debezium'
 
 /** The whole of a lake: pipelines by name, each a list of tables, or an object with the pipeline's own options. */
 export function defineLake(
@@ -177,4 +190,9 @@ export function deletesTable(name: string): string {
 export function tableNames(table: TableDefinition): readonly string[] {
   const names = [table.name, deadLetterTable(table.name)]
   return table.version === undefined ? names : [...names, deletesTable(table.name)]
+}
+
+/** Whether the version is a field of the change's source, which gets a column of its own, `_version`. */
+export function isSourceVersion(table: TableDefinition): boolean {
+  return table.version?.startsWith('source.') === true
 }

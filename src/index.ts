@@ -20,7 +20,7 @@ import type { Settings } from './settings.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
-export { defineLake, json, raw, t, table } from './define.ts'
+export { debezium, defineLake, json, raw, t, table } from './define.ts'
 export type { LakeDefinition, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 
 /** A running lake: its pipelines ingest, its tables answer. One object, one life; nothing global is touched. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { codeHash, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
+import { APPEND, codeHash, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
 
 const orders: TableOptions<'orderId' | 'amount' | 'at' | 'ms'> = {
@@ -38,6 +38,7 @@ describe('table', () => {
       partitionBy: [],
       onError: 'dead-letter',
       unknown: 'extra',
+      ...APPEND,
     })
   })
 
@@ -83,11 +84,40 @@ describe('errors name the field and the fix', () => {
     [{ from: { ...from, startAt: '2026-01-31' } }, 'config.invalid', 'orders.from.startAt', /instant/, /RFC 3339/],
     [{ from: { ...from, startAt: '2026-02-30T00:00:00Z' } }, 'config.invalid', 'orders.from.startAt', /instant/],
     [{ from: { ...from, value: 'avro' } }, 'config.unsupported', 'orders.from.value', /avro are not in this release/],
-    [{ from: { ...from, value: 'jsn' } }, 'config.invalid', 'orders.from.value', /json or raw/, /"json"/],
+    [{ from: { ...from, value: 'jsn' } }, 'config.invalid', 'orders.from.value', /json, raw or debezium/, /"json"/],
     [{ from: { ...from, topik: 'x' } }, 'config.unknown_key', 'orders.from.topik', /did you mean "topic"/],
     [{ colums: {} }, 'config.unknown_key', 'orders.colums', /did you mean "columns"/],
-    [{ key: ['orderId'] }, 'config.unsupported', 'orders.key', /upserts by key are not in this release/],
-    [{ version: 'at' }, 'config.unsupported', 'orders.version', /not in this release/],
+    [{ dedup: {} }, 'config.unsupported', 'orders.dedup', /deduplication is not in this release/],
+    [{ key: ['orderID'] }, 'config.invalid', 'orders.key[0]', /no column "orderID"/, /"orderId"/],
+    [{ key: [] }, 'config.invalid', 'orders.key', /needs a column/],
+    [{ key: ['orderId', 'orderId'] }, 'config.invalid', 'orders.key[1]', /twice/],
+    [{ key: ['d'], columns: { d: 'double' } }, 'config.invalid', 'orders.key[0]', /of type double/, /string/],
+    [{ key: ['d'], columns: { d: 'list<int>' } }, 'config.invalid', 'orders.key[0]', /of type list/],
+    [{ version: 'at' }, 'config.invalid', 'orders.version', /records of a key/, /Add key/],
+    [{ missing: 'keep' }, 'config.invalid', 'orders.missing', /row of a key/, /Add key/],
+    [{ onTruncate: 'apply' }, 'config.invalid', 'orders.onTruncate', /no truncate/, /debezium/],
+    [{ from: { ...from, key: 'json' } }, 'config.invalid', 'orders.from.key', /null value/, /Add key/],
+    [{ from: { ...from, key: 'avro' } }, 'config.unsupported', 'orders.from.key', /keys in avro/],
+    [
+      { key: ['orderId', 'ms'], from: { ...from, key: 'string' } },
+      'config.invalid',
+      'orders.from.key',
+      /one column/,
+      /json/,
+    ],
+    [{ key: ['ms'], from: { ...from, key: 'string' } }, 'config.invalid', 'orders.from.key', /one column/, /json/],
+    [{ key: ['orderId'], version: 'att' }, 'config.invalid', 'orders.version', /no column "att"/, /"at"/],
+    [{ key: ['orderId'], version: 'orderId' }, 'config.invalid', 'orders.version', /part of the key/],
+    [{ key: ['orderId'], version: 'amount' }, 'config.invalid', 'orders.version', /no version/, /timestamp/],
+    [{ key: ['orderId'], version: 'source.lsn' }, 'config.invalid', 'orders.version', /no source/, /debezium/],
+    [{ key: ['orderId'], missing: 'kep' }, 'config.invalid', 'orders.missing', /null or keep/, /"keep"/],
+    [
+      { from: { ...from, value: 'raw' }, columns: undefined, key: ['key'] },
+      'config.invalid',
+      'orders.key',
+      /raw table/,
+      /Remove/,
+    ],
     [{ where: 'x' }, 'config.unsupported', 'orders.where', /not in this release/],
     [{ map: () => 1 }, 'config.unsupported', 'orders.map', /not in this release/],
     [{ columns: undefined }, 'config.invalid', 'orders.columns', /needs a column/, /raw/],
@@ -141,7 +171,7 @@ describe('errors name the field and the fix', () => {
   })
 
   test('a feature to come is told before a typo', () => {
-    const error = failing({ key: ['a'], colums: 1 })
+    const error = failing({ dedup: {}, colums: 1 })
     expect(error.code).toBe('config.unsupported')
     expect(error.context.issues).toHaveLength(2)
   })

@@ -1,5 +1,5 @@
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
-import type { TableDefinition } from '../../define.ts'
+import { isSourceVersion, type TableDefinition } from '../../define.ts'
 
 const HEADERS: Column = {
   name: 'headers',
@@ -28,7 +28,7 @@ export function valueColumns(definition: TableDefinition): readonly Column[] {
 }
 
 export function hasExtra(definition: TableDefinition): boolean {
-  return definition.value === 'json' && definition.unknown === 'extra'
+  return definition.value !== 'raw' && definition.unknown === 'extra'
 }
 
 /** All columns of a source table, in the order in which they are stored: declared, then those of the system. */
@@ -36,8 +36,20 @@ export function tableColumns(definition: TableDefinition): readonly Column[] {
   return [
     ...valueColumns(definition),
     ...(hasExtra(definition) ? [{ name: SYSTEM_COLUMNS.extra, type: { kind: 'string' } } as const] : []),
+    ...(isSourceVersion(definition) ? [{ name: SYSTEM_COLUMNS.version, type: { kind: 'long' } } as const] : []),
     { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' } },
     { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' } },
+    { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
+  ]
+}
+
+/** Columns of `<table>__deletes`: the key, the version at which it was deleted, and the record that said so. */
+export function deletesColumns(definition: TableDefinition): readonly Column[] {
+  return [
+    ...definition.key.map((name) => definition.columns.find((column) => column.name === name)!),
+    { name: SYSTEM_COLUMNS.version, type: { kind: 'long' } },
+    { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' }, required: true },
+    { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' }, required: true },
     { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
   ]
 }
