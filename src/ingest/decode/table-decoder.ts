@@ -59,7 +59,7 @@ export class TableDecoder {
     this.#native = native
     this.#pool = pool
     const columns = tableColumns(definition)
-    this.#plan = planOf(columns.slice(0, valueColumns(definition).length), eventLimits(definition))
+    this.#plan = planOf(columns.slice(0, valueColumns(definition).length), { limits: eventLimits(definition) })
     const system = planOf(columns.slice(this.#plan.root.length)).builders
     this.#builders = [...this.#plan.builders, ...system]
     this.#extra = hasExtra(definition) ? system[0] : undefined
