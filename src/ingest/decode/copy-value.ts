@@ -1,13 +1,20 @@
 import type { ColumnBuilder } from './column-builder.ts'
 import type { Slab, SlabColumn } from './slab.ts'
 
-/** The value of one row again in another row of the same chunk: texts and the elements of lists are shared. */
+/** The value of one row again in another row of the same chunk. Texts are shared, elements of lists are not. */
 export function repeatValue(builder: ColumnBuilder, from: number, to: number): void {
-  const { width, u8 } = builder
-  u8.copyWithin(to * width, from * width, (from + 1) * width)
-  if (builder.layout === 'struct') for (const child of builder.children) repeatValue(child, from, to)
-  if (builder.isNull(from)) builder.valid[to >> 5]! &= ~(1 << (to & 31))
-  else builder.setValid(to)
+  if (builder.isNull(from)) return builder.setNull(to)
+  const { width, layout } = builder
+  builder.u8.copyWithin(to * width, from * width, (from + 1) * width)
+  if (layout === 'struct') for (const child of builder.children) repeatValue(child, from, to)
+  if (layout === 'list') {
+    const elements = builder.children[0]!
+    const first = builder.i32[4 * from]!
+    const start = elements.size
+    for (let k = 0; k < builder.i32[4 * from + 2]!; k++) repeatValue(elements, first + k, elements.add())
+    builder.i32[4 * to] = start
+  }
+  builder.setValid(to)
 }
 
 /**

@@ -205,4 +205,3 @@ function copied<T extends { set(from: T): void }>(from: T, to: T): T {
   to.set(from)
   return to
 }
-

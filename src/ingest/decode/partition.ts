@@ -76,7 +76,12 @@ export function divide(
 }
 
 /** Rows of a slab, whose first has number `first`, go behind those that the group has. */
-function place(places: RowPlaces, rows: readonly number[], first: number, group: { index: number; rows: number }): void {
+function place(
+  places: RowPlaces,
+  rows: readonly number[],
+  first: number,
+  group: { index: number; rows: number },
+): void {
   for (let k = 0; k < rows.length; k++) {
     places.files[first + rows[k]!] = group.index
     places.rows[first + rows[k]!] = group.rows + k

@@ -94,14 +94,12 @@ export interface PlanOptions {
 export function planOf(columns: readonly Column[], options: PlanOptions = {}): Plan {
   const { limits, key, keeps } = options
   const builders = buildersOf(columns)
-  const root = columns.map(
-    (column, i): PlanNode => ({
-      ...fieldNode(column, '', builders[i]!, limits?.get(column.name)),
-      isKey: key?.includes(column.name) === true,
-      isKept: keeps?.includes(column.name) === true,
-      column: i,
-    }),
-  )
+  const root = columns.map((column, i): PlanNode => ({
+    ...fieldNode(column, '', builders[i]!, limits?.get(column.name)),
+    isKey: key?.includes(column.name) === true,
+    isKept: keeps?.includes(column.name) === true,
+    column: i,
+  }))
   const fields = new FieldNames(columns.map((c) => c.name))
   return { root, fields, builders, kept: new KeptColumns(), elements: elementsOf(builders) }
 }
