@@ -43,17 +43,6 @@ export function tableColumns(definition: TableDefinition): readonly Column[] {
   ]
 }
 
-/** Columns of `<table>__deletes`: the key, the version at which it was deleted, and the record that said so. */
-export function deletesColumns(definition: TableDefinition): readonly Column[] {
-  return [
-    ...definition.key.map((name) => definition.columns.find((column) => column.name === name)!),
-    { name: SYSTEM_COLUMNS.version, type: { kind: 'long' } },
-    { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' }, required: true },
-    { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' }, required: true },
-    { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
-  ]
-}
-
 /** Columns of `<table>__dlq`: the record as it came, where it came from, and why it is no row. */
 export const deadLetterColumns: readonly Column[] = [
   { name: SYSTEM_COLUMNS.topic, type: { kind: 'string' }, required: true },
