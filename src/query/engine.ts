@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { QuerySettings } from '../settings.ts'
-import type { QueryParams, ResultColumn, ResultFormat, View } from './messages.ts'
+import type { QueryParams, ResultColumn, ResultFormat, TableUse, View } from './messages.ts'
 import { ProcessPool } from './pool.ts'
 import { cancelled, Query, type Piece } from './query.ts'
 
@@ -83,7 +83,7 @@ export interface Engine {
 /** Finds what a query reads: the tables' files at one version of each pipeline, on this machine. */
 export interface TableResolver {
   readonly cacheBytes?: number
-  resolve(tables: readonly string[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables>
+  resolve(uses: readonly TableUse[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables>
 }
 
 export interface ResolvedTables {
