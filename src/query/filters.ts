@@ -42,11 +42,7 @@ function countedTable(node: Json): string | undefined {
 
 /** A SELECT of nothing but a list, FROM and WHERE. */
 export function isPlain(node: Json): boolean {
-  return (
-    node['type'] === 'SELECT_NODE' &&
-    node['modifiers'].length === 0 &&
-    isPlainBody(node)
-  )
+  return node['type'] === 'SELECT_NODE' && node['modifiers'].length === 0 && isPlainBody(node)
 }
 
 function isPlainBody(node: Json): boolean {
@@ -192,11 +188,7 @@ function placeOf(from: Json): ReadonlyMap<Json, Place> | undefined {
 
 /** Names that the list gives to something else than a column of that name. */
 function aliasesOf(list: readonly Json[]): ReadonlySet<string> {
-  return new Set(
-    list
-      .filter((item) => item['alias'] !== '')
-      .map((item) => String(item['alias']).toLowerCase()),
-  )
+  return new Set(list.filter((item) => item['alias'] !== '').map((item) => String(item['alias']).toLowerCase()))
 }
 
 function literal({ type, is_null, value }: Json): Constant | undefined {

@@ -38,7 +38,9 @@ function conditionOf(table: Pick<LakeTable, 'schema' | 'spec' | 'raw'>, filter: 
   const isClear = !ranges.includes(undefined)
   const byStatistics: Condition = (file) => {
     const metrics = file.metrics.get(column.id)
-    return metrics === undefined || mayHold(column, metrics, filter.op, isClear ? (ranges as readonly Range[]) : undefined)
+    return (
+      metrics === undefined || mayHold(column, metrics, filter.op, isClear ? (ranges as readonly Range[]) : undefined)
+    )
   }
   // Files of other specs have tuples of other shapes.
   const parts = table.raw['partition-specs'].length > 1 ? [] : table.spec.fields

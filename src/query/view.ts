@@ -1,28 +1,29 @@
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
-import { dataFiles } from '../lake/scan.ts'
-import { openTable, type DataFile, type IcebergType, type LakeTable, type Storage } from '../lake/table.ts'
+import { openTable, type LakeTable, type Storage } from '../lake/table.ts'
 import type { QuerySettings } from '../settings.ts'
 import type { Version } from '../version.ts'
 import { parseAsOf, type AsOf } from './as-of.ts'
 import type { ResolvedTables, TableResolver } from './engine.ts'
-import { FileCache } from './file-cache.ts'
-import type { View } from './messages.ts'
+import type { TableUse } from './messages.ts'
+import { Recent } from './recent.ts'
+import { TableFiles, type LeasedView, type Scan } from './table-files.ts'
 
 export interface ResolverOptions {
   readonly storage: Storage
   readonly chains: ReadonlyMap<string, Chain>
   readonly settings: QuerySettings
   readonly clock: Clock
+  /** How files and their deleted rows are found; the lake's own way by default. */
+  readonly scan?: Scan
 }
 
-/** Metadata files and file lists that are kept: they never change. */
+/** Metadata files that are kept: they never change. */
 const TABLES_KEPT = 256
-const LISTS_KEPT = 64
 
 /**
- * Pins every pipeline that a query touches at one version, and gives the files of its tables there. Which table belongs
+ * Pins every pipeline that a query touches at one version, and gives the files of its tables there that it needs. Which table belongs
  * to which pipeline is what the newest versions say. `asOf` is described at `parseAsOf`; a snapshot stands for the
  * version that made it.
  */
@@ -32,25 +33,23 @@ export function lakeResolver(options: ResolverOptions): TableResolver {
 
 class LakeResolver implements TableResolver {
   readonly #options: ResolverOptions
-  readonly #cache: FileCache
+  readonly #files: TableFiles
   /** Pipeline of each table, as last seen. A table never changes its pipeline. */
   readonly #owners = new Map<string, string>()
   readonly #tables = new Recent<LakeTable>(TABLES_KEPT)
-  readonly #lists = new Recent<readonly DataFile[]>(LISTS_KEPT)
 
   constructor(options: ResolverOptions) {
     this.#options = options
-    const { storage, clock, settings } = options
-    this.#cache = new FileCache({ storage, clock, folder: settings.cacheDir, bytesMax: settings.cacheBytesMax })
+    this.#files = new TableFiles(options)
   }
 
   get cacheBytes(): number {
-    return this.#cache.bytes
+    return this.#files.cacheBytes
   }
 
-  async resolve(names: readonly string[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables> {
+  async resolve(uses: readonly TableUse[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables> {
     const when = parseAsOf(asOf)
-    const byPipeline = await this.#group(names)
+    const byPipeline = await this.#group(uses.map(({ name }) => name))
     const versions = new Map(
       await Promise.all(
         [...byPipeline].map(
@@ -60,36 +59,25 @@ class LakeResolver implements TableResolver {
       ),
     )
     const found = await Promise.all(
-      [...byPipeline].flatMap(([pipeline, tables]) =>
-        tables.map((name) => this.#table(name, versions.get(pipeline)!, pipeline)),
-      ),
+      uses.map(async (use) => {
+        const pipeline = this.#owners.get(use.name)!
+        return { use, table: await this.#table(use.name, versions.get(pipeline)!, pipeline) }
+      }),
     )
-    const release: (() => void)[] = []
+    const leased: LeasedView[] = []
+    const release = () => leased.splice(0).forEach((each) => each.release())
     try {
-      const views: View[] = []
-      for (const table of found) {
+      for (const { use, table } of found) {
         signal.throwIfAborted()
-        const files = await this.#files(table)
-        if (this.#options.storage.isLocal)
-          views.push(
-            viewOf(
-              table,
-              files.map(({ key }) => this.#pathOf(key)),
-            ),
-          )
-        else {
-          const leased = await this.#cache.lease(files, signal)
-          release.push(leased.release)
-          views.push(viewOf(table, leased.paths))
-        }
+        leased.push(await this.#files.view(table, use, signal))
       }
       return {
-        views,
+        views: leased.map(({ view }) => view),
         versions: new Map([...versions].map(([pipeline, { number }]) => [pipeline, number])),
-        release: () => release.splice(0).forEach((each) => each()),
+        release,
       }
     } catch (error) {
-      for (const each of release) each()
+      release()
       throw error
     }
   }
@@ -163,60 +151,6 @@ class LakeResolver implements TableResolver {
       throw new LakeError('table.unknown', `${name} was not there yet at version ${version.number} of ${pipeline}`)
     return this.#tables.get(metadata, () => openTable(this.#options.storage, metadata))
   }
-
-  #files(table: LakeTable): Promise<readonly DataFile[]> {
-    return this.#lists.get(table.metadata, () => dataFiles(this.#options.storage, table))
-  }
-
-  /** The URI of a local store is its path: roots that would need escapes are refused. */
-  #pathOf(key: string): string {
-    return `${this.#options.storage.url.slice('file://'.length)}/${key}`
-  }
-}
-
-export function viewOf(table: Pick<LakeTable, 'name' | 'schema'>, files: readonly string[]): View {
-  return {
-    name: table.name,
-    columns: table.schema.fields.map(({ id, name, type }) => ({ fieldId: id, name, type: duckdbType(type) })),
-    files,
-  }
-}
-
-const TYPES: Readonly<Record<string, string>> = {
-  boolean: 'BOOLEAN',
-  int: 'INTEGER',
-  long: 'BIGINT',
-  float: 'FLOAT',
-  double: 'DOUBLE',
-  date: 'DATE',
-  time: 'TIME',
-  timestamp: 'TIMESTAMP',
-  timestamptz: 'TIMESTAMP WITH TIME ZONE',
-  timestamp_ns: 'TIMESTAMP_NS',
-  string: 'VARCHAR',
-  uuid: 'UUID',
-  binary: 'BLOB',
-}
-
-/** DuckDB's name of an Iceberg type. */
-export function duckdbType(type: IcebergType): string {
-  if (typeof type === 'string') {
-    const named = TYPES[type] ?? (type.startsWith('fixed') ? 'BLOB' : undefined)
-    const [, precision, scale] = /^decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)$/.exec(type) ?? []
-    if (named === undefined && precision === undefined)
-      throw new LakeError('store.corrupt', `a table has a column of the unknown type ${type}`)
-    return named ?? `DECIMAL(${precision},${scale})`
-  }
-  switch (type.type) {
-    case 'list':
-      return `${duckdbType(type.element)}[]`
-    case 'map':
-      return `MAP(${duckdbType(type.key)}, ${duckdbType(type.value)})`
-    case 'struct': {
-      const fields = type.fields.map((field) => `"${field.name.replaceAll('"', '""')}" ${duckdbType(field.type)}`)
-      return `STRUCT(${fields.join(', ')})`
-    }
-  }
 }
 
 function unknownTable(name: string, known: readonly string[]): LakeError {
@@ -226,23 +160,4 @@ function unknownTable(name: string, known: readonly string[]): LakeError {
         ? 'No pipeline has a version yet.'
         : `There are: ${known.toSorted().join(', ').slice(0, 500)}.`,
   })
-}
-
-/** The values used last, loaded once each; a failed load is forgotten. */
-class Recent<Value> {
-  readonly #max: number
-  readonly #values = new Map<string, Promise<Value>>()
-
-  constructor(max: number) {
-    this.#max = max
-  }
-
-  get(key: string, load: () => Promise<Value>): Promise<Value> {
-    const value = this.#values.get(key) ?? load()
-    this.#values.delete(key)
-    this.#values.set(key, value)
-    value.catch(() => this.#values.delete(key))
-    if (this.#values.size > this.#max) this.#values.delete(this.#values.keys().next().value!)
-    return value
-  }
 }
