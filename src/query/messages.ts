@@ -14,6 +14,8 @@ export type ToProcess =
   | {
       readonly kind: 'run'
       readonly sql: string
+      /** What must be one expression by itself; it stands in `sql` between brackets. */
+      readonly where: string | undefined
       readonly params: QueryParams | undefined
       readonly format: ResultFormat
       readonly rowsMax: number
@@ -54,7 +56,7 @@ export interface View {
   /** Absolute paths of Parquet files all of whose rows are there. */
   readonly files: readonly string[]
   /** Files some of whose rows are there. */
-  readonly partial?: PartialFiles | undefined
+  readonly partial?: readonly PartialFiles[] | undefined
   /** Rows of the table, in the place of its files, for a query that asks for nothing else. */
   readonly rows?: bigint | undefined
 }

@@ -1,18 +1,19 @@
 import { DuckDBDataChunk, UINTEGER, type DuckDBConnection } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
 import type { PartialFiles, View } from './messages.ts'
-import { positionsSql, positionsTable } from './view-sql.ts'
+import { positionsTable } from './view-sql.ts'
 
 const ROWS_AT_ONCE = 2_048
 
-/** Makes the table of (file, position) that a view's partial files are joined with. */
-export async function makePositions(connection: DuckDBConnection, { name, partial }: View): Promise<void> {
-  if (partial === undefined) return
-  await connection.run(positionsSql(name))
-  const { schema, table } = positionsTable(name)
-  const appender = await connection.createAppender(table, schema)
-  for (const chunk of chunks(partial)) appender.appendDataChunk(chunk)
-  appender.closeSync()
+/** Makes the tables of (file, position) that a view's partial files are joined with. */
+export async function makePositions(connection: DuckDBConnection, view: View): Promise<void> {
+  for (const [index, partial] of (view.partial ?? []).entries()) {
+    const { schema, table, sql } = positionsTable(view, index)
+    await connection.run(sql)
+    const appender = await connection.createAppender(table, schema)
+    for (const chunk of chunks(partial)) appender.appendDataChunk(chunk)
+    appender.closeSync()
+  }
 }
 
 function* chunks({ ends, positions }: PartialFiles): Generator<DuckDBDataChunk> {

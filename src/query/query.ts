@@ -127,12 +127,13 @@ export class Query {
   }
 
   #run(): ToProcess {
-    const { sql, params, maxRows = Infinity } = this.request
+    const { sql, where, params, maxRows = Infinity } = this.request
     const isStreamed = this.format === 'ndjson' || this.format === 'csv'
     const { rowsMax, bytesMax } = this.#context.settings
     return {
       kind: 'run',
       sql,
+      where,
       params,
       format: this.format,
       rowsMax: Math.min(maxRows, isStreamed ? Infinity : rowsMax),
@@ -143,7 +144,10 @@ export class Query {
   /** Waits for the tables no longer than the query may live; files that come too late are let go of. */
   async #resolve(uses: readonly TableUse[]): Promise<ResolvedTables> {
     const { signal } = this.#stop
-    const resolving = this.#context.resolve.resolve(uses, this.request.asOf, signal)
+    const { asOf, changes } = this.request
+    const { resolve } = this.#context
+    const resolving =
+      changes === undefined ? resolve.resolve(uses, asOf, signal) : resolve.changes(uses, changes, signal)
     const over = new AbortController()
     const stopped = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: over.signal })

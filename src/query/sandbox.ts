@@ -21,6 +21,7 @@ import {
 } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
 import { tableUses } from './filters.ts'
+import { conditionSql, inspectCondition } from './condition.ts'
 import { checkText, inspect } from './gate.ts'
 import type { ProcessSettings, QueryParams, TableUse, View } from './messages.ts'
 import { makePositions } from './positions.ts'
@@ -65,17 +66,22 @@ export class Sandbox {
   }
 
   /** Parses and judges the text; returns the tables that it reads, and what it asks of them. */
-  async tables(sql: string, params: QueryParams | undefined): Promise<readonly TableUse[]> {
+  async tables(sql: string, params: QueryParams | undefined, where: string | undefined): Promise<readonly TableUse[]> {
     checkText(sql)
-    const answer = await this.#connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
-    const tree = String(answer.getRowsJS()[0]![0])
+    if (where !== undefined) inspectCondition(await this.#tree(conditionSql(where)))
+    const tree = await this.#tree(sql)
     return tableUses(tree, inspect(tree), params)
+  }
+
+  async #tree(sql: string): Promise<string> {
+    const answer = await this.#connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
+    return String(answer.getRowsJS()[0]![0])
   }
 
   /** Makes the tables, locks the door behind them, and starts the query. Only for text that `tables` has passed. */
   async execute(views: readonly View[], sql: string, params: QueryParams | undefined): Promise<Execution> {
     const connection = this.#connection
-    const files = views.flatMap((view) => [...view.files, ...(view.partial?.files ?? [])])
+    const files = views.flatMap((view) => [...view.files, ...(view.partial ?? []).flatMap((partial) => partial.files)])
     await connection.run(`SET allowed_paths = [${files.map(quoteText).join(', ')}]`)
     await connection.run(SCHEMA_SQL)
     for (const view of views) {

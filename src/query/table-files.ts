@@ -3,6 +3,7 @@ import { LakeError } from '../error.ts'
 import { readDeletedRows, storedFiles } from '../lake/scan.ts'
 import type { DeletedRows, LakeTable, Storage, StoredFile } from '../lake/table.ts'
 import type { QuerySettings } from '../settings.ts'
+import { without, type Side } from './changes.ts'
 import { FileCache } from './file-cache.ts'
 import type { PartialFiles, TableUse, View } from './messages.ts'
 import { survivors } from './prune.ts'
@@ -26,6 +27,12 @@ export interface TableFilesOptions {
 export interface LeasedView {
   readonly view: View
   release(): void
+}
+
+interface Torn {
+  readonly kind: PartialFiles['kind']
+  readonly files: readonly StoredFile[]
+  readonly positions: readonly Uint32Array[]
 }
 
 /** File lists that are kept: they never change. */
@@ -68,53 +75,64 @@ export class TableFiles {
     const needed = survivors(table, all, use).filter(({ recordCount, deletes }) => deletes?.count !== recordCount)
     const whole = needed.filter(({ deletes }) => deletes === undefined)
     const torn = needed.filter(({ deletes }) => deletes !== undefined)
-    const positions = await this.positions(torn, signal)
-    return this.lease(table, table.name, whole, { kind: 'without', files: torn, positions }, signal)
+    const positions = await this.#positionsOf(torn, signal)
+    return this.#lease(viewOf(table), whole, [{ kind: 'without', files: torn, positions }], signal)
+  }
+
+  /** The rows of one side of a comparison, under a name of its own. */
+  async side(columns: View['columns'], name: string, { own, shared }: Side, signal: AbortSignal): Promise<LeasedView> {
+    const torn = own.filter(({ deletes }) => deletes !== undefined)
+    const positions = await this.#positionsOf([...torn, ...shared.flatMap(({ file, other }) => [file, other])], signal)
+    const rest = positions.slice(torn.length)
+    const only = shared.map((_, index) => without(rest[2 * index + 1]!, rest[2 * index]!))
+    return this.#lease(
+      { name, columns },
+      own.filter(({ deletes }) => deletes === undefined),
+      [
+        { kind: 'without', files: torn, positions: positions.slice(0, torn.length) },
+        { kind: 'only', files: shared.map(({ file }) => file), positions: only },
+      ],
+      signal,
+    )
   }
 
   /** Positions of the deleted rows of each file. Throws `sql.failed` when they are too many for one query. */
-  async positions(files: readonly StoredFile[], signal: AbortSignal): Promise<readonly Uint32Array[]> {
+  async #positionsOf(files: readonly StoredFile[], signal: AbortSignal): Promise<readonly Uint32Array[]> {
     checkCount(files.reduce((sum, { deletes }) => sum + (deletes?.count ?? 0), 0))
     const all: Uint32Array[] = []
     const queue = files.entries()
     const work = async (): Promise<void> => {
       for (const [index, file] of queue) {
         signal.throwIfAborted()
-        all[index] = await this.#positionsOf(file)
+        all[index] = await this.#deletedOf(file)
       }
     }
     await Promise.all(Array.from({ length: READS_AT_ONCE }, work))
     return all
   }
 
-  async lease(
-    table: LakeTable,
-    name: string,
+  async #lease(
+    view: Pick<View, 'name' | 'columns'>,
     whole: readonly StoredFile[],
-    partial: {
-      readonly kind: PartialFiles['kind']
-      readonly files: readonly StoredFile[]
-      readonly positions: readonly Uint32Array[]
-    },
+    partial: readonly Torn[],
     signal: AbortSignal,
   ): Promise<LeasedView> {
-    const files = [...whole, ...partial.files]
+    const files = [...whole, ...partial.flatMap((each) => each.files)]
     const { paths, release } = this.#storage.isLocal
       ? { paths: files.map(({ key }) => this.#pathOf(key)), release: () => undefined }
       : await this.#cache.lease(files, signal)
-    const torn = paths.slice(whole.length)
+    let at = whole.length
+    const parts = partial.map(({ kind, files: { length }, positions }): PartialFiles => {
+      at += length
+      return { kind, files: paths.slice(at - length, at), ...joined(positions) }
+    })
     return {
-      view: {
-        ...viewOf(table),
-        name,
-        files: paths.slice(0, whole.length),
-        ...(torn.length === 0 ? {} : { partial: { kind: partial.kind, files: torn, ...joined(partial.positions) } }),
-      },
+      view: { ...view, files: paths.slice(0, whole.length), partial: parts.filter((each) => each.files.length > 0) },
       release,
     }
   }
 
-  #positionsOf(file: StoredFile): Promise<Uint32Array> {
+  #deletedOf(file: StoredFile): Promise<Uint32Array> {
     const { deletes } = file
     if (deletes === undefined) return Promise.resolve(new Uint32Array(0))
     return this.#positions.get(`${deletes.key}@${deletes.offset}`, async () => {

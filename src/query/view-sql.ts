@@ -1,4 +1,4 @@
-import type { View } from './messages.ts'
+import type { PartialFiles, View } from './messages.ts'
 
 /** Where the positions of partial files stand: callers' SQL names no schemas, so it cannot reach them. */
 const SCHEMA = 'kappalake'
@@ -15,25 +15,25 @@ export function viewSql(view: View): string {
   const parts = [
     ...(rows === undefined ? [] : [`${nulls(columns)} FROM range(${rows})`]),
     ...(files.length === 0 ? [] : [`SELECT * FROM ${scan(columns, files)}`]),
-    ...(partial === undefined ? [] : [partialSql(view, partial)]),
+    ...(partial ?? []).map((files, index) => partialSql(view, files, index)),
   ]
   return `CREATE VIEW ${identifier(name)} AS ${parts.length === 0 ? `${nulls(columns)} WHERE false` : parts.join(' UNION ALL ')}`
 }
 
-export function positionsTable(name: string): { readonly schema: string; readonly table: string } {
-  return { schema: SCHEMA, table: name }
+/** Where the positions of a view's partial files stand, and what makes the place. */
+export function positionsTable(view: View, index: number) {
+  const table = `${view.name} ${index}`
+  const sql = `CREATE TABLE ${SCHEMA}.${identifier(table)} (file UINTEGER, row UINTEGER)`
+  return { schema: SCHEMA, table, sql }
 }
 
-export function positionsSql(name: string): string {
-  return `CREATE TABLE ${SCHEMA}.${identifier(name)} (file UINTEGER, row UINTEGER)`
-}
-
-function partialSql({ name, columns }: View, { kind, files }: NonNullable<View['partial']>): string {
+function partialSql(view: View, { kind, files }: PartialFiles, index: number): string {
+  const { columns } = view
   // In the files' own scan, columns have names that none of DuckDB's own can have.
   const inner = columns.map((column) => ({ ...column, name: `c${column.fieldId}` }))
   const outer = columns.map((column) => `f.c${column.fieldId} AS ${identifier(column.name)}`)
   const join = kind === 'without' ? 'ANTI' : 'SEMI'
-  return `SELECT ${outer.join(', ')} FROM ${scan(inner, files)} f ${join} JOIN ${SCHEMA}.${identifier(name)} p
+  return `SELECT ${outer.join(', ')} FROM ${scan(inner, files)} f ${join} JOIN ${SCHEMA}.${identifier(positionsTable(view, index).table)} p
     ON f.file_index = p.file AND f.file_row_number = p.row`
 }
 

@@ -5,10 +5,12 @@ import { openTable, type LakeTable, type Storage } from '../lake/table.ts'
 import type { QuerySettings } from '../settings.ts'
 import type { Version } from '../version.ts'
 import { parseAsOf, type AsOf } from './as-of.ts'
-import type { ResolvedTables, TableResolver } from './engine.ts'
+import { compareFiles } from './changes.ts'
+import { CHANGE_TABLES, type ChangesRequest, type ResolvedTables, type TableResolver } from './engine.ts'
 import type { TableUse } from './messages.ts'
 import { Recent } from './recent.ts'
 import { TableFiles, type LeasedView, type Scan } from './table-files.ts'
+import { viewOf } from './view-columns.ts'
 
 export interface ResolverOptions {
   readonly storage: Storage
@@ -82,6 +84,36 @@ class LakeResolver implements TableResolver {
     }
   }
 
+  async changes(
+    uses: readonly TableUse[],
+    { table: name, from, to }: ChangesRequest,
+    signal: AbortSignal,
+  ): Promise<ResolvedTables> {
+    for (const use of uses) if (!isChangeTable(use.name)) throw unknownTable(use.name, CHANGE_TABLES)
+    const [[pipeline]] = [...(await this.#group([name]))] as [[string, readonly string[]]]
+    const versions = await Promise.all([from, to].map((when) => this.#version(pipeline, [name], parseAsOf(when), 1)))
+    const [before, after] = await Promise.all(versions.map((version) => this.#table(name, version, pipeline)))
+    const files = await Promise.all([before, after].map((table) => this.#files.list(table!)))
+    const sides = compareFiles(files[0]!, files[1]!)
+    // Both have the columns of the newest version, which is the one that the statement was written for.
+    const { columns } = viewOf(
+      await this.#table(name, await this.#version(pipeline, [name], { kind: 'head' }, 1), pipeline),
+    )
+    const leased: LeasedView[] = []
+    const release = () => leased.splice(0).forEach((each) => each.release())
+    try {
+      for (const side of CHANGE_TABLES) leased.push(await this.#files.side(columns, side, sides[side], signal))
+    } catch (error) {
+      release()
+      throw error
+    }
+    return {
+      views: leased.map(({ view }) => view),
+      versions: new Map(CHANGE_TABLES.map((side, index) => [side, versions[index]!.number])),
+      release,
+    }
+  }
+
   async #group(names: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>> {
     if (names.some((name) => !this.#owners.has(name))) await this.#refreshOwners()
     const groups = new Map<string, string[]>()
@@ -109,7 +141,7 @@ class LakeResolver implements TableResolver {
         return chain.at(when)
       case 'pinned': {
         const number = when.versions.get(pipeline)
-        return number === undefined ? chain.at({ kind: 'head' }) : chain.at({ kind: 'number', number })
+        return number === undefined ? chain.at({ kind: 'head' }) : numbered(chain, number)
       }
       case 'offset': {
         const head = await chain.at({ kind: 'head' })
@@ -121,7 +153,7 @@ class LakeResolver implements TableResolver {
       case 'number': {
         const head = await chain.at({ kind: 'head' })
         if (when.number > head.number) return this.#versionOf(when.number, head, tables, pipelines)
-        if (pipelines === 1) return chain.at(when)
+        if (pipelines === 1) return numbered(chain, when.number)
         throw new LakeError('request.invalid', `version ${when.number} could be of ${pipelines} pipelines`, {
           fix: `Write the pipeline too: ${pipeline}@${when.number}.`,
         })
@@ -151,6 +183,29 @@ class LakeResolver implements TableResolver {
       throw new LakeError('table.unknown', `${name} was not there yet at version ${version.number} of ${pipeline}`)
     return this.#tables.get(metadata, () => openTable(this.#options.storage, metadata))
   }
+}
+
+/** A version by its number. Throws `snapshot.expired` for one that was there and is no longer kept. */
+async function numbered(chain: Chain, number: bigint): Promise<Version> {
+  try {
+    return await chain.at({ kind: 'number', number })
+  } catch (error) {
+    const wasThere =
+      error instanceof LakeError &&
+      error.code === 'version.unknown' &&
+      number > 0n &&
+      number <= ((await chain.head())?.number ?? 0n)
+    if (!wasThere) throw error
+    throw new LakeError('snapshot.expired', `version ${number} is no longer kept`, {
+      cause: error,
+      fix: 'List /v1/pipelines/{pipeline}/versions.',
+      context: { version: String(number) },
+    })
+  }
+}
+
+function isChangeTable(name: string): boolean {
+  return (CHANGE_TABLES as readonly string[]).includes(name)
 }
 
 function unknownTable(name: string, known: readonly string[]): LakeError {

@@ -80,5 +80,6 @@ export function resolverOf(views: readonly View[]): TableResolver {
       if (found.includes(undefined)) throw new LakeError('table.unknown', `there is no table among ${names.join(', ')}`)
       return { views: found as View[], versions: new Map([['shop', 7n]]), release: () => undefined }
     },
+    changes: () => Promise.reject(new LakeError('table.unknown', 'there is nothing to compare')),
   }
 }
