@@ -1,19 +1,10 @@
 import * as fc from 'fast-check'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import {
-  applyTransform,
-  compareValues,
-  lowerBound,
-  singleValue,
-  upperBound,
-  type ColumnMetrics,
-  type DataFile,
-  type LakeTable,
-  type PartitionValue,
-} from '../../src/lake/table.ts'
+import { applyTransform, type DataFile, type LakeTable, type PartitionValue } from '../../src/lake/table.ts'
 import { tableUses } from '../../src/query/filters.ts'
 import { survivors } from '../../src/query/prune.ts'
+import { metricsOf } from './metrics.ts'
 
 let instance: DuckDBInstance
 let connection: DuckDBConnection
@@ -172,23 +163,6 @@ function predicate(kind: Kind): fc.Arbitrary<string> {
     fc.tuple(c, c, op).map(([a, b, o]) => `(x ${o} ${a} or x = ${b})`),
     fc.tuple(c, op).map(([a, o]) => `not (x ${o} ${a})`),
   )
-}
-
-function metricsOf(type: string, rows: readonly PartitionValue[]): ColumnMetrics {
-  const values = rows.filter((value): value is Value => value !== null)
-  const isFloat = type === 'float' || type === 'double'
-  const real = values.filter((value) => !Number.isNaN(value)).toSorted(compareValues)
-  const [least, greatest] = [real[0], real.at(-1)]
-  const nanCount = values.length - real.length
-  const upper = greatest === undefined || nanCount > 0 ? undefined : upperBound(type, singleValue(type, greatest))
-  return {
-    sizeBytes: 1,
-    valueCount: rows.length,
-    nullCount: rows.length - values.length,
-    ...(isFloat && nanCount === 0 ? { nanCount } : {}),
-    ...(least === undefined ? {} : { lower: lowerBound(type, singleValue(type, least)) }),
-    ...(upper === undefined ? {} : { upper }),
-  }
 }
 
 /** Files of one column, divided by a transform, as the lake would describe them. */
