@@ -97,7 +97,7 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
       deleted.get(file)!.add(row)
       touched.add(file)
     }
-    deleted.set(key, new DeletedRows(changes.length))
+    deleted.set(key, new DeletedRows(changes.filter(({ amount }) => amount !== undefined).length))
     for (const { id, amount, note = null } of changes) {
       const place = places.get(id)
       if (place !== undefined) kill(place)
@@ -128,7 +128,7 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
         `(${id}, ${amount}::DECIMAL(14,2) / 100, ${note === null ? 'NULL' : `'${note}'`}, ${at})`,
     )
     const select = `SELECT id::BIGINT AS id, amount::DECIMAL(12,2) AS amount, note::VARCHAR AS note,
-      0::INTEGER AS _partition, at::BIGINT AS _offset FROM (VALUES ${values.join(', ')}) v(id, amount, note, at)`
+      0::INTEGER AS _partition, o::BIGINT AS _offset FROM (VALUES ${values.join(', ')}) v(id, amount, note, o)`
     await writeParquet(local, PARQUET, select)
     const fileSizeBytes = (await stat(local)).size
     await storage.putFile(key, local)
