@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { LakeError } from '../error.ts'
 import { configOperations } from './config.ts'
 import type { ServerDoor } from './door.ts'
+import { diffOperations } from './diff.ts'
 import { guard, headers } from './guard.ts'
 import { healthOperations } from './health.ts'
 import { openapi } from './openapi.ts'
@@ -23,6 +24,7 @@ export function createApp(door: ServerDoor): Hono {
     ...pipelineOperations(door),
     ...tableOperations(door),
     ...rowOperations(door),
+    ...diffOperations(door),
     ...queryOperations(door),
     ...configOperations(door),
   ]
