@@ -37,6 +37,8 @@ async function codes({ deadLetterFiles }: StagedTable): Promise<unknown[]> {
   return rows.flat().map(([offset, code]) => `${offset} ${code}`)
 }
 
+const row = (id: string, rest: object = {}): TestRecord => ({ value: JSON.stringify({ id, ...rest }) })
+
 const hashAt = ({ keys }: StagedTable, k: number): string => keys!.hashes.slice(4 * k, 4 * k + 4).join(' ')
 
 function hashOf(def: TableDefinition, values: readonly KeyValue[]): string {
@@ -101,7 +103,6 @@ describe('record keys', () => {
 
 describe('operations', () => {
   const def = definition({ columns: [ID, TEXT], key: ['id'], recordKey: 'string' })
-  const row = (id: string, rest: object = {}): TestRecord => ({ value: JSON.stringify({ id, ...rest }) })
 
   test('stand in the order of the log, in runs of their partitions', async () => {
     const staged = await encode(def, [
@@ -155,7 +156,6 @@ describe('operations', () => {
 
 describe('holes', () => {
   const def = definition({ columns: [ID, AT, TEXT], key: ['id'], recordKey: 'string', missing: 'keep' })
-  const row = (id: string, rest: object = {}): TestRecord => ({ value: JSON.stringify({ id, ...rest }) })
   const gone = { key: 'a', value: null }
 
   test('name what only the table knows, once per set of columns', async () => {

@@ -161,12 +161,13 @@ function hashAt(hashes: Uint32Array, k: number): string {
 
 const byText = (a: unknown, b: unknown): number => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)
 
+const json = (text: unknown): any => JSON.parse(text as string)
+
 /** The plain fold of the log: the values of each key, and the dead letters. */
 function fold(log: Log, missing: 'null' | 'keep') {
   const state = new Map<string, Record<string, unknown>>()
   const dead: [number, string][] = []
   log.records.forEach(({ key: named, value }, offset) => {
-    const json = (text: unknown): any => JSON.parse(text as string)
     if (value === null) {
       const id = named === null ? undefined : json(named)
       if (id === undefined) dead.push([offset, 'key.null'])
