@@ -63,6 +63,24 @@ export function checkKeys(tables: readonly TableDefinition[], at: FieldPath): vo
   }
 }
 
+/** A kept value is known too late to say which partition its row is written to. */
+export function checkKept(
+  table: Pick<TableDefinition, 'key' | 'version' | 'missing' | 'columns' | 'partitionBy'>,
+  at: FieldPath,
+): void {
+  if (table.missing === 'null') return
+  for (const [i, text] of table.partitionBy.entries()) {
+    const column = /([^\s(),]+)\)?$/.exec(text)?.[1]
+    if (column === table.version || !table.columns.some(({ name }) => name === column) || table.key.includes(column!))
+      continue
+    throw invalidField(
+      [...at, 'partitionBy', i],
+      `"${column}" may be kept from an earlier row, which is in a partition already`,
+      'Partition by columns of the key or the version, or take missing: null.',
+    )
+  }
+}
+
 function refuseWithoutKey({ version, missing, from, onTruncate }: KeyFields, at: FieldPath): void {
   const fix = 'Add key, such as key: [id], or remove this.'
   if (version !== undefined) throw invalidField([...at, 'version'], 'orders the records of a key', fix)
