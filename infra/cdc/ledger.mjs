@@ -42,7 +42,9 @@ export class Ledger {
 
   /** `partition,offset` of each record that must be a dead letter. */
   deadLetters(table) {
-    return this.#of(table).flatMap(({ partition, stream }) => stream.deadLetters.map((offset) => `${partition},${offset}`))
+    return this.#of(table).flatMap(({ partition, stream }) =>
+      stream.deadLetters.map((offset) => `${partition},${offset}`),
+    )
   }
 
   #of(table) {

@@ -24,7 +24,11 @@ const COMMON = {
   }),
   born: column('date', 'date', { type: 'int32', name: 'io.debezium.time.Date', version: 1 }),
   seen: column('timestamp(us)', 'timestamp', { type: 'int64', name: 'io.debezium.time.MicroTimestamp', version: 1 }),
-  created: column('timestamptz', 'timestamptz', { type: 'string', name: 'io.debezium.time.ZonedTimestamp', version: 1 }),
+  created: column('timestamptz', 'timestamptz', {
+    type: 'string',
+    name: 'io.debezium.time.ZonedTimestamp',
+    version: 1,
+  }),
   tag: column('uuid', 'uuid', { type: 'string', name: 'io.debezium.data.Uuid', version: 1 }),
   bits: column('binary', 'blob', { type: 'bytes' }),
   doc: column('string', 'varchar', { type: 'string' }),
