@@ -137,10 +137,8 @@ class Connect {
   }
 
   async #until(what, holds) {
-    const started = this.#process
     const deadline = Date.now() + READY_WITHIN_MS
-    for (; Date.now() < deadline && started !== undefined && started.exitCode === null; await sleep(100))
-      if (await holds()) return
+    for (; Date.now() < deadline && this.#process !== undefined; await sleep(100)) if (await holds()) return
     const said = readFileSync(path.join(this.#folder, 'log'), 'utf8').slice(-2_000)
     throw new Error(`it did not come to pass that ${what}: ${said}`)
   }

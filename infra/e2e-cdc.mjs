@@ -186,7 +186,7 @@ async function stateOf(lake) {
 
 function judged(lines, name) {
   let isOk = lines.length === 2 * TABLES.length
-  for (const { reader, table, version, rows, expected, ...differences } of lines) {
+  for (const { reader, table, version: _version, rows, expected, ...differences } of lines) {
     const count = Object.values(differences).reduce((a, b) => a + b, 0)
     const isRight = count === 0 && rows === expected
     isOk =

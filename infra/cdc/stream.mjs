@@ -105,7 +105,7 @@ export class ChangeStream {
     const { values } = this.rows.get(keyText(this.#table, from))
     const to = this.#newKey()
     this.#remove(from)
-    this.#put('c', to, { ...values, ...to }, null)
+    this.#put('c', to, { ...values, ...keyValues(to) }, null)
     this.#dead.push(from)
     this.#live.push(to)
   }
@@ -166,7 +166,7 @@ export class ChangeStream {
   #values(key) {
     const maybe = (value) => (this.#random() < 0.1 ? null : value)
     return {
-      ...Object.fromEntries(Object.entries(key).map(([name, value]) => [name, name === 'id' ? String(value) : value])),
+      ...keyValues(key),
       name: maybe(`${WORDS[this.#below(WORDS.length)]} ${this.#below(1_000)}`),
       n: maybe(this.#random() < 0.2 ? LONGS[this.#below(LONGS.length)] : String(this.#below(2 ** 50))),
       active: maybe(this.#random() < 0.5),
@@ -212,6 +212,11 @@ export class ChangeStream {
 /** Names a row among those of its table. */
 export function keyText(table, values) {
   return JSON.stringify(table.key.map((name) => String(values[name])))
+}
+
+/** A key as it stands in a row of the ledger: a long as text. */
+function keyValues({ id, ...others }) {
+  return id === undefined ? others : { id: String(id) }
 }
 
 function take(list, index) {

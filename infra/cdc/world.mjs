@@ -58,13 +58,12 @@ export async function produce(world, { records, perSecond, seed, keys }) {
 /** The newest versions, newest first, as `{number, positions}` with numbers as numbers; empty while nobody answers. */
 export async function versionsOf(lake, { limit = 1_000, all = false } = {}) {
   const found = []
-  let cursor = ''
-  do {
+  for (let cursor = ''; cursor !== undefined;) {
     const page = await lake.ask(`/v1/pipelines/${PIPELINE}/versions?limit=${limit}${cursor}`)
     if (page === undefined) return []
     found.push(...page.items.map((item) => ({ ...item, number: Number(item.number) })))
-    cursor = page.nextCursor === null ? undefined : `&cursor=${encodeURIComponent(page.nextCursor)}`
-  } while (all && cursor !== undefined)
+    cursor = all && page.nextCursor !== null ? `&cursor=${encodeURIComponent(page.nextCursor)}` : undefined
+  }
   return found
 }
 
