@@ -141,8 +141,8 @@ async function hasMark(lake: Lake, { name }: SourceTable, mark: number): Promise
 }
 
 async function sourceRows({ name, columns }: SourceTable): Promise<readonly CellTexts[]> {
-  const texts = '(select jsonb_object_agg(key, value) from jsonb_each_text(to_jsonb(t)))::text'
-  const rows = await sql.query(`select ${texts} as row from ${name} t`)
+  const texts = '(select jsonb_object_agg(key, value) from jsonb_each_text(to_jsonb(source_row)))::text'
+  const rows = await sql.query(`select ${texts} as row from ${name} source_row`)
   return rows.map(({ row }) => {
     const cells = JSON.parse(row!) as CellTexts
     return Object.fromEntries(
