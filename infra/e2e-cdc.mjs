@@ -1,6 +1,7 @@
 // `npm run e2e:cdc`: change streams from a real broker to keyed tables, while lanes and the whole process tree are
 // killed; the tables against the generator's own at 50 versions along the way, over HTTP, and at the end as PyIceberg
-// and DuckDB's Iceberg extension read them. `--full` does disk and S3, with one lane and three.
+// and DuckDB's Iceberg extension read them. `--full` does disk and S3, with one lane and three; `--partial` leaves columns
+// out of updates, which keep their values.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     versions: { type: 'string', default: '50' },
     seed: { type: 'string', default: '1' },
     limit: { type: 'string', default: '120' },
+    partial: { type: 'boolean', default: false },
     full: { type: 'boolean', default: false },
   },
 })
@@ -36,7 +38,12 @@ const { randomOf } = await import('./exact/random.mjs')
 const number = (name) => Number(values[name])
 const meanMs = milliseconds(values['kill-every'])
 const limitMs = number('limit') * 1_000
-const stream = { partitions: number('partitions'), seed: number('seed'), keys: number('keys') }
+const stream = {
+  partitions: number('partitions'),
+  seed: number('seed'),
+  keys: number('keys'),
+  isPartial: values.partial,
+}
 const attempts = values.full
   ? ['disk', 's3'].flatMap((kind) => [1, 3].map((lanes) => ({ kind, lanes })))
   : [{ kind: values.store, lanes: number('lanes') }]
@@ -63,9 +70,9 @@ async function inWorld({ kind, lanes }) {
 async function run(world, { kind, lanes, name }) {
   const random = randomOf(stream.seed)
   const startedMs = performance.now()
-  const { lake, store, log } = await newLake(world, { name, kind, lanes })
+  const { lake, store, log } = await newLake(world, { name, kind, lanes, isPartial: values.partial })
   const run = { isProducing: true, isOver: false }
-  const producing = produce(world, { ...stream, records: number('records'), perSecond: number('rate') }).finally(
+  const producing = produce(world, { stream, records: number('records'), perSecond: number('rate') }).finally(
     () => (run.isProducing = false),
   )
   producing.catch(() => undefined)

@@ -39,6 +39,11 @@ export function wireRow(table, row) {
   return Object.fromEntries(Object.entries(table.columns).map(([name, { lake }]) => [name, wireValue(lake, row[name])]))
 }
 
+/** Whether a decimal's base64 could be digits. */
+export function isAmbiguous(value) {
+  return /^\d+(?:[eE]\+?\d+)?$/.test(unscaled(value))
+}
+
 function wireValue(type, value) {
   if (value === null) return null
   if (type === 'long') return new Digits(value)

@@ -5,8 +5,8 @@ import { randomOf } from '../exact/random.mjs'
 import { ChangeStream } from './stream.mjs'
 import { TABLES } from './tables.mjs'
 
-const { brokers, partitions, records, perSecond, seed, keys } = JSON.parse(process.argv[2])
-const random = randomOf(seed)
+const { brokers, partitions, records, perSecond, ...options } = JSON.parse(process.argv[2])
+const random = randomOf(options.seed)
 const batchMax = Math.max(20, Math.min(1_000, Math.round(perSecond / 20)))
 
 const kafka = new Kafka({ brokers, logLevel: logLevel.NOTHING, retry: { retries: 20 } })
@@ -16,7 +16,7 @@ const streams = TABLES.flatMap((table) =>
   Array.from({ length: partitions }, (_, partition) => ({
     topic: table.topic,
     partition,
-    stream: new ChangeStream(table, partition, { seed, keys }),
+    stream: new ChangeStream(table, partition, options),
   })),
 )
 const startedMs = performance.now()

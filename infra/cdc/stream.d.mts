@@ -7,6 +7,8 @@ export interface StreamOptions {
   readonly seed: number
   /** Most live keys of a partition. */
   readonly keys: number
+  /** Updates carry only some columns. Default: all. */
+  readonly isPartial?: boolean
 }
 
 export class ChangeStream {

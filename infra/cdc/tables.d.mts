@@ -12,4 +12,4 @@ export interface StreamTable {
 export const TABLES: readonly StreamTable[]
 
 /** What stands in `tables` of a configuration. */
-export function tableConfig(table: StreamTable): object
+export function tableConfig(table: StreamTable, options?: { readonly isPartial?: boolean }): object

@@ -56,7 +56,7 @@ export const TABLES = [
 ]
 
 /** What stands in `tables` of a configuration. */
-export function tableConfig(table) {
+export function tableConfig(table, { isPartial = false } = {}) {
   const columns = Object.entries(table.columns).map(([name, { lake }]) => [
     name,
     table.key.includes(name) ? `${lake} required` : lake,
@@ -65,6 +65,7 @@ export function tableConfig(table) {
     from: { topic: table.topic, value: 'debezium' },
     key: table.key,
     columns: Object.fromEntries(columns),
+    ...(isPartial ? { missing: 'keep' } : {}),
   }
 }
 

@@ -14,14 +14,14 @@ const python = path.resolve(root, process.env.KAPPALAKE_CACHE ?? '.cache', 'pyth
 export const PIPELINE = 'cdc'
 
 /** A `kappalake start` over both streams in a store of its own; `kind` is `disk` or `s3`. */
-export async function newLake(world, { name, kind, lanes }) {
+export async function newLake(world, { name, kind, lanes, isPartial }) {
   const store =
     kind === 's3'
       ? { url: `${world.server.url}/${name}`, endpoint: world.server.endpoint, region: 'us-east-1' }
       : { url: `file://${world.folder}/lake-${name}` }
   const port = await freePort()
   const config = path.join(world.folder, `${name}.yaml`)
-  const tables = Object.fromEntries(TABLES.map((table) => [table.name, tableConfig(table)]))
+  const tables = Object.fromEntries(TABLES.map((table) => [table.name, tableConfig(table, { isPartial })]))
   const settings = {
     writer: 'cdc',
     kafka: { brokers: [world.broker.address] },
@@ -48,9 +48,8 @@ function credentials({ server }) {
 }
 
 /** Runs the producer; resolves with what it did. */
-export async function produce(world, { records, perSecond, seed, keys }) {
-  const { broker, partitions } = world
-  const args = { brokers: [broker.address], partitions, records, perSecond, seed, keys }
+export async function produce(world, { records, perSecond, stream }) {
+  const args = { brokers: [world.broker.address], records, perSecond, ...stream }
   const [done] = await output(process.execPath, [path.join(here, 'producer.mjs'), JSON.stringify(args)])
   return done
 }

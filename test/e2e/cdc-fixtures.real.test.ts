@@ -63,7 +63,7 @@ const POSTGRES: Case['tables'] = {
     },
   },
   pairs: { key: ['a', 'b'], columns: { a: ['string', 'text'], b: ['int', 'text'], v: ['string', 'text'] } },
-  // Not here: an interval, of which the connector keeps an average, and numbers of more than 38 digits.
+  // Not here: an interval, of which the connector keeps an average.
   types: {
     key: ['id'],
     columns: {
@@ -72,6 +72,7 @@ const POSTGRES: Case['tables'] = {
       bi: ['long', 'text'],
       f4: ['float', 'double'],
       f8: ['double', 'double'],
+      n: ['string', 'text'],
       n5: ['decimal(12,2)', 'text'],
       m: ['decimal(12,2)', 'money'],
       b: ['boolean', 'text'],
@@ -102,6 +103,12 @@ const POSTGRES: Case['tables'] = {
   },
 }
 
+/** What only a schema tells: the digits behind the point of a number that no decimal column holds. */
+const POSTGRES_WITH_SCHEMAS: Case['tables'] = {
+  ...POSTGRES,
+  types: { key: ['id'], columns: { ...POSTGRES['types']!.columns, big: ['string', 'text'] } },
+}
+
 const MARIADB: Case['tables'] = {
   customers: {
     key: ['id'],
@@ -118,7 +125,7 @@ const MARIADB: Case['tables'] = {
 
 const CASES: readonly Case[] = [
   { file: 'postgres/json-plain', prefix: 'shopb.public', tables: POSTGRES },
-  { file: 'postgres/json-schema', prefix: 'shopa.public', tables: POSTGRES },
+  { file: 'postgres/json-schema', prefix: 'shopa.public', tables: POSTGRES_WITH_SCHEMAS },
   { file: 'mariadb/json-plain', prefix: 'inv2.inv', tables: MARIADB },
 ]
 
