@@ -18,6 +18,7 @@ const { values } = parseArgs({
     lanes: { type: 'string', default: '3' },
     store: { type: 'string', default: 'disk' },
     'kill-every': { type: 'string', default: '2s' },
+    kills: { type: 'string', default: '3' },
     versions: { type: 'string', default: '50' },
     seed: { type: 'string', default: '1' },
     limit: { type: 'string', default: '120' },
@@ -108,7 +109,7 @@ async function run(world, { kind, lanes, name }) {
       values.records,
       produced.produced === number('records'),
     ),
-    figure(`cdc.${name}.kills`, killed, 'kills', '>= 3', killed >= 3, kills),
+    figure(`cdc.${name}.kills`, killed, 'kills', `>= ${values.kills}`, killed >= number('kills'), kills),
     figure(`cdc.${name}.drained`, Math.round(drainedS), 's', `<= ${values.limit}`, isDrained),
     figure(`cdc.${name}.versions`, checks.length, 'versions', `>= ${target}`, checks.length >= target, {
       live: live.length,
@@ -126,12 +127,14 @@ async function run(world, { kind, lanes, name }) {
 async function watch(lake, run) {
   const ledger = new Ledger(stream)
   const done = []
+  // Spread over the whole run.
+  const pauseMs = (1_000 * number('records')) / number('rate') / number('versions') / 2
   while (!run.isOver && done.length < number('versions')) {
     const [newest] = await versionsOf(lake, { limit: 1 })
     const isNew = newest !== undefined && newest.number > (done.at(-1)?.version ?? 0)
     const verdict = isNew ? await checkVersion(lake, ledger, newest) : undefined
-    if (verdict === undefined) await sleep(50)
-    else done.push(verdict)
+    if (verdict !== undefined) done.push(verdict)
+    await sleep(verdict === undefined ? 50 : pauseMs)
   }
   return done
 }

@@ -42,16 +42,21 @@ export class ChangeStream {
 
   /** The record at `offset`, `{key, value}` with texts or null; `rows` then include it. */
   next() {
-    if (this.#queue.length === 0) this.#act()
-    const { change, ...record } = this.#queue.shift()
-    this.#apply(change)
-    this.offset++
-    return record
+    return this.#advance()()
   }
 
   skipTo(offset) {
     if (offset < this.offset) throw new Error(`the stream is at ${this.offset} and cannot go back to ${offset}`)
-    while (this.offset < offset) this.next()
+    while (this.offset < offset) this.#advance()
+  }
+
+  /** Goes behind the next record; its texts are made by whoever wants them. */
+  #advance() {
+    if (this.#queue.length === 0) this.#act()
+    const { change, record } = this.#queue.shift()
+    this.#apply(change)
+    this.offset++
+    return record
   }
 
   #apply(change) {
@@ -70,7 +75,7 @@ export class ChangeStream {
     }
     if (this.#live.length === 0) return this.#insert('c')
     if (draw < POISON) return this.#poison()
-    if (draw < POISON + KEYLESS) return this.#push({ key: null, value: null })
+    if (draw < POISON + KEYLESS) return this.#push(() => ({ key: null, value: null }))
     if (draw < 0.68) return this.#update('u')
     if (draw < 0.7) return this.#update('r') // an incremental snapshot meets rows that are there already
     if (draw < 0.75) return this.#changeKey()
@@ -95,7 +100,7 @@ export class ChangeStream {
     // A large value that the update left alone is not in the log; the snapshot reads all.
     const isUnavailable = op === 'u' && !absent.has('doc') && this.#random() < 0.5
     if (isUnavailable) after.doc = values.doc
-    const before = op === 'u' && this.#random() < 0.3 ? wireRow(this.#table, values) : null
+    const before = op === 'u' && this.#random() < 0.3 ? values : null
     this.#put(op, key, after, before, { unavailable: isUnavailable ? { doc: UNAVAILABLE } : {}, absent })
   }
 
@@ -120,36 +125,44 @@ export class ChangeStream {
     const kind = this.#below(3)
     const key = kind === 2 ? (this.#takeDead() ?? this.#newKey()) : this.#live[this.#below(this.#live.length)]
     const values = this.#values(key)
-    const after = wireRow(this.#table, values)
-    if (kind === 1) after.active = { not: 'a boolean' }
-    if (kind === 2) after.doc = UNAVAILABLE
-    const record = this.#envelope('u', key, null, after)
-    this.#push({ ...record, ...(kind === 0 ? { value: record.value.slice(0, -9) } : {}), change: { kind: 'dead' } })
+    const record = this.#envelope('u', key, () => {
+      const after = wireRow(this.#table, values)
+      if (kind === 1) after.active = { not: 'a boolean' }
+      if (kind === 2) after.doc = UNAVAILABLE
+      return { before: null, after }
+    })
+    const broken = () => ({ ...record(), value: record().value.slice(0, -9) })
+    this.#push(kind === 0 ? broken : record, { kind: 'dead' })
     if (kind === 2) this.#dead.push(key)
   }
 
   #put(op, key, values, before, { unavailable = {}, absent = new Set() } = {}) {
-    const after = { ...wireRow(this.#table, values), ...unavailable }
-    for (const name of absent) delete after[name]
-    const change = { kind: 'put', id: keyText(this.#table, key), values }
-    this.#push({ ...this.#envelope(op, key, before, after), change })
+    const record = this.#envelope(op, key, () => {
+      const after = { ...wireRow(this.#table, values), ...unavailable }
+      for (const name of absent) delete after[name]
+      return { before: before && wireRow(this.#table, before), after }
+    })
+    this.#push(record, { kind: 'put', id: keyText(this.#table, key), values })
   }
 
   /** A delete and the null value that follows it, which finds nothing. */
   #remove(key) {
-    const nothing = Object.fromEntries(Object.keys(this.#table.columns).map((name) => [name, null]))
-    const change = { kind: 'delete', id: keyText(this.#table, key) }
-    this.#push({ ...this.#envelope('d', key, { ...nothing, ...key }, null), change })
-    this.#push({ key: recordKey(this.#table, key), value: null })
+    const record = this.#envelope('d', key, () => {
+      const nothing = Object.fromEntries(Object.keys(this.#table.columns).map((name) => [name, null]))
+      return { before: { ...nothing, ...key }, after: null }
+    })
+    this.#push(record, { kind: 'delete', id: keyText(this.#table, key) })
+    this.#push(() => ({ key: recordKey(this.#table, key), value: null }))
   }
 
-  #envelope(op, key, before, after) {
-    const lsn = 24_000_000 + (this.offset + this.#queue.length) * 56
-    return envelope(this.#table, { op, key, before, after, at: { lsn, timeMs: EPOCH_MS + this.offset } })
+  #envelope(op, key, images) {
+    const offset = this.offset + this.#queue.length
+    const at = { lsn: 24_000_000 + offset * 56, timeMs: EPOCH_MS + offset }
+    return () => envelope(this.#table, { op, key, ...images(), at })
   }
 
-  #push(record) {
-    this.#queue.push(record)
+  #push(record, change) {
+    this.#queue.push({ record, change })
   }
 
   /** Keys of partitions never meet: no key is in two. */
