@@ -40,7 +40,7 @@ export const KINDS: SourceTable = {
   name: 'kinds',
   key: ['id'],
   columns: {
-    id: column('bigint', 'long', 'text', (random) => String(whole(random, 60))),
+    id: column('bigint', 'long', 'text', (random) => String(whole(random, 25))),
     si: column('smallint', 'int', 'text', oneOf('-32768', '32767', '0')),
     i: column('int', 'int', 'text', oneOf('-2147483648', '2147483647', '7')),
     l: column('bigint', 'long', 'text', oneOf('-9223372036854775808', '9223372036854775807', '9007199254740993')),
@@ -82,7 +82,7 @@ export const DOCS: SourceTable = {
   name: 'docs',
   key: ['id'],
   columns: {
-    id: column('int', 'int', 'text', (random) => String(whole(random, 40))),
+    id: column('int', 'int', 'text', (random) => String(whole(random, 15))),
     title: column('text', 'string', 'text', word),
     body: column('text', 'string', 'text', large),
     notes: column('text', 'string', 'text', large),
@@ -100,7 +100,7 @@ export const PAIRS: SourceTable = {
       'text',
       oneOf(quoted('x'), quoted('zażółć'), quoted('é'), quoted('e\u0301'), quoted('')),
     ),
-    b: column('int', 'int', 'text', (random) => String(whole(random, 12))),
+    b: column('int', 'int', 'text', (random) => String(whole(random, 6))),
     v: column('text', 'string', 'text', word),
   },
 }
