@@ -72,15 +72,15 @@ async function run(world, { kind, lanes, name }) {
   const random = randomOf(stream.seed)
   const startedMs = performance.now()
   const { lake, store, log } = await newLake(world, { name, kind, lanes, isPartial: values.partial })
-  const run = { isProducing: true, isOver: false }
+  const phase = { isProducing: true, isOver: false }
   const producing = produce(world, { stream, records: number('records'), perSecond: number('rate') }).finally(
-    () => (run.isProducing = false),
+    () => (phase.isProducing = false),
   )
   producing.catch(() => undefined)
   lake.start()
-  const watching = watch(lake, run)
+  const watching = watch(lake, phase)
   watching.catch(() => undefined)
-  const kills = await killWhile(() => run.isProducing && performance.now() - startedMs < limitMs, lake, random)
+  const kills = await killWhile(() => phase.isProducing && performance.now() - startedMs < limitMs, lake, random)
   const produced = await producing
   const isDrained = await drained(
     lake,
@@ -89,7 +89,7 @@ async function run(world, { kind, lanes, name }) {
   )
   const drainedS = (performance.now() - startedMs) / 1_000
   if (!isDrained) console.error(await stateOf(lake), readFileSync(log, 'utf8').slice(-2_000))
-  run.isOver = true
+  phase.isOver = true
   const live = await watching
   const rest = isDrained ? await history(lake, live) : []
   await lake.signalTree('SIGTERM')
@@ -124,12 +124,12 @@ async function run(world, { kind, lanes, name }) {
 }
 
 /** Compares the newest version again and again while the service runs and is killed. */
-async function watch(lake, run) {
+async function watch(lake, phase) {
   const ledger = new Ledger(stream)
   const done = []
   // Spread over the whole run.
   const pauseMs = (1_000 * number('records')) / number('rate') / number('versions') / 2
-  while (!run.isOver && done.length < number('versions')) {
+  while (!phase.isOver && done.length < number('versions')) {
     const [newest] = await versionsOf(lake, { limit: 1 })
     const isNew = newest !== undefined && newest.number > (done.at(-1)?.version ?? 0)
     const verdict = isNew ? await checkVersion(lake, ledger, newest) : undefined

@@ -74,6 +74,8 @@ const parts = [
         'dependency:unpack-dependencies',
         `-DoutputDirectory=${dir}/plugins`,
       ],
+      // What Maven's unpacking leaves of the archive's own headers looks like a plugin.
+      ['rm', '-rf', `${dir}/plugins/PaxHeaders.X`],
     ],
   },
   {
