@@ -9,6 +9,8 @@ export interface CollectOptions {
   readonly graceMs: number
   /** Files that one run may delete. */
   readonly deletesMax: number
+  /** Only of this table. */
+  readonly table?: string | undefined
   /** Where an earlier run ended: its `next`. */
   readonly from?: string | undefined
 }
@@ -49,6 +51,7 @@ export async function collectOrphans(
   const isOrphan = ({ key, modifiedMs }: ObjectInfo) => nowMs - modifiedMs > graceMs && OURS.test(key) && !keys.has(key)
   let [deleted, bytes] = [0, 0]
   for (const table of tables) {
+    if (options.table !== undefined && options.table !== table) continue
     const prefix = `tables/${table}/`
     if (options.from !== undefined && prefix < options.from && !options.from.startsWith(prefix)) continue
     const startAfter = options.from?.startsWith(prefix) === true ? { startAfter: options.from } : {}

@@ -1,8 +1,9 @@
+import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import { decodeVersion } from '../version-json.ts'
 import type { Version } from '../version.ts'
 import { decodeContainer } from './avro.ts'
-import { readableVersions, type VersionFile } from './expire-versions.ts'
+import { readableVersions, storeNowMs, versionFiles, type VersionFile } from './expire-versions.ts'
 import { decodeMetadata, type TableMetadata } from './metadata.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -31,9 +32,9 @@ export async function reachable(storage: Storage, files: readonly VersionFile[],
   const search = new Search(storage)
   // The newest first: their metadata tells of the versions before them too.
   const roots = readableVersions(files, nowMs).toSorted((a, b) => (a.number > b.number ? -1 : 1))
-  const isWhole = ({ chain, number }: VersionFile) => number > newest.get(chain)! - WHOLE
+  const isNew = ({ chain, number }: VersionFile) => number > newest.get(chain)! - WHOLE
   const versions = await inBatches(roots, (file) => readVersion(storage, file.key))
-  for (const [index, version] of versions.entries()) await search.version(version, isWhole(roots[index]!))
+  for (const [index, version] of versions.entries()) await search.version(version, isNew(roots[index]!))
   await search.finish()
   return { tables: [...search.tables].toSorted(), keys: search.keys }
 }
@@ -43,8 +44,24 @@ export async function readVersion(storage: Storage, key: string): Promise<Versio
   return decodeVersion((await storage.get(key)) ?? missing(key))
 }
 
-/** Whether everything is still there that is needed to read the tables of a version as they stand in it. */
-export async function isReadable(storage: Storage, version: Version): Promise<boolean> {
+/** A version that is about to leave the readable ones is not gone back to. */
+const MARGIN_MS = 600_000
+
+/**
+ * Whether a version of the main chain of a pipeline can be gone back to: nothing of what its tables need as they stand
+ * in it is missing, nor will be for as long as that takes.
+ */
+export async function isKept(storage: Storage, pipeline: string, version: Version, clock: Clock): Promise<boolean> {
+  const nowMs = await storeNowMs(storage, pipeline, clock)
+  const readable = readableVersions(await versionFiles(storage, pipeline), nowMs + MARGIN_MS)
+  const isReadable = readable.some(
+    ({ chain, number }) => chain === `pipelines/${pipeline}/` && number === version.number,
+  )
+  return isReadable && (await isWhole(storage, version))
+}
+
+/** Whether everything is there that is needed to read the tables of a version as they stand in it. */
+export async function isWhole(storage: Storage, version: Version): Promise<boolean> {
   const search = new Search(storage)
   try {
     await search.version(version, false)
@@ -54,7 +71,8 @@ export async function isReadable(storage: Storage, version: Version): Promise<bo
     throw error
   }
   const there = new Set<string>()
-  for (const table of search.tables) for await (const { key } of storage.list(`tables/${table}/`)) there.add(key)
+  for (const table of search.tables)
+    for await (const { key } of storage.list(`tables/${table}/`)) there.add(key)
   return [...search.keys].every((key) => there.has(key))
 }
 

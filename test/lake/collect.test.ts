@@ -6,7 +6,7 @@ import { expireVersions, readableVersions, versionFiles } from '../../src/lake/e
 import { expireSnapshots } from '../../src/lake/expire.ts'
 import { encodeManifest, encodeManifestList, type ManifestEntry } from '../../src/lake/manifest.ts'
 import { encodeMetadata, withSnapshot } from '../../src/lake/metadata.ts'
-import { isReadable } from '../../src/lake/reachable.ts'
+import { isWhole } from '../../src/lake/reachable.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { uriOf } from '../../src/lake/storage/storage.ts'
 import { createTable, openTable, writeVersionHint, type LakeTable } from '../../src/lake/table.ts'
@@ -262,9 +262,9 @@ describe('collectOrphans', () => {
     const there = await bench.keys()
     const { metadata, snapshot } = first.tables['orders']!
     expect(missing(new Set([metadata, ...bench.needs.get(snapshot!)!]), there)).toEqual([])
-    expect(await isReadable(bench.storage, first)).toBe(true)
-    expect(await isReadable(bench.storage, second)).toBe(false)
-    expect(await isReadable(bench.storage, (await bench.chain.head())!)).toBe(true)
+    expect(await isWhole(bench.storage, first)).toBe(true)
+    expect(await isWhole(bench.storage, second)).toBe(false)
+    expect(await isWhole(bench.storage, (await bench.chain.head())!)).toBe(true)
   })
 
   test('nothing reachable is ever deleted, and after the grace no orphan stays, whatever comes in between', async () => {
