@@ -71,8 +71,7 @@ export async function isWhole(storage: Storage, version: Version): Promise<boole
     throw error
   }
   const there = new Set<string>()
-  for (const table of search.tables)
-    for await (const { key } of storage.list(`tables/${table}/`)) there.add(key)
+  for (const table of search.tables) for await (const { key } of storage.list(`tables/${table}/`)) there.add(key)
   return [...search.keys].every((key) => there.has(key))
 }
 

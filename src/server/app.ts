@@ -5,6 +5,7 @@ import { configOperations } from './config.ts'
 import type { ServerDoor } from './door.ts'
 import { guard, headers } from './guard.ts'
 import { healthOperations } from './health.ts'
+import { jobOperations } from './jobs.ts'
 import { openapi } from './openapi.ts'
 import { operation, type Operation } from './operation.ts'
 import { pipelineOperations } from './pipelines.ts'
@@ -22,6 +23,7 @@ export function createApp(door: ServerDoor): Hono {
     ...healthOperations(door),
     ...pipelineOperations(door),
     ...tableOperations(door),
+    ...jobOperations(door),
     ...rowOperations(door),
     ...queryOperations(door),
     ...configOperations(door),
@@ -52,7 +54,7 @@ async function answer(operation: Operation, context: Context): Promise<Response>
         : parse(operation.body, await readJson(req.raw), 'the body'),
     context,
   })
-  return result instanceof Response ? result : context.json(result as object)
+  return result instanceof Response ? result : context.json(result as object, operation.status)
 }
 
 function noQuery(query: Record<string, string>): undefined {
