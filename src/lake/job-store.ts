@@ -1,5 +1,5 @@
 import { backoffMs, type Clock } from '../clock.ts'
-import { LakeError } from '../error.ts'
+import { asLakeError, LakeError } from '../error.ts'
 import { isSameRequest, jobId, type Job, type JobRequest, type Jobs } from '../jobs.ts'
 import type { Storage } from './storage/storage.ts'
 
@@ -59,6 +59,8 @@ class StoredJobs implements Jobs {
     const bytes = /^[0-9a-f]{64}$/.test(id) ? await this.#storage.get(keyOf(id)) : undefined
     if (bytes === undefined) return undefined
     const job = decode(id, bytes)
+    if (job === undefined)
+      throw new LakeError('store.corrupt', `${keyOf(id)} is not a job`, { context: { key: keyOf(id) } })
     if (job.endedMs !== null) this.#over.set(id, job)
     return job
   }
@@ -71,10 +73,18 @@ class StoredJobs implements Jobs {
     }
     const jobs: Job[] = []
     for (let start = 0; start < ids.length; start += READS_AT_ONCE)
-      for (const job of await Promise.all(ids.slice(start, start + READS_AT_ONCE).map((id) => this.get(id))))
+      for (const job of await Promise.all(ids.slice(start, start + READS_AT_ONCE).map((id) => this.#whole(id))))
         if (job !== undefined) jobs.push(job)
     await this.#forget(jobs)
     return jobs.toSorted((a, b) => b.createdMs - a.createdMs || (a.id < b.id ? -1 : 1))
+  }
+
+  /** One that cannot be read must not hide the others. */
+  #whole(id: string): Promise<Job | undefined> {
+    return this.get(id).catch((error) => {
+      if (asLakeError(error).code === 'store.corrupt') return undefined
+      throw error
+    })
   }
 
   async open(pipeline: string): Promise<readonly Job[]> {
@@ -103,12 +113,11 @@ function encode(job: Job): Uint8Array {
   return Buffer.from(JSON.stringify(job, undefined, 1), 'utf8')
 }
 
-function decode(id: string, bytes: Uint8Array): Job {
+function decode(id: string, bytes: Uint8Array): Job | undefined {
   try {
     const job = JSON.parse(Buffer.from(bytes).toString('utf8')) as Job
-    if (job.id === id && typeof job.request.pipeline === 'string') return job
+    return job.id === id && typeof job.request.pipeline === 'string' ? job : undefined
   } catch {
-    // Told below.
+    return undefined
   }
-  throw new LakeError('store.corrupt', `${keyOf(id)} is not a job`, { context: { key: keyOf(id) } })
 }

@@ -52,6 +52,7 @@ test('what is no job is not taken for one', async () => {
   for (const text of ['{', '{}', 'null', '{"id":"x","request":{"pipeline":"shop"}}']) {
     await storage.put(`jobs/${id}.json`, Buffer.from(text))
     await expect(jobs.get(id)).rejects.toMatchObject({ code: 'store.corrupt' })
+    expect(await jobs.list()).toEqual([])
   }
   for (const wrong of ['', '../tables', 'A'.repeat(64), 'a'.repeat(65)]) expect(await jobs.get(wrong)).toBeUndefined()
 })
