@@ -17,6 +17,10 @@ export type LakeErrorCode =
   | 'pipeline.stopped'
   | 'version.unknown'
   | 'snapshot.expired'
+  | 'rollback.not_kept' // the version's tables can no longer be read, or soon cannot
+  | 'rollback.offsets_expired' // the log no longer reaches back to the version's positions
+  | 'job.unknown'
+  | 'idempotency.mismatch' // an Idempotency-Key that was used for another request
   | 'format.unsupported'
   | 'sql.syntax'
   | 'sql.denied'

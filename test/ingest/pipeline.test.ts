@@ -57,6 +57,7 @@ class Bench {
     this.control = {
       pauseReason: undefined,
       isHurried: false,
+      compactions: new Map(),
       missing: undefined,
       onHead: (head, missing) => {
         this.head = head

@@ -2,6 +2,7 @@ import type { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import type { Engine } from '../../src/query/engine.ts'
+import { openJobs } from '../../src/lake/job-store.ts'
 import { createApp } from '../../src/server/app.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import { makeKeyedLake, type KeyedLake, type KeyedRow } from '../query/keyed-lake.ts'
@@ -27,6 +28,7 @@ beforeAll(async () => {
     metrics: createMetrics(),
     clock: systemClock,
     pipelines: [],
+    jobs: openJobs(lake.storage, systemClock),
   })
 }, 30_000)
 
