@@ -320,6 +320,19 @@ export const PLANS: readonly Plan[] = [
     commits: [],
     steps: [{ upserts: upserts(ids(0, 9), 0) }, { deletes: ids(0, 9) }],
   },
+  // So many deleted rows that the vector holds bitmaps.
+  {
+    name: 'keyed_large',
+    columns: tickColumns,
+    key: 'id',
+    formatVersion: 3,
+    commits: [],
+    steps: [
+      { upserts: ids(0, 70_000).map((id) => ({ id: BigInt(id), a_string: `t${id % 3}` })) },
+      { deletes: ids(0, 70_000).filter((id) => id % 3_501 !== 0) },
+      { deletes: [0, 63_018] },
+    ],
+  },
   // So many commits that manifests were merged and snapshots expired.
   { name: 'old', columns: tickColumns, key: 'id', partitionBy: ['a_string'], commits: inCommits(ticks, 1) },
   { name: 'old__dlq', columns: tickColumns, key: 'id', formatVersion: 3, commits: inCommits(ticks, 1) },

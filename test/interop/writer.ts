@@ -72,14 +72,14 @@ export class Writer {
     const name = `${table.name}-${this.#files++}.parquet`
     const path = `${this.#storage.scratch}/${name}`
     const { fields } = table.schema
-    const selects = rows.map((row) => {
-      const cells = fields.map((field) => `${sqlLiteral(field.type, row[field.name]!)} AS "${field.name}"`)
-      const own = lineage?.(row).map((number, index) => `${number}::BIGINT AS ${LINEAGE[index]![0]}`) ?? []
-      return `SELECT ${[...cells, ...own].join(', ')}`
+    const values = rows.map((row) => {
+      const cells = fields.map((field) => sqlLiteral(field.type, row[field.name]!))
+      return `(${[...cells, ...(lineage?.(row) ?? []).map((number) => `${number}::BIGINT`)].join(', ')})`
     })
+    const names = [...fields.map(({ name }) => `"${name}"`), ...(lineage ? LINEAGE.map(([column]) => column) : [])]
     const ids = [...fields.map(fieldIds), ...(lineage ? LINEAGE.map(([column, id]) => `${column}: ${id}`) : [])]
     await this.#connection.run(
-      `COPY (${selects.join(' UNION ALL ')}) TO '${path}' (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(', ')}})`,
+      `COPY (SELECT * FROM (VALUES ${values.join(', ')}) AS t(${names.join(', ')})) TO '${path}' (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(', ')}})`,
     )
     const { size } = await stat(path)
     const key = `${writePlan(table).dataPrefix}${name}`
