@@ -263,7 +263,7 @@ describe('concatenate', () => {
   test('rows of many bytes take no more memory than there is', async () => {
     const wide = definition({ columns: [{ name: 'text', type: { kind: 'string' } }] })
     const { data } = tablePlan(wide)
-    const work = await openTableWork({ tables: [wide], storage, clock: systemClock, memoryMaxBytes: 64 << 20 })
+    const work = await openTableWork({ tables: [wide], storage, clock: systemClock, memoryMaxBytes: 96 << 20 })
     closing.push(() => work.close())
     const rows = Array.from({ length: 1_000 }, (_, k) => [
       `${k} ${randomBytes(6_000).toString('base64')}`,
@@ -273,10 +273,10 @@ describe('concatenate', () => {
     const each = { file: file!, firstRowId: undefined, sequenceNumber: 1n, deleted: new DeletedRows(1_000) }
     const joined = await work.concatenate(
       data,
-      Array.from({ length: 8 }, () => each),
+      Array.from({ length: 12 }, () => each),
     )
     const numbers = await reader.rows(storage, joined, "split_part(text, ' ', 1)::int")
-    expect(numbers).toEqual(Array.from({ length: 8_000 }, (_, k) => [k % 1_000]))
+    expect(numbers).toEqual(Array.from({ length: 12_000 }, (_, k) => [k % 1_000]))
   })
 
   test('refuses files of two partitions, and bitmaps of another length', async () => {
