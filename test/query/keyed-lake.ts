@@ -6,7 +6,17 @@ import { systemClock } from '../../src/clock.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
-import { createTable, DeletedRows, type Storage, type StoredFile } from '../../src/lake/table.ts'
+import { readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
+import {
+  changeTable,
+  createTable,
+  DeletedRows,
+  type DataFile,
+  type LakeTable,
+  type Storage,
+  type StoredFile,
+  type TableChange,
+} from '../../src/lake/table.ts'
 import { openEngine, type Engine } from '../../src/query/engine.ts'
 import type { Scan } from '../../src/query/table-files.ts'
 import { lakeResolver } from '../../src/query/view.ts'
@@ -37,15 +47,16 @@ export interface KeyedRow {
   readonly offset: bigint
 }
 
-/** A lake of one keyed table: real files and versions; file lists and deleted rows are kept here. */
+/** A lake of one keyed table, written as a pipeline writes it; only nobody reads a log. */
 export interface KeyedLake {
   readonly storage: Storage
   readonly chains: ReadonlyMap<string, Chain>
   readonly cacheDir: string
   readonly scan: Scan
+  readonly table: () => LakeTable
   /** Rows by key as each version should have them. */
   readonly states: Map<bigint, ReadonlyMap<bigint, KeyedRow>>
-  /** Files as each version has them. */
+  /** What the lake shall say of its files at a metadata file, in the place of the truth. */
   readonly files: Map<string, readonly StoredFile[]>
   /** One file of the rows, in order; what they replace is deleted. */
   commit(changes: readonly Change[]): Promise<Version>
@@ -58,7 +69,8 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
   const storage: Storage =
     kind === 'local' ? await LocalStorage.open(path.join(folder, 'store')) : new MemoryStorage('test')
   const chain = openChain(storage, 'shop', systemClock)
-  const vectors = new Map<string, DeletedRows>()
+  let table: LakeTable | undefined
+  const described = new Map<string, DataFile>()
   const deleted = new Map<string, DeletedRows>()
   const places = new Map<bigint, { file: string; row: number }>()
   const lake: KeyedLake = {
@@ -68,9 +80,10 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
     states: new Map(),
     files: new Map(),
     scan: {
-      storedFiles: async (_, table) => lake.files.get(table.metadata)!,
-      readDeletedRows: async (_, { deletes }) => vectors.get(`${deletes!.key}@${deletes!.offset}`)!,
+      storedFiles: async (_, at) => lake.files.get(at.metadata) ?? storedFiles(storage, at),
+      readDeletedRows,
     },
+    table: () => table!,
     commit,
     openEngine(given = {}) {
       const settings = querySettings({ cacheDir: lake.cacheDir, ...given })
@@ -86,7 +99,7 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
       await rm(folder, { recursive: true, force: true })
     },
   }
-  let [files, state, offset]: [readonly StoredFile[], ReadonlyMap<bigint, KeyedRow>, bigint] = [[], new Map(), 0n]
+  let [state, offset]: [ReadonlyMap<bigint, KeyedRow>, bigint] = [new Map(), 0n]
 
   async function commit(changes: readonly Change[]): Promise<Version> {
     const key = `tables/orders/data/${systemClock.uuid()}.parquet`
@@ -109,19 +122,14 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
       next.set(id, row)
       rows.push(row)
     }
-    const all = rows.length === 0 ? files : [...files, await store(key, rows)]
-    const puffin = systemClock.uuid()
-    files = all.map((file, index) => {
-      if (!touched.has(file.key)) return file
-      const rowsOfFile = deleted.get(file.key)!
-      vectors.set(`${puffin}@${index}`, rowsOfFile.clone())
-      return { ...file, deletes: { key: puffin, offset: index, length: 1, count: rowsOfFile.count } }
-    })
+    const added = rows.length === 0 ? [] : [await store(key, rows)]
+    for (const file of added) described.set(file.key, file)
+    const deletes = [...touched].map((name) => ({ file: described.get(name)!, rows: deleted.get(name)! }))
     state = next
-    return append()
+    return append({ kind: 'write', added, deletes, removed: [] })
   }
 
-  async function store(key: string, rows: readonly KeyedRow[]): Promise<StoredFile> {
+  async function store(key: string, rows: readonly KeyedRow[]): Promise<DataFile> {
     const local = path.join(folder, 'next.parquet')
     const values = rows.map(
       ({ id, amount, note, offset: at }) =>
@@ -155,35 +163,32 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
         ),
       ],
     ])
-    const inherited = { sequenceNumber: 0n, firstRowId: undefined, deletes: undefined }
-    return { key, fileSizeBytes, recordCount: rows.length, partition: [], metrics, ...inherited }
+    return { key, fileSizeBytes, recordCount: rows.length, partition: [], metrics }
   }
 
-  async function append(): Promise<Version> {
-    const spec = { name: 'orders', columns: COLUMNS, partitionBy: [], formatVersion: 3 } as const
-    const { metadata: bare } = await createTable(storage, spec, systemClock)
-    const text = Buffer.from((await storage.get(bare))!).toString('utf8')
-    const metadata = bare.replace(/v0-/, 'v1-')
-    await storage.put(
-      metadata,
-      Buffer.from(text.replace('"schema-id": 0,', '"schema-id": 0, "identifier-field-ids": [1],')),
-    )
-    lake.files.set(metadata, files)
+  async function append(change: TableChange): Promise<Version> {
+    const commitId = systemClock.uuid()
     const result = await chain.append(await chain.head(), {
-      commitId: systemClock.uuid(),
-      build: async () => ({
-        kind: 'ingest',
-        writer: 'test',
-        tables: { orders: { metadata, snapshot: undefined, code: 'c0de' } },
-        positions: new Map([['shop.orders/0', offset]]),
-        clocksMs: {},
-        watermarkMs: undefined,
-        topicIds: {},
-        tails: new Map(),
-        holes: new Map(),
-        paused: undefined,
-        released: false,
-      }),
+      commitId,
+      build: async (_head, version) => {
+        const spec = { name: 'orders', columns: COLUMNS, partitionBy: [], formatVersion: 3, key: ['id'] } as const
+        const before = table ?? (await createTable(storage, spec, systemClock))
+        const stamp = { commitId, version, ranges: `shop.orders:0=0-${offset}` }
+        table = await changeTable(storage, before, change, stamp, systemClock)
+        return {
+          kind: 'ingest',
+          writer: 'test',
+          tables: { orders: { metadata: table.metadata, snapshot: table.snapshot, code: 'c0de' } },
+          positions: new Map([['shop.orders/0', offset]]),
+          clocksMs: {},
+          watermarkMs: undefined,
+          topicIds: {},
+          tails: new Map(),
+          holes: new Map(),
+          paused: undefined,
+          released: false,
+        }
+      },
     })
     if (result.kind !== 'committed') throw new Error(result.kind)
     lake.states.set(result.version.number, state)

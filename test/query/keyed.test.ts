@@ -73,13 +73,12 @@ describe('only what is needed', () => {
   test('of ten thousand files, those that a condition leaves are opened, and no other needs to be there', async () => {
     const { lake, engine } = await start('local')
     await lake.commit(changes(1))
-    const [[metadata, files]] = [...lake.files] as [[string, readonly StoredFile[]]]
-    const [real] = files as [StoredFile]
+    const [real] = (await lake.scan.storedFiles(lake.storage, lake.table())) as [StoredFile]
     const many = Array.from({ length: 10_000 }, (_, k): StoredFile => {
       const metrics = new Map([[1, metricsOf('long', [BigInt(k * 1_000 + 5_000)])]])
       return { ...real, key: `tables/orders/data/absent-${k}.parquet`, metrics, deletes: undefined }
     })
-    lake.files.set(metadata, [...many.slice(0, 5_000), real, ...many.slice(5_000)])
+    lake.files.set(lake.table().metadata, [...many.slice(0, 5_000), real, ...many.slice(5_000)])
     expect(await engine.rows({ sql: 'select id from orders where id <= 101 order by id' })).toEqual(
       [...lake.states.get(1n)!.keys()].filter((id) => id <= 101n).map((id) => ({ id })),
     )
@@ -92,9 +91,9 @@ describe('only what is needed', () => {
     const { lake, engine } = await start('local')
     await lake.commit(changes(1))
     await lake.commit(changes(1))
-    const [metadata, files] = [...lake.files].at(-1)!
+    const files = await lake.scan.storedFiles(lake.storage, lake.table())
     lake.files.set(
-      metadata,
+      lake.table().metadata,
       files.map((file) =>
         file.deletes === undefined ? file : { ...file, deletes: { ...file.deletes, count: POSITIONS_MAX + 1 } },
       ),
