@@ -7,11 +7,13 @@ import { DELETE, TRUNCATE } from '../keys.ts'
 import type { Reason } from './codes.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
+import { DeleteMarkers } from './delete-markers.ts'
 import { KeyOperations } from './key-ops.ts'
+import type { NativeText } from './native-text.ts'
 import type { Plan } from './plan.ts'
 import { RecordKeys } from './record-key.ts'
 import { RowKeys } from './row-keys.ts'
-import type { Slab } from './slab.ts'
+import type { Slab, SlabPool } from './slab.ts'
 
 /** What a keyed table's micro-batch is decoded with. */
 export interface KeyContext {
@@ -24,6 +26,8 @@ export interface KeyContext {
 /** The keyed side of a decoder: which operation on which key each record is, and the values that records keep. */
 export class KeyedRows {
   readonly operations: KeyOperations
+  /** Of a table with a version: what is deleted, a row for each DELETE. */
+  readonly markers: DeleteMarkers | undefined
   readonly #definition: TableDefinition
   readonly #plan: Plan
   readonly #own: OwnText
@@ -42,8 +46,11 @@ export class KeyedRows {
     builders: readonly ColumnBuilder[],
     columns: readonly Column[],
     own: OwnText,
+    native: NativeText,
+    pool: SlabPool,
   ) {
     const { version } = definition
+    this.markers = version === undefined ? undefined : new DeleteMarkers(definition, native, pool)
     this.#definition = definition
     this.#plan = plan
     this.#own = own
@@ -57,6 +64,7 @@ export class KeyedRows {
 
   begin(uuid: string): void {
     this.operations.clear()
+    this.markers?.clear()
     this.#starts = [0]
     if (uuid === this.#uuid) return
     const { key, columns } = this.#definition
@@ -111,8 +119,11 @@ export class KeyedRows {
     if (reason !== undefined) return reason
     const { operations } = this
     const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
-    this.#recordKeys.hash(batch.buffer, operations.hashes, 4 * operation)
-    if (this.#version !== undefined) operations.setBare(operation)
+    const keys = this.#recordKeys.keys(batch.buffer)
+    keys.hash(0, operations.hashes, 4 * operation)
+    if (this.#version === undefined) return undefined
+    operations.setBare(operation)
+    this.markers!.add(batch, i, keys, 0, undefined)
     return undefined
   }
 
@@ -125,7 +136,9 @@ export class KeyedRows {
     if (this.#version?.isNull(row) === true) return NO_VERSION
     const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
     this.#keys!.hash(row, operations.hashes, 4 * operation)
-    if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
+    if (this.#version === undefined) return undefined
+    this.#setVersion(this.#version, row, operation)
+    this.markers!.add(batch, i, this.#keys!, row, this.#version)
     return undefined
   }
 

@@ -53,11 +53,11 @@ export class RecordKeys {
     return { code: 'key.unmappable', message: `the record's key: ${first!.message}` }
   }
 
-  /** Hash of the key that was read last, from these bytes. */
-  hash(bytes: Uint8Array, out: Uint32Array, at: number): void {
+  /** The key that was read last, from these bytes: row 0. */
+  keys(bytes: Uint8Array): RowKeys {
     const rows = this.#rows[this.#forms.indexOf(this.#form!)]!
     rows.open(bytes)
-    rows.hash(0, out, at)
+    return rows
   }
 }
 

@@ -21,6 +21,8 @@ export interface Decoded {
   readonly rows: readonly Slab[]
   readonly deadLetters: readonly Slab[]
   readonly counts: ReadonlyMap<PartitionId, StagedCounts>
+  /** Rows of `<table>__deletes`, of a table with a version. */
+  readonly markers: readonly Slab[]
   /** Of keyed tables, valid until the next call. */
   readonly operations: KeyOperations | undefined
 }
@@ -85,7 +87,7 @@ export class TableDecoder {
     this.#keyed =
       definition.key.length === 0
         ? undefined
-        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own)
+        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own, native, pool)
     this.#sizes = new Float64Array(this.#plan.elements.length)
   }
 
@@ -108,7 +110,8 @@ export class TableDecoder {
       }
       this.#flush()
       const operations = this.#keyed?.operations
-      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts, operations }
+      const markers = this.#keyed?.markers?.finish() ?? []
+      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts, operations, markers }
     } finally {
       this.#slabs = []
       this.#deadLetters.clear()
