@@ -122,31 +122,33 @@ test('work that kills every lane is given up, while other work goes on', async (
   expect(await work.encodeRows(PLAN.data, ROWS.slice(0, 4))).toMatchObject([{ recordCount: 4 }])
 })
 
+/** Stages the whole topic, with work beside it that kills lanes or without. */
+async function staged(isDisturbed: boolean) {
+  const { pool, died } = newPool(2)
+  const lanes = pool.open('shop', [SHOP])
+  lanes.assign(await taskOver(SHOP))
+  const [file] = await lanes.work.encodeRows(PLAN.data, ROWS.slice(0, 2))
+  const filling = [{ row: 0, columns: ['k'], from: { key: file!.key, row: 1 } }]
+  const deadly = Promise.allSettled(isDisturbed ? [0, 1].map(() => lanes.work.fill(PLAN.data, file!, filling)) : [])
+  const counts = { records: 0, rows: 0, deadLetters: 0 }
+  await until('all records', async () => {
+    const answer = await lanes.next(500)
+    if (answer.kind !== 'staged') return false
+    counts.records += answer.staged.records
+    for (const each of answer.staged.tables.flatMap((table) => [...table.counts.values()])) {
+      counts.rows += each.rows
+      counts.deadLetters += each.deadLetters
+    }
+    return counts.records >= RECORDS
+  })
+  const results = await deadly
+  expect(results.map(({ status }) => status)).toEqual(results.map(() => 'rejected'))
+  expect(died()).toBe(3 * results.length)
+  await pool.close()
+  return counts
+}
+
 test('work that kills its lanes makes no record a dead letter', async () => {
-  const staged = async (isDisturbed: boolean) => {
-    const { pool, died } = newPool(2)
-    const lanes = pool.open('shop', [SHOP])
-    lanes.assign(await taskOver(SHOP))
-    const [file] = await lanes.work.encodeRows(PLAN.data, ROWS.slice(0, 2))
-    const filling = [{ row: 0, columns: ['k'], from: { key: file!.key, row: 1 } }]
-    const deadly = Promise.allSettled(isDisturbed ? [0, 1].map(() => lanes.work.fill(PLAN.data, file!, filling)) : [])
-    const counts = { records: 0, rows: 0, deadLetters: 0 }
-    await until('all records', async () => {
-      const answer = await lanes.next(500)
-      if (answer.kind !== 'staged') return false
-      counts.records += answer.staged.records
-      for (const each of answer.staged.tables.flatMap((table) => [...table.counts.values()])) {
-        counts.rows += each.rows
-        counts.deadLetters += each.deadLetters
-      }
-      return counts.records >= RECORDS
-    })
-    const results = await deadly
-    expect(results.map(({ status }) => status)).toEqual(results.map(() => 'rejected'))
-    expect(died()).toBe(3 * results.length)
-    await pool.close()
-    return counts
-  }
   const undisturbed = await staged(false)
   expect(undisturbed.rows).toBeGreaterThan(1_000)
   expect(await staged(true)).toEqual(undisturbed)

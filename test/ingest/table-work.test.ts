@@ -128,7 +128,7 @@ describe('readKeys', () => {
     const def = definition({ columns: [key, { name: 'v', type: { kind: 'long' } }], key: ['k'], version: 'v' })
     const plan = tablePlan(def)
     const markers = tablePlan(
-      definition({ name: 'orders__deletes', columns: [key, { name: '_version', type: { kind: 'long' } }] }),
+      definition({ name: 'orders__deletes', columns: [key, { name: 'v', type: { kind: 'long' } }] }),
     ).data
     const deletes = { ...markers, uuid: 'a0000000-0000-4000-8000-000000000000' }
     const work = await workOn([def])
