@@ -28,8 +28,12 @@ export class ChangeValues implements Dialect {
   readonly #plan: Plan
   readonly #columnOf = new Map<PlanNode, PlanNode>()
 
+  /** Whether rows can keep what a record does not carry. */
+  readonly #isKeyed: boolean
+
   constructor(plan: Plan) {
     this.#plan = plan
+    this.#isKeyed = plan.root.some((node) => node.isKey)
     for (const node of plan.root) this.#note(node, node)
   }
 
@@ -53,6 +57,8 @@ export class ChangeValues implements Dialect {
     if (this.#isUnavailable(text, c)) {
       const column = this.#columnOf.get(node)!
       if (column.isKey) text.fail('key.null', `${node.path}: unavailable in a column of the key`)
+      if (!this.#isKeyed)
+        text.fail('cdc.unavailable_without_base', `${node.path}: unavailable, in a table without a key`)
       this.#lacking.add(column)
       node.builder.setNull(row)
       return true

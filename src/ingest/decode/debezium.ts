@@ -16,10 +16,13 @@ export class ChangeReader {
   #schema = 0
   #encodings: Encodings | undefined
 
-  /** `versionField`: the field of the source that orders changes, when one does. */
-  constructor(plan: Plan, own: OwnText, versionField: string | undefined) {
+  /** `version`: what orders changes, `source.lsn` when it is a field of the source. */
+  constructor(plan: Plan, own: OwnText, version: string | undefined) {
     this.#plan = plan
-    this.envelope = new ChangeEnvelope(own, versionField)
+    this.envelope = new ChangeEnvelope(
+      own,
+      version?.startsWith(SOURCE) === true ? version.slice(SOURCE.length) : undefined,
+    )
     this.values = new ChangeValues(plan)
   }
 
@@ -42,6 +45,8 @@ export class ChangeReader {
     return !this.envelope.mayLackValues && (this.#encodings === undefined || this.#encodings.agrees)
   }
 }
+
+const SOURCE = 'source.'
 
 /**
  * The key of a change: that of its record, an object of the key's columns, or the value of the only one, bare or beside
