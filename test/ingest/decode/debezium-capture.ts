@@ -97,6 +97,8 @@ export interface Folded {
   readonly holes: number
   /** Versions of the operations, in the order of the log. */
   readonly versions: readonly bigint[]
+  /** Numbers of the operations without a version of their own. */
+  readonly bare: readonly number[]
 }
 
 /** The rows that the staged operations leave, by key: in micro-batches of so many records. */
@@ -111,6 +113,7 @@ export async function folded(
   const state = new Map<string, Row>()
   const dead: [string, string][] = []
   const versions: bigint[] = []
+  const bare: number[] = []
   let holes = 0
   const rowsOf = async ({ files }: StagedTable): Promise<Row[][]> => {
     const select = definition.columns.map((column) => `"${column.name}"`).join(', ')
@@ -135,6 +138,8 @@ export async function folded(
         dead.push([String(offset), String(code as DuckDBValue)])
     const rows = await rowsOf(staged)
     const keys = staged.keys!
+    for (let k = 0; k < keys.count; k++)
+      if (((keys.bare?.[k >> 5] ?? 0) & (1 << (k & 31))) !== 0) bare.push(versions.length + k)
     versions.push(...(keys.versions ?? []))
     // What a row keeps is what its key had before the micro-batch.
     const before = new Map(state)
@@ -154,5 +159,5 @@ export async function folded(
   }
   await encoder.close()
   await storage.close()
-  return { rows: [...state.values()], dead, holes, versions }
+  return { rows: [...state.values()], dead, holes, versions, bare }
 }

@@ -86,12 +86,15 @@ test.each([
   }
 })
 
-test('an own value before a kept one counts, whatever the table had', async () => {
-  const records = [upsert(FULL), upsert({ ...FULL, a: 'second' }), upsert({ ...FULL, a: U, n: 8 })]
+test('a value of its own counts, before a kept one and after it', async () => {
+  const kept = upsert({ ...FULL, a: U, n: 8 })
+  const records = [upsert(FULL), upsert({ ...FULL, a: 'second' }), kept]
   for (const size of [1, 2, 3]) {
     const { rows } = await folded(things, records, reader, size)
     expect(rows).toEqual([{ ...ROW, a: 'second', n: '8' }])
   }
+  const { rows } = await folded(things, [...records, upsert({ ...FULL, a: 'third' })], reader)
+  expect(rows).toEqual([{ ...ROW, a: 'third' }])
 })
 
 test('a kept value without a row is a dead letter, and so is a placeholder in the key', async () => {
@@ -174,8 +177,10 @@ test('a key whose columns are named like the parts of the wrapper', async () => 
 
 test('changes take their version from the source; without one a row is a dead letter and a delete is bare', async () => {
   const removed = (lsn?: number): Event => ({ key: '{"id":"AQ=="}', value: change('d', null, null, lsn) })
-  const { versions, dead } = await folded(ordered, [upsert(FULL, 5), upsert(FULL), removed(7), removed()], reader)
+  const records = [upsert(FULL, 5), upsert(FULL), removed(7), removed()]
+  const { versions, bare, dead } = await folded(ordered, records, reader)
   expect(versions).toEqual([5n, 7n, 0n])
+  expect(bare).toEqual([2])
   expect(dead).toEqual([['1', 'version.null']])
 })
 
