@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { OwnText } from './column-builder.ts'
 import { isUnavailableText } from './debezium-unavailable.ts'
-import { JsonText, KeySet, latin1, MISFIT } from './json-text.ts'
+import { JsonText, latin1, MISFIT } from './json-text.ts'
 
 /** What a change event asks for. `tombstone` is a null in the schema wrapper, `message` no change of a table at all. */
 export type ChangeKind = 'upsert' | 'delete' | 'truncate' | 'message' | 'tombstone'
@@ -34,8 +34,11 @@ export class ChangeEnvelope {
   #isWrapped = false
   #isPayloadNull = false
   #isAfterObject = false
-  /** Objects that were only delimited. */
+  /** Objects that were only delimited; more than one: not all of that is for the row's reader to check. */
   #unchecked = 0
+  readonly #outerKeys = new FewKeys()
+  readonly #innerKeys = new FewKeys()
+  readonly #fieldKeys = new FewKeys()
 
   /** `versionField`: name of the field of `source` that becomes the version. */
   constructor(own: OwnText, versionField?: string) {
@@ -114,7 +117,8 @@ export class ChangeEnvelope {
   #object(isOuter: boolean): void {
     const text = this.#text
     let seen = 0
-    let others: KeySet | undefined
+    const others = isOuter ? this.#outerKeys : this.#innerKeys
+    others.clear()
     text.enter()
     if (text.token() !== 125)
       for (;;) {
@@ -122,7 +126,7 @@ export class ChangeEnvelope {
         const at = text.at
         const isEscaped = text.string()
         const key = keyOf(text)
-        if (key === 0 ? !(others ??= new KeySet()).add(text, isEscaped) : (seen & key) !== 0)
+        if (key === 0 ? !this.#isNew(others, isEscaped) : (seen & key) !== 0)
           text.fail('decode.duplicate_key', 'a key that stands twice', at)
         seen |= key
         text.colon()
@@ -142,9 +146,9 @@ export class ChangeEnvelope {
     else if (key === AFTER && c === 123) this.#skipAfter()
     else if (key === BEFORE && c === 123) {
       this.before.start = text.at
-      text.skip()
+      this.#fields(undefined)
       this.before.end = text.at
-    } else if (key === SOURCE && c === 123 && this.#versionField !== undefined) this.#source(this.#versionField)
+    } else if (key === SOURCE && c === 123) this.#fields(this.#versionField)
     else if (key === OP && c === 34) {
       text.string()
       this.#op = text.textEnd - text.textStart === 1 ? text.textBytes[text.textStart]! : 0
@@ -184,18 +188,19 @@ export class ChangeEnvelope {
     return -1
   }
 
-  /** Walks through the source's fields for the one that orders changes. */
-  #source(field: Uint8Array): void {
+  /** Walks through an object's fields; one of them may be the version. */
+  #fields(version: Uint8Array | undefined): void {
     const text = this.#text
-    const keys = new KeySet()
+    const keys = this.#fieldKeys
+    keys.clear()
     text.enter()
     if (text.token() !== 125)
       for (;;) {
         if (text.token() !== 34) text.unexpected('a key')
         const at = text.at
         const isEscaped = text.string()
-        if (!keys.add(text, isEscaped)) text.fail('decode.duplicate_key', 'a key that stands twice', at)
-        const isVersion = isText(text, field)
+        if (!this.#isNew(keys, isEscaped)) text.fail('decode.duplicate_key', 'a key that stands twice', at)
+        const isVersion = version !== undefined && isText(text, version)
         text.colon()
         const c = text.token()
         const from = text.at
@@ -207,6 +212,16 @@ export class ChangeEnvelope {
         text.at++
       }
     text.leave()
+  }
+
+  /** Whether the last string is a new key. What is not seen at a glance is left to a strict look at the whole. */
+  #isNew(keys: FewKeys, isEscaped: boolean): boolean {
+    const { bytes, textStart, textEnd } = this.#text
+    if (isEscaped || keys.isFull) {
+      this.#unchecked += 2
+      return true
+    }
+    return keys.add(bytes, textStart, textEnd)
   }
 
   /** A producer writes the same schema with each record: one that is known is compared, not read. */
@@ -265,6 +280,35 @@ export class ChangeEnvelope {
   #fail(message: string): never {
     this.#text.reason = { code: 'decode.debezium', message }
     throw MISFIT
+  }
+}
+
+/** Plain keys of one object, compared where they lie; nothing is allocated for a record. */
+class FewKeys {
+  readonly #ranges = new Int32Array(128)
+  #size = 0
+
+  clear(): void {
+    this.#size = 0
+  }
+
+  get isFull(): boolean {
+    return this.#size === this.#ranges.length
+  }
+
+  /** False when the key was there before. */
+  add(bytes: Uint8Array, start: number, end: number): boolean {
+    const ranges = this.#ranges
+    for (let k = 0; k < this.#size; k += 2) {
+      const from = ranges[k]!
+      if (ranges[k + 1]! - from !== end - start) continue
+      let at = start
+      while (at < end && bytes[from + at - start] === bytes[at]) at++
+      if (at === end) return false
+    }
+    ranges[this.#size++] = start
+    ranges[this.#size++] = end
+    return true
   }
 }
 
