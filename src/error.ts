@@ -51,6 +51,7 @@ export type LakeErrorCode =
   | 'lane.hung'
   | 'decode.too_many_dead_letters'
   | 'decode.stopped' // a record that could not be read, in a table with `onError: stop`
+  | 'cdc.truncate' // the source of a change stream was truncated, in a table with `onTruncate: stop`
   | 'decode.fatal' // a record that killed its lane twice; used as the code of a dead letter
   | 'upsert.key_in_two_partitions' // no version column says which of its records is the later one
   | 'not_ready'

@@ -24,8 +24,8 @@ export class DeleteMarkers {
     this.#keys = this.#builders.slice(0, definition.key.length)
   }
 
-  /** The key is that of `row` of `keys`; without a `version`, which stands in its builder's row, it is filled in later. */
-  add(batch: RecordBatch, i: number, keys: RowKeys, row: number, version: ColumnBuilder | undefined): void {
+  /** The key is that of row 0 of `keys`. Without a `version` it is filled in later. */
+  add(batch: RecordBatch, i: number, keys: RowKeys, version: bigint | undefined): void {
     const to = this.#row++
     const [own, partition, offset, timestamp] = this.#builders.slice(this.#keys.length) as [
       ColumnBuilder,
@@ -33,9 +33,10 @@ export class DeleteMarkers {
       ColumnBuilder,
       ColumnBuilder,
     ]
-    keys.copyTo(row, this.#keys, to, this.#own)
+    keys.copyTo(0, this.#keys, to, this.#own)
     if (version === undefined) own.setNull(to)
-    else own.u8.set(version.u8.subarray(row * own.width, (row + 1) * own.width), to * own.width)
+    else if (own.width === 4) own.i32[to] = Number(version)
+    else own.i64[to] = version
     partition.i32[to] = batch.partition
     offset.i64[to] = batch.offsets[i]!
     setTimestamp(timestamp, to, batch.timestampsMs[i]!)

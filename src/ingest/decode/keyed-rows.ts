@@ -7,6 +7,7 @@ import { DELETE, TRUNCATE } from '../keys.ts'
 import type { Reason } from './codes.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
+import type { ChangeEnvelope } from './debezium-envelope.ts'
 import { DeleteMarkers } from './delete-markers.ts'
 import { KeyOperations } from './key-ops.ts'
 import type { NativeText } from './native-text.ts'
@@ -31,7 +32,7 @@ export class KeyedRows {
   readonly #definition: TableDefinition
   readonly #plan: Plan
   readonly #own: OwnText
-  readonly #recordKeys: RecordKeys | undefined
+  readonly #recordKeys: RecordKeys
   readonly #version: ColumnBuilder | undefined
   /** Columns that decide where a row is written, and so cannot be filled in later. */
   readonly #fixed: ReadonlySet<number>
@@ -55,7 +56,7 @@ export class KeyedRows {
     this.#plan = plan
     this.#own = own
     this.operations = new KeyOperations(version !== undefined)
-    this.#recordKeys = definition.recordKey === 'none' ? undefined : new RecordKeys(definition)
+    this.#recordKeys = new RecordKeys(definition)
     const name = columns.some((column) => column.name === version) ? version : SYSTEM_COLUMNS.version
     this.#version = builders[columns.findIndex((column) => column.name === name)]
     const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
@@ -82,7 +83,7 @@ export class KeyedRows {
       indexes.map((k) => this.#plan.builders[k]!),
       this.#own,
     )
-    this.#recordKeys?.useHasher(hasher, encoder)
+    this.#recordKeys.useHasher(hasher, encoder)
   }
 
   open(batch: RecordBatch): void {
@@ -112,9 +113,11 @@ export class KeyedRows {
 
   /** A null value: removes the row that the record's key names. The reason when it names none. */
   tombstone(batch: RecordBatch, i: number): Reason | undefined {
-    if (this.#recordKeys === undefined) return undefined
+    const { recordKey, value } = this.#definition
+    if (recordKey === 'none') return undefined
     const start = batch.keyRanges[2 * i]!
-    if (start < 0) return NO_KEY
+    // In a change stream it follows the delete of a row that has no key.
+    if (start < 0) return value === 'debezium' ? undefined : NO_KEY
     const reason = this.#recordKeys.read(batch.buffer, start, batch.keyRanges[2 * i + 1]!)
     if (reason !== undefined) return reason
     const { operations } = this
@@ -123,22 +126,31 @@ export class KeyedRows {
     keys.hash(0, operations.hashes, 4 * operation)
     if (this.#version === undefined) return undefined
     operations.setBare(operation)
-    this.markers!.add(batch, i, keys, 0, undefined)
+    this.markers!.add(batch, i, keys, undefined)
     return undefined
   }
 
   /**
-   * A delete whose key, and version, stand in a row of the current chunk that does not come about: that of a change
-   * stream, read from the row before the change. The reason when it has no version.
+   * A delete event: removes the row of the record's key, or, when that names none, of the key in the row before. Without
+   * both, the change of a table without a key, it is no operation. The reason when there is a key that names no row.
    */
-  remove(batch: RecordBatch, i: number, row: number): Reason | undefined {
+  delete(batch: RecordBatch, i: number, envelope: ChangeEnvelope): Reason | undefined {
+    const { keyRanges, buffer, partition, offsets } = batch
+    const start = this.#definition.recordKey === 'none' ? -1 : keyRanges[2 * i]!
+    if (start < 0 && envelope.before.start < 0) return undefined
+    const reason = start < 0 ? NO_KEY : this.#recordKeys.read(buffer, start, keyRanges[2 * i + 1]!)
+    if (reason !== undefined) {
+      const second = this.#recordKeys.readBefore(buffer, envelope)
+      if (second !== undefined) return start < 0 ? second : reason
+    }
     const { operations } = this
-    if (this.#version?.isNull(row) === true) return NO_VERSION
-    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
-    this.#keys!.hash(row, operations.hashes, 4 * operation)
+    const operation = operations.add(partition, offsets[i]!, DELETE)
+    const keys = this.#recordKeys.keys(buffer)
+    keys.hash(0, operations.hashes, 4 * operation)
     if (this.#version === undefined) return undefined
-    this.#setVersion(this.#version, row, operation)
-    this.markers!.add(batch, i, this.#keys!, row, this.#version)
+    if (envelope.version === undefined) operations.setBare(operation)
+    else operations.versions[operation] = envelope.version
+    this.markers!.add(batch, i, keys, envelope.version)
     return undefined
   }
 
