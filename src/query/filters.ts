@@ -180,9 +180,10 @@ function placesOf(from: Json): ReadonlyMap<Json, Place> | undefined {
 }
 
 function placeOf(from: Json): ReadonlyMap<Json, Place> | undefined {
-  if (from['sample'] !== null && from['sample'] !== undefined) return undefined
-  if (!isTable(from)) return new Map([[from, { names: [String(from['alias'] ?? '').toLowerCase()], filters: [] }]])
-  const name = from['alias'] === '' ? from['table_name'] : from['alias']
+  const isBase = from['type'] === 'BASE_TABLE'
+  // A sample is taken before the rows are judged, and columns that are named anew are others.
+  if ((from['sample'] ?? null) !== null || (isBase && !isTable(from))) return undefined
+  const name = isBase && from['alias'] === '' ? from['table_name'] : (from['alias'] ?? '')
   return new Map([[from, { names: [String(name).toLowerCase()], filters: [] }]])
 }
 
