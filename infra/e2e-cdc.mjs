@@ -57,6 +57,9 @@ process.exit(isOk ? 0 : 1)
 /** A broker of its own for each attempt: topics begin at offset 0. */
 async function inWorld({ kind, lanes }) {
   const world = await openWorld({ partitions: stream.partitions, s3: kind === 's3' })
+  // The service is a process group of its own, which an interrupted run would leave behind.
+  const interrupt = () => void world.close().finally(() => process.exit(1))
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, interrupt)
   try {
     for (const { topic } of TABLES) await createTopic(world, topic)
     return await run(world, { kind, lanes, name: `${kind}-${lanes}` })
@@ -64,6 +67,7 @@ async function inWorld({ kind, lanes }) {
     console.error(error)
     return false
   } finally {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, interrupt)
     await world.close()
   }
 }
