@@ -39,6 +39,8 @@ export class KeyedRows {
   #keys: RowKeys | undefined
   /** Numbers of the first rows of the finished slabs, and of the chunk that is being filled. */
   #starts: number[] = [0]
+  /** The last of them. */
+  #first = 0
 
   constructor(
     definition: TableDefinition,
@@ -66,6 +68,7 @@ export class KeyedRows {
     this.operations.clear()
     this.markers?.clear()
     this.#starts = [0]
+    this.#first = 0
     if (uuid === this.#uuid) return
     const { key, columns } = this.#definition
     if (uuid === '') throw new LakeError('internal', `${this.#definition.name}: keys are hashed with the table's uuid`)
@@ -91,7 +94,8 @@ export class KeyedRows {
 
   /** The chunk became a slab of so many rows. */
   flushed(rows: number): void {
-    this.#starts.push(this.#starts.at(-1)! + rows)
+    this.#first += rows
+    this.#starts.push(this.#first)
   }
 
   /**
@@ -101,7 +105,7 @@ export class KeyedRows {
   row(batch: RecordBatch, i: number, row: number, slabs: readonly Slab[], bases: number[]): Reason | undefined {
     const { operations } = this
     if (this.#version?.isNull(row) === true) return NO_VERSION
-    const operation = operations.add(batch.partition, batch.offsets[i]!, this.#starts.at(-1)! + row)
+    const operation = operations.add(batch, i, this.#first + row)
     this.#keys!.hash(row, operations.hashes, 4 * operation)
     if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
     if (this.#plan.kept.columns.length === 0) return undefined
@@ -118,7 +122,7 @@ export class KeyedRows {
     const reason = this.#recordKeys.read(batch.buffer, start, batch.keyRanges[2 * i + 1]!)
     if (reason !== undefined) return reason
     const { operations } = this
-    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
+    const operation = operations.add(batch, i, DELETE)
     const keys = this.#recordKeys.keys(batch.buffer)
     keys.hash(0, operations.hashes, 4 * operation)
     if (this.#version === undefined) return undefined
@@ -134,7 +138,7 @@ export class KeyedRows {
   remove(batch: RecordBatch, i: number, row: number): Reason | undefined {
     const { operations } = this
     if (this.#version?.isNull(row) === true) return NO_VERSION
-    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
+    const operation = operations.add(batch, i, DELETE)
     this.#keys!.hash(row, operations.hashes, 4 * operation)
     if (this.#version === undefined) return undefined
     this.#setVersion(this.#version, row, operation)
@@ -143,7 +147,7 @@ export class KeyedRows {
   }
 
   truncate(batch: RecordBatch, i: number): void {
-    this.operations.add(batch.partition, batch.offsets[i]!, TRUNCATE)
+    this.operations.add(batch, i, TRUNCATE)
   }
 
   #setVersion({ width, i32 }: ColumnBuilder, row: number, operation: number): void {
