@@ -32,6 +32,12 @@ export function toKeyed(fields: KeyFields, columns: readonly Column[], at: Field
   }
   if (value === 'raw')
     throw invalidField([...at, 'key'], 'a raw table keeps every record', 'Remove "key", or declare columns.')
+  if (version !== undefined && onTruncate === 'apply')
+    throw invalidField(
+      [...at, 'onTruncate'],
+      'a truncate event has no version',
+      'Remove "version", or take onTruncate: stop.',
+    )
   const types = key.map((column, i) => keyType(column, key.indexOf(column) < i, columns, [...at, 'key', i]))
   if (types.length === 0) throw invalidField([...at, 'key'], 'a key needs a column', 'Name one, such as [id].')
   return {

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Cursor, PartitionId } from '../log.ts'
 import type { Assignment, MicroBatchLimits, Staged, TablePlan } from './lane.ts'
 import type { Span } from './lane-messages.ts'
+import type { LaneTask } from './lanes.ts'
 
 /** Records of a batch after the first, second, … death over it: down to the one that kills. */
 const BISECT = [4_096, 256, 16, 1]
@@ -18,6 +19,7 @@ export class LaneWork {
   deaths = 0
   readonly #cursors: Map<PartitionId, Cursor>
   readonly #tables: readonly TablePlan[]
+  readonly #baseless: ReadonlySet<string>
   readonly #limits: MicroBatchLimits
   readonly #clock: Clock
   readonly #fatal = new Set<string>()
@@ -28,21 +30,20 @@ export class LaneWork {
   #suspect: string | undefined
   #encodingSinceMs = 0
 
-  constructor(
-    from: ReadonlyMap<PartitionId, Cursor>,
-    tables: readonly TablePlan[],
-    limits: MicroBatchLimits,
-    clock: Clock,
-  ) {
+  /** `from` is the lane's share of the task's partitions. */
+  constructor(from: ReadonlyMap<PartitionId, Cursor>, task: LaneTask, limits: MicroBatchLimits, clock: Clock) {
     this.#cursors = new Map(from)
-    this.#tables = tables
+    this.#tables = task.tables
+    // As it is now: a later assignment may name more.
+    this.#baseless = new Set(task.baseless)
     this.#limits = limits
     this.#clock = clock
   }
 
   assignment(lane: number): Assignment {
     const microBatch = { ...this.#limits, recordsMax: Math.min(this.#recordsMax, this.#limits.recordsMax) }
-    return { lane, from: new Map(this.#cursors), tables: this.#tables, microBatch, fatal: new Set(this.#fatal) }
+    const [from, fatal] = [new Map(this.#cursors), new Set(this.#fatal)]
+    return { lane, from, tables: this.#tables, microBatch, fatal, baseless: this.#baseless }
   }
 
   get isEncoding(): boolean {

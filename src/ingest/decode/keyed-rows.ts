@@ -40,6 +40,8 @@ export class KeyedRows {
   #keys: RowKeys | undefined
   /** Numbers of the first rows of the finished slabs, and of the chunk that is being filled. */
   #starts: number[] = [0]
+  /** The last of them. */
+  #first = 0
 
   constructor(
     definition: TableDefinition,
@@ -67,6 +69,7 @@ export class KeyedRows {
     this.operations.clear()
     this.markers?.clear()
     this.#starts = [0]
+    this.#first = 0
     if (uuid === this.#uuid) return
     const { key, columns } = this.#definition
     if (uuid === '') throw new LakeError('internal', `${this.#definition.name}: keys are hashed with the table's uuid`)
@@ -92,7 +95,8 @@ export class KeyedRows {
 
   /** The chunk became a slab of so many rows. */
   flushed(rows: number): void {
-    this.#starts.push(this.#starts.at(-1)! + rows)
+    this.#first += rows
+    this.#starts.push(this.#first)
   }
 
   /**
@@ -102,7 +106,7 @@ export class KeyedRows {
   row(batch: RecordBatch, i: number, row: number, slabs: readonly Slab[], bases: number[]): Reason | undefined {
     const { operations } = this
     if (this.#version?.isNull(row) === true) return NO_VERSION
-    const operation = operations.add(batch.partition, batch.offsets[i]!, this.#starts.at(-1)! + row)
+    const operation = operations.add(batch, i, this.#first + row)
     this.#keys!.hash(row, operations.hashes, 4 * operation)
     if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
     if (this.#plan.kept.columns.length === 0) return undefined
@@ -121,7 +125,7 @@ export class KeyedRows {
     const reason = this.#recordKeys.read(batch.buffer, start, batch.keyRanges[2 * i + 1]!)
     if (reason !== undefined) return reason
     const { operations } = this
-    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
+    const operation = operations.add(batch, i, DELETE)
     const keys = this.#recordKeys.keys(batch.buffer)
     keys.hash(0, operations.hashes, 4 * operation)
     if (this.#version === undefined) return undefined
@@ -135,7 +139,7 @@ export class KeyedRows {
    * both, the change of a table without a key, it is no operation. The reason when there is a key that names no row.
    */
   delete(batch: RecordBatch, i: number, envelope: ChangeEnvelope): Reason | undefined {
-    const { keyRanges, buffer, partition, offsets } = batch
+    const { keyRanges, buffer } = batch
     const start = this.#definition.recordKey === 'none' ? -1 : keyRanges[2 * i]!
     if (start < 0 && envelope.before.start < 0) return undefined
     const reason = start < 0 ? NO_KEY : this.#recordKeys.read(buffer, start, keyRanges[2 * i + 1]!)
@@ -144,7 +148,7 @@ export class KeyedRows {
       if (second !== undefined) return start < 0 ? second : reason
     }
     const { operations } = this
-    const operation = operations.add(partition, offsets[i]!, DELETE)
+    const operation = operations.add(batch, i, DELETE)
     const keys = this.#recordKeys.keys(buffer)
     keys.hash(0, operations.hashes, 4 * operation)
     if (this.#version === undefined) return undefined
@@ -155,7 +159,7 @@ export class KeyedRows {
   }
 
   truncate(batch: RecordBatch, i: number): void {
-    this.operations.add(batch.partition, batch.offsets[i]!, TRUNCATE)
+    this.operations.add(batch, i, TRUNCATE)
   }
 
   #setVersion({ width, i32 }: ColumnBuilder, row: number, operation: number): void {
