@@ -328,9 +328,9 @@ export const PLANS: readonly Plan[] = [
     formatVersion: 3,
     commits: [],
     steps: [
-      { upserts: ids(0, 70_000).map((id) => ({ id: BigInt(id), a_string: `t${id % 3}` })) },
-      { deletes: ids(0, 70_000).filter((id) => id % 3_501 !== 0) },
-      { deletes: [0, 63_018] },
+      { upserts: ids(0, 10_000).map((id) => ({ id: BigInt(id), a_string: `t${id % 3}` })) },
+      { deletes: ids(0, 10_000).filter((id) => id % 501 !== 0) },
+      { deletes: [0, 9_018] },
     ],
   },
   // So many commits that manifests were merged and snapshots expired.

@@ -53,7 +53,9 @@ export class Writer {
     const groups = new Map<string, Row[]>()
     for (const row of rows) {
       const tuple = JSON.stringify(tupleOf(table, row).map((value) => keyText(value)))
-      groups.set(tuple, [...(groups.get(tuple) ?? []), row])
+      const group = groups.get(tuple)
+      if (group === undefined) groups.set(tuple, [row])
+      else group.push(row)
     }
     const files: DataFile[] = []
     for (const group of groups.values()) files.push(await this.#writeFile(table, group, lineage))
