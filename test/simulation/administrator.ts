@@ -61,7 +61,7 @@ export class Administrator {
     const code = new Map(definitionOf(this.#plan, true).tables.map((table) => [table.name, codeHash(table)]))
     const isDone = await this.#publish('cutover', (head) => {
       const tables = Object.entries(head.tables).map(([name, table]) => {
-        return [name, { ...table, code: code.get(name.replace('__dlq', ''))! }] as const
+        return [name, { ...table, code: code.get(name.replace(/__.*/, ''))! }] as const
       })
       return Promise.resolve({ ...head, tables: Object.fromEntries(tables) })
     })

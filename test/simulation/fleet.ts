@@ -13,6 +13,7 @@ import type { Plan } from './plan.ts'
 import { SimProcess } from './process.ts'
 import { Random } from './random.ts'
 import { RowEncoder } from './row-encoder.ts'
+import { RowWork } from './row-work.ts'
 import type { Shop } from './shop.ts'
 import { ProcessSource } from './source.ts'
 import type { World } from './world.ts'
@@ -206,9 +207,11 @@ export class Fleet {
         minIntervalMs: plan.minIntervalMs,
         heartbeatMs: plan.heartbeatMs,
       },
+      ...(plan.compaction === undefined ? {} : { compaction: plan.compaction }),
       takeoverAfterMs: isImpatient ? 100 : plan.takeoverAfterMs,
       clock: process.clock,
       observer: (event) => {
+        if (event.kind === 'compaction') this.#compacted(event.error, `${name} ${event.table}`)
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
       startLanes: (source) =>
@@ -217,6 +220,7 @@ export class Fleet {
             inlineLanes({
               source,
               encoder: new RowEncoder(process, storage),
+              work: new RowWork(process, storage),
               lanes: plan.lanes,
               microBatch: { bytesMax: 4_000, recordsMax: plan.recordsMax, ageMsMax: plan.ageMsMax },
               clock: process.clock,
