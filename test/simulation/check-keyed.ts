@@ -134,8 +134,9 @@ export class KeyedFold {
     const isBaseless = keyed!.isKeeping && lacksOf(change).length > 0 && stood === undefined
     // Rows that a truncation of the same version removes may have gone with their file.
     if (isDoomed) {
-      if (deadLetter === undefined && !entry.isCompacted) this.#put(change, partition, offset, stood)
-      return row !== undefined || deadLetter === undefined
+      if (deadLetter !== undefined || isBaseless) return false
+      if (row !== undefined || !entry.isCompacted) this.#put(change, partition, offset, stood)
+      return true
     }
     if (row === undefined && !entry.isCompacted && !(isBaseless && (deadLetter !== undefined || onError === 'skip')))
       this.#fail('I1', `${place} is lost`)

@@ -56,8 +56,12 @@ export class TableWatch {
     const gone = [...(before?.files.values() ?? [])].filter(({ key }) => !files.has(key))
     for (const file of fresh) await this.#take(version, name, file, gained)
     const lost: string[] = []
-    for (const file of gone)
-      for (const row of await this.#reader.liveRows(file)) if (!gained.delete(atOf(row))) lost.push(atOf(row))
+    for (const file of gone) {
+      // A dead row may be carried along: what killed it may have come after the files were read.
+      const live = new Set(await this.#reader.liveRows(file))
+      for (const row of await this.#reader.rows(file))
+        if (!gained.delete(atOf(row)) && live.has(row)) lost.push(atOf(row))
+    }
     const live = async () => (await Promise.all(read.files.map((file) => this.#reader.liveRows(file)))).flat()
     return { gained, lost, live }
   }

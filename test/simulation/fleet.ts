@@ -179,6 +179,8 @@ export class Fleet {
       ['conflict', 'A6'],
       ['unknown', 'A7'],
       ['refused', 'A8'],
+      ['compacted', 'C1'],
+      ['not compacted', 'C2'],
     ] as const)
       all.set(name, this.#outcomes.get(outcome) ?? 0)
     return all
@@ -211,7 +213,10 @@ export class Fleet {
       takeoverAfterMs: isImpatient ? 100 : plan.takeoverAfterMs,
       clock: process.clock,
       observer: (event) => {
-        if (event.kind === 'compaction') this.#compacted(event.error, `${name} ${event.table}`)
+        if (event.kind === 'compaction')
+          this.#count(event.error === undefined ? 'compacted' : 'not compacted')
+        if (event.kind === 'compaction')
+          world.say(`${name} ${event.table}: ${event.error?.message ?? `${event.filesIn} files, ${event.rowsOut} rows`}`)
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
       startLanes: (source) =>
@@ -350,6 +355,10 @@ export class Fleet {
       versions: (limit, before) => chain.versions(limit, before),
       append,
     }
+  }
+
+  #count(outcome: string): void {
+    this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1)
   }
 
   #resolved(name: string): void {

@@ -117,8 +117,8 @@ export class KeyStage {
   }
 }
 
-export function rowOf({ v, k, n, a = null, b = null }: SimChange): Omit<SimRow, 'p' | 'o'> {
-  return { v, k, n, a, b }
+function rowOf({ v, k, n, a, b }: SimChange): Omit<SimRow, 'p' | 'o'> {
+  return { v, k, n, a: a ?? null, b: b ?? null }
 }
 
 const hashes = new Map<string, Uint32Array>()
