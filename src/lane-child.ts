@@ -4,6 +4,8 @@ import { openEncoder } from './ingest/encoder.ts'
 import { stage, type Encoder } from './ingest/lane.ts'
 import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-messages.ts'
 import { openSource } from './ingest/source.ts'
+import { openTableWork } from './ingest/table-work.ts'
+import { perform } from './ingest/work-messages.ts'
 import { openStorage } from './lake/storage/open.ts'
 import { partitionId, type RecordBatch } from './log.ts'
 
@@ -14,6 +16,7 @@ const ALIVE_EVERY_MS = 1_000
 const STOP_MS_MAX = 120_000
 
 type Assign = Extract<ToLane, { kind: 'assign' }>
+type Work = Extract<ToLane, { kind: 'work' }>
 
 // Before anything is waited for: a parent that dies meanwhile must not leave a lane behind that lives for ever.
 process.on('disconnect', die)
@@ -86,6 +89,30 @@ function announcing(encoder: Encoder, pipeline: string, task: number): Encoder {
   }
 }
 
+/**
+ * Work on files, beside the staging. What is kept for it is that of the last run that asked: a DuckDB more per lane, not
+ * per pipeline.
+ */
+class Desk {
+  #run = 0
+  #work: Awaited<ReturnType<typeof openTableWork>> | undefined
+
+  async do({ job, run, tables, call }: Work): Promise<void> {
+    try {
+      if (this.#work === undefined || run !== this.#run) {
+        await this.#work?.close()
+        this.#work = undefined
+        const memoryMaxBytes = settings.memoryBytesMax
+        this.#work = await openTableWork({ tables, storage, clock: systemClock, memoryMaxBytes })
+        this.#run = run
+      }
+      await send({ kind: 'worked', job, result: await perform(this.#work, call) })
+    } catch (error) {
+      await send({ kind: 'work-failed', job, error: toErrorMessage(error) })
+    }
+  }
+}
+
 function spansOf(batches: readonly RecordBatch[]): Span[] {
   const spans = new Map<string, Span>()
   for (const { topic, partition, offsets, count } of batches) {
@@ -111,7 +138,9 @@ function die(): void {
   process.kill(process.pid, 'SIGKILL')
 }
 
+const desk = new Desk()
 process.on('message', (message: ToLane) => {
+  if (message.kind === 'work') return void desk.do(message)
   const job = jobs.get(message.pipeline)
   switch (message.kind) {
     case 'assign':

@@ -8,7 +8,7 @@ import type { RecordBatch } from '../log.ts'
 import { deadLetterColumns, tableColumns } from './decode/columns.ts'
 import { checkColumns, writeDataFile } from './decode/data-file-writer.ts'
 import { NativeText } from './decode/native-text.ts'
-import { divide } from './decode/partition.ts'
+import { divide, type RowPlaces } from './decode/partition.ts'
 import { Relation } from './decode/relation.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder } from './decode/table-decoder.ts'
@@ -74,7 +74,12 @@ class DuckEncoder implements Encoder {
     }
   }
 
-  async encode(plan: TablePlan, batches: readonly RecordBatch[], fatal: ReadonlySet<string>): Promise<StagedTable> {
+  async encode(
+    plan: TablePlan,
+    batches: readonly RecordBatch[],
+    fatal: ReadonlySet<string>,
+    baseless: ReadonlySet<string> = new Set(),
+  ): Promise<StagedTable> {
     const table = this.#tables.get(plan.table)
     if (table === undefined) throw new LakeError('internal', `the lane has no definition of ${plan.table}`)
     if (this.#isBusy) throw new LakeError('internal', 'an encoder encodes one micro-batch at a time')
@@ -82,20 +87,28 @@ class DuckEncoder implements Encoder {
     checkColumns(plan.deadLetters, deadLetterColumns)
     this.#isBusy = true
     try {
-      const { rows, deadLetters, counts } = table.decoder.decode(batches, fatal)
-      const files = await this.#write(plan.data, table.rows, rows)
+      const decoded = table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless })
+      const { rows, deadLetters, counts, operations } = decoded
+      const places = operations === undefined ? undefined : rowPlaces(rows)
+      const files = await this.#write(plan.data, table.rows, rows, places)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
-      return { table: plan.table, files, deadLetterFiles, counts }
+      const keys = places === undefined ? undefined : operations?.staged(places)
+      return { table: plan.table, files, deadLetterFiles, counts, ...(keys === undefined ? {} : { keys }) }
     } finally {
       this.#native.clear()
       this.#isBusy = false
     }
   }
 
-  async #write(plan: WritePlan, relation: Relation, slabs: readonly Slab[]): Promise<readonly DataFile[]> {
+  async #write(
+    plan: WritePlan,
+    relation: Relation,
+    slabs: readonly Slab[],
+    places?: RowPlaces,
+  ): Promise<readonly DataFile[]> {
     const files: DataFile[] = []
     if (slabs.length === 0) return files
-    for (const { tuple, slabs: part } of divide(slabs, relation.columns, plan, this.#pool)) {
+    for (const { tuple, slabs: part } of divide(slabs, relation.columns, plan, this.#pool, places)) {
       files.push(await writeDataFile(this.#connection, this.#storage, this.#clock, plan, relation, part, tuple))
       for (const slab of part) this.#pool.give(slab)
     }
@@ -107,4 +120,9 @@ class DuckEncoder implements Encoder {
     this.#connection.closeSync()
     this.#instance.closeSync()
   }
+}
+
+function rowPlaces(slabs: readonly Slab[]): RowPlaces {
+  const count = slabs.reduce((sum, { rows }) => sum + rows, 0)
+  return { files: new Int32Array(count), rows: new Uint32Array(count) }
 }

@@ -45,7 +45,7 @@ export interface StagedHoles {
   /** Operations that have holes, ascending. */
   readonly operations: Uint32Array
   /** Which of `columns` each of them lacks. */
-  readonly lacking: Uint8Array
+  readonly lacking: Uint32Array
   /** Sets of column names. */
   readonly columns: readonly (readonly string[])[]
 }

@@ -3,6 +3,7 @@ import type { ErrorMessage } from '../error.ts'
 import type { PartitionId } from '../log.ts'
 import type { SourceSettings, StoreSettings } from '../settings.ts'
 import type { Assignment, Staged } from './lane.ts'
+import type { WorkCall } from './work-messages.ts'
 
 /** What the pool and a lane process say to each other; structured clone carries maps, bigints and bytes. */
 export type ToLane =
@@ -16,6 +17,14 @@ export type ToLane =
   /** One more batch may be staged and sent. */
   | { readonly kind: 'credit'; readonly pipeline: string; readonly task: number }
   | { readonly kind: 'release'; readonly pipeline: string }
+  /** Work on files, beside the staging: one job at a time. `run` tells for whom, who has these tables. */
+  | {
+      readonly kind: 'work'
+      readonly job: number
+      readonly run: number
+      readonly tables: readonly TableDefinition[]
+      readonly call: WorkCall
+    }
 
 export type FromLane =
   | { readonly kind: 'staged'; readonly pipeline: string; readonly task: number; readonly staged: Staged }
@@ -24,6 +33,8 @@ export type FromLane =
   /** Sent before records are touched: whoever dies now, dies of one of these. */
   | { readonly kind: 'encoding'; readonly pipeline: string; readonly task: number; readonly spans: readonly Span[] }
   | { readonly kind: 'encoded'; readonly pipeline: string; readonly task: number }
+  | { readonly kind: 'worked'; readonly job: number; readonly result: unknown }
+  | { readonly kind: 'work-failed'; readonly job: number; readonly error: ErrorMessage }
   | { readonly kind: 'alive' }
 
 /** Records [first, last] of a partition, both included. */

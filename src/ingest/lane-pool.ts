@@ -4,7 +4,7 @@ import type { TableDefinition } from '../define.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { MicroBatchLimits, Staged } from './lane.ts'
-import type { TableWork } from './keys.ts'
+import { LaneJobs, type PooledWork } from './lane-jobs.ts'
 import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
 import { LaneWork } from './lane-work.ts'
 import { answerOf, ENDED, IDLE, shares, type LaneAnswer, type Lanes, type LaneTask } from './lanes.ts'
@@ -28,6 +28,8 @@ const IN_FLIGHT_MAX = 3
 const SILENT_MS_MAX = 30_000
 /** The same for a lane that touches one batch for so long. */
 const ENCODE_MS_MAX = 120_000
+/** And for work on files, which may be large. */
+const WORK_MS_MAX = 600_000
 /** Deaths of one lane in a row, without a batch in between, that end the run. */
 const DEATHS_MAX = 16
 const WATCH_EVERY_MS = 1_000
@@ -40,16 +42,24 @@ const EXIT_MS_MAX = 2_000
 export class LanePool {
   readonly #options: LanePoolOptions
   readonly #lanes: LaneProcess[]
+  readonly #jobs: LaneJobs
   readonly #pipelines = new Map<string, PooledLanes>()
   readonly #stop = new AbortController()
   #tasks = 0
 
   constructor(options: LanePoolOptions) {
     this.#options = options
+    const { lanes, clock } = options
     const { signal } = this.#stop
+    this.#jobs = new LaneJobs({
+      lanes,
+      clock,
+      send: (lane, message) => this.#lanes[lane]!.send(message),
+      isEncoding: (lane) => [...this.#pipelines.values()].some((each) => each.isEncoding(lane)),
+    })
     this.#lanes = Array.from(
-      { length: options.lanes },
-      (_, lane) => new LaneProcess(lane, options, this.#pipelines, signal),
+      { length: lanes },
+      (_, lane) => new LaneProcess(lane, options, this.#pipelines, this.#jobs, signal),
     )
     void this.#watch()
   }
@@ -59,6 +69,7 @@ export class LanePool {
     const lanes = new PooledLanes(pipeline, tables, {
       processes: this.#lanes,
       options: this.#options,
+      work: this.#jobs.open(pipeline, tables),
       // Of the pool, not of the run: an answer to the run before must not pass for one to this.
       newTask: () => ++this.#tasks,
       onClose: () => {
@@ -77,6 +88,7 @@ export class LanePool {
   /** Kills all lanes; resolves when they are gone. */
   async close(): Promise<void> {
     this.#stop.abort()
+    for (const lanes of this.#pipelines.values()) lanes.work.close()
     const timer = new AbortController()
     const exits = Promise.all(this.#lanes.map((lane) => lane.kill()))
     await Promise.race([exits, this.#options.clock.sleep(EXIT_MS_MAX, timer.signal)])
@@ -97,6 +109,7 @@ class LaneProcess {
   readonly lane: number
   readonly #options: LanePoolOptions
   readonly #pipelines: ReadonlyMap<string, PooledLanes>
+  readonly #jobs: LaneJobs
   readonly #signal: AbortSignal
   #child: ChildProcess | undefined
   #heardMs = 0
@@ -109,11 +122,13 @@ class LaneProcess {
     lane: number,
     options: LanePoolOptions,
     pipelines: ReadonlyMap<string, PooledLanes>,
+    jobs: LaneJobs,
     signal: AbortSignal,
   ) {
     this.lane = lane
     this.#options = options
     this.#pipelines = pipelines
+    this.#jobs = jobs
     this.#signal = signal
     this.#start('started')
   }
@@ -136,7 +151,9 @@ class LaneProcess {
   killIfHung(): void {
     const { clock, silentMsMax = SILENT_MS_MAX } = this.#options
     const isSilent = clock.monotonicMs() - this.#heardMs > silentMsMax
-    const isStuck = [...this.#pipelines.values()].some((lanes) => lanes.encodingMs(this.lane) > ENCODE_MS_MAX)
+    const isStuck =
+      [...this.#pipelines.values()].some((lanes) => lanes.encodingMs(this.lane) > ENCODE_MS_MAX) ||
+      this.#jobs.workingMs(this.lane) > WORK_MS_MAX
     if (this.#child === undefined || (!isSilent && !isStuck)) return
     this.#tell('hung')
     this.#child.kill('SIGKILL')
@@ -156,7 +173,8 @@ class LaneProcess {
       stream?.on('data', (bytes: Buffer) => onOutput?.(this.lane, bytes.toString('utf8')))
     child.on('message', (message: FromLane) => {
       this.#heardMs = clock.monotonicMs()
-      if (message.kind !== 'alive') this.#pipelines.get(message.pipeline)?.heard(this.lane, message)
+      if (message.kind === 'worked' || message.kind === 'work-failed') this.#jobs.heard(this.lane, message)
+      else if (message.kind !== 'alive') this.#pipelines.get(message.pipeline)?.heard(this.lane, message)
     })
     this.#exit = new Promise((resolve) => {
       const gone = () => {
@@ -169,6 +187,7 @@ class LaneProcess {
     })
     this.#tell(what)
     for (const lanes of this.#pipelines.values()) lanes.restarted(this.lane)
+    this.#jobs.restarted(this.lane)
   }
 
   #exited(child: ChildProcess): void {
@@ -176,8 +195,12 @@ class LaneProcess {
     this.#child = undefined
     this.#tell('died')
     const pipelines = [...this.#pipelines.values()]
-    const isSure = pipelines.filter((lanes) => lanes.isEncoding(this.lane)).length === 1
-    for (const lanes of pipelines) lanes.died(this.lane, isSure)
+    const encoding = pipelines.filter((lanes) => lanes.isEncoding(this.lane))
+    const wasWorking = this.#jobs.isWorking(this.lane)
+    const isSure = encoding.length === 1 && !wasWorking
+    // Between two batches it died of its work on files, which keeps its own count.
+    for (const lanes of wasWorking ? encoding : pipelines) lanes.died(this.lane, isSure)
+    this.#jobs.died(this.lane)
     void this.#restart()
   }
 
@@ -203,6 +226,7 @@ class PooledLanes implements Lanes {
   readonly #options: LanePoolOptions
   readonly #newTask: () => number
   readonly #onClose: () => void
+  readonly work: PooledWork
   #work: (LaneWork | undefined)[] = []
   #answers: { readonly lane: number; readonly staged: Staged }[] = []
   #error: LakeError | undefined
@@ -214,6 +238,7 @@ class PooledLanes implements Lanes {
     pool: {
       readonly processes: readonly LaneProcess[]
       readonly options: LanePoolOptions
+      readonly work: PooledWork
       readonly newTask: () => number
       readonly onClose: () => void
     },
@@ -222,6 +247,7 @@ class PooledLanes implements Lanes {
     this.#tables = tables
     this.#processes = pool.processes
     this.#options = pool.options
+    this.work = pool.work
     this.#newTask = pool.newTask
     this.#onClose = pool.onClose
   }
@@ -250,19 +276,16 @@ class PooledLanes implements Lanes {
     return { kind: 'staged', staged: answer.staged }
   }
 
-  get work(): TableWork {
-    throw new LakeError('internal', 'lane processes do no work on files yet')
-  }
-
   close(): Promise<void> {
     this.#work = []
     this.#answers = []
+    this.work.close()
     for (const process of this.#processes) process.send({ kind: 'release', pipeline: this.#pipeline })
     this.#onClose()
     return Promise.resolve()
   }
 
-  heard(lane: number, message: Exclude<FromLane, { kind: 'alive' }>): void {
+  heard(lane: number, message: Extract<FromLane, { readonly pipeline: string }>): void {
     const work = this.#work[lane]
     if (work === undefined || message.task !== work.task) return
     switch (message.kind) {

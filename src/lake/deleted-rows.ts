@@ -12,7 +12,7 @@ export class DeletedRows {
     this.rows = rows
     this.#words = words
     this.#count = 0
-    for (const word of words) this.#count += ones(word)
+    for (let k = 0; k < words.length; k++) if (words[k] !== 0) this.#count += ones(words[k]!)
   }
 
   /** Rows that are deleted. */
@@ -78,7 +78,8 @@ export class DeletedRank {
   }
 }
 
-function ones(word: number): number {
+/** Bits that are set in a 32-bit word. */
+export function ones(word: number): number {
   let x = word - ((word >>> 1) & 0x5555_5555)
   x = (x & 0x3333_3333) + ((x >>> 2) & 0x3333_3333)
   return Math.imul((x + (x >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24

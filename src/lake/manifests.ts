@@ -1,22 +1,30 @@
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
-import type { LakeTable } from './table.ts'
+import type { DataFile } from './data-file.ts'
+import { cacheOf } from './entry-cache.ts'
+import type { LakeTable } from './lake-table.ts'
+import { decodeManifestList, type ManifestFile } from './manifest-list.ts'
+import type { ManifestShape } from './manifest-schema.ts'
 import {
+  decodeDeleteManifest,
   decodeManifest,
-  decodeManifestList,
+  encodeDeleteManifest,
   encodeManifest,
   partitionSummaries,
+  type DeleteEntry,
   type ManifestEntry,
-  type ManifestFile,
-  type ManifestShape,
 } from './manifest.ts'
 import { keyOf, uriOf, type Storage } from './storage/storage.ts'
 
-/** So many manifests of a tier are merged into one of the next. */
-const MERGE_AT = 32
-/** A manifest with so many files, or bytes, is never touched again. */
-const LARGE_FILES = 1_024
-const LARGE_BYTES = 1 << 20
+/** A commit that writes manifests. */
+export interface ManifestCommit {
+  readonly storage: Storage
+  readonly table: LakeTable
+  readonly snapshotId: bigint
+  readonly sequenceNumber: bigint
+  readonly clock: Clock
+}
+
 const READS_AT_ONCE = 16
 
 /** The manifests of a snapshot, the current one by default, newest first. */
@@ -35,111 +43,157 @@ export async function readManifestList(
   return decodeManifestList(key, await whole(storage, key))
 }
 
-/** Live entries of a manifest with what they inherit from it: sequence number and, in v3, row ids. */
+/** Live entries of a manifest of data files, with what they inherit from it: sequence numbers and, in v3, row ids. */
 export async function readManifest(
   storage: Storage,
-  shape: ManifestShape,
+  table: LakeTable,
   manifest: ManifestFile,
 ): Promise<readonly ManifestEntry[]> {
   const key = keyOf(storage, manifest.path)
   let rowId = manifest.firstRowId
-  return decodeManifest(shape, key, await whole(storage, key)).map((entry) => {
+  const bytes = await whole(storage, key)
+  return decodeManifest(shapeOf(table, manifest), key, bytes, (uri) => keyOf(storage, uri)).map((entry) => {
     const firstRowId = entry.firstRowId ?? rowId
     if (entry.firstRowId === undefined && rowId !== undefined) rowId += BigInt(entry.file.recordCount)
-    return { ...entry, sequenceNumber: entry.sequenceNumber ?? manifest.sequenceNumber, firstRowId }
+    return { ...inherited(entry, manifest), firstRowId }
   })
 }
 
-/**
- * Replaces many small manifests by a larger one, so that a list stays short. There are three tiers by files in a
- * manifest: below 32, below 1,024, and large. What one commit reads and rewrites has a bound, so it costs the same
- * whatever the age of the table: an entry is rewritten at most twice in its life. Entries keep their sequence numbers
- * and row ids.
- */
-export async function mergeManifests(
+/** The same, kept for the next time it is asked for. */
+export function cachedManifest(
   storage: Storage,
   table: LakeTable,
-  shape: ManifestShape,
-  manifests: readonly ManifestFile[],
-  snapshotId: bigint,
-  sequenceNumber: bigint,
-  clock: Clock,
-): Promise<readonly ManifestFile[]> {
-  let all = manifests
-  for (const tier of ['small', 'middle'] as const) {
-    const group = mergeable(
-      all.filter((manifest) => tierOf(manifest) === tier && manifest.specId === shape.spec['spec-id']),
-    )
-    if (group.size === 0) continue
-    const entries = (await inBatches([...group], (manifest) => readManifest(storage, shape, manifest))).flat()
-    const merged = await writeMerged(storage, table, shape, entries, snapshotId, sequenceNumber, clock)
-    const newest = all.find((manifest) => group.has(manifest))
-    all = all.flatMap((manifest) => (manifest === newest ? [merged] : group.has(manifest) ? [] : [manifest]))
-  }
-  return all
+  manifest: ManifestFile,
+): Promise<readonly ManifestEntry[]> {
+  return cacheOf(storage).data.get(manifest, () => readManifest(storage, table, manifest))
 }
 
-/** The oldest of a tier that has enough of them, up to what makes a large manifest. The newest come first. */
-function mergeable(tier: readonly ManifestFile[]): ReadonlySet<ManifestFile> {
-  const group = new Set<ManifestFile>()
-  if (tier.length < MERGE_AT) return group
-  let [files, bytes] = [0, 0]
-  for (const manifest of tier.toReversed()) {
-    if (files >= LARGE_FILES || bytes >= LARGE_BYTES) break
-    group.add(manifest)
-    files += filesIn(manifest)
-    bytes += manifest.length
-  }
-  return group
-}
-
-function tierOf(manifest: ManifestFile): 'small' | 'middle' | 'large' {
-  const files = filesIn(manifest)
-  if (files >= LARGE_FILES || manifest.length >= LARGE_BYTES) return 'large'
-  return files < MERGE_AT ? 'small' : 'middle'
-}
-
-async function writeMerged(
+/** Live entries of a manifest of deletion vectors. */
+export async function readDeleteManifest(
   storage: Storage,
   table: LakeTable,
-  shape: ManifestShape,
-  entries: readonly ManifestEntry[],
-  snapshotId: bigint,
-  sequenceNumber: bigint,
-  clock: Clock,
-): Promise<ManifestFile> {
-  const key = `tables/${table.name}/metadata/${clock.uuid()}-m1.avro`
-  const bytes = encodeManifest(shape, entries)
-  await storage.put(key, bytes)
+  manifest: ManifestFile,
+): Promise<readonly DeleteEntry[]> {
+  return cacheOf(storage).deletes.get(manifest, async () => {
+    const key = keyOf(storage, manifest.path)
+    const entries = decodeDeleteManifest(shapeOf(table, manifest), key, await whole(storage, key))
+    return entries.map((entry) => inherited(entry, manifest))
+  })
+}
+
+function inherited<E extends ManifestEntry | DeleteEntry>(entry: E, { sequenceNumber }: ManifestFile): E {
   return {
+    ...entry,
+    sequenceNumber: entry.sequenceNumber ?? sequenceNumber,
+    fileSequenceNumber: entry.fileSequenceNumber ?? sequenceNumber,
+  }
+}
+
+/** What a manifest is written for: the spec of its files, whatever the table's is now. */
+export function shapeOf(table: LakeTable, { specId }: Pick<ManifestFile, 'specId'>): ManifestShape {
+  const spec = table.raw['partition-specs'].find((candidate) => candidate['spec-id'] === specId)
+  return { formatVersion: table.formatVersion, schema: table.schema, spec: spec ?? table.spec }
+}
+
+/** Writes a manifest of data files. */
+export async function writeManifest(
+  commit: ManifestCommit,
+  suffix: string,
+  specId: number,
+  entries: readonly ManifestEntry[],
+): Promise<ManifestFile> {
+  const shape = shapeOf(commit.table, { specId })
+  const { file, key } = manifestOf(commit, shape, 'data', suffix, entries, ({ file }) => file)
+  const bytes = encodeManifest(shape, entries)
+  await commit.storage.put(key, bytes)
+  const live = entries.filter(({ status }) => status !== 'deleted')
+  // Where every entry has its own row id, the manifest's only has to be there, and the least is true.
+  const firstRowId = live.every((entry) => entry.firstRowId !== undefined)
+    ? live.reduce<bigint | undefined>(
+        (least, { firstRowId: own }) => (least === undefined || own! < least ? own : least),
+        undefined,
+      )
+    : undefined
+  return { ...file, length: bytes.length, firstRowId }
+}
+
+/** Writes a manifest of deletion vectors. Row ids are those of data files only. */
+export async function writeDeleteManifest(
+  commit: ManifestCommit,
+  specId: number,
+  entries: readonly DeleteEntry[],
+): Promise<ManifestFile> {
+  const shape = shapeOf(commit.table, { specId })
+  const { file, key } = manifestOf(commit, shape, 'deletes', 'd0', entries, vectorSize)
+  const bytes = encodeDeleteManifest(shape, entries)
+  await commit.storage.put(key, bytes)
+  const written = { ...file, length: bytes.length }
+  // The next commit of this process has to know them all.
+  const live = entries.filter(({ status }) => status !== 'deleted')
+  cacheOf(commit.storage).deletes.add(
+    written,
+    live.map((entry) => inherited(entry, written)),
+  )
+  return written
+}
+
+function vectorSize({ count, partition }: DeleteEntry): Pick<DataFile, 'recordCount' | 'partition'> {
+  return { recordCount: count, partition }
+}
+
+/** An entry as a later manifest tells of it. */
+export function existing<E extends ManifestEntry | DeleteEntry>(entry: E): E {
+  return entry.status === 'existing' ? entry : { ...entry, status: 'existing' }
+}
+
+/** An entry as the commit tells of it that ends its life. */
+export function deleted<E extends ManifestEntry | DeleteEntry>(entry: E, { snapshotId }: ManifestCommit): E {
+  return { ...entry, status: 'deleted', snapshotId }
+}
+
+function manifestOf<E extends ManifestEntry | DeleteEntry>(
+  { storage, table, snapshotId, sequenceNumber, clock }: ManifestCommit,
+  shape: ManifestShape,
+  content: 'data' | 'deletes',
+  suffix: string,
+  entries: readonly E[],
+  sizeOf: (entry: E) => Pick<DataFile, 'recordCount' | 'partition'>,
+): { readonly file: ManifestFile; readonly key: string } {
+  const key = `tables/${table.name}/metadata/${clock.uuid()}-${suffix}.avro`
+  const counts = { added: 0, existing: 0, deleted: 0 }
+  const rows = { added: 0n, existing: 0n, deleted: 0n }
+  let minSequenceNumber = sequenceNumber
+  for (const entry of entries) {
+    counts[entry.status]++
+    rows[entry.status] += BigInt(sizeOf(entry).recordCount)
+    const own = entry.sequenceNumber ?? sequenceNumber
+    if (entry.status !== 'deleted' && own < minSequenceNumber) minSequenceNumber = own
+  }
+  const file: ManifestFile = {
     path: uriOf(storage, key),
-    length: bytes.length,
+    length: 0,
+    content,
     specId: shape.spec['spec-id'],
     sequenceNumber,
-    minSequenceNumber: entries.reduce(
-      (least, { sequenceNumber: own }) => (own! < least ? own! : least),
-      sequenceNumber,
-    ),
+    minSequenceNumber,
     addedSnapshotId: snapshotId,
-    addedFiles: 0,
-    existingFiles: entries.length,
-    addedRows: 0n,
-    existingRows: entries.reduce((rows, { file }) => rows + BigInt(file.recordCount), 0n),
-    partitions: partitionSummaries(shape, entries),
-    // Every entry has its own row id: the manifest's only has to be there, and the least is true.
-    firstRowId: entries.reduce<bigint | undefined>(
-      (least, { firstRowId }) =>
-        firstRowId === undefined || (least !== undefined && least < firstRowId) ? least : firstRowId,
-      undefined,
+    addedFiles: counts.added,
+    existingFiles: counts.existing,
+    deletedFiles: counts.deleted,
+    addedRows: rows.added,
+    existingRows: rows.existing,
+    deletedRows: rows.deleted,
+    partitions: partitionSummaries(
+      shape,
+      entries.map((entry) => sizeOf(entry).partition),
     ),
+    firstRowId: undefined,
   }
+  return { file, key }
 }
 
-function filesIn(manifest: ManifestFile): number {
-  return manifest.addedFiles + manifest.existingFiles
-}
-
-async function inBatches<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+/** Works on all items, some at once; results in their order. */
+export async function inBatches<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = []
   for (let start = 0; start < items.length; start += READS_AT_ONCE)
     results.push(...(await Promise.all(items.slice(start, start + READS_AT_ONCE).map(work))))

@@ -1,63 +1,69 @@
 import type { DataFile } from './data-file.ts'
-import type { ManifestFile } from './manifest.ts'
-import { readManifest, readManifestList } from './manifests.ts'
+import { DeletedRows } from './deleted-rows.ts'
+import type { LakeTable } from './lake-table.ts'
+import { cachedManifest, inBatches, readDeleteManifest, readManifestList } from './manifests.ts'
+import type { ManifestFile } from './manifest-list.ts'
+import type { DeleteEntry, ManifestEntry } from './manifest.ts'
+import { readVector } from './puffin.ts'
 import { keyOf, type Storage } from './storage/storage.ts'
-import type { LakeTable } from './table.ts'
-
-/** Manifests never change, so what was read of them stays true. Bounded by the column statistics that are held. */
-const CACHED_METRICS_MAX = 250_000
-const READS_AT_ONCE = 16
-const caches = new WeakMap<Storage, ManifestCache>()
+import type { DeletionVectorRef, StoredFile } from './table-change.ts'
 
 /** All data files of a snapshot, the table's current one by default. Throws `snapshot.expired`. */
 export async function dataFiles(storage: Storage, table: LakeTable, snapshotId?: bigint): Promise<readonly DataFile[]> {
+  const { data } = await manifestsOf(storage, table, snapshotId)
+  return (await entriesOf(storage, table, data)).map(({ file }) => file)
+}
+
+/**
+ * All data files of a snapshot, the table's current one by default, with where their deleted rows are listed. Throws
+ * `snapshot.expired`.
+ */
+export async function storedFiles(
+  storage: Storage,
+  table: LakeTable,
+  snapshotId?: bigint,
+): Promise<readonly StoredFile[]> {
+  const { data, deletes } = await manifestsOf(storage, table, snapshotId)
+  const vectors = new Map<string, DeletionVectorRef>()
+  for (const entries of await inBatches(deletes, (manifest) => readDeleteManifest(storage, table, manifest)))
+    for (const entry of entries) vectors.set(entry.dataFile, refOf(storage, entry))
+  return (await entriesOf(storage, table, data)).map(({ path, file, sequenceNumber, firstRowId }): StoredFile => ({
+    ...file,
+    sequenceNumber: sequenceNumber!,
+    firstRowId,
+    deletes: vectors.get(path),
+  }))
+}
+
+/** The deleted rows of a file, as an object of the caller's own. Throws `store.corrupt`. */
+export async function readDeletedRows(storage: Storage, file: StoredFile): Promise<DeletedRows> {
+  if (file.deletes === undefined) return new DeletedRows(file.recordCount)
+  return readVector(storage, file.deletes, file.recordCount)
+}
+
+async function manifestsOf(
+  storage: Storage,
+  table: LakeTable,
+  snapshotId: bigint | undefined,
+): Promise<{ readonly data: readonly ManifestFile[]; readonly deletes: readonly ManifestFile[] }> {
   const current = snapshotId === undefined || snapshotId === table.snapshot
-  const manifests = (current ? table.manifests : undefined) ?? (await readManifestList(storage, table, snapshotId))
-  const files: DataFile[] = []
-  for (let start = 0; start < manifests.length; start += READS_AT_ONCE) {
-    const some = manifests.slice(start, start + READS_AT_ONCE)
-    for (const part of await Promise.all(some.map((manifest) => filesOf(storage, table, manifest)))) files.push(...part)
-  }
-  return files
-}
-
-async function filesOf(storage: Storage, table: LakeTable, manifest: ManifestFile): Promise<readonly DataFile[]> {
-  const cache = caches.get(storage) ?? new ManifestCache()
-  caches.set(storage, cache)
-  const known = cache.get(manifest.path)
-  if (known !== undefined) return known
-  const spec = table.raw['partition-specs'].find((candidate) => candidate['spec-id'] === manifest.specId) ?? table.spec
-  const entries = await readManifest(storage, { ...table, spec }, manifest)
-  const files = entries.map(({ path, file }): DataFile => ({ key: keyOf(storage, path), ...file }))
-  cache.add(manifest.path, files)
-  return files
-}
-
-/** Files of manifests by path; the ones not asked for longest go first. */
-class ManifestCache {
-  readonly #files = new Map<string, readonly DataFile[]>()
-  #weight = 0
-
-  get(path: string): readonly DataFile[] | undefined {
-    const files = this.#files.get(path)
-    if (files === undefined) return undefined
-    this.#files.delete(path)
-    this.#files.set(path, files)
-    return files
-  }
-
-  add(path: string, files: readonly DataFile[]): void {
-    if (this.#files.has(path)) return
-    this.#files.set(path, files)
-    this.#weight += weightOf(files)
-    for (const [oldest, list] of this.#files) {
-      if (this.#weight <= CACHED_METRICS_MAX) return
-      this.#files.delete(oldest)
-      this.#weight -= weightOf(list)
-    }
+  const all = (current ? table.manifests : undefined) ?? (await readManifestList(storage, table, snapshotId))
+  // One whose files have all left is there as information.
+  const live = all.filter(({ addedFiles, existingFiles }) => addedFiles + existingFiles > 0)
+  return {
+    data: live.filter(({ content }) => content === 'data'),
+    deletes: live.filter(({ content }) => content === 'deletes'),
   }
 }
 
-function weightOf(files: readonly DataFile[]): number {
-  return files.reduce((sum, { metrics }) => sum + 1 + metrics.size, 0)
+async function entriesOf(
+  storage: Storage,
+  table: LakeTable,
+  manifests: readonly ManifestFile[],
+): Promise<readonly ManifestEntry[]> {
+  return (await inBatches(manifests, (manifest) => cachedManifest(storage, table, manifest))).flat()
+}
+
+function refOf(storage: Storage, { path, offset, length, count }: DeleteEntry): DeletionVectorRef {
+  return { key: keyOf(storage, path), offset, length, count }
 }

@@ -29,18 +29,25 @@ export type IcebergType =
 export interface IcebergSchema {
   readonly type: 'struct'
   readonly 'schema-id': number
+  /** Of the columns that name a row. */
+  readonly 'identifier-field-ids'?: readonly number[]
   readonly fields: readonly IcebergField[]
 }
 
 /** Field ids from 1: the columns in order first, then what is inside them, level by level of each column. */
-export function schemaOf(columns: readonly Column[]): {
+export function schemaOf(
+  columns: readonly Column[],
+  key: readonly string[] = [],
+): {
   readonly schema: IcebergSchema
   readonly lastColumnId: number
 } {
   let lastColumnId = 0
   const nextId = () => ++lastColumnId
   const fields = fieldsOf(columns, nextId)
-  return { schema: { type: 'struct', 'schema-id': 0, fields }, lastColumnId }
+  const ids = fields.filter(({ name }) => key.includes(name)).map(({ id }) => id)
+  const identifier = ids.length === 0 ? {} : { 'identifier-field-ids': ids }
+  return { schema: { type: 'struct', 'schema-id': 0, ...identifier, fields }, lastColumnId }
 }
 
 function fieldsOf(columns: readonly Column[], nextId: () => number): IcebergField[] {

@@ -17,7 +17,11 @@ const SITES: readonly Site[] = [
     before: 'fetched',
     after: 'announced',
   },
-  { file: 'src/lane-child.ts', text: 'const staged = await encoder.encode(plan, batches, fatal, baseless)', after: 'encoded' },
+  {
+    file: 'src/lane-child.ts',
+    text: 'const staged = await encoder.encode(plan, batches, fatal, baseless)',
+    after: 'encoded',
+  },
   {
     file: 'src/ingest/decode/data-file-writer.ts',
     text: 'await storage.putFile(key, file)',
@@ -43,19 +47,19 @@ const SITES: readonly Site[] = [
   },
   { file: 'src/ingest/committer.ts', text: 'this.#pending.add(staged)', before: 'verdict', after: 'folded' },
   {
-    file: 'src/lake/table.ts',
-    text: 'const added = await writeManifest(storage, table, shape, snapshotId, sequenceNumber, files, clock)',
+    file: 'src/lake/change-table.ts',
+    text: "const added = await writeManifest(commit, 'm0', commit.table.spec['spec-id'], entries)",
     before: 'manifest-before',
     after: 'manifest-after',
   },
   {
-    file: 'src/lake/table.ts',
+    file: 'src/lake/change-table.ts',
     text: 'await storage.put(listKey, encodeManifestList(head, manifests))',
     before: 'list-before',
     after: 'list-after',
   },
   {
-    file: 'src/lake/table.ts',
+    file: 'src/lake/lake-table.ts',
     text: 'await storage.put(key, encodeMetadata(raw))',
     before: 'metadata-before',
     after: 'metadata-after',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { decodeManifest, encodeManifest } from '../../src/lake/manifest.ts'
+import { decodeDeleteManifest, decodeManifest, encodeDeleteManifest, encodeManifest } from '../../src/lake/manifest.ts'
 import { avroName, partitionSpec, summarise, tupleTypes } from '../../src/lake/partition-spec.ts'
 import { schemaOf } from '../../src/lake/schema.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
@@ -68,13 +68,30 @@ describe('a partition tuple', () => {
       texts.map(() => null),
     ]
     const entries = tuples.map((partition, index) => ({
+      status: index === 0 ? ('added' as const) : ('existing' as const),
       snapshotId: 2n ** 63n - 1n,
       sequenceNumber: index === 0 ? undefined : 7n,
+      fileSequenceNumber: index === 0 ? undefined : 8n,
       firstRowId: index === 0 ? undefined : 9_007_199_254_740_993n,
       path: `file:///t/${index}.parquet`,
-      file: { recordCount: 1, fileSizeBytes: 2 ** 33, partition, metrics: new Map() },
+      file: { key: `t/${index}.parquet`, recordCount: 1, fileSizeBytes: 2 ** 33, partition, metrics: new Map() },
     }))
-    expect(decodeManifest(shape, 'm', encodeManifest(shape, entries))).toEqual(entries)
+    expect(decodeManifest(shape, 'm', encodeManifest(shape, entries), (uri) => uri.slice(8))).toEqual(entries)
+    // A deletion vector stands under the tuple of its data file.
+    const vectors = entries.map(({ status, snapshotId, sequenceNumber, fileSequenceNumber, path, file }, index) => ({
+      status,
+      snapshotId,
+      sequenceNumber,
+      fileSequenceNumber,
+      path: 'file:///t/d.puffin',
+      fileSizeBytes: 2 ** 33,
+      dataFile: path,
+      partition: file.partition,
+      offset: 2 ** 32 + index,
+      length: 40 + index,
+      count: 1 + index,
+    }))
+    expect(decodeDeleteManifest(shape, 'm', encodeDeleteManifest(shape, vectors))).toEqual(vectors)
   })
 
   test('is summed up by its least and greatest values, texts by bytes', () => {

@@ -25,6 +25,14 @@ export type DeadLetterCode =
   | 'decode.required'
   /** A field that no column has, in a table with `unknown: fail`. */
   | 'decode.unknown_field'
+  /** A keyed table's record without its key: a key column that is null or absent, or a null value without a key. */
+  | 'key.null'
+  /** A null value whose record key is not what the key columns are read from. */
+  | 'key.unmappable'
+  /** A record without the value that orders it among those of its key. */
+  | 'version.null'
+  /** A record that keeps values of a row which its key does not have. */
+  | 'cdc.unavailable_without_base'
   /** The record killed its lane twice; nobody looked inside again. */
   | 'decode.fatal'
 

@@ -3,7 +3,7 @@ import { RECORD_BYTES_MAX } from './codes.ts'
 import { generate } from './generate.ts'
 import type { JsonReader } from './json-reader.ts'
 import { MISFIT } from './json-text.ts'
-import type { Plan, PlanNode } from './plan.ts'
+import type { KeptColumns, Plan, PlanNode } from './plan.ts'
 import { declaredShape, lastShape, shapeText, type Shape } from './shape.ts'
 import { parseDate, parseInstant, parseUuid, type Instant } from './text.ts'
 
@@ -14,6 +14,7 @@ export type ReadRecord = (start: number, end: number, row: number) => boolean
 export interface Support {
   readonly MISFIT: unknown
   readonly POW: Float64Array
+  readonly kept: KeptColumns
   readonly RECORD_BYTES_MAX: number
   isUtf8(bytes: Uint8Array): boolean
   /** Hands one value over to the JsonReader; gives where it ends, throws MISFIT. */
@@ -97,6 +98,7 @@ export class CompiledReader {
     return {
       MISFIT,
       POW,
+      kept: this.#plan.kept,
       RECORD_BYTES_MAX,
       isUtf8,
       hand: (node, at, row, depth, start, end) => {

@@ -12,6 +12,9 @@ export function eventLimits(definition: TableDefinition): ReadonlyMap<string, bi
   return new Map([[column.name, limit]])
 }
 
+/** In place of a record's number: its event time is not its own. */
+export const NO_EVENT = -1
+
 /** The largest guarded event time of rows. An event further ahead of its record than the guard allows moves nothing. */
 export class EventClock {
   /** Per row of the current chunk the record of the current batch that it came from. */
@@ -37,7 +40,9 @@ export class EventClock {
       if (builder.isNull(row)) continue
       const eventMs = this.#eventMs(builder, row)
       if (eventMs <= clock) continue
-      const recordMs = batch.timestampsMs[this.recordIndex[row]!]!
+      const index = this.recordIndex[row]!
+      if (index === NO_EVENT) continue
+      const recordMs = batch.timestampsMs[index]!
       if (recordMs === -1 || eventMs <= recordMs + this.#maxFutureSkewMs) clock = eventMs
     }
     return clock === Number.NEGATIVE_INFINITY ? undefined : clock

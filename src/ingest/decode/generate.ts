@@ -20,7 +20,7 @@ export function generate(
   const body = code.object(plan.root, plan.fields, 1)
   const hasUnknown = shape.order.get(plan.fields)!.some((key) => typeof key === 'string')
   const source = `'use strict'
-const { MISFIT, POW, RECORD_BYTES_MAX, isUtf8, hand, pass, beginExtra, finishExtra, sawHighByte, instant, date, uuid } = support
+const { MISFIT, POW, kept, RECORD_BYTES_MAX, isUtf8, hand, pass, beginExtra, finishExtra, sawHighByte, instant, date, uuid } = support
 ${code.declarations.join('\n')}
 ${HELPERS}
 function read(b, d, seg, start, end, n) {
@@ -65,7 +65,7 @@ p++`
   #field(node: PlanNode, depth: number): string {
     const k = this.#declare(node)
     const key = match(Buffer.from(`${JSON.stringify(node.name)}:${this.#shape.colon}`))
-    const absent = node.isRequired ? 'return false' : this.#setNull(node)
+    const absent = node.isKept ? `kept.add(N${k}, n)` : node.isRequired ? 'return false' : this.#setNull(node)
     return `if (b[p] !== 125 && p + ${key.length + 1} <= end && ${key.condition}) {
 p += ${key.length + 1}
 ${this.#value(node, k, depth)}

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { OwnText } from './column-builder.ts'
-import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
+import { RECORD_BYTES_MAX, type DeadLetterCode, type Reason } from './codes.ts'
 import { ExtraText } from './extra-text.ts'
 import { found, JsonText, KeySet, latin1, MISFIT } from './json-text.ts'
 import type { FieldNames, Plan, PlanNode } from './plan.ts'
@@ -39,6 +39,22 @@ export class JsonReader {
 
   /** Reads a whole record into `row`. The reason when it does not fit; the row is then to be reset. */
   record(bytes: Uint8Array, segment: number, start: number, end: number, row: number): Reason | undefined {
+    return this.#read(bytes, segment, start, end, row, false)
+  }
+
+  /** The same; a value that is no object is that of the first column. */
+  recordOrValue(bytes: Uint8Array, segment: number, start: number, end: number, row: number): Reason | undefined {
+    return this.#read(bytes, segment, start, end, row, true)
+  }
+
+  #read(
+    bytes: Uint8Array,
+    segment: number,
+    start: number,
+    end: number,
+    row: number,
+    mayBeBare: boolean,
+  ): Reason | undefined {
     if (end - start > RECORD_BYTES_MAX)
       return {
         code: 'decode.too_large',
@@ -49,8 +65,10 @@ export class JsonReader {
     text.open(bytes, segment, start, end)
     this.extra.begin()
     try {
-      if (text.token() !== 123) this.#notAnObject()
-      this.#object(this.#plan.root, this.#plan.fields, row)
+      const isObject = text.token() === 123
+      if (!isObject && !mayBeBare) this.#notAnObject()
+      if (isObject) this.#object(this.#plan.root, this.#plan.fields, row)
+      else this.value(this.#plan.root[0]!, row)
       text.finish()
       this.extraStart = this.extra.finish(text.own)
       return undefined
@@ -97,7 +115,7 @@ export class JsonReader {
     if (c === 110) {
       const { at } = text
       text.word('null')
-      if (node.isRequired) text.fail('decode.required', `${node.path}: null in a required column`, at)
+      if (node.isRequired) text.fail(missing(node), `${node.path}: null in a required column`, at)
       node.builder.setNull(row)
       return
     }
@@ -163,8 +181,9 @@ export class JsonReader {
     for (let k = 0; k < nodes.length; k++) {
       if (seenIn[k] === object) continue
       const node = nodes[k]!
-      if (node.isRequired) text.fail('decode.required', `${node.path}: absent, a required column`)
-      node.builder.setNull(row)
+      if (node.isKept) this.#plan.kept.add(node, row)
+      else if (node.isRequired) text.fail(missing(node), `${node.path}: absent, a required column`)
+      else node.builder.setNull(row)
     }
     text.leave()
   }
@@ -242,6 +261,10 @@ export class JsonReader {
 
 const NO_KEY = new Uint8Array(0)
 const TEXT_FAULTS = new Set(['decode.json', 'decode.utf8', 'decode.depth', 'decode.duplicate_key'])
+
+function missing(node: PlanNode): DeadLetterCode {
+  return node.isKey ? 'key.null' : 'decode.required'
+}
 
 function setEntry(i32: Int32Array, row: number, first: number, until: number): void {
   i32[row * 4] = first

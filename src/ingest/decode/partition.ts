@@ -13,17 +13,25 @@ export interface TupleRows {
   readonly rows: number
 }
 
+/** Where rows went: by their number through all slabs, the index of their group and their position in it. */
+export interface RowPlaces {
+  readonly files: Int32Array
+  readonly rows: Uint32Array
+}
+
 /** One micro-batch writes at most so many files per table; more would cost more in files than the rows are worth. */
 export const TUPLES_MAX = 1_024
 
 /**
- * Divides slabs by partition tuple, in the order in which tuples come up. Throws `config.invalid` when one micro-batch has more than `TUPLES_MAX` tuples.
+ * Divides slabs by partition tuple, in the order in which tuples come up, and writes down where each row went when
+ * `places` are given. Throws `config.invalid` when one micro-batch has more than `TUPLES_MAX` tuples.
  */
 export function divide(
   slabs: readonly Slab[],
   columns: readonly Column[],
   plan: WritePlan,
   pool: SlabPool,
+  places?: RowPlaces,
 ): readonly TupleRows[] {
   const fields = plan.spec.fields.map((field) => {
     const source = plan.schema.fields.find(({ id }) => id === field['source-id'])
@@ -32,8 +40,12 @@ export function divide(
       throw new LakeError('internal', `${plan.table}: partition field ${field.name} has no column`)
     return { index, type: columns[index]!.type, source: source.type, transform: field.transform }
   })
-  if (fields.length === 0) return [{ tuple: [], slabs, rows: slabs.reduce((sum, { rows }) => sum + rows, 0) }]
-  const groups = new Map<string, { tuple: PartitionTuple; slabs: Slab[]; rows: number }>()
+  if (fields.length === 0) {
+    for (let row = 0; row < (places?.rows.length ?? 0); row++) places!.rows[row] = row
+    return [{ tuple: [], slabs, rows: slabs.reduce((sum, { rows }) => sum + rows, 0) }]
+  }
+  const groups = new Map<string, { tuple: PartitionTuple; slabs: Slab[]; rows: number; index: number }>()
+  let first = 0
   for (const slab of slabs) {
     const picked = new Map<string, { tuple: PartitionTuple; rows: number[] }>()
     const readers = fields.map(({ index, type, source, transform }) =>
@@ -48,10 +60,12 @@ export function divide(
     }
     for (const [key, { tuple, rows }] of picked) {
       let group = groups.get(key)
-      if (group === undefined) groups.set(key, (group = { tuple, slabs: [], rows: 0 }))
+      if (group === undefined) groups.set(key, (group = { tuple, slabs: [], rows: 0, index: groups.size }))
       group.slabs.push(picked.size === 1 ? slab : gather(slab, Int32Array.from(rows), pool))
+      if (places !== undefined) place(places, rows, first, group)
       group.rows += rows.length
     }
+    first += slab.rows
     if (picked.size > 1) pool.give(slab)
     if (groups.size > TUPLES_MAX)
       throw new LakeError('config.invalid', `${plan.table}: over ${TUPLES_MAX} partition values in one micro-batch`, {
@@ -59,6 +73,19 @@ export function divide(
       })
   }
   return [...groups.values()]
+}
+
+/** Rows of a slab, whose first has number `first`, go behind those that the group has. */
+function place(
+  places: RowPlaces,
+  rows: readonly number[],
+  first: number,
+  group: { index: number; rows: number },
+): void {
+  for (let k = 0; k < rows.length; k++) {
+    places.files[first + rows[k]!] = group.index
+    places.rows[first + rows[k]!] = group.rows + k
+  }
 }
 
 /** The partition value of a row. A value that repeats from row to row is transformed once. */

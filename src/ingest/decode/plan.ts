@@ -9,6 +9,12 @@ export interface PlanNode {
   readonly path: string
   readonly type: ColumnType
   readonly isRequired: boolean
+  /** A column of the key: without it the dead letter is `key.null`. */
+  readonly isKey: boolean
+  /** Whether a record without this column keeps the value that its key's row has. Otherwise it is null. */
+  readonly isKept: boolean
+  /** Number of the column; −1 of its parts. */
+  readonly column: number
   readonly builder: ColumnBuilder
   /** Fields of a struct; the element of a list; the value of a map. */
   readonly children: readonly PlanNode[]
@@ -55,14 +61,47 @@ export interface Plan {
   readonly root: readonly PlanNode[]
   readonly fields: FieldNames
   readonly builders: readonly ColumnBuilder[]
+  /** Columns that the last record does not carry and its row keeps. */
+  readonly kept: KeptColumns
   /** Builders that are the element of a list: the ones whose `size` counts. */
   readonly elements: readonly ColumnBuilder[]
 }
 
-export function planOf(columns: readonly Column[], limits: ReadonlyMap<string, bigint> = new Map()): Plan {
+/** The columns that one record keeps, by number. A reader adds to it, and `TableDecoder` empties it before each record. */
+export class KeptColumns {
+  readonly columns: number[] = []
+
+  /** The column of this node keeps its value in this row; until that is known it is null, or, required, zero. */
+  add(node: PlanNode, row: number): void {
+    this.columns.push(node.column)
+    const { builder } = node
+    if (!node.isRequired) return builder.setNull(row)
+    builder.setNull(row)
+    builder.u8.fill(0, row * builder.width, (row + 1) * builder.width)
+    builder.setValid(row)
+  }
+}
+
+/** What the columns of a value are to a reader beyond their types. */
+export interface PlanOptions {
+  readonly limits?: ReadonlyMap<string, bigint>
+  /** Columns of the key. */
+  readonly key?: readonly string[]
+  /** Columns that a record without them keeps. */
+  readonly keeps?: readonly string[]
+}
+
+export function planOf(columns: readonly Column[], options: PlanOptions = {}): Plan {
+  const { limits, key, keeps } = options
   const builders = buildersOf(columns)
-  const root = columns.map((column, i) => fieldNode(column, '', builders[i]!, limits.get(column.name)))
-  return { root, fields: new FieldNames(columns.map((c) => c.name)), builders, elements: elementsOf(builders) }
+  const root = columns.map((column, i): PlanNode => ({
+    ...fieldNode(column, '', builders[i]!, limits?.get(column.name)),
+    isKey: key?.includes(column.name) === true,
+    isKept: keeps?.includes(column.name) === true,
+    column: i,
+  }))
+  const fields = new FieldNames(columns.map((c) => c.name))
+  return { root, fields, builders, kept: new KeptColumns(), elements: elementsOf(builders) }
 }
 
 function fieldNode(column: Column, prefix: string, builder: ColumnBuilder, limit?: bigint): PlanNode {
@@ -79,7 +118,7 @@ function node(
 ): PlanNode {
   const children = childNodes(path, type, builder)
   const fields = type.kind === 'struct' ? new FieldNames(type.fields.map((field) => field.name)) : undefined
-  return { name, path, type, isRequired, builder, children, fields, limit }
+  return { name, path, type, isRequired, isKey: false, isKept: false, column: -1, builder, children, fields, limit }
 }
 
 function childNodes(path: string, type: ColumnType, builder: ColumnBuilder): readonly PlanNode[] {

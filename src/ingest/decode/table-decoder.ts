@@ -7,8 +7,10 @@ import { hasExtra, tableColumns, valueColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
 import { CompiledReader } from './compiled-reader.ts'
 import { DeadLetters } from './dead-letters.ts'
-import { EventClock, eventLimits } from './event-clock.ts'
+import { EventClock, eventLimits, NO_EVENT } from './event-clock.ts'
 import { JsonReader } from './json-reader.ts'
+import type { KeyOperations } from './key-ops.ts'
+import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
 import { setHeaders, setRange, setTimestamp } from './raw.ts'
@@ -19,6 +21,8 @@ export interface Decoded {
   readonly rows: readonly Slab[]
   readonly deadLetters: readonly Slab[]
   readonly counts: ReadonlyMap<PartitionId, StagedCounts>
+  /** Of keyed tables, valid until the next call. */
+  readonly operations: KeyOperations | undefined
 }
 
 interface MutableCounts {
@@ -48,6 +52,10 @@ export class TableDecoder {
   readonly #compiled: CompiledReader
   readonly #clock: EventClock
   readonly #deadLetters: DeadLetters
+  readonly #keyed: KeyedRows | undefined
+  /** Number of the column that is the event time, −1 when it is none of the value's. */
+  readonly #eventColumn: number
+  #baseless: ReadonlySet<string> = new Set()
   readonly #sizes: Float64Array
   #bases: number[] = [0]
   #slabs: Slab[] = []
@@ -59,7 +67,11 @@ export class TableDecoder {
     this.#native = native
     this.#pool = pool
     const columns = tableColumns(definition)
-    this.#plan = planOf(columns.slice(0, valueColumns(definition).length), eventLimits(definition))
+    this.#plan = planOf(columns.slice(0, valueColumns(definition).length), {
+      limits: eventLimits(definition),
+      key: definition.key,
+      keeps: keptColumns(definition),
+    })
     const system = planOf(columns.slice(this.#plan.root.length)).builders
     this.#builders = [...this.#plan.builders, ...system]
     this.#extra = hasExtra(definition) ? system[0] : undefined
@@ -69,13 +81,23 @@ export class TableDecoder {
     this.#compiled = new CompiledReader(this.#plan, this.#json)
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
+    this.#eventColumn = definition.columns.findIndex(({ name }) => name === definition.eventTime?.column)
+    this.#keyed =
+      definition.key.length === 0
+        ? undefined
+        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own)
     this.#sizes = new Float64Array(this.#plan.elements.length)
   }
 
-  /** `fatal` holds `topic/partition@offset` of records that must not be touched. Throws `decode.stopped`. */
-  decode(batches: readonly RecordBatch[], fatal: ReadonlySet<string>): Decoded {
+  /**
+   * `fatal` holds `topic/partition@offset` of records that must not be touched; keyed tables need `keys`. Throws
+   * `decode.stopped`.
+   */
+  decode(batches: readonly RecordBatch[], fatal: ReadonlySet<string>, keys: KeyContext = NO_KEYS): Decoded {
     const counts = new Map<PartitionId, MutableCounts>()
     this.#begin()
+    this.#baseless = keys.baseless
+    this.#keyed?.begin(keys.uuid)
     try {
       for (const batch of batches) {
         if (batch.count === 0) continue
@@ -85,7 +107,8 @@ export class TableDecoder {
         this.#batch(batch, id, count, fatal)
       }
       this.#flush()
-      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts }
+      const operations = this.#keyed?.operations
+      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts, operations }
     } finally {
       this.#slabs = []
       this.#deadLetters.clear()
@@ -103,6 +126,7 @@ export class TableDecoder {
   #batch(batch: RecordBatch, id: PartitionId, count: MutableCounts, fatal: ReadonlySet<string>): void {
     const segment = this.#bases.push(this.#native.put(batch.buffer)) - 1
     this.#deadLetters.open(this.#bases[segment]!)
+    this.#keyed?.open(batch)
     const isRaw = this.#definition.value === 'raw'
     const { offsets, valueRanges } = batch
     let read = this.#compiled.open(batch.buffer, segment)
@@ -112,13 +136,15 @@ export class TableDecoder {
       const row = this.#row
       const start = valueRanges[2 * i]!
       if (fatal.size > 0 && fatal.has(`${id}@${offsets[i]}`)) this.#reject(batch, i, FATAL, count)
+      else if (this.#baseless.size > 0 && this.#baseless.has(`${id}@${offsets[i]}`))
+        this.#reject(batch, i, NO_BASE, count)
       else if (isRaw) {
         this.#raw(batch, i, segment, row)
         this.#row++
-      } else if (start < 0) count.tombstones++
+      } else if (start < 0) this.#tombstone(batch, i, count)
       else {
         this.#mark()
-        if (read(start, valueRanges[2 * i + 1]!, row)) this.#finishRow()
+        if (read(start, valueRanges[2 * i + 1]!, row)) this.#finishRow(batch, i, count)
         else {
           if (!this.#slow(batch, i, segment, count)) continue
           if (this.#compiled.learn(i - judged + 1)) read = this.#compiled.open(batch.buffer, segment)
@@ -145,16 +171,17 @@ export class TableDecoder {
     const start = batch.valueRanges[2 * i]!
     const reason = this.#json.record(batch.buffer, segment, start, batch.valueRanges[2 * i + 1]!, row)
     if (reason !== undefined) {
-      this.#undo()
-      for (const builder of this.#plan.builders) builder.resetRow(row)
-      this.#reject(batch, i, reason, count)
+      this.#refuse(batch, i, reason, count)
       return false
     }
-    this.#finishRow()
+    this.#finishRow(batch, i, count)
     return true
   }
 
-  #finishRow(): void {
+  /** What was read fits the columns; a keyed table has a say too. */
+  #finishRow(batch: RecordBatch, i: number, count: MutableCounts): void {
+    const reason = this.#keyed?.row(batch, i, this.#row, this.#slabs, this.#bases)
+    if (reason !== undefined) return this.#refuse(batch, i, reason, count)
     const row = this.#row++
     if (this.#extra === undefined) return
     const at = this.#json.extraStart
@@ -164,17 +191,33 @@ export class TableDecoder {
     this.#json.extraStart = -1
   }
 
+  /** The row that was begun does not come about. */
+  #refuse(batch: RecordBatch, i: number, reason: Reason, count: MutableCounts): void {
+    this.#undo()
+    for (const builder of this.#plan.builders) builder.resetRow(this.#row)
+    this.#json.extraStart = -1
+    this.#reject(batch, i, reason, count)
+  }
+
+  #tombstone(batch: RecordBatch, i: number, count: MutableCounts): void {
+    const reason = this.#keyed?.tombstone(batch, i)
+    if (reason === undefined) count.tombstones++
+    else this.#reject(batch, i, reason, count)
+  }
+
   /** Remembers what a record will add to. */
   #mark(): void {
     this.#used = this.#own.used
-    const { elements } = this.#plan
+    const { elements, kept } = this.#plan
+    if (kept.columns.length > 0) kept.columns.length = 0
     for (let k = 0; k < elements.length; k++) this.#sizes[k] = elements[k]!.size
   }
 
   /** Takes back what was added since. */
   #undo(): void {
     this.#own.used = this.#used
-    const { elements } = this.#plan
+    const { elements, kept } = this.#plan
+    if (kept.columns.length > 0) kept.columns.length = 0
     for (let k = 0; k < elements.length; k++) elements[k]!.size = this.#sizes[k]!
   }
 
@@ -210,13 +253,15 @@ export class TableDecoder {
     partition.i32[row] = batch.partition
     offset.i64[row] = batch.offsets[i]!
     setTimestamp(timestamp, row, batch.timestampsMs[i]!)
-    this.#clock.recordIndex[row] = i
+    // An event time that the record does not say itself moves no clock.
+    this.#clock.recordIndex[row] = this.#plan.kept.columns.includes(this.#eventColumn) ? NO_EVENT : i
   }
 
   #flush(): void {
     if (this.#row > 0) {
       if (this.#own.used > 0) this.#bases[OWN_SEGMENT] = this.#native.put(this.#own.bytes.subarray(0, this.#own.used))
       this.#slabs.push(seal(this.#builders, this.#row, this.#bases, this.#pool))
+      this.#keyed?.flushed(this.#row)
     }
     this.#row = 0
     this.#own.used = 0
@@ -228,6 +273,14 @@ export class TableDecoder {
 const OWN_TEXT_MAX = 8 * 1024 * 1024
 
 const FATAL: Reason = { code: 'decode.fatal', message: 'the record ended two lanes that tried to read it' }
+
+const NO_KEYS: KeyContext = { uuid: '', baseless: new Set() }
+
+/** Columns that a record which does not carry them keeps: all but those that name and order it. */
+function keptColumns({ columns, key, version, missing }: TableDefinition): readonly string[] {
+  if (missing === 'null') return []
+  return columns.map(({ name }) => name).filter((name) => name !== version && !key.includes(name))
+}
 
 function emptyCounts(): MutableCounts {
   return { rows: 0, deadLetters: 0, tombstones: 0, skipped: 0, clockMs: undefined }

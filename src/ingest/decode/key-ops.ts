@@ -1,0 +1,207 @@
+import { TRUNCATE, type KeyRun, type StagedHoles, type StagedKeys } from '../keys.ts'
+import type { RowPlaces } from './partition.ts'
+
+/**
+ * What the records of one micro-batch do to keys, as columns that grow: one element per operation, in the order of the
+ * log. Rows are numbered through the micro-batch until it is known in which file each of them ends.
+ */
+export class KeyOperations {
+  count = 0
+  hashes = new Uint32Array(4 * INITIAL)
+  /** Number of the row that is written; DELETE or TRUNCATE when there is none. */
+  rows = new Int32Array(INITIAL)
+  offsets = new BigInt64Array(INITIAL)
+  /** Of tables with a version; 0 otherwise, and of tombstones without one. */
+  versions = new BigInt64Array(INITIAL)
+  /** The same as pairs of words. */
+  versionWords = new Int32Array(this.versions.buffer)
+  /** Operation that truncated last, −1 when none did. */
+  truncatedAt = -1
+  readonly #isVersioned: boolean
+  readonly #runs: { partition: number; count: number }[] = []
+  readonly #bare = new Set<number>()
+  /** Versions that tombstones without one took of the rows that they remove, as far as the index goes. */
+  readonly #taken = new Map<number, bigint>()
+  #latest: Int32Array | undefined
+  #indexed = 0
+  readonly #holes = new Map<number, readonly string[]>()
+
+  constructor(isVersioned: boolean) {
+    this.#isVersioned = isVersioned
+  }
+
+  clear(): void {
+    this.count = 0
+    this.truncatedAt = -1
+    this.#runs.length = 0
+    this.#bare.clear()
+    this.#taken.clear()
+    this.#latest = undefined
+    this.#indexed = 0
+    this.#holes.clear()
+  }
+
+  /** The next operation; its hash, and its version, are to be written by whoever asked. */
+  add(partition: number, offset: bigint, row: number): number {
+    const operation = this.count++
+    if (operation === this.rows.length) this.#grow()
+    this.rows[operation] = row
+    this.offsets[operation] = offset
+    this.versions[operation] = 0n
+    const run = this.#runs.at(-1)
+    if (run?.partition === partition) run.count++
+    else this.#runs.push({ partition, count: 1 })
+    if (row === TRUNCATE) {
+      this.truncatedAt = operation
+      this.hashes.fill(0, 4 * operation, 4 * operation + 4)
+    }
+    return operation
+  }
+
+  /** Takes the last operation back. */
+  drop(): void {
+    this.count--
+    const run = this.#runs.at(-1)!
+    if (--run.count === 0) this.#runs.pop()
+  }
+
+  /** Whether the last operation loses against an earlier one of its key, whatever stood in the table before. */
+  losesAgainst(base: number): boolean {
+    return this.#isVersioned && !this.#wins(this.count - 1, base)
+  }
+
+  /** The operation has no version of its own. */
+  setBare(operation: number): void {
+    this.#bare.add(operation)
+  }
+
+  /** These columns of the operation's row are to be filled with what the key had before the micro-batch. */
+  addHole(operation: number, columns: readonly string[]): void {
+    this.#holes.set(operation, columns)
+  }
+
+  /** Columns of the operation's row that are not filled yet. */
+  holesOf(operation: number): readonly string[] {
+    return this.#holes.get(operation) ?? NONE
+  }
+
+  /**
+   * The operation before this one that decides what its key has: the last one, or with versions the one that won;
+   * −1 when this micro-batch has none. A truncation that came later counts as one.
+   */
+  baseOf(operation: number): number {
+    this.#index(operation)
+    const found = this.#latest![this.#slot(operation)]! - 1
+    return found < this.truncatedAt && this.truncatedAt < operation ? this.truncatedAt : found
+  }
+
+  /** As the committer takes them. `places` say where the rows went. */
+  staged({ files, rows }: RowPlaces): StagedKeys {
+    const { count } = this
+    const fileOf = new Int32Array(count)
+    const rowOf = new Uint32Array(count)
+    for (let k = 0; k < count; k++) {
+      const row = this.rows[k]!
+      fileOf[k] = row < 0 ? row : files[row]!
+      rowOf[k] = row < 0 ? 0 : rows[row]!
+    }
+    return {
+      count,
+      hashes: this.hashes.slice(0, 4 * count),
+      files: fileOf,
+      rows: rowOf,
+      offsets: this.offsets.slice(0, count),
+      runs: this.#runs.map((run): KeyRun => ({ ...run })),
+      versions: this.#isVersioned ? this.versions.slice(0, count) : undefined,
+      bare: this.#bareBits(),
+      holes: this.#stagedHoles(),
+    }
+  }
+
+  #bareBits(): Uint32Array | undefined {
+    if (this.#bare.size === 0) return undefined
+    const bits = new Uint32Array((this.count + 31) >>> 5)
+    for (const operation of this.#bare) bits[operation >>> 5]! |= 1 << (operation & 31)
+    return bits
+  }
+
+  #stagedHoles(): StagedHoles | undefined {
+    if (this.#holes.size === 0) return undefined
+    const sets = new Map<string, number>()
+    const columns: (readonly string[])[] = []
+    const lacking = Uint32Array.from(this.#holes.values(), (names) => {
+      const text = names.join(' ')
+      let set = sets.get(text)
+      if (set === undefined) sets.set(text, (set = columns.push(names) - 1))
+      return set
+    })
+    return { operations: Uint32Array.from(this.#holes.keys()), lacking, columns }
+  }
+
+  /** Enters all operations before `until` into the index, which only a record with holes makes. */
+  #index(until: number): void {
+    if (this.#latest === undefined || 2 * until > this.#latest.length) {
+      let size = 1024
+      while (size < 4 * until) size *= 2
+      this.#latest = new Int32Array(size)
+      this.#indexed = 0
+    }
+    for (; this.#indexed < until; this.#indexed++) {
+      const operation = this.#indexed
+      if (this.rows[operation] === TRUNCATE) continue
+      const slot = this.#slot(operation)
+      const before = this.#latest[slot]! - 1
+      if (before < 0 || !this.#isVersioned || this.#wins(operation, before)) this.#latest[slot] = operation + 1
+    }
+  }
+
+  /** The greater (version, partition, offset). A tombstone without a version takes that of the row that it removes. */
+  #wins(operation: number, before: number): boolean {
+    const [partition, other] = [this.#partitionOf(operation), this.#partitionOf(before)]
+    const standing = this.#taken.get(before) ?? this.versions[before]!
+    if (this.#bare.has(operation)) {
+      if (partition === other) this.#taken.set(operation, standing)
+      return partition === other
+    }
+    const version = this.versions[operation]!
+    return version === standing ? partition >= other : version > standing
+  }
+
+  #partitionOf(operation: number): number {
+    let until = 0
+    for (const { partition, count } of this.#runs) if (operation < (until += count)) return partition
+    return -1
+  }
+
+  /** Where the key of an operation stands in the index, or would. */
+  #slot(operation: number): number {
+    const latest = this.#latest!
+    const { hashes } = this
+    const mask = latest.length - 1
+    let slot = hashes[4 * operation]! & mask
+    for (; latest[slot] !== 0; slot = (slot + 1) & mask) {
+      const other = 4 * (latest[slot]! - 1)
+      let k = 0
+      while (k < 4 && hashes[other + k] === hashes[4 * operation + k]) k++
+      if (k === 4) break
+    }
+    return slot
+  }
+
+  #grow(): void {
+    const size = 2 * this.rows.length
+    this.hashes = copied(this.hashes, new Uint32Array(4 * size))
+    this.rows = copied(this.rows, new Int32Array(size))
+    this.offsets = copied(this.offsets, new BigInt64Array(size))
+    this.versions = copied(this.versions, new BigInt64Array(size))
+    this.versionWords = new Int32Array(this.versions.buffer)
+  }
+}
+
+const INITIAL = 4096
+const NONE: readonly string[] = []
+
+function copied<T extends { set(from: T): void }>(from: T, to: T): T {
+  to.set(from)
+  return to
+}

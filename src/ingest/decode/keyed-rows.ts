@@ -1,0 +1,185 @@
+import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
+import type { TableDefinition } from '../../define.ts'
+import { LakeError } from '../../error.ts'
+import type { RecordBatch } from '../../log.ts'
+import { KeyEncoder, KeyHasher } from '../key-hash.ts'
+import { DELETE, TRUNCATE } from '../keys.ts'
+import type { Reason } from './codes.ts'
+import type { ColumnBuilder, OwnText } from './column-builder.ts'
+import { copyValue, repeatValue } from './copy-value.ts'
+import { KeyOperations } from './key-ops.ts'
+import type { Plan } from './plan.ts'
+import { RecordKeys } from './record-key.ts'
+import { RowKeys } from './row-keys.ts'
+import type { Slab } from './slab.ts'
+
+/** What a keyed table's micro-batch is decoded with. */
+export interface KeyContext {
+  /** Of the table: it seeds the hashes. */
+  readonly uuid: string
+  /** Records without a row to keep values of, `topic/partition@offset`. */
+  readonly baseless: ReadonlySet<string>
+}
+
+/** The keyed side of a decoder: which operation on which key each record is, and the values that records keep. */
+export class KeyedRows {
+  readonly operations: KeyOperations
+  readonly #definition: TableDefinition
+  readonly #plan: Plan
+  readonly #own: OwnText
+  readonly #recordKeys: RecordKeys | undefined
+  readonly #version: ColumnBuilder | undefined
+  /** Columns that decide where a row is written, and so cannot be filled in later. */
+  readonly #fixed: ReadonlySet<number>
+  #uuid = ''
+  #keys: RowKeys | undefined
+  /** Numbers of the first rows of the finished slabs, and of the chunk that is being filled. */
+  #starts: number[] = [0]
+
+  constructor(
+    definition: TableDefinition,
+    plan: Plan,
+    builders: readonly ColumnBuilder[],
+    columns: readonly Column[],
+    own: OwnText,
+  ) {
+    const { version } = definition
+    this.#definition = definition
+    this.#plan = plan
+    this.#own = own
+    this.operations = new KeyOperations(version !== undefined)
+    this.#recordKeys = definition.recordKey === 'none' ? undefined : new RecordKeys(definition)
+    const name = columns.some((column) => column.name === version) ? version : SYSTEM_COLUMNS.version
+    this.#version = builders[columns.findIndex((column) => column.name === name)]
+    const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
+    this.#fixed = new Set(columns.flatMap((column, k) => (sources.includes(column.name) ? [k] : [])))
+  }
+
+  begin(uuid: string): void {
+    this.operations.clear()
+    this.#starts = [0]
+    if (uuid === this.#uuid) return
+    const { key, columns } = this.#definition
+    if (uuid === '') throw new LakeError('internal', `${this.#definition.name}: keys are hashed with the table's uuid`)
+    const indexes = key.map((name) => columns.findIndex((column) => column.name === name))
+    const encoder = new KeyEncoder()
+    const hasher = new KeyHasher(
+      uuid,
+      indexes.map((k) => columns[k]!),
+    )
+    this.#uuid = uuid
+    this.#keys = new RowKeys(
+      hasher,
+      encoder,
+      indexes.map((k) => this.#plan.builders[k]!),
+      this.#own,
+    )
+    this.#recordKeys?.useHasher(hasher, encoder)
+  }
+
+  open(batch: RecordBatch): void {
+    this.#keys!.open(batch.buffer)
+  }
+
+  /** The chunk became a slab of so many rows. */
+  flushed(rows: number): void {
+    this.#starts.push(this.#starts.at(-1)! + rows)
+  }
+
+  /**
+   * A row of the current chunk as an operation on its key, with the values that it keeps as far as this micro-batch
+   * knows them. The reason when it is none; the row is then to be reset.
+   */
+  row(batch: RecordBatch, i: number, row: number, slabs: readonly Slab[], bases: number[]): Reason | undefined {
+    const { operations } = this
+    if (this.#version?.isNull(row) === true) return NO_VERSION
+    const operation = operations.add(batch.partition, batch.offsets[i]!, this.#starts.at(-1)! + row)
+    this.#keys!.hash(row, operations.hashes, 4 * operation)
+    if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
+    if (this.#plan.kept.columns.length === 0) return undefined
+    const reason = this.#keep(operation, row, slabs, bases)
+    if (reason !== undefined) operations.drop()
+    return reason
+  }
+
+  /** A null value: removes the row that the record's key names. The reason when it names none. */
+  tombstone(batch: RecordBatch, i: number): Reason | undefined {
+    if (this.#recordKeys === undefined) return undefined
+    const start = batch.keyRanges[2 * i]!
+    if (start < 0) return NO_KEY
+    const reason = this.#recordKeys.read(batch.buffer, start, batch.keyRanges[2 * i + 1]!)
+    if (reason !== undefined) return reason
+    const { operations } = this
+    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
+    this.#recordKeys.hash(batch.buffer, operations.hashes, 4 * operation)
+    if (this.#version !== undefined) operations.setBare(operation)
+    return undefined
+  }
+
+  /**
+   * A delete whose key, and version, stand in a row of the current chunk that does not come about: that of a change
+   * stream, read from the row before the change. The reason when it has no version.
+   */
+  remove(batch: RecordBatch, i: number, row: number): Reason | undefined {
+    const { operations } = this
+    if (this.#version?.isNull(row) === true) return NO_VERSION
+    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
+    this.#keys!.hash(row, operations.hashes, 4 * operation)
+    if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
+    return undefined
+  }
+
+  truncate(batch: RecordBatch, i: number): void {
+    this.operations.add(batch.partition, batch.offsets[i]!, TRUNCATE)
+  }
+
+  #setVersion({ width, i32 }: ColumnBuilder, row: number, operation: number): void {
+    const { versionWords } = this.operations
+    versionWords[2 * operation] = width === 4 ? i32[row]! : i32[2 * row]!
+    versionWords[2 * operation + 1] = width === 4 ? i32[row]! >> 31 : i32[2 * row + 1]!
+  }
+
+  /** Values of the row of the same key that came before, in this micro-batch; what that lacks too is a hole. */
+  #keep(operation: number, row: number, slabs: readonly Slab[], bases: number[]): Reason | undefined {
+    const { operations } = this
+    const { columns } = this.#plan.kept
+    const name = (column: number): string => this.#definition.columns[column]!.name
+    const fixed = columns.find((column) => this.#fixed.has(column))
+    if (fixed !== undefined)
+      return { ...NO_BASE, message: `${name(fixed)}: absent, and the table is partitioned by it` }
+    const base = operations.baseOf(operation)
+    if (base >= 0 && operations.losesAgainst(base)) return undefined
+    const from = base < 0 ? undefined : operations.rows[base]!
+    if (from !== undefined && from < 0) return NO_BASE
+    const names = columns.map(name)
+    const lacking = base < 0 ? names : names.filter((column) => operations.holesOf(base).includes(column))
+    if (from !== undefined)
+      columns.forEach((column, k) => {
+        if (!lacking.includes(names[k]!)) this.#copy(column, from, row, slabs, bases)
+      })
+    if (lacking.length > 0) operations.addHole(operation, lacking)
+    return undefined
+  }
+
+  #copy(column: number, from: number, row: number, slabs: readonly Slab[], bases: number[]): void {
+    const builder = this.#plan.builders[column]!
+    const chunk = this.#starts.length - 1
+    if (from >= this.#starts[chunk]!) return repeatValue(builder, from - this.#starts[chunk]!, row)
+    let low = 0
+    for (let high = chunk; high - low > 1;) {
+      const middle = (low + high) >> 1
+      if (this.#starts[middle]! <= from) low = middle
+      else high = middle
+    }
+    const slab = slabs[low]!
+    copyValue(slab, slab.columns[column]!, from - this.#starts[low]!, builder, row, bases)
+  }
+}
+
+const NO_VERSION: Reason = { code: 'version.null', message: 'no version: its order among those of its key is unknown' }
+const NO_KEY: Reason = { code: 'key.null', message: 'a null value without a key' }
+/** What a record keeps of a row, when there is none. */
+export const NO_BASE: Reason = {
+  code: 'cdc.unavailable_without_base',
+  message: 'values are kept of a row that its key does not have',
+}

@@ -1,0 +1,163 @@
+import { crc32 } from '@node-rs/crc32'
+import { LakeError } from '../error.ts'
+import { DeletedRows, ones } from './deleted-rows.ts'
+
+// Iceberg's deletion vector: the length of what follows (big endian), a magic number, a Roaring bitmap of 64-bit
+// positions in the portable format, and the CRC-32 of magic and bitmap (big endian). A data file has less than 2^32
+// rows, so there is at most one 32-bit bitmap, of key 0. A container of it covers 65,536 positions.
+
+const MAGIC = 0x6439_d3d1
+const COOKIE_PLAIN = 12_346
+const COOKIE_RUNS = 12_347
+/** With run containers, offsets are only there from so many containers on. */
+const OFFSETS_FROM = 4
+const CONTAINER_WORDS = 2_048
+const CONTAINER_BYTES = 8_192
+const ARRAY_MAX = 4_096
+/** Length, magic, count of bitmaps. */
+const HEAD_BYTES = 16
+const CRC_BYTES = 4
+
+/** The blob as it stands in a Puffin file: containers are copied out of the bitmap, arrays where few rows are deleted. */
+export function encodeDeletionVector(deleted: DeletedRows): Buffer {
+  const { words } = deleted
+  const containers = containersOf(words)
+  const size = containers.reduce((sum, { count }) => sum + 8 + containerBytes(count), 0)
+  const bitmapBytes = containers.length === 0 ? 0 : 4 + 8 + size
+  const blob = Buffer.alloc(HEAD_BYTES + bitmapBytes + CRC_BYTES)
+  const end = blob.length - CRC_BYTES
+  blob.writeUInt32BE(end - 4, 0)
+  blob.writeUInt32LE(MAGIC, 4)
+  if (containers.length > 0) {
+    blob.writeUInt32LE(1, 8)
+    writeBitmap(blob, HEAD_BYTES + 4, words, containers)
+  }
+  blob.writeUInt32BE(crc32(blob.subarray(4, end)), end)
+  return blob
+}
+
+/** Reads a blob of a file with `rows` rows. Throws `store.corrupt` when it is not whole or deletes what is not there. */
+export function decodeDeletionVector(name: string, blob: Uint8Array, rows: number): DeletedRows {
+  try {
+    return decode(Buffer.from(blob.buffer, blob.byteOffset, blob.byteLength), rows)
+  } catch (cause) {
+    throw new LakeError('store.corrupt', `${name} has no whole deletion vector where one should be`, {
+      cause,
+      context: { key: name },
+    })
+  }
+}
+
+interface Container {
+  /** Upper 16 bits of its positions. */
+  readonly key: number
+  readonly count: number
+}
+
+function containersOf(words: Uint32Array): Container[] {
+  const containers: Container[] = []
+  for (let start = 0; start < words.length; start += CONTAINER_WORDS) {
+    const end = Math.min(start + CONTAINER_WORDS, words.length)
+    let count = 0
+    for (let k = start; k < end; k++) if (words[k] !== 0) count += ones(words[k]!)
+    if (count > 0) containers.push({ key: start / CONTAINER_WORDS, count })
+  }
+  return containers
+}
+
+function containerBytes(count: number): number {
+  return count <= ARRAY_MAX ? 2 * count : CONTAINER_BYTES
+}
+
+function writeBitmap(blob: Buffer, start: number, words: Uint32Array, containers: readonly Container[]): void {
+  const heads = start + 8
+  const offsets = heads + 4 * containers.length
+  let at = offsets + 4 * containers.length
+  blob.writeUInt32LE(COOKIE_PLAIN, start)
+  blob.writeUInt32LE(containers.length, start + 4)
+  for (const [index, { key, count }] of containers.entries()) {
+    blob.writeUInt16LE(key, heads + 4 * index)
+    blob.writeUInt16LE(count - 1, heads + 4 * index + 2)
+    blob.writeUInt32LE(at - start, offsets + 4 * index)
+    const part = words.subarray(key * CONTAINER_WORDS, (key + 1) * CONTAINER_WORDS)
+    if (count <= ARRAY_MAX) writeArray(blob, at, part)
+    else blob.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at)
+    at += containerBytes(count)
+  }
+}
+
+function writeArray(blob: Buffer, start: number, words: Uint32Array): void {
+  let at = start
+  for (let k = 0; k < words.length; k++)
+    for (let rest = words[k]!; rest !== 0; rest &= rest - 1) {
+      const value = k * 32 + 31 - Math.clz32(rest & -rest)
+      blob[at++] = value & 0xff
+      blob[at++] = value >>> 8
+    }
+}
+
+function decode(blob: Buffer, rows: number): DeletedRows {
+  const end = blob.length - CRC_BYTES
+  if (blob.readUInt32BE(0) !== end - 4) throw new Error('its length is not its own')
+  if (blob.readUInt32LE(4) !== MAGIC) throw new Error('its magic number is wrong')
+  if (blob.readUInt32BE(end) !== crc32(blob.subarray(4, end))) throw new Error('its checksum is wrong')
+  const bitmaps = blob.readBigUInt64LE(8)
+  const vector = blob.subarray(0, end)
+  if (bitmaps === 0n) return new DeletedRows(rows)
+  if (bitmaps !== 1n || vector.readUInt32LE(HEAD_BYTES) !== 0) throw new Error(`it deletes more than ${rows} rows`)
+  return readBitmap(vector, HEAD_BYTES + 4, rows)
+}
+
+function readBitmap(vector: Buffer, start: number, rows: number): DeletedRows {
+  const cookie = vector.readUInt32LE(start)
+  const hasRuns = (cookie & 0xffff) === COOKIE_RUNS
+  if (!hasRuns && cookie !== COOKIE_PLAIN) throw new Error(`its bitmap begins with ${cookie}`)
+  const length = hasRuns ? (cookie >>> 16) + 1 : vector.readUInt32LE(start + 4)
+  const flags = start + 4
+  const heads = hasRuns ? flags + ((length + 7) >>> 3) : start + 8
+  let at = heads + 4 * length + (!hasRuns || length >= OFFSETS_FROM ? 4 * length : 0)
+  // Whole containers, so that one can be copied whatever the last row is.
+  const words = new Uint32Array(Math.ceil(rows / 65_536) * CONTAINER_WORDS)
+  let [total, last] = [0, -1]
+  for (let index = 0; index < length; index++) {
+    const key = vector.readUInt16LE(heads + 4 * index)
+    const count = vector.readUInt16LE(heads + 4 * index + 2) + 1
+    if (key <= last || key * 65_536 >= rows) throw new Error(`its container ${key} is out of place`)
+    const part = words.subarray(key * CONTAINER_WORDS, (key + 1) * CONTAINER_WORDS)
+    const isRun = hasRuns && (vector[flags + (index >>> 3)]! & (1 << (index & 7))) !== 0
+    at = isRun ? readRuns(vector, at, part) : readContainer(vector, at, part, count)
+    ;[total, last] = [total + count, key]
+  }
+  if (at !== vector.length) throw new Error(`it has ${vector.length - at} bytes too many`)
+  return wholeOf(words, rows, total)
+}
+
+/** Bits beyond the last row, and values that stand twice, make the counts differ. */
+function wholeOf(words: Uint32Array<ArrayBuffer>, rows: number, total: number): DeletedRows {
+  const used = Math.ceil(rows / 32)
+  if ((rows & 31) !== 0 && words[used - 1]! >>> (rows & 31) !== 0) throw new Error(`it deletes rows after ${rows}`)
+  const deleted = new DeletedRows(rows, words.subarray(0, used))
+  if (deleted.count !== total) throw new Error(`it deletes ${deleted.count} of its ${total} rows`)
+  return deleted
+}
+
+function readContainer(vector: Buffer, start: number, part: Uint32Array, count: number): number {
+  const end = start + containerBytes(count)
+  if (end > vector.length) throw new Error('a container is cut')
+  if (count > ARRAY_MAX) new Uint8Array(part.buffer, part.byteOffset, part.byteLength).set(vector.subarray(start, end))
+  else for (let at = start; at < end; at += 2) setRange(part, vector.readUInt16LE(at), 0)
+  return end
+}
+
+function readRuns(vector: Buffer, start: number, part: Uint32Array): number {
+  const end = start + 2 + 4 * vector.readUInt16LE(start)
+  if (end > vector.length) throw new Error('a container is cut')
+  for (let at = start + 2; at < end; at += 4) setRange(part, vector.readUInt16LE(at), vector.readUInt16LE(at + 2))
+  return end
+}
+
+/** Sets the bit `first` and `more` bits after it. */
+function setRange(part: Uint32Array, first: number, more: number): void {
+  if (first + more > 0xffff) throw new Error('a run leaves its container')
+  for (let value = first; value <= first + more; value++) part[value >>> 5]! |= 1 << (value & 31)
+}
