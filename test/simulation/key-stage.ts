@@ -105,7 +105,7 @@ export class KeyStage {
       holes:
         holes.length === 0
           ? undefined
-          : { operations: Uint32Array.from(holes), lacking: Uint8Array.from(holes, setOf), columns: sets },
+          : { operations: Uint32Array.from(holes), lacking: Uint32Array.from(holes, setOf), columns: sets },
     }
   }
 
