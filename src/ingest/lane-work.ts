@@ -20,6 +20,7 @@ export class LaneWork {
   readonly #tables: readonly TablePlan[]
   readonly #limits: MicroBatchLimits
   readonly #clock: Clock
+  readonly #baseless: ReadonlySet<string>
   readonly #fatal = new Set<string>()
   /** Deaths over the records of `#blamed`, which shrinks with each. */
   #blames = 0
@@ -33,16 +34,19 @@ export class LaneWork {
     tables: readonly TablePlan[],
     limits: MicroBatchLimits,
     clock: Clock,
+    baseless: ReadonlySet<string> = new Set(),
   ) {
     this.#cursors = new Map(from)
     this.#tables = tables
     this.#limits = limits
     this.#clock = clock
+    this.#baseless = baseless
   }
 
   assignment(lane: number): Assignment {
     const microBatch = { ...this.#limits, recordsMax: Math.min(this.#recordsMax, this.#limits.recordsMax) }
-    return { lane, from: new Map(this.#cursors), tables: this.#tables, microBatch, fatal: new Set(this.#fatal) }
+    const [from, fatal] = [new Map(this.#cursors), new Set(this.#fatal)]
+    return { lane, from, tables: this.#tables, microBatch, fatal, baseless: this.#baseless }
   }
 
   get isEncoding(): boolean {

@@ -75,7 +75,10 @@ export class KeyedFold {
       found.set(row.k!, row)
       const wanted = this.#states.get(row.k!)?.row
       if (wanted === undefined)
-        this.#fail('U3', `${what}: ${row.k} lives at ${atOf(row)}, by the log it ${this.#states.has(row.k!) ? 'was deleted' : 'was never there'}`)
+        this.#fail(
+          'U3',
+          `${what}: ${row.k} lives at ${atOf(row)}, by the log it ${this.#states.has(row.k!) ? 'was deleted' : 'was never there'}`,
+        )
       else if (textOf(wanted) !== textOf(row))
         this.#fail('U1', `${what}: ${row.k} is ${textOf(row)}, by the log ${textOf(wanted)}`)
     }

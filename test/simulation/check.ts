@@ -172,7 +172,9 @@ class Checker {
         this.#fail('I1', `v${version.number} of ${name} no longer has ${at}`)
       const clocks =
         keyed === undefined
-          ? new Map(ranges.map((range) => [range[0], this.#checkRange(version, table, range, rows.gained, deadLetters)]))
+          ? new Map(
+              ranges.map((range) => [range[0], this.#checkRange(version, table, range, rows.gained, deadLetters)]),
+            )
           : await this.#checkKeyed(version, table, ranges, rows, deadLetters)
       for (const range of ranges) this.#checkClock(before, version, name, range, clocks.get(range[0]))
       for (const at of [...rows.gained.keys(), ...deadLetters.keys()])
@@ -202,7 +204,10 @@ class Checker {
     const clock = maxOf(found ?? was, was)
     const isSure = this.#entries(id, from, until).every(({ isCompacted, isDeleted }) => !isCompacted && !isDeleted)
     if (isSure && version.kind === 'ingest' && version.clocksMs[name]?.[id] !== clock)
-      this.#fail('K1', `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`)
+      this.#fail(
+        'K1',
+        `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`,
+      )
     this.#checkTail(version, id)
   }
 
@@ -229,10 +234,7 @@ class Checker {
       const mayLack = entry?.isCompacted === true || isInHole
       if (row !== undefined && (entry?.kind !== 'row' || entry.change!.v !== row.v))
         this.#fail('I6', `${place} says ${row.v}, the log ${entry?.text} (${entry?.kind})`)
-      if (
-        deadLetter !== undefined &&
-        (entry?.kind !== 'poison' || isSkipping || deadLetter.v !== entry.text)
-      )
+      if (deadLetter !== undefined && (entry?.kind !== 'poison' || isSkipping || deadLetter.v !== entry.text))
         this.#fail('I18', `${place} is a dead letter, in the log it is ${entry?.kind} ${entry?.text}`)
       if (row === undefined && entry?.kind === 'row' && !mayLack) this.#fail('I1', `${place} is lost`)
       if (deadLetter === undefined && entry?.kind === 'poison' && !isSkipping && !mayLack)

@@ -213,10 +213,11 @@ export class Fleet {
       takeoverAfterMs: isImpatient ? 100 : plan.takeoverAfterMs,
       clock: process.clock,
       observer: (event) => {
+        if (event.kind === 'compaction') this.#count(event.error === undefined ? 'compacted' : 'not compacted')
         if (event.kind === 'compaction')
-          this.#count(event.error === undefined ? 'compacted' : 'not compacted')
-        if (event.kind === 'compaction')
-          world.say(`${name} ${event.table}: ${event.error?.message ?? `${event.filesIn} files, ${event.rowsOut} rows`}`)
+          world.say(
+            `${name} ${event.table}: ${event.error?.message ?? `${event.filesIn} files, ${event.rowsOut} rows`}`,
+          )
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
       startLanes: (source) =>

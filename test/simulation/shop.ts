@@ -128,7 +128,15 @@ export class Shop {
     const list = this.ledger.get(partition) ?? []
     this.ledger.set(partition, list)
     const hash = record === undefined ? '' : recordHash(record.timestampMs, record.key, record.value)
-    list.push({ kind, change, text, timestampMs: record?.timestampMs ?? -1, hash, isCompacted: false, isDeleted: false })
+    list.push({
+      kind,
+      change,
+      text,
+      timestampMs: record?.timestampMs ?? -1,
+      hash,
+      isCompacted: false,
+      isDeleted: false,
+    })
   }
 
   #disturb(): void {
