@@ -87,7 +87,9 @@ export class Shop {
         for (let j = 0; j < hidden; j++) this.#note(partition, 'hidden', undefined, '', undefined)
         continue
       }
-      const timestampMs = EPOCH_MS + Math.floor(this.#world.nowMs)
+      // Producers' clocks differ: what comes later may say that it was earlier.
+      const timestampMs =
+        EPOCH_MS + Math.floor(this.#world.nowMs) - (this.#random.chance(0.3) ? this.#random.int(3_000) : 0)
       const kind = this.#happens('D1') ? 'poison' : this.#happens('D4') ? 'null' : 'row'
       const change = this.#change(topic, number)
       const text = kind === 'null' ? '' : kind === 'poison' ? `{"v":${change.v}` : writeChange(change)
