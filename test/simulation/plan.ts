@@ -217,7 +217,7 @@ export function planOf(seed: number): Plan {
     recordsMax: random.pick([1, 4, 16, 64, 1_000]),
     ageMsMax: random.pick([0, 50, 200, 500]),
     batchOffsetsMax: random.pick([1, 3, 10, 50, 200]),
-    minIntervalMs: random.pick([100, 200, 400, 800]),
+    minIntervalMs: random.pick([200, 400, 800]),
     heartbeatMs: 3_000,
     takeoverAfterMs: 5_000,
     maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
@@ -228,7 +228,7 @@ export function planOf(seed: number): Plan {
 /** What befalls each request or await hits the more often, the more tables a commit writes; nobody would get anywhere. */
 function calm(rates: Record<Fault, number>, tables: readonly SimTable[]): void {
   const files = tables.reduce((sum, { keyed }) => sum + (keyed === undefined ? 2 : keyed.isVersioned ? 4 : 3), 0)
-  for (const kind of ['S1', 'S2', 'S3', 'S4', 'S6', 'S8', 'P1', 'P6'] as const) rates[kind] *= Math.min(1, 4 / files)
+  for (const kind of ['S1', 'S2', 'S3', 'S4', 'S6', 'S8', 'P1', 'P6'] as const) rates[kind] *= Math.min(1, 6 / files)
 }
 
 function tableOf(name: string, topic: TopicPlan, random: Random): SimTable {
@@ -249,10 +249,10 @@ function compactionOf(random: Random): CompactionPolicy {
     targetBytes: 4 * smallBytes,
     rowsMax: random.pick([10, 100, 1_000]),
     fanIn: 2 + random.int(3),
-    inputsMax: 2 + random.int(8),
+    inputsMax: 6 + random.int(8),
     restAfter: random.pick([2, 10]),
-    smallFilesMax: random.pick([8, 30, 1_000]),
-    deadShareMax: random.pick([0.4, 0.8, 2]),
+    smallFilesMax: random.pick([20, 60, 1_000]),
+    deadShareMax: random.pick([0.7, 0.8, 2]),
   }
 }
 

@@ -67,7 +67,7 @@ export class Shop {
   }
 
   #live(): void {
-    this.#world.after(this.#random.between(5, 150), 'producer', () => {
+    this.#world.after(this.#random.between(10, 300), 'producer', () => {
       if (!this.#isWriting) return
       this.#write()
       this.#disturb()
@@ -79,7 +79,7 @@ export class Shop {
     const partitions = this.#partitions()
     if (partitions.length === 0) return
     const { topic, number, partition } = this.#random.pick(partitions)
-    const count = 1 + this.#random.int(this.#random.pick([1, 5, 30]))
+    const count = 1 + this.#random.int(this.#random.pick([1, 5, 20]))
     for (let i = 0; i < count; i++) {
       if (this.#happens('K9')) {
         const hidden = 1 + this.#random.int(3)
