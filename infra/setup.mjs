@@ -1,6 +1,6 @@
 // Installs the real parts that tests and benchmarks run against into .cache/ (or $KAPPALAKE_CACHE): Apache Kafka from
-// its Maven artifacts; PyIceberg, DuckDB's Iceberg extension and an S3 server in a Python environment; the Java
-// reference reader. Each part is installed once; a stamp of its recipe says whether it is still the right one.
+// its Maven artifacts, with Debezium's connector beside it; PostgreSQL; PyIceberg, DuckDB's Iceberg extension and an S3
+// server in a Python environment; the Java reference reader. Each part is installed once; a stamp of its recipe says whether it is still the right one.
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -53,6 +53,29 @@ const parts = [
         'dependency:copy-dependencies',
         `-DoutputDirectory=${dir}/lib`,
       ],
+    ],
+  },
+  {
+    name: 'postgres',
+    recipe: ['infra/parts/postgres/pom.xml', 'infra/parts/postgres/install.sh'],
+    steps: (dir) => [['bash', 'infra/parts/postgres/install.sh', dir]],
+  },
+  {
+    name: 'debezium',
+    recipe: ['infra/parts/debezium/pom.xml'],
+    steps: (dir) => [
+      [
+        'mvn',
+        '-q',
+        '-B',
+        '-f',
+        'infra/parts/debezium/pom.xml',
+        `-Dbuild.dir=${dir}/target`,
+        'dependency:unpack-dependencies',
+        `-DoutputDirectory=${dir}/plugins`,
+      ],
+      // What Maven's unpacking leaves of the archive's own headers looks like a plugin.
+      ['rm', '-rf', `${dir}/plugins/PaxHeaders.X`],
     ],
   },
   {

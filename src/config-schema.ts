@@ -58,6 +58,11 @@ const storeFields = strict({
   sessionToken: optionalText,
 })
 
+const share = leaf('a share such as 0.15', (given): number => {
+  if (/^(0?\.\d{1,6}|1(\.0{1,6})?)$/.test(given) && Number(given) > 0) return Number(given)
+  throw problem(`"${given}" is not a share`, 'Write a number above 0 and at most 1: 0.15.')
+})
+
 const lanes = leaf('auto or a number of lanes', (given): number | 'auto' => {
   if (given === 'auto') return given
   if (/^\d{1,3}$/.test(given) && +given >= 1 && +given <= 256) return Number(given)
@@ -82,6 +87,20 @@ export const settingsSchema = strict(
     }),
     lanes,
     takeoverAfter: duration({ minMs: 1_000 }),
+    maintenance: strict({
+      expire: yes,
+      grace: duration({ minMs: 3_600_000 }),
+      expireEvery: duration({ minMs: 1_000 }),
+      compact: yes,
+      compaction: strict({
+        smallFile: size(1024),
+        deadShare: share,
+        target: size(1024),
+        rowsMax: whole(1, 1_000_000_000),
+        smallFilesMax: whole(2, 10_000_000),
+        deadShareMax: share,
+      }),
+    }),
     http: strict({ host, port: whole(0, 65_535) }, { auth: 'API keys are', tls: 'TLS is', cors: 'CORS is' }),
     query: strict({
       children: whole(1, 64),
@@ -120,6 +139,20 @@ export const DEFAULTS = {
   commit: { microBatch: { bytes: '32MiB', age: '500ms', records: 500_000 }, heartbeat: '60s' },
   lanes: 'auto',
   takeoverAfter: '90s',
+  maintenance: {
+    expire: true,
+    grace: '24h',
+    expireEvery: '1h',
+    compact: true,
+    compaction: {
+      smallFile: '32MiB',
+      deadShare: 0.15,
+      target: '128MiB',
+      rowsMax: 8_000_000,
+      smallFilesMax: 2_000,
+      deadShareMax: 0.3,
+    },
+  },
   http: { host: '127.0.0.1', port: 7780 },
   query: {
     children: 2,
@@ -159,6 +192,20 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
     },
     lanes: given.lanes === 'auto' ? cores : given.lanes,
     takeoverAfterMs: given.takeoverAfter,
+    maintenance: {
+      isExpiring: given.maintenance.expire,
+      graceMs: given.maintenance.grace,
+      expireEveryMs: given.maintenance.expireEvery,
+      isCompacting: given.maintenance.compact,
+      compaction: {
+        smallBytes: given.maintenance.compaction.smallFile,
+        deadShare: given.maintenance.compaction.deadShare,
+        targetBytes: given.maintenance.compaction.target,
+        rowsMax: given.maintenance.compaction.rowsMax,
+        smallFilesMax: given.maintenance.compaction.smallFilesMax,
+        deadShareMax: given.maintenance.compaction.deadShareMax,
+      },
+    },
     http: given.http,
     query: {
       children: given.query.children,

@@ -15,7 +15,7 @@ import {
   strict,
   type FieldPath,
 } from './define-fields.ts'
-import { checkKeys, toKeyed } from './define-key.ts'
+import { checkKept, checkKeys, toKeyed } from './define-key.ts'
 import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
 
@@ -182,6 +182,8 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     throw invalidField([...at, 'unknown'], 'a raw table has no unknown fields', 'Remove "unknown".')
   const declared = isRaw ? RAW_COLUMNS : readColumns(fields.columns, [...at, 'columns'])
   const { columns, ...keyed } = toKeyed(fields, declared, at)
+  const partitionBy = readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy'])
+  checkKept({ columns, partitionBy, ...keyed }, at)
   return {
     kind: 'table',
     name: tableName,
@@ -191,7 +193,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     columns,
     eventTime:
       fields.eventTime === undefined ? undefined : toEventTime(fields.eventTime, columns, [...at, 'eventTime']),
-    partitionBy: readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy']),
+    partitionBy,
     onError,
     unknown: isRaw ? 'ignore' : (fields.unknown ?? 'extra'),
     ...keyed,

@@ -32,6 +32,12 @@ export function toKeyed(fields: KeyFields, columns: readonly Column[], at: Field
   }
   if (value === 'raw')
     throw invalidField([...at, 'key'], 'a raw table keeps every record', 'Remove "key", or declare columns.')
+  if (version !== undefined && onTruncate === 'apply')
+    throw invalidField(
+      [...at, 'onTruncate'],
+      'a truncate event has no version',
+      'Remove "version", or take onTruncate: stop.',
+    )
   const types = key.map((column, i) => keyType(column, key.indexOf(column) < i, columns, [...at, 'key', i]))
   if (types.length === 0) throw invalidField([...at, 'key'], 'a key needs a column', 'Name one, such as [id].')
   return {
@@ -60,6 +66,24 @@ export function checkKeys(tables: readonly TableDefinition[], at: FieldPath): vo
         `is missing: the table's key differs from that of table "${other.name}" over the same topic "${table.topic}"`,
         'Only the key of the records stays in one partition: name a version column in the table that has another key.',
       )
+  }
+}
+
+/** A kept value is known too late to say which partition its row is written to. */
+export function checkKept(
+  table: Pick<TableDefinition, 'key' | 'version' | 'missing' | 'columns' | 'partitionBy'>,
+  at: FieldPath,
+): void {
+  if (table.missing === 'null') return
+  for (const [i, text] of table.partitionBy.entries()) {
+    const column = /([^\s(),]+)\)?$/.exec(text)?.[1]
+    if (column === table.version || !table.columns.some(({ name }) => name === column) || table.key.includes(column!))
+      continue
+    throw invalidField(
+      [...at, 'partitionBy', i],
+      `"${column}" may be kept from an earlier row, which is in a partition already`,
+      'Partition by columns of the key or the version, or take missing: null.',
+    )
   }
 }
 

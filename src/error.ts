@@ -17,6 +17,10 @@ export type LakeErrorCode =
   | 'pipeline.stopped'
   | 'version.unknown'
   | 'snapshot.expired'
+  | 'rollback.not_kept' // the version's tables can no longer be read, or soon cannot
+  | 'rollback.offsets_expired' // the log no longer reaches back to the version's positions
+  | 'job.unknown'
+  | 'idempotency.mismatch' // an Idempotency-Key that was used for another request
   | 'format.unsupported'
   | 'sql.syntax'
   | 'sql.denied'
@@ -47,6 +51,7 @@ export type LakeErrorCode =
   | 'lane.hung'
   | 'decode.too_many_dead_letters'
   | 'decode.stopped' // a record that could not be read, in a table with `onError: stop`
+  | 'cdc.truncate' // the source of a change stream was truncated, in a table with `onTruncate: stop`
   | 'decode.fatal' // a record that killed its lane twice; used as the code of a dead letter
   | 'upsert.key_in_two_partitions' // no version column says which of its records is the later one
   | 'not_ready'

@@ -67,6 +67,15 @@ export type LakeEvent =
       readonly what: 'started' | 'died' | 'hung' | 'restarted'
     }
   | {
+      /** Version files and other files that were deleted; or why it could not be made sure what is needed. */
+      readonly kind: 'expired'
+      readonly pipeline: string
+      readonly versions: number
+      readonly files: number
+      readonly bytes: number
+      readonly error?: ErrorMessage
+    }
+  | {
       readonly kind: 'query'
       readonly id: string
       readonly outcome: 'ok' | 'error' | 'timeout' | 'cancelled' | 'crashed'

@@ -5,12 +5,17 @@ import { settingsOf, type SettingsInput } from './config.ts'
 import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
+import { runJobs } from './ingest/job-runner.ts'
 import { LanePool } from './ingest/lane-pool.ts'
 import { openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
+import type { Jobs } from './jobs.ts'
 import { openChain, type Chain } from './lake/chain.ts'
+import { openJobs } from './lake/job-store.ts'
 import { openStorage } from './lake/storage/open.ts'
 import { assertConditionalWrites } from './lake/storage/race.ts'
+import { expire, keepExpiring } from './lake/upkeep.ts'
+import { COMPACTION, type Storage } from './lake/table.ts'
 import { partitionId, type Source } from './log.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
@@ -145,6 +150,12 @@ async function assemble(
         takeoverAfterMs: settings.takeoverAfterMs,
         clock,
         observer,
+        ...(settings.maintenance.isCompacting
+          ? { compaction: { ...COMPACTION, ...settings.maintenance.compaction } }
+          : {}),
+        upkeep: {
+          expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
+        },
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables)),
       }),
   )
@@ -161,8 +172,20 @@ async function assemble(
       timer.abort()
     },
   })
+  const jobs = openJobs(storage, clock)
+  if (!isReadOnly) parts.add(upkeepOf(supervisors, storage, jobs, settings, clock, observer))
   const engine = await opening
-  const app = createApp({ engine, storage, chains, pipelines: supervisors, definition, settings, metrics, clock })
+  const app = createApp({
+    engine,
+    storage,
+    chains,
+    pipelines: supervisors,
+    jobs,
+    definition,
+    settings,
+    metrics,
+    clock,
+  })
 
   let closing: Promise<void> | undefined
   const onAbort = () => void lake.close().catch(() => undefined)
@@ -182,6 +205,31 @@ async function assemble(
   signal?.addEventListener('abort', onAbort, { once: true })
   if (signal?.aborted === true) onAbort()
   return lake
+}
+
+/** What is done beside the pipelines that this process writes, until it is closed. */
+function upkeepOf(
+  supervisors: readonly Supervisor[],
+  storage: Storage,
+  jobs: Jobs,
+  settings: Settings,
+  clock: Clock,
+  observer: Observer,
+): { close(): Promise<void> } {
+  const { maintenance, writer } = settings
+  const stop = new AbortController()
+  const work = supervisors.flatMap((supervisor) => [
+    runJobs(jobs, supervisor, writer, clock, stop.signal),
+    keepExpiring(storage, supervisor.name, maintenance, clock, observer, () => supervisor.isAtWork, stop.signal),
+  ])
+  return {
+    close: async () => {
+      stop.abort()
+      const timer = new AbortController()
+      await Promise.race([Promise.all(work), clock.sleep(CLOSE_IDLE_MS_MAX, timer.signal)])
+      timer.abort()
+    },
+  }
 }
 
 /** What was started, to be ended in the opposite order, whatever one of them answers. */

@@ -12,6 +12,7 @@ export interface Settings {
   readonly lanes: number
   /** How long a foreign head may stand still, with the log ahead of it, before a standby takes over. */
   readonly takeoverAfterMs: number
+  readonly maintenance: MaintenanceSettings
   readonly http: HttpSettings
   readonly query: QuerySettings
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
@@ -66,6 +67,46 @@ export interface CommitSettings {
   readonly microBatch: { readonly bytesMax: number; readonly recordsMax: number; readonly ageMsMax: number }
   /** Longest time between two versions while nothing arrives. */
   readonly heartbeatMs: number
+}
+
+/** What is done to the store beside commits, by the process that writes a pipeline. */
+export interface MaintenanceSettings {
+  /** Whether files that nothing refers to, and old version files, are deleted. */
+  readonly isExpiring: boolean
+  /** Files younger than this are never deleted: they may belong to a commit under way. At least one hour. */
+  readonly graceMs: number
+  readonly expireEveryMs: number
+  /** Whether small files, and files with many deleted rows, are written again. */
+  readonly isCompacting: boolean
+  readonly compaction: CompactionSettings
+}
+
+export interface CompactionSettings {
+  /** A file with fewer live bytes is small. */
+  readonly smallBytes: number
+  /** A file with a larger share of deleted rows is written again without them. */
+  readonly deadShare: number
+  /** Wanted size of an output, in bytes and in rows. */
+  readonly targetBytes: number
+  readonly rowsMax: number
+  /** Above one of these, ingestion waits for compaction. */
+  readonly smallFilesMax: number
+  readonly deadShareMax: number
+}
+
+export const MAINTENANCE: MaintenanceSettings = {
+  isExpiring: true,
+  graceMs: 24 * 3_600_000,
+  expireEveryMs: 3_600_000,
+  isCompacting: true,
+  compaction: {
+    smallBytes: 32 * 2 ** 20,
+    deadShare: 0.15,
+    targetBytes: 128 * 2 ** 20,
+    rowsMax: 8_000_000,
+    smallFilesMax: 2_000,
+    deadShareMax: 0.3,
+  },
 }
 
 export interface HttpSettings {

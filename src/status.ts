@@ -40,4 +40,35 @@ export interface PipelineControl {
   flush(signal?: AbortSignal): Promise<Version>
   /** Tries again after a state that waits for an operator (`stopped`, `failed`). */
   restart(): Promise<void>
+  /** Compacts a table until nothing is left to do. Throws `pipeline.not_owner`, `pipeline.paused`. */
+  compact(table: string): Promise<Compacted>
+  /** Lets go of what is kept no longer: version files of the pipeline, and files of the table that nothing refers to. */
+  expire(table: string): Promise<Expired>
+  /**
+   * Makes the tables, positions and clocks of an older version those of a new one, and leaves the pipeline paused.
+   * Resolves with the new version, also when a commit of this id has done it before. Throws `version.unknown`,
+   * `rollback.not_kept`, `rollback.offsets_expired`, and what proves that the log is another one.
+   */
+  rollback(to: bigint, commitId: string): Promise<Version>
+}
+
+/** What keeps the store of a pipeline tidy, beside its commits. */
+export interface Upkeep {
+  expire(table: string, signal: AbortSignal): Promise<Expired>
+}
+
+export interface Compacted {
+  /** Data files that left, and that came in their place. */
+  readonly removedFiles: number
+  readonly addedFiles: number
+  /** Of those that came. */
+  readonly bytes: number
+}
+
+export interface Expired {
+  /** Version files that were deleted. */
+  readonly versions: number
+  /** Other files that were deleted, and their bytes. */
+  readonly files: number
+  readonly bytes: number
 }

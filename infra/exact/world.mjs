@@ -108,11 +108,11 @@ export function judge(world, { store, ledger }) {
 }
 
 /** Waits until everything that the log holds is committed; false after `limitMs`. */
-export async function caughtUp(lakes, limitMs) {
+export async function caughtUp(lakes, limitMs, pipeline = 'exact') {
   const deadlineMs = performance.now() + limitMs
   while (performance.now() < deadlineMs) {
     for (const lake of lakes) {
-      const flushed = await lake.ask('/v1/pipelines/exact/flush', {
+      const flushed = await lake.ask(`/v1/pipelines/${pipeline}/flush`, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: '{}',

@@ -5,7 +5,7 @@ import { invalidField } from '../define-fields.ts'
 import { LakeError } from '../error.ts'
 import { shopDefinition } from '../ingest/shop-ledger.ts'
 import { SHOP_TOPICS } from '../ingest/shop-log.ts'
-import type { Settings, ShopSettings, SourceSettings, StoreSettings } from '../settings.ts'
+import { MAINTENANCE, type Settings, type ShopSettings, type SourceSettings, type StoreSettings } from '../settings.ts'
 import { EXIT, type CliContext } from './context.ts'
 import { ShopProducer } from './demo-producer.ts'
 import { keepShop } from './demo-state.ts'
@@ -114,6 +114,7 @@ export function demoSettings(
     },
     lanes: options.lanes ?? os.availableParallelism(),
     takeoverAfterMs: 90_000,
+    maintenance: MAINTENANCE,
     http: { host: '127.0.0.1', port: options.port },
     query: {
       children: 2,

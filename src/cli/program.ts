@@ -4,6 +4,7 @@ import { errorText, EXIT, exitCodeOf, type CliContext } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDoctorCommand, type DoctorParts } from './doctor.ts'
 import { addInitCommand } from './init.ts'
+import { addOperateCommands } from './operate.ts'
 import { addReadCommands } from './read.ts'
 import type { OpenLake } from './serve.ts'
 import { addStartCommands } from './start.ts'
@@ -49,5 +50,6 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
   addStartCommands(program, context, parts.open)
   addDoctorCommand(program, context, parts.doctor, exit)
   addReadCommands(program, context)
+  addOperateCommands(program, context)
   return program
 }

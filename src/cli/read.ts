@@ -52,6 +52,21 @@ export function addReadCommands(program: Command, context: CliContext): void {
         rows: await client.list<Row>(`/v1/tables/${encodeURIComponent(table)}/snapshots`, limit),
       })),
     )
+  command('diff <table> <from> [to]', 'rows that were added, removed or changed between two versions')
+    .addOption(limitOption())
+    .action(
+      printing(async (client, table: string, from: string, to: string | undefined, { limit }: { limit: number }) => {
+        const { counts, key, items } = await diff(client, table, from, to, limit)
+        context.err.write(`${counts}\n`)
+        return {
+          columns: ['change', ...key, 'before', 'after'],
+          rows: items.map((item) => ({
+            ...Object.fromEntries(key.map((name) => [name, (item.after ?? item.before)![name]])),
+            ...item,
+          })),
+        }
+      }),
+    )
   command('versions <pipeline>', "list a pipeline's versions, newest first")
     .addOption(limitOption())
     .action(
@@ -84,6 +99,32 @@ export function addReadCommands(program: Command, context: CliContext): void {
         return { columns: Object.keys(answer), rows: [answer] }
       }),
     )
+}
+
+interface DiffPage {
+  readonly from: string
+  readonly to: string
+  readonly key: readonly string[]
+  readonly added: string
+  readonly removed: string
+  readonly changed: string
+  readonly items: readonly { readonly change: string; readonly before: Row | null; readonly after: Row | null }[]
+  readonly nextCursor: string | null
+}
+
+/** The first `limit` changes, and how many there are in all. */
+async function diff(client: Client, table: string, from: string, to: string | undefined, limit: number) {
+  const items: DiffPage['items'][number][] = []
+  let page: DiffPage | undefined
+  do {
+    const query = new URLSearchParams({ limit: String(Math.max(1, Math.min(1_000, limit - items.length))) })
+    if (page?.nextCursor) query.set('cursor', page.nextCursor)
+    else for (const [name, value] of Object.entries({ from, to })) if (value !== undefined) query.set(name, value)
+    page = await client.get<DiffPage>(`/v1/tables/${encodeURIComponent(table)}/diff?${query}`)
+    items.push(...page.items)
+  } while (page.nextCursor !== null && items.length < limit)
+  const counts = `${page.from} → ${page.to}: ${page.added} added, ${page.removed} removed, ${page.changed} changed`
+  return { counts, key: page.key, items: items.slice(0, limit) }
 }
 
 interface Table {

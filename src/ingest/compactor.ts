@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import { asLakeError, toErrorMessage } from '../error.ts'
 import type { Observer } from '../event.ts'
 import {
+  COMPACTION,
   compactionState,
   planCompaction,
   readDeletedRows,
@@ -26,6 +27,23 @@ export interface Replacement {
   readonly sequenceNumber: bigint
 }
 
+/** A compaction that somebody waits for: of everything that is small or dead, until nothing is left to do. */
+export class CompactionRequest {
+  isDone = false
+  /** Files that left, and that came in their place. */
+  removedFiles = 0
+  addedFiles = 0
+  /** Of those that came. */
+  bytes = 0
+
+  add(removedFiles: number, output: DataFile | undefined): void {
+    this.removedFiles += removedFiles
+    if (output === undefined) return
+    this.addedFiles++
+    this.bytes += output.fileSizeBytes
+  }
+}
+
 export interface CompactorOptions {
   readonly pipeline: string
   readonly storage: Storage
@@ -40,6 +58,8 @@ export interface CompactorOptions {
 const LOOK_EVERY_MS = 2_000
 /** After a failure nothing is tried for so long. */
 const REST_AFTER_FAILURE_MS = 30_000
+/** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
+const EVERYTHING = { deadShare: 0, fanIn: 2, restAfter: 0 }
 
 /**
  * Keeps files few and dead rows rare, beside the stream: plans, lets a lane concatenate, and hands the result to the
@@ -77,19 +97,28 @@ export class Compactor {
   }
 
   /** Begins a look at the tables of the head when none is under way. What it comes to is there to `take` some time later. */
-  consider(tables: ReadonlyMap<string, LakeTable>, keyed: KeyedTables): void {
+  consider(
+    tables: ReadonlyMap<string, LakeTable>,
+    keyed: KeyedTables,
+    asked: ReadonlyMap<string, CompactionRequest> = new Map(),
+  ): void {
     const nowMs = this.#options.clock.monotonicMs()
-    const { policy } = this.#options
-    if (policy === undefined || this.#isBusy || (nowMs < this.#restUntilMs && !this.isOverLimit)) return
-    const due = [...tables].find(
-      ([name, { snapshot }]) =>
-        snapshot !== undefined && nowMs >= (this.#lookedMs.get(name) ?? -Infinity) + LOOK_EVERY_MS,
+    const { policy = asked.size > 0 ? COMPACTION : undefined } = this.#options
+    if (policy === undefined || this.#isBusy) return
+    const wanted = [...tables].find(([name]) => asked.get(name)?.isDone === false)
+    if (
+      wanted === undefined &&
+      (this.#options.policy === undefined || (nowMs < this.#restUntilMs && !this.isOverLimit))
     )
+      return
+    const due = wanted ?? [...tables].find(([name, { snapshot }]) => snapshot !== undefined && this.#isDue(name, nowMs))
     if (due === undefined) return
     const [name, table] = due
     this.#isBusy = true
     this.#lookedMs.set(name, nowMs)
-    void this.#compact(table, keyed.get(name), policy).catch((error) => {
+    const request = asked.get(name)
+    const all = request === undefined ? policy : { ...policy, ...EVERYTHING }
+    void this.#compact(table, keyed.get(name), all, request).catch((error) => {
       this.#isBusy = false
       this.#restUntilMs = this.#options.clock.monotonicMs() + REST_AFTER_FAILURE_MS
       const { pipeline, observer } = this.#options
@@ -104,7 +133,12 @@ export class Compactor {
     })
   }
 
-  async #compact(table: LakeTable, keyed: KeyedTable | undefined, policy: CompactionPolicy): Promise<void> {
+  async #compact(
+    table: LakeTable,
+    keyed: KeyedTable | undefined,
+    policy: CompactionPolicy,
+    request: CompactionRequest | undefined,
+  ): Promise<void> {
     const { clock, work } = this.#options
     const inputs = await this.#inputs(table, keyed)
     const candidates = [...inputs.values()].map(candidateOf)
@@ -114,6 +148,7 @@ export class Compactor {
     const plan = planCompaction(candidates, policy)
     if (plan === undefined) {
       this.#isBusy = false
+      if (request !== undefined) request.isDone = true
       return
     }
     const startMs = clock.monotonicMs()
@@ -127,6 +162,10 @@ export class Compactor {
     }
     const nowMs = clock.monotonicMs()
     this.#restUntilMs = nowMs + (nowMs - startMs) * (1 / state.cores - 1)
+  }
+
+  #isDue(name: string, nowMs: number): boolean {
+    return nowMs >= (this.#lookedMs.get(name) ?? -Infinity) + LOOK_EVERY_MS
   }
 
   /** The stored files of the table, with the rows that are dead by now. */

@@ -5,7 +5,7 @@ import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import type { RecordBatch } from '../log.ts'
-import { deadLetterColumns, tableColumns } from './decode/columns.ts'
+import { deadLetterColumns, deletesColumns, tableColumns } from './decode/columns.ts'
 import { checkColumns, writeDataFile } from './decode/data-file-writer.ts'
 import { NativeText } from './decode/native-text.ts'
 import { divide, type RowPlaces } from './decode/partition.ts'
@@ -45,6 +45,8 @@ interface Table {
   readonly decoder: TableDecoder
   readonly rows: Relation
   readonly deadLetters: Relation
+  /** Of a table with a version. */
+  readonly markers: Relation | undefined
 }
 
 class DuckEncoder implements Encoder {
@@ -71,6 +73,10 @@ class DuckEncoder implements Encoder {
       decoder: new TableDecoder(definition, this.#native, this.#pool),
       rows: new Relation(this.#connection, `rows_${k}`, tableColumns(definition)),
       deadLetters: new Relation(this.#connection, `dead_letters_${k}`, deadLetterColumns),
+      markers:
+        definition.version === undefined
+          ? undefined
+          : new Relation(this.#connection, `markers_${k}`, deletesColumns(definition)),
     }
   }
 
@@ -92,8 +98,11 @@ class DuckEncoder implements Encoder {
       const places = operations === undefined ? undefined : rowPlaces(rows)
       const files = await this.#write(plan.data, table.rows, rows, places)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
-      const keys = places === undefined ? undefined : operations?.staged(places)
-      return { table: plan.table, files, deadLetterFiles, counts, ...(keys === undefined ? {} : { keys }) }
+      const staged = { table: plan.table, files, deadLetterFiles, counts }
+      if (places === undefined) return staged
+      const keys = operations!.staged(places)
+      if (plan.deletes === undefined) return { ...staged, keys }
+      return { ...staged, keys, deleteFiles: await this.#write(plan.deletes, table.markers!, decoded.markers) }
     } finally {
       this.#native.clear()
       this.#isBusy = false

@@ -257,7 +257,7 @@ class PooledLanes implements Lanes {
     this.#answers = []
     this.#error = undefined
     this.#work = shares(task, lanes).map((from) =>
-      from.size === 0 ? undefined : new LaneWork(from, task.tables, microBatch, clock, task.baseless),
+      from.size === 0 ? undefined : new LaneWork(from, task, microBatch, clock),
     )
     for (const { lane } of this.#processes) this.#send(lane)
   }

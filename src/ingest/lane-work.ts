@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Cursor, PartitionId } from '../log.ts'
 import type { Assignment, MicroBatchLimits, Staged, TablePlan } from './lane.ts'
 import type { Span } from './lane-messages.ts'
+import type { LaneTask } from './lanes.ts'
 
 /** Records of a batch after the first, second, … death over it: down to the one that kills. */
 const BISECT = [4_096, 256, 16, 1]
@@ -18,9 +19,9 @@ export class LaneWork {
   deaths = 0
   readonly #cursors: Map<PartitionId, Cursor>
   readonly #tables: readonly TablePlan[]
+  readonly #baseless: ReadonlySet<string>
   readonly #limits: MicroBatchLimits
   readonly #clock: Clock
-  readonly #baseless: ReadonlySet<string>
   readonly #fatal = new Set<string>()
   /** Deaths over the records of `#blamed`, which shrinks with each. */
   #blames = 0
@@ -29,18 +30,14 @@ export class LaneWork {
   #suspect: string | undefined
   #encodingSinceMs = 0
 
-  constructor(
-    from: ReadonlyMap<PartitionId, Cursor>,
-    tables: readonly TablePlan[],
-    limits: MicroBatchLimits,
-    clock: Clock,
-    baseless: ReadonlySet<string> = new Set(),
-  ) {
+  /** `from` is the lane's share of the task's partitions. */
+  constructor(from: ReadonlyMap<PartitionId, Cursor>, task: LaneTask, limits: MicroBatchLimits, clock: Clock) {
     this.#cursors = new Map(from)
-    this.#tables = tables
+    this.#tables = task.tables
+    // As it is now: a later assignment may name more.
+    this.#baseless = new Set(task.baseless)
     this.#limits = limits
     this.#clock = clock
-    this.#baseless = baseless
   }
 
   assignment(lane: number): Assignment {

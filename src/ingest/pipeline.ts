@@ -6,12 +6,13 @@ import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import { Committer, type Change, type CommitPolicy } from './committer.ts'
+import type { CompactionRequest } from './compactor.ts'
+import { Housekeeping } from './housekeeping.ts'
 import { KeyedTables } from './keyed-tables.ts'
 import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
 import { openTables } from './tables.ts'
-import { Upkeep } from './upkeep.ts'
 
 /** Everything that a run needs beside the log and the chain. */
 export interface Pipeline {
@@ -29,6 +30,8 @@ export interface Pipeline {
 export interface Control {
   pauseReason: string | undefined
   isHurried: boolean
+  /** Compactions that somebody waits for, by table. */
+  readonly compactions: Map<string, CompactionRequest>
   /** Called with each new head; with the topics that do not exist yet, whenever they were looked for. */
   onHead(head: Version, missingTopics: readonly string[] | undefined): void
 }
@@ -66,14 +69,8 @@ export async function run(
   try {
     const committer = await openCommitter(pipeline, lanes, chain, policy, opened.head)
     const guard = new PoisonGuard()
-    const upkeep = new Upkeep(committer, {
-      pipeline: definition.name,
-      storage,
-      work: () => lanes.work,
-      policy: pipeline.compaction,
-      clock,
-      observer,
-    })
+    const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction }
+    const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
         from: committer.cursors,
@@ -99,12 +96,12 @@ export async function run(
         control.onHead(committer.head, found.missing)
       }
 
-      const kept = await upkeep.step(signal)
+      const kept = await housekeeping.step(signal)
       if (kept !== undefined && kept.kind !== 'committed') return kept
 
       const waitMs = Math.min(committer.dueInMs(), WAIT_MS_MAX)
       // Back-pressure: what is not asked for is not fetched.
-      const answer = upkeep.isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
+      const answer = housekeeping.isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
       switch (answer.kind) {
         case 'staged': {
           const verdict = await committer.fold(answer.staged)

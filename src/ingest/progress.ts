@@ -1,4 +1,6 @@
 import type { Clock } from '../clock.ts'
+import type { PartitionStatus } from '../status.ts'
+import type { Version } from '../version.ts'
 import type { PartitionId, Positions } from '../log.ts'
 
 const WINDOW_MS = 10_000
@@ -35,5 +37,17 @@ export class Progress {
     if (first === undefined || from === undefined || until === undefined) return 0
     const ms = Math.max(1_000, this.#clock.monotonicMs() - first.atMs)
     return (Number(until - from) * 1_000) / ms
+  }
+
+  /** Of the partitions that a version names. */
+  statusOf(head: Version | undefined): readonly PartitionStatus[] {
+    const clocks = Object.values(head?.clocksMs ?? {})
+    return [...(head?.positions ?? [])].map(([partition, position]) => ({
+      partition,
+      position,
+      end: this.end(partition),
+      ratePerSecond: this.ratePerSecond(partition),
+      clockMs: clocks.map((clock) => clock[partition]).find((ms) => ms !== undefined),
+    }))
   }
 }

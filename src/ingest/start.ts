@@ -79,10 +79,21 @@ export async function newPartitions(
     const known = Object.hasOwn(head.topicIds, topic) ? head.topicIds[topic] : undefined
     if (known !== undefined && known !== topicId) throw replaced(topic, known, topicId)
     topicIds.set(topic, topicId)
+    checkTruncates(definition, topic, partitions.length)
     ids.push(...partitions.map((partition) => partitionId(topic, partition)).filter((id) => !head.positions.has(id)))
   }
   const firstPositions = ids.length === 0 ? new Map<PartitionId, bigint>() : await source.positionsAt(ids, 'earliest')
   return { firstPositions, topicIds: Object.fromEntries(topicIds), missing: names.filter((name) => !topics.has(name)) }
+}
+
+/** The log of one partition does not say what of another stood before a truncation. */
+function checkTruncates({ tables }: PipelineDefinition, topic: string, partitions: number): void {
+  const table = tables.find((table) => table.topic === topic && table.onTruncate === 'apply')
+  if (table === undefined || partitions === 1) return
+  throw new LakeError('config.invalid', `${table.name}: ${topic} has ${partitions} partitions`, {
+    context: { table: table.name, topic, partitions },
+    fix: 'onTruncate: apply is for topics of one partition: remove it.',
+  })
 }
 
 /**

@@ -1,17 +1,20 @@
 import { backoffMs, type Clock } from '../clock.ts'
 import { tableNames, type PipelineDefinition } from '../define.ts'
-import { asLakeError, LakeError, toErrorMessage, type ErrorMessage, type LakeErrorCode } from '../error.ts'
+import { asLakeError, LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
-import type { PartitionStatus, PipelineControl, PipelineStatus } from '../status.ts'
+import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
 import { Changes } from './changes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
+import { CompactionRequest } from './compactor.ts'
 import type { Lanes } from './lanes.ts'
 import { run, type Control, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
+import { NEEDS_A_PERSON } from './reasons.ts'
+import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { gapError, newPartitions, supersededError } from './start.ts'
 
 export interface SupervisorOptions {
@@ -25,25 +28,10 @@ export interface SupervisorOptions {
   readonly observer: Observer
   /** When files are put together; default: never. */
   readonly compaction?: CompactionPolicy
+  readonly upkeep?: Partial<Upkeep>
   startLanes(source: Source): Promise<Lanes>
 }
 
-/** Reasons that time does not cure: the pipeline waits for a person. Everything else is tried again. */
-const NEEDS_A_PERSON: ReadonlySet<LakeErrorCode> = new Set([
-  'kafka.gap',
-  'kafka.topic_replaced',
-  'kafka.log_truncated',
-  'kafka.corrupt',
-  'decode.too_many_dead_letters',
-  'decode.stopped',
-  'upsert.key_in_two_partitions',
-  'table.claimed',
-  'config.invalid',
-  'config.unsupported',
-  'store.no_conditional_write',
-  'store.corrupt',
-  'code.superseded',
-])
 const RETRY_MS_MAX = 30_000
 const LOOK_EVERY_MS = 1_000
 const ENDS_EVERY_MS = 5_000
@@ -78,6 +66,7 @@ export class Supervisor implements PipelineControl {
     this.#control = {
       pauseReason: undefined,
       isHurried: false,
+      compactions: new Map(),
       onHead: (head, missing) => this.#onHead(head, missing),
     }
   }
@@ -135,20 +124,13 @@ export class Supervisor implements PipelineControl {
   status(): PipelineStatus {
     const head = this.#head
     const { definition } = this.#options
-    const clocks = Object.values(head?.clocksMs ?? {})
     return {
       name: this.name,
       state: this.#state,
       reason: this.#reason,
       head,
       lastCommitMs: this.#lastCommitMs,
-      partitions: [...(head?.positions ?? [])].map(([partition, position]): PartitionStatus => ({
-        partition,
-        position,
-        end: this.#progress.end(partition),
-        ratePerSecond: this.#progress.ratePerSecond(partition),
-        clockMs: clocks.map((clock) => clock[partition]).find((ms) => ms !== undefined),
-      })),
+      partitions: this.#progress.statusOf(head),
       tables: [
         ...definition.tables.map(({ name }) => name),
         ...definition.tables.flatMap((table) => tableNames(table).slice(1)),
@@ -181,7 +163,7 @@ export class Supervisor implements PipelineControl {
     // Nobody owns a pipeline that stood still: whoever sees this first goes on.
     const result = await committer.commit({ resumed: true, released: true })
     if (result.kind !== 'committed' && result.head.paused !== undefined)
-      throw new LakeError('pipeline.not_owner', `another process moved pipeline ${this.name}`, { retryable: true })
+      throw this.#notOwner(`another process moved pipeline ${this.name}`)
     this.#isRestartAsked = true
     this.#changes.notify()
     await this.#until(() => this.#state !== 'paused')
@@ -200,6 +182,41 @@ export class Supervisor implements PipelineControl {
     return Promise.resolve()
   }
 
+  async compact(table: string): Promise<Compacted> {
+    this.#assertOwner()
+    const request = this.#control.compactions.get(table) ?? new CompactionRequest()
+    this.#control.compactions.set(table, request)
+    try {
+      await this.#until(() => request.isDone || this.#isPaused)
+      if (!request.isDone) throw new LakeError('pipeline.paused', `pipeline ${this.name} was paused meanwhile`)
+    } finally {
+      this.#control.compactions.delete(table)
+    }
+    const { removedFiles, addedFiles, bytes } = request
+    return { removedFiles, addedFiles, bytes }
+  }
+
+  async expire(table: string): Promise<Expired> {
+    if (!this.#isStill) this.#assertOwner()
+    const { expire = notHere } = this.#options.upkeep ?? {}
+    return expire(table, this.#signal)
+  }
+
+  async rollback(to: bigint, commitId: string): Promise<Version> {
+    const { chain, policy } = this.#options
+    if (!this.#isStill) this.#assertOwner()
+    const parts = { ...this.#options, writer: policy.writer }
+    const plan = await planRollback(parts, to, commitId)
+    if (plan.kind === 'done') return plan.version
+    if (this.#isAtWork) await this.pause(rollbackReason(plan.target))
+    const version = await rollBack(parts, await chain.at({ kind: 'head' }), plan.target, commitId)
+    if (version === undefined) throw this.#notOwner(`another process moved pipeline ${this.name}`)
+    this.#head = version
+    if (this.#isPaused) this.#enter('paused', new LakeError('pipeline.paused', rollbackReason(plan.target)))
+    await this.restart()
+    return version
+  }
+
   /** Resolves with the first version seen that stands at or beyond all the positions; rejects when it cannot come. */
   async waitUntil(positions: Positions, signal?: AbortSignal): Promise<Version> {
     for (;;) {
@@ -216,6 +233,11 @@ export class Supervisor implements PipelineControl {
 
   get #isPaused(): boolean {
     return this.#state === 'paused'
+  }
+
+  /** Nothing is written until somebody says so. */
+  get #isStill(): boolean {
+    return this.#isPaused || this.#state === 'failed'
   }
 
   get #signal(): AbortSignal {
@@ -360,9 +382,12 @@ export class Supervisor implements PipelineControl {
 
   #assertOwner(): void {
     if (['starting', 'running', 'waiting'].includes(this.#state)) return
-    throw new LakeError('pipeline.not_owner', `pipeline ${this.name} is ${this.#state} here`, {
-      fix: 'Ask the process that writes it; its name is in the newest version.',
-    })
+    throw this.#notOwner(`pipeline ${this.name} is ${this.#state} here`)
+  }
+
+  #notOwner(message: string): LakeError {
+    const fix = 'Ask the process that writes it; its name is in the newest version.'
+    return new LakeError('pipeline.not_owner', message, { fix })
   }
 
   /** Throws when no further version will come without a person. */
@@ -380,4 +405,8 @@ export class Supervisor implements PipelineControl {
       await this.#changes.wait(LOOK_EVERY_MS)
     }
   }
+}
+
+function notHere(): never {
+  throw new LakeError('config.unsupported', 'this process does no such maintenance')
 }

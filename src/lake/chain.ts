@@ -3,7 +3,7 @@ import { asLakeError, LakeError } from '../error.ts'
 import { decodeVersion, encodeVersion } from '../version-json.ts'
 import { FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
 import type { Storage } from './storage/storage.ts'
-import { findVersion, selectorText, type Versions } from './version-search.ts'
+import { findVersion, lastBelow, selectorText, type Versions } from './version-search.ts'
 
 /** The versions of one pipeline, in order. The only mutable thing in a store is which of them is the last. */
 export interface Chain {
@@ -97,13 +97,10 @@ class StoredChain implements Chain {
   }
 
   async versions(limit: number, before?: bigint): Promise<readonly Version[]> {
-    const head = await this.head()
     const versions: Version[] = []
-    let number = head === undefined ? 0n : before === undefined || before > head.number ? head.number : before - 1n
-    for (; number > 0n && versions.length < limit; number--) {
-      const version = await this.#get(number)
-      if (version !== undefined) versions.push(version)
-    }
+    let next = await this.head()
+    if (next !== undefined && before !== undefined && before <= next.number) next = await this.#before(before)
+    for (; next !== undefined && versions.length < limit; next = await this.#before(next.number)) versions.push(next)
     return versions
   }
 
@@ -210,7 +207,11 @@ class StoredChain implements Chain {
   }
 
   get #versions(): Versions {
-    return { get: (number) => this.#get(number), atOrAfter: (number) => this.#atOrAfter(number) }
+    return {
+      get: (number) => this.#get(number),
+      atOrAfter: (number) => this.#atOrAfter(number),
+      before: (number) => this.#before(number),
+    }
   }
 
   #instant(): Instant {
@@ -225,9 +226,19 @@ class StoredChain implements Chain {
   async #atOrAfter(number: bigint): Promise<Version | undefined> {
     const there = await this.#get(number)
     if (there !== undefined) return there
-    for await (const { key } of this.#storage.list(`${this.#prefix}v`, { startAfter: this.#key(number) }))
-      return this.#get(numberOf(key))
+    for await (const next of this.#numbers(number)) return this.#get(next)
     return undefined
+  }
+
+  async #before(number: bigint): Promise<Version | undefined> {
+    const there = number > 1n ? await this.#get(number - 1n) : undefined
+    const last = there === undefined ? await lastBelow(number, (after) => this.#numbers(after)) : undefined
+    return last === undefined ? there : this.#get(last)
+  }
+
+  async *#numbers(after: bigint): AsyncGenerator<bigint, void, undefined> {
+    for await (const { key } of this.#storage.list(`${this.#prefix}v`, { startAfter: this.#key(after) }))
+      yield numberOf(key)
   }
 
   async #hinted(): Promise<Version | undefined> {
@@ -237,9 +248,9 @@ class StoredChain implements Chain {
   }
 
   async #listed(after: bigint): Promise<Version | undefined> {
-    let last: string | undefined
-    for await (const { key } of this.#storage.list(`${this.#prefix}v`, { startAfter: this.#key(after) })) last = key
-    return last === undefined ? undefined : this.#get(numberOf(last))
+    let last: bigint | undefined
+    for await (const number of this.#numbers(after)) last = number
+    return last === undefined ? undefined : this.#get(last)
   }
 
   async #get(number: bigint): Promise<Version | undefined> {

@@ -12,6 +12,7 @@ import {
   inBatches,
   readDeleteManifest,
   readManifestList,
+  READS_AT_ONCE,
   writeDeleteManifest,
   writeManifest,
   type ManifestCommit,
@@ -105,6 +106,12 @@ async function writeAdded(commit: ManifestCommit, files: readonly AddedFile[]): 
   return [added]
 }
 
+interface HeldFiles {
+  readonly manifest: ManifestFile
+  readonly entries: readonly ManifestEntry[]
+  readonly gone: readonly ManifestEntry[]
+}
+
 interface RemovedFiles {
   /** Manifests that held removed files, without them. */
   readonly rewritten: readonly ManifestFile[]
@@ -120,13 +127,19 @@ async function removeFiles(
   if (keys.length === 0) return { rewritten: [], untouched: manifests, removed: [] }
   const { storage, table } = commit
   const wanted = new Set(keys)
-  const held = await inBatches(manifests, async (manifest) => {
-    const entries = await cachedManifest(storage, table, manifest)
-    return { manifest, entries, gone: entries.filter(({ file }) => wanted.has(file.key)) }
-  })
-  const removed = held.flatMap(({ gone }) => gone.map(({ file }) => file))
-  if (removed.length < wanted.size)
-    throw new LakeError('internal', `${table.name}: ${wanted.size - removed.length} removed files are not in it`, {
+  const held: HeldFiles[] = []
+  let found = 0
+  // The newest come first, and what is rewritten is young for the most part.
+  for (let start = 0; start < manifests.length && found < wanted.size; start += READS_AT_ONCE)
+    for (const one of await inBatches(manifests.slice(start, start + READS_AT_ONCE), async (manifest) => {
+      const entries = await cachedManifest(storage, table, manifest)
+      return { manifest, entries, gone: entries.filter(({ file }) => wanted.has(file.key)) }
+    })) {
+      held.push(one)
+      found += one.gone.length
+    }
+  if (found < wanted.size)
+    throw new LakeError('internal', `${table.name}: ${wanted.size - found} removed files are not in it`, {
       context: { table: table.name },
     })
   const touched = held.filter(({ gone }) => gone.length > 0)
@@ -138,8 +151,9 @@ async function removeFiles(
       entries.map((entry) => (wanted.has(entry.file.key) ? deleted(entry, commit) : existing(entry))),
     ),
   )
-  const untouched = held.filter(({ gone }) => gone.length === 0).map(({ manifest }) => manifest)
-  return { rewritten, untouched, removed }
+  const left = new Set(touched.map(({ manifest }) => manifest))
+  const untouched = manifests.filter((manifest) => !left.has(manifest))
+  return { rewritten, untouched, removed: touched.flatMap(({ gone }) => gone.map(({ file }) => file)) }
 }
 
 interface ChangedVectors {

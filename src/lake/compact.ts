@@ -1,3 +1,4 @@
+import { MAINTENANCE, type CompactionSettings } from '../settings.ts'
 import type { PartitionValue } from './data-file.ts'
 
 /** What the planning knows of a live data file. */
@@ -12,37 +13,20 @@ export interface CompactionCandidate {
   readonly sequenceNumber: bigint
 }
 
-export interface CompactionPolicy {
-  /** A file with fewer live bytes is small. */
-  readonly smallBytes: number
-  /** A file with a larger share of dead rows is written again without them. */
-  readonly deadShare: number
-  /** Wanted size of an output. */
-  readonly targetBytes: number
-  /** Live rows of an output. */
-  readonly rowsMax: number
+export interface CompactionPolicy extends CompactionSettings {
   /** So many small files of about one size are concatenated. */
   readonly fanIn: number
   /** Data files of one compaction. */
   readonly inputsMax: number
   /** Commits without a file for a partition tuple after which it is at rest. */
   readonly restAfter: number
-  /** Above one of these, ingestion waits for compaction. */
-  readonly smallFilesMax: number
-  readonly deadShareMax: number
 }
 
-export const COMPACTION: CompactionPolicy = {
-  smallBytes: 32 * 2 ** 20,
-  deadShare: 0.15,
-  targetBytes: 128 * 2 ** 20,
-  rowsMax: 8_000_000,
-  fanIn: 8,
-  inputsMax: 256,
-  restAfter: 1_000,
-  smallFilesMax: 2_000,
-  deadShareMax: 0.3,
+export function compactionPolicy(settings: CompactionSettings): CompactionPolicy {
+  return { ...settings, fanIn: 8, inputsMax: 256, restAfter: 1_000 }
 }
+
+export const COMPACTION: CompactionPolicy = compactionPolicy(MAINTENANCE.compaction)
 
 /** One step of compaction; the next is planned when it has been committed, or been given up. */
 export interface CompactionPlan {

@@ -25,7 +25,8 @@ export interface ManifestCommit {
   readonly clock: Clock
 }
 
-const READS_AT_ONCE = 16
+/** Objects of a store that are read together. */
+export const READS_AT_ONCE = 16
 
 /** The manifests of a snapshot, the current one by default, newest first. */
 export async function readManifestList(

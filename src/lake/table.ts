@@ -13,6 +13,7 @@ export { appendFiles, changeTable } from './change-table.ts'
 export { claimTable } from './claim.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
 export {
+  COMPACTION,
   compactionState,
   planCompaction,
   type CompactionCandidate,
@@ -25,6 +26,7 @@ export type { LakeTable, SnapshotInfo } from './lake-table.ts'
 export type { PartitionField, PartitionSpec } from './partition-spec.ts'
 export { readDeletedRows, storedFiles } from './scan.ts'
 export type { IcebergField, IcebergSchema, IcebergType } from './schema.ts'
+export { isKept } from './reachable.ts'
 export { compareValues, lowerBound, singleValue, upperBound } from './single-value.ts'
 export type { Storage } from './storage/storage.ts'
 export type { AddedFile, DeletionVectorRef, FileDeletes, StoredFile, TableChange } from './table-change.ts'

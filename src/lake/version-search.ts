@@ -5,6 +5,29 @@ export interface Versions {
   get(number: bigint): Promise<Version | undefined>
   /** The oldest kept one whose number is not below. */
   atOrAfter(number: bigint): Promise<Version | undefined>
+  /** The newest kept one whose number is below. */
+  before(number: bigint): Promise<Version | undefined>
+}
+
+/** First step back where version files were thinned out: as many as one listing gives at once. */
+const STEP_BACK = 1_000n
+
+/** The largest number below `number` that is listed; `listing` gives all above its argument, ascending. */
+export async function lastBelow(
+  number: bigint,
+  listing: (after: bigint) => AsyncIterable<bigint>,
+): Promise<bigint | undefined> {
+  for (let step = STEP_BACK, until = number; until > 1n; step *= 4n) {
+    const from = until > step ? until - step : 1n
+    let found: bigint | undefined
+    for await (const each of listing(from - 1n)) {
+      if (each >= until) break
+      found = each
+    }
+    if (found !== undefined) return found
+    until = from
+  }
+  return undefined
 }
 
 /** The version that a selector means; undefined when it is not kept. */
@@ -20,7 +43,7 @@ export async function findVersion(
       return versions.get(when.number)
     case 'time': {
       const after = await first(versions, head, (version) => Date.parse(version.time) > when.timeMs)
-      return after === undefined ? head : before(versions, after)
+      return after === undefined ? head : versions.before(after.number)
     }
     case 'offset':
       return first(versions, head, (version) => (version.positions.get(when.partition) ?? 0n) > when.offset)
@@ -45,14 +68,6 @@ async function first(
   }
   const last = await versions.get(low)
   return last !== undefined && holds(last) ? last : found
-}
-
-async function before(versions: Versions, version: Version): Promise<Version | undefined> {
-  for (let number = version.number - 1n; number > 0n; number--) {
-    const found = await versions.get(number)
-    if (found !== undefined) return found
-  }
-  return undefined
 }
 
 /** For messages. */

@@ -47,7 +47,7 @@ async function serve(run: Run): Promise<void> {
 
 /** Resolves with false when the engine took the query back. */
 async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
-  await send({ kind: 'tables', names: await sandbox.tables(run.sql) })
+  await send({ kind: 'tables', uses: await sandbox.tables(run.sql, run.params, run.where) })
   const answer = await nextAnswer()
   if (answer.kind !== 'views') return false
   const { result, assertComplete } = await sandbox.execute(answer.views, run.sql, run.params)

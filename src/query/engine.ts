@@ -2,22 +2,27 @@ import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { QuerySettings } from '../settings.ts'
-import type { QueryParams, ResultColumn, ResultFormat, View } from './messages.ts'
+import type { QueryParams, ResultColumn, ResultFormat, TableUse, View } from './messages.ts'
 import { ProcessPool } from './pool.ts'
 import { cancelled, Query, type Piece } from './query.ts'
 
 export type { QueryParams, ResultColumn, View, ViewColumn } from './messages.ts'
 export { SQL_BYTES_MAX } from './gate.ts'
+export { duckdbType } from './view-columns.ts'
 
 export type QueryFormat = Exclude<ResultFormat, 'values'>
 
 export interface QueryRequest {
   /** One SELECT over tables of the lake. */
   readonly sql: string
+  /** A condition that stands in `sql` between brackets: refused with `sql.*` unless it is one by itself, without parameters. */
+  readonly where?: string | undefined
   /** A list for `$1`, `$2`, … or `?`; an object for `$name`. */
   readonly params?: QueryParams | undefined
   /** What to read; see `lakeResolver`. Default: the newest version of each pipeline. */
   readonly asOf?: string | undefined
+  /** Instead of the lake's tables: those of `CHANGE_TABLES`. */
+  readonly changes?: ChangesRequest | undefined
   readonly format: QueryFormat
   /** Fewer rows than the limit of the settings. */
   readonly maxRows?: number | undefined
@@ -27,11 +32,24 @@ export interface QueryRequest {
   readonly id?: string | undefined
 }
 
+/** Two points in the history of a table, each as for `asOf`. */
+export interface ChangesRequest {
+  readonly table: string
+  readonly from: string
+  readonly to: string | undefined
+}
+
+/**
+ * The tables of a query over changes: rows of `before` that are not among those of `to`, and rows of `after` that are
+ * not among those of `from`, as rows of files; so both may hold the same row, where a file was rewritten.
+ */
+export const CHANGE_TABLES = ['before', 'after'] as const
+
 export interface QueryResult {
   readonly id: string
   readonly format: QueryFormat
   readonly columns: readonly ResultColumn[]
-  /** The version of each pipeline that was read. */
+  /** The version of each pipeline that was read; of a query over changes, that of each of its tables. */
   readonly versions: ReadonlyMap<string, bigint>
   /** Only when the result is complete (`json`); `ndjson` and `csv` are still on their way. */
   readonly stats: QueryStats | undefined
@@ -83,7 +101,8 @@ export interface Engine {
 /** Finds what a query reads: the tables' files at one version of each pipeline, on this machine. */
 export interface TableResolver {
   readonly cacheBytes?: number
-  resolve(tables: readonly string[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables>
+  resolve(uses: readonly TableUse[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables>
+  changes(uses: readonly TableUse[], changes: ChangesRequest, signal: AbortSignal): Promise<ResolvedTables>
 }
 
 export interface ResolvedTables {

@@ -14,6 +14,8 @@ export type ToProcess =
   | {
       readonly kind: 'run'
       readonly sql: string
+      /** What must be one expression by itself; it stands in `sql` between brackets. */
+      readonly where: string | undefined
       readonly params: QueryParams | undefined
       readonly format: ResultFormat
       readonly rowsMax: number
@@ -25,7 +27,7 @@ export type ToProcess =
 
 export type FromProcess =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'tables'; readonly names: readonly string[] }
+  | { readonly kind: 'tables'; readonly uses: readonly TableUse[] }
   | { readonly kind: 'columns'; readonly columns: readonly ResultColumn[] }
   | { readonly kind: 'chunk'; readonly rows: number; readonly data: Uint8Array | readonly (readonly unknown[])[] }
   | { readonly kind: 'done'; readonly cpuMs: number }
@@ -51,9 +53,53 @@ export interface ResultColumn {
 export interface View {
   readonly name: string
   readonly columns: readonly ViewColumn[]
-  /** Absolute paths of Parquet files. */
+  /** Absolute paths of Parquet files all of whose rows are there. */
   readonly files: readonly string[]
+  /** Files some of whose rows are there. */
+  readonly partial?: readonly PartialFiles[] | undefined
+  /** Rows of the table, in the place of its files, for a query that asks for nothing else. */
+  readonly rows?: bigint | undefined
 }
+
+/** Files of which some rows count and others do not. Each file has its own share of `positions`. */
+export interface PartialFiles {
+  /** `without`: the positions are those of deleted rows. `only`: of the rows that are there. */
+  readonly kind: 'without' | 'only'
+  readonly files: readonly string[]
+  /** Where the positions of each file end. */
+  readonly ends: Uint32Array
+  /** Positions in the file, ascending within each. */
+  readonly positions: Uint32Array
+}
+
+/** What a statement does with a table. */
+export interface TableUse {
+  /** In lower case. */
+  readonly name: string
+  /** For each place where the table is read, what must hold of every row that matters there: an empty list is no condition. */
+  readonly scans: readonly (readonly Filter[])[]
+  /** The statement asks for the number of rows and nothing else. */
+  readonly isCount: boolean
+}
+
+/** A condition on one column that a row must meet; of `in`, one of the values. */
+export interface Filter {
+  readonly column: string
+  /** The name before the dot: of the table, unless the table has a column of that name. */
+  readonly qualifier: string | undefined
+  readonly op: '=' | '<' | '<=' | '>' | '>=' | 'in' | 'null' | 'not null'
+  readonly values: readonly Constant[]
+}
+
+/** A value as the statement or its parameters have it: what it means depends on the column's type. */
+export type Constant =
+  | { readonly kind: 'number'; readonly unscaled: bigint; readonly scale: number }
+  | { readonly kind: 'double'; readonly value: number }
+  | { readonly kind: 'boolean'; readonly value: boolean }
+  | { readonly kind: 'bytes'; readonly value: Uint8Array }
+  | { readonly kind: 'instant'; readonly us: bigint }
+  /** `as` is the type that it is cast to; undefined for a plain text. */
+  | { readonly kind: 'text'; readonly text: string; readonly as: string | undefined }
 
 export interface ViewColumn {
   readonly fieldId: number

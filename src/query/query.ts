@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { QuerySettings } from '../settings.ts'
 import type { QueryRequest, ResolvedTables, RunningQuery, TableResolver } from './engine.ts'
-import type { FromProcess, ResultColumn, ResultFormat, ToProcess } from './messages.ts'
+import type { FromProcess, ResultColumn, ResultFormat, TableUse, ToProcess } from './messages.ts'
 import type { ProcessPool } from './pool.ts'
 import type { QueryProcess } from './query-process.ts'
 
@@ -99,8 +99,8 @@ export class Query {
       signal.throwIfAborted()
       this.state = 'running'
       process.send(this.#run())
-      const { names } = await expect(process, 'tables')
-      resolved = await this.#resolve(names).catch((error: unknown) => {
+      const { uses } = await expect(process, 'tables')
+      resolved = await this.#resolve(uses).catch((error: unknown) => {
         process.send({ kind: 'drop' })
         throw error
       })
@@ -127,12 +127,13 @@ export class Query {
   }
 
   #run(): ToProcess {
-    const { sql, params, maxRows = Infinity } = this.request
+    const { sql, where, params, maxRows = Infinity } = this.request
     const isStreamed = this.format === 'ndjson' || this.format === 'csv'
     const { rowsMax, bytesMax } = this.#context.settings
     return {
       kind: 'run',
       sql,
+      where,
       params,
       format: this.format,
       rowsMax: Math.min(maxRows, isStreamed ? Infinity : rowsMax),
@@ -141,9 +142,12 @@ export class Query {
   }
 
   /** Waits for the tables no longer than the query may live; files that come too late are let go of. */
-  async #resolve(names: readonly string[]): Promise<ResolvedTables> {
+  async #resolve(uses: readonly TableUse[]): Promise<ResolvedTables> {
     const { signal } = this.#stop
-    const resolving = this.#context.resolve.resolve(names, this.request.asOf, signal)
+    const { asOf, changes } = this.request
+    const { resolve } = this.#context
+    const resolving =
+      changes === undefined ? resolve.resolve(uses, asOf, signal) : resolve.changes(uses, changes, signal)
     const over = new AbortController()
     const stopped = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: over.signal })

@@ -20,9 +20,12 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
+import { tableUses } from './filters.ts'
+import { conditionSql, inspectCondition } from './condition.ts'
 import { checkText, inspect } from './gate.ts'
-import type { ProcessSettings, QueryParams, View } from './messages.ts'
-import { viewSql } from './view-sql.ts'
+import type { ProcessSettings, QueryParams, TableUse, View } from './messages.ts'
+import { makePositions } from './positions.ts'
+import { SCHEMA_SQL, viewSql } from './view-sql.ts'
 
 // The binding drops a leading U+FEFF of every text; the bytes in DuckDB are right. Its decoder can be replaced.
 const accessors = createRequire(import.meta.url)('@duckdb/node-api/lib/vectors/dataAccessors.js')
@@ -62,19 +65,29 @@ export class Sandbox {
     return new Sandbox(instance, connection)
   }
 
-  /** Parses and judges the text; returns the names of the tables that it reads. */
-  async tables(sql: string): Promise<readonly string[]> {
+  /** Parses and judges the text; returns the tables that it reads, and what it asks of them. */
+  async tables(sql: string, params: QueryParams | undefined, where: string | undefined): Promise<readonly TableUse[]> {
     checkText(sql)
+    if (where !== undefined) inspectCondition(await this.#tree(conditionSql(where)))
+    const tree = await this.#tree(sql)
+    return tableUses(tree, inspect(tree), params)
+  }
+
+  async #tree(sql: string): Promise<string> {
     const answer = await this.#connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
-    return inspect(String(answer.getRowsJS()[0]![0]))
+    return String(answer.getRowsJS()[0]![0])
   }
 
   /** Makes the tables, locks the door behind them, and starts the query. Only for text that `tables` has passed. */
   async execute(views: readonly View[], sql: string, params: QueryParams | undefined): Promise<Execution> {
     const connection = this.#connection
-    const files = views.flatMap((view) => view.files)
+    const files = views.flatMap((view) => [...view.files, ...(view.partial ?? []).flatMap((partial) => partial.files)])
     await connection.run(`SET allowed_paths = [${files.map(quoteText).join(', ')}]`)
-    for (const view of views) await connection.run(viewSql(view))
+    await connection.run(SCHEMA_SQL)
+    for (const view of views) {
+      await makePositions(connection, view)
+      await connection.run(viewSql(view))
+    }
     await connection.run('SET enable_external_access = false')
     await connection.run('SET lock_configuration = true')
     await connection.run('BEGIN TRANSACTION READ ONLY')

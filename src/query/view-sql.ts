@@ -1,22 +1,52 @@
-import type { View } from './messages.ts'
+import type { PartialFiles, View } from './messages.ts'
+
+/** Where the positions of partial files stand: callers' SQL names no schemas, so it cannot reach them. */
+const SCHEMA = 'kappalake'
+
+export const SCHEMA_SQL = `CREATE SCHEMA ${SCHEMA}`
 
 /**
  * The statement that makes a table out of files. Columns are found by Iceberg field id, so that a file written before a
- * column existed reads as null there, and a renamed column keeps its values.
+ * column existed reads as null there, and a renamed column keeps its values. Rows of partial files are told apart by
+ * their positions, and through that conditions and the choice of columns still reach the files; whole files are read without one.
  */
-export function viewSql({ name, columns, files }: View): string {
-  return `CREATE VIEW ${identifier(name)} AS ${files.length === 0 ? noRows(columns) : fromFiles(columns, files)}`
+export function viewSql(view: View): string {
+  const { name, columns, files, partial, rows } = view
+  const parts = [
+    ...(rows === undefined ? [] : [`${nulls(columns)} FROM range(${rows})`]),
+    ...(files.length === 0 ? [] : [`SELECT * FROM ${scan(columns, files)}`]),
+    ...(partial ?? []).map((files, index) => partialSql(view, files, index)),
+  ]
+  return `CREATE VIEW ${identifier(name)} AS ${parts.length === 0 ? `${nulls(columns)} WHERE false` : parts.join(' UNION ALL ')}`
 }
 
-function fromFiles(columns: View['columns'], files: View['files']): string {
+/** Where the positions of a view's partial files stand, and what makes the place. */
+export function positionsTable(view: View, index: number) {
+  const table = `${view.name} ${index}`
+  const sql = `CREATE TABLE ${SCHEMA}.${identifier(table)} (file UINTEGER, row UINTEGER)`
+  return { schema: SCHEMA, table, sql }
+}
+
+function partialSql(view: View, { kind, files }: PartialFiles, index: number): string {
+  const { columns } = view
+  // In the files' own scan, columns have names that none of DuckDB's own can have.
+  const inner = columns.map((column) => ({ ...column, name: `c${column.fieldId}` }))
+  const outer = columns.map((column) => `f.c${column.fieldId} AS ${identifier(column.name)}`)
+  // Not an ANTI JOIN: DuckDB takes a Parquet scan for small and would hash all of it rather than the positions.
+  const test = kind === 'without' ? 'NOT IN' : 'IN'
+  return `SELECT ${outer.join(', ')} FROM ${scan(inner, files)} f
+    WHERE (f.file_index, f.file_row_number) ${test} (SELECT file, row FROM ${SCHEMA}.${identifier(positionsTable(view, index).table)})`
+}
+
+function scan(columns: View['columns'], files: readonly string[]): string {
   const schema = columns.map(
     ({ fieldId, name, type }) => `${fieldId}: {name: ${text(name)}, type: ${text(type)}, default_value: NULL}`,
   )
-  return `SELECT * FROM read_parquet([${files.map(text).join(', ')}], schema = MAP {${schema.join(', ')}})`
+  return `read_parquet([${files.map(text).join(', ')}], schema = MAP {${schema.join(', ')}})`
 }
 
-function noRows(columns: View['columns']): string {
-  return `SELECT ${columns.map(({ name, type }) => `CAST(NULL AS ${type}) AS ${identifier(name)}`).join(', ')} WHERE false`
+function nulls(columns: View['columns']): string {
+  return `SELECT ${columns.map(({ name, type }) => `CAST(NULL AS ${type}) AS ${identifier(name)}`).join(', ')}`
 }
 
 function identifier(name: string): string {

@@ -1,28 +1,31 @@
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
-import { dataFiles } from '../lake/scan.ts'
-import { openTable, type DataFile, type IcebergType, type LakeTable, type Storage } from '../lake/table.ts'
+import { openTable, type LakeTable, type Storage } from '../lake/table.ts'
 import type { QuerySettings } from '../settings.ts'
 import type { Version } from '../version.ts'
 import { parseAsOf, type AsOf } from './as-of.ts'
-import type { ResolvedTables, TableResolver } from './engine.ts'
-import { FileCache } from './file-cache.ts'
-import type { View } from './messages.ts'
+import { compareFiles } from './changes.ts'
+import { CHANGE_TABLES, type ChangesRequest, type ResolvedTables, type TableResolver } from './engine.ts'
+import type { TableUse } from './messages.ts'
+import { Recent } from './recent.ts'
+import { TableFiles, type LeasedView, type Scan } from './table-files.ts'
+import { viewOf } from './view-columns.ts'
 
 export interface ResolverOptions {
   readonly storage: Storage
   readonly chains: ReadonlyMap<string, Chain>
   readonly settings: QuerySettings
   readonly clock: Clock
+  /** How files and their deleted rows are found; the lake's own way by default. */
+  readonly scan?: Scan
 }
 
-/** Metadata files and file lists that are kept: they never change. */
+/** Metadata files that are kept: they never change. */
 const TABLES_KEPT = 256
-const LISTS_KEPT = 64
 
 /**
- * Pins every pipeline that a query touches at one version, and gives the files of its tables there. Which table belongs
+ * Pins every pipeline that a query touches at one version, and gives the files of its tables there that it needs. Which table belongs
  * to which pipeline is what the newest versions say. `asOf` is described at `parseAsOf`; a snapshot stands for the
  * version that made it.
  */
@@ -32,25 +35,23 @@ export function lakeResolver(options: ResolverOptions): TableResolver {
 
 class LakeResolver implements TableResolver {
   readonly #options: ResolverOptions
-  readonly #cache: FileCache
+  readonly #files: TableFiles
   /** Pipeline of each table, as last seen. A table never changes its pipeline. */
   readonly #owners = new Map<string, string>()
   readonly #tables = new Recent<LakeTable>(TABLES_KEPT)
-  readonly #lists = new Recent<readonly DataFile[]>(LISTS_KEPT)
 
   constructor(options: ResolverOptions) {
     this.#options = options
-    const { storage, clock, settings } = options
-    this.#cache = new FileCache({ storage, clock, folder: settings.cacheDir, bytesMax: settings.cacheBytesMax })
+    this.#files = new TableFiles(options)
   }
 
   get cacheBytes(): number {
-    return this.#cache.bytes
+    return this.#files.cacheBytes
   }
 
-  async resolve(names: readonly string[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables> {
+  async resolve(uses: readonly TableUse[], asOf: string | undefined, signal: AbortSignal): Promise<ResolvedTables> {
     const when = parseAsOf(asOf)
-    const byPipeline = await this.#group(names)
+    const byPipeline = await this.#group(uses.map(({ name }) => name))
     const versions = new Map(
       await Promise.all(
         [...byPipeline].map(
@@ -60,37 +61,56 @@ class LakeResolver implements TableResolver {
       ),
     )
     const found = await Promise.all(
-      [...byPipeline].flatMap(([pipeline, tables]) =>
-        tables.map((name) => this.#table(name, versions.get(pipeline)!, pipeline)),
-      ),
+      uses.map(async (use) => {
+        const pipeline = this.#owners.get(use.name)!
+        return { use, table: await this.#table(use.name, versions.get(pipeline)!, pipeline) }
+      }),
     )
-    const release: (() => void)[] = []
+    const leased: LeasedView[] = []
+    const release = () => leased.splice(0).forEach((each) => each.release())
     try {
-      const views: View[] = []
-      for (const table of found) {
+      for (const { use, table } of found) {
         signal.throwIfAborted()
-        const files = await this.#files(table)
-        if (this.#options.storage.isLocal)
-          views.push(
-            viewOf(
-              table,
-              files.map(({ key }) => this.#pathOf(key)),
-            ),
-          )
-        else {
-          const leased = await this.#cache.lease(files, signal)
-          release.push(leased.release)
-          views.push(viewOf(table, leased.paths))
-        }
+        leased.push(await this.#files.view(table, use, signal))
       }
       return {
-        views,
+        views: leased.map(({ view }) => view),
         versions: new Map([...versions].map(([pipeline, { number }]) => [pipeline, number])),
-        release: () => release.splice(0).forEach((each) => each()),
+        release,
       }
     } catch (error) {
-      for (const each of release) each()
+      release()
       throw error
+    }
+  }
+
+  async changes(
+    uses: readonly TableUse[],
+    { table: name, from, to }: ChangesRequest,
+    signal: AbortSignal,
+  ): Promise<ResolvedTables> {
+    for (const use of uses) if (!isChangeTable(use.name)) throw unknownTable(use.name, CHANGE_TABLES)
+    const [[pipeline]] = [...(await this.#group([name]))] as [[string, readonly string[]]]
+    const versions = await Promise.all([from, to].map((when) => this.#version(pipeline, [name], parseAsOf(when), 1)))
+    const [before, after] = await Promise.all(versions.map((version) => this.#table(name, version, pipeline)))
+    const files = await Promise.all([before, after].map((table) => this.#files.list(table!)))
+    const sides = compareFiles(files[0]!, files[1]!)
+    // Both have the columns of the newest version, which is the one that the statement was written for.
+    const { columns } = viewOf(
+      await this.#table(name, await this.#version(pipeline, [name], { kind: 'head' }, 1), pipeline),
+    )
+    const leased: LeasedView[] = []
+    const release = () => leased.splice(0).forEach((each) => each.release())
+    try {
+      for (const side of CHANGE_TABLES) leased.push(await this.#files.side(columns, side, sides[side], signal))
+    } catch (error) {
+      release()
+      throw error
+    }
+    return {
+      views: leased.map(({ view }) => view),
+      versions: new Map(CHANGE_TABLES.map((side, index) => [side, versions[index]!.number])),
+      release,
     }
   }
 
@@ -121,7 +141,7 @@ class LakeResolver implements TableResolver {
         return chain.at(when)
       case 'pinned': {
         const number = when.versions.get(pipeline)
-        return number === undefined ? chain.at({ kind: 'head' }) : chain.at({ kind: 'number', number })
+        return number === undefined ? chain.at({ kind: 'head' }) : numbered(chain, number)
       }
       case 'offset': {
         const head = await chain.at({ kind: 'head' })
@@ -133,7 +153,7 @@ class LakeResolver implements TableResolver {
       case 'number': {
         const head = await chain.at({ kind: 'head' })
         if (when.number > head.number) return this.#versionOf(when.number, head, tables, pipelines)
-        if (pipelines === 1) return chain.at(when)
+        if (pipelines === 1) return numbered(chain, when.number)
         throw new LakeError('request.invalid', `version ${when.number} could be of ${pipelines} pipelines`, {
           fix: `Write the pipeline too: ${pipeline}@${when.number}.`,
         })
@@ -163,60 +183,29 @@ class LakeResolver implements TableResolver {
       throw new LakeError('table.unknown', `${name} was not there yet at version ${version.number} of ${pipeline}`)
     return this.#tables.get(metadata, () => openTable(this.#options.storage, metadata))
   }
+}
 
-  #files(table: LakeTable): Promise<readonly DataFile[]> {
-    return this.#lists.get(table.metadata, () => dataFiles(this.#options.storage, table))
-  }
-
-  /** The URI of a local store is its path: roots that would need escapes are refused. */
-  #pathOf(key: string): string {
-    return `${this.#options.storage.url.slice('file://'.length)}/${key}`
+/** A version by its number. Throws `snapshot.expired` for one that was there and is no longer kept. */
+async function numbered(chain: Chain, number: bigint): Promise<Version> {
+  try {
+    return await chain.at({ kind: 'number', number })
+  } catch (error) {
+    const wasThere =
+      error instanceof LakeError &&
+      error.code === 'version.unknown' &&
+      number > 0n &&
+      number <= ((await chain.head())?.number ?? 0n)
+    if (!wasThere) throw error
+    throw new LakeError('snapshot.expired', `version ${number} is no longer kept`, {
+      cause: error,
+      fix: 'List /v1/pipelines/{pipeline}/versions.',
+      context: { version: String(number) },
+    })
   }
 }
 
-export function viewOf(table: Pick<LakeTable, 'name' | 'schema'>, files: readonly string[]): View {
-  return {
-    name: table.name,
-    columns: table.schema.fields.map(({ id, name, type }) => ({ fieldId: id, name, type: duckdbType(type) })),
-    files,
-  }
-}
-
-const TYPES: Readonly<Record<string, string>> = {
-  boolean: 'BOOLEAN',
-  int: 'INTEGER',
-  long: 'BIGINT',
-  float: 'FLOAT',
-  double: 'DOUBLE',
-  date: 'DATE',
-  time: 'TIME',
-  timestamp: 'TIMESTAMP',
-  timestamptz: 'TIMESTAMP WITH TIME ZONE',
-  timestamp_ns: 'TIMESTAMP_NS',
-  string: 'VARCHAR',
-  uuid: 'UUID',
-  binary: 'BLOB',
-}
-
-/** DuckDB's name of an Iceberg type. */
-export function duckdbType(type: IcebergType): string {
-  if (typeof type === 'string') {
-    const named = TYPES[type] ?? (type.startsWith('fixed') ? 'BLOB' : undefined)
-    const [, precision, scale] = /^decimal\(\s*(\d+)\s*,\s*(\d+)\s*\)$/.exec(type) ?? []
-    if (named === undefined && precision === undefined)
-      throw new LakeError('store.corrupt', `a table has a column of the unknown type ${type}`)
-    return named ?? `DECIMAL(${precision},${scale})`
-  }
-  switch (type.type) {
-    case 'list':
-      return `${duckdbType(type.element)}[]`
-    case 'map':
-      return `MAP(${duckdbType(type.key)}, ${duckdbType(type.value)})`
-    case 'struct': {
-      const fields = type.fields.map((field) => `"${field.name.replaceAll('"', '""')}" ${duckdbType(field.type)}`)
-      return `STRUCT(${fields.join(', ')})`
-    }
-  }
+function isChangeTable(name: string): boolean {
+  return (CHANGE_TABLES as readonly string[]).includes(name)
 }
 
 function unknownTable(name: string, known: readonly string[]): LakeError {
@@ -226,23 +215,4 @@ function unknownTable(name: string, known: readonly string[]): LakeError {
         ? 'No pipeline has a version yet.'
         : `There are: ${known.toSorted().join(', ').slice(0, 500)}.`,
   })
-}
-
-/** The values used last, loaded once each; a failed load is forgotten. */
-class Recent<Value> {
-  readonly #max: number
-  readonly #values = new Map<string, Promise<Value>>()
-
-  constructor(max: number) {
-    this.#max = max
-  }
-
-  get(key: string, load: () => Promise<Value>): Promise<Value> {
-    const value = this.#values.get(key) ?? load()
-    this.#values.delete(key)
-    this.#values.set(key, value)
-    value.catch(() => this.#values.delete(key))
-    if (this.#values.size > this.#max) this.#values.delete(this.#values.keys().next().value!)
-    return value
-  }
 }

@@ -3,8 +3,10 @@ import { z } from 'zod'
 import { LakeError } from '../error.ts'
 import { configOperations } from './config.ts'
 import type { ServerDoor } from './door.ts'
+import { diffOperations } from './diff.ts'
 import { guard, headers } from './guard.ts'
 import { healthOperations } from './health.ts'
+import { jobOperations } from './jobs.ts'
 import { openapi } from './openapi.ts'
 import { operation, type Operation } from './operation.ts'
 import { pipelineOperations } from './pipelines.ts'
@@ -22,7 +24,9 @@ export function createApp(door: ServerDoor): Hono {
     ...healthOperations(door),
     ...pipelineOperations(door),
     ...tableOperations(door),
+    ...jobOperations(door),
     ...rowOperations(door),
+    ...diffOperations(door),
     ...queryOperations(door),
     ...configOperations(door),
   ]
@@ -52,7 +56,7 @@ async function answer(operation: Operation, context: Context): Promise<Response>
         : parse(operation.body, await readJson(req.raw), 'the body'),
     context,
   })
-  return result instanceof Response ? result : context.json(result as object)
+  return result instanceof Response ? result : context.json(result as object, operation.status)
 }
 
 function noQuery(query: Record<string, string>): undefined {

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { LakeDefinition } from '../define.ts'
+import type { Jobs } from '../jobs.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
 import type { Engine } from '../query/engine.ts'
@@ -14,6 +15,7 @@ export interface ServerDoor {
   /** By name of pipeline. */
   readonly chains: ReadonlyMap<string, Chain>
   readonly pipelines: readonly PipelineControl[]
+  readonly jobs: Jobs
   readonly definition: LakeDefinition
   readonly settings: Settings
   readonly metrics: Metrics

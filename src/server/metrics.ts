@@ -87,6 +87,9 @@ function makeMeters(registry: Registry) {
       'pipeline',
       'table',
     ]),
+    expired: counter('expired_files_total', 'Files deleted because they are kept no longer', ['pipeline', 'kind']),
+    expiredBytes: counter('expired_bytes_total', 'Bytes of these files', ['pipeline']),
+    expiryFailures: counter('expiry_failures_total', 'Runs of expiry that failed', ['pipeline']),
     queries: histogram('query_duration_seconds', 'Time of a query', ['format', 'outcome'], QUERY_BUCKETS_S),
     queriesRunning: gauge('query_running', 'Queries that run', []),
     queriesQueued: gauge('query_queued', 'Queries that wait for a process', []),
@@ -118,6 +121,14 @@ function count(meters: Meters, event: LakeEvent): void {
     case 'lane':
       meters.lanes.inc({ what: event.what })
       return
+    case 'expired': {
+      const { pipeline, versions, files, bytes, error } = event
+      meters.expired.inc({ pipeline, kind: 'version' }, versions)
+      meters.expired.inc({ pipeline, kind: 'file' }, files)
+      meters.expiredBytes.inc({ pipeline }, bytes)
+      if (error !== undefined) meters.expiryFailures.inc({ pipeline })
+      return
+    }
     case 'query':
       meters.queries.observe({ format: event.format, outcome: event.outcome }, event.durationMs / 1_000)
       return

@@ -31,16 +31,16 @@ export function openapi(operations: readonly Operation[]): object {
 }
 
 function describe(operation: Operation): object {
-  const { id, summary, params, query, body, answer, media } = operation
+  const { id, summary, params, query, body, answer, status, headers, media } = operation
   return {
     operationId: id,
     summary,
-    parameters: [...parametersOf(params, 'path'), ...parametersOf(query, 'query')],
+    parameters: [...parametersOf(params, 'path'), ...parametersOf(query, 'query'), ...headersOf(headers)],
     ...(body === undefined
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } } }),
     responses: {
-      200: {
+      [status]: {
         description: summary,
         content: Object.fromEntries(
           media.map((type) => [type, { schema: type.includes('json') ? jsonSchema(answer) : { type: 'string' } }]),
@@ -78,6 +78,16 @@ function parametersOf(shape: z.ZodObject | undefined, place: 'path' | 'query'): 
     required: place === 'path' || required.includes(name),
     ...(schema.description === undefined ? {} : { description: schema.description }),
     schema,
+  }))
+}
+
+function headersOf(headers: Operation['headers']): object[] {
+  return Object.entries(headers).map(([name, description]) => ({
+    name,
+    in: 'header',
+    required: false,
+    description,
+    schema: { type: 'string' },
   }))
 }
 

@@ -18,6 +18,10 @@ export interface Operation {
   /** The handler reads the body itself: `body` documents its JSON form only. */
   readonly ownBody: boolean
   readonly answer: z.ZodType
+  /** 202: what was asked for is recorded, and will be done. */
+  readonly status: 200 | 202
+  /** Headers that the operation reads, with what they are for. */
+  readonly headers: Readonly<Record<string, string>>
   /** Media types of the answer; the first is the default. */
   readonly media: readonly string[]
   readonly problems: readonly LakeErrorCode[]
@@ -44,6 +48,8 @@ export function operation<
   readonly body?: Body
   readonly ownBody?: boolean
   readonly answer: z.ZodType
+  readonly status?: 200 | 202
+  readonly headers?: Readonly<Record<string, string>>
   readonly media?: readonly string[]
   readonly problems?: readonly LakeErrorCode[]
   handle(input: {
@@ -59,6 +65,8 @@ export function operation<
     query: given.query,
     body: given.body,
     ownBody: given.ownBody ?? false,
+    status: given.status ?? 200,
+    headers: given.headers ?? {},
     media: given.media ?? ['application/json'],
     problems: given.problems ?? [],
     handle: (input) => Promise.resolve(given.handle(input as Parameters<typeof given.handle>[0])),

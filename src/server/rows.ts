@@ -1,21 +1,25 @@
+import type { Context } from 'hono'
 import { z } from 'zod'
 import { LakeError } from '../error.ts'
-import type { QueryParams } from '../query/engine.ts'
+import type { QueryParams, QueryRequest, QueryResult } from '../query/engine.ts'
 import type { ServerDoor } from './door.ts'
+import { isAfter, keyOf, quoted, type KeyColumn } from './key.ts'
 import { operation, type Operation } from './operation.ts'
 import { decodeCursor, encodeCursor, pageOf, pageQuery } from './page.ts'
 import { etagOf, findTable, isKnown, notModified, read, tableParams } from './tables.ts'
 
-/** A page of a table goes on where the last one ended, in the version that the first one was read at. */
+/** A page of a table goes on behind the last row of the one before, in the versions that the first one was read at. */
 const cursorSchema = z.object({
   asOf: z.string(),
-  partition: z.string().optional(),
-  offset: z.string().optional(),
+  /** Key of the last row. */
+  after: z.array(z.string()).optional(),
   skip: z.string().optional(),
 })
 
 type Cursor = z.output<typeof cursorSchema>
-type Row = Readonly<Record<string, unknown>>
+export type Row = Readonly<Record<string, unknown>>
+
+export const WHERE_CHARS_MAX = 8_192
 
 export function rowOperations(door: ServerDoor): readonly Operation[] {
   return [
@@ -23,39 +27,52 @@ export function rowOperations(door: ServerDoor): readonly Operation[] {
       method: 'get',
       path: '/v1/tables/{table}/rows',
       id: 'listRows',
-      summary: 'Rows of a table in the order of the log; the cursor stays at the version of the first page',
+      summary:
+        'Rows of a table in the order of its key, or of the log; the cursor stays at the version of the first page',
       params: tableParams,
       query: z.strictObject({
         ...pageQuery,
+        where: z
+          .string()
+          .min(1)
+          .max(WHERE_CHARS_MAX)
+          .optional()
+          .describe('a condition in SQL; the same for every page'),
         asOf: z.string().max(200).optional().describe('version, snapshot, time or topic/partition@offset'),
       }),
       answer: pageOf(z.record(z.string(), z.unknown())),
-      problems: ['table.unknown', 'version.unknown', 'snapshot.expired', 'result.too_large', 'limit.queries'],
+      problems: [
+        'table.unknown',
+        'version.unknown',
+        'snapshot.expired',
+        'sql.syntax',
+        'sql.denied',
+        'sql.failed',
+        'sql.timeout',
+        'result.too_large',
+        'limit.queries',
+      ],
       handle: async ({ params, query, context }) => {
         const place = await findTable(door, params.table)
-        const isNewest = query.cursor === undefined && query.asOf === undefined
+        const isNewest = query.cursor === undefined && query.asOf === undefined && query.where === undefined
         const etag = etagOf(place)
         if (isNewest && isKnown(context.req.header('if-none-match'), etag)) return notModified(etag)
-        const columns = (await read(door, place)).schema.fields.map(({ name }) => name)
-        const isOrdered = columns.includes('_partition') && columns.includes('_offset')
+        const key = keyOf(await read(door, place))
         const cursor = query.cursor === undefined ? undefined : decodeCursor(query.cursor, cursorSchema)
         if (cursor !== undefined && query.asOf !== undefined)
           throw new LakeError('request.invalid', 'asOf belongs to the first page; the cursor carries it')
-        const result = await door.engine.query(
-          {
-            ...select(place.name, isOrdered, query.limit, cursor),
-            asOf: cursor?.asOf ?? query.asOf ?? `${place.pipeline}@${place.version.number}`,
-            format: 'json',
-          },
-          context.req.raw.signal,
-        )
-        const { rows } = JSON.parse(await textOf(result.body)) as { readonly rows: readonly Row[] }
-        const [pipeline, version] = [...result.versions][0]!
+        if (cursor?.after !== undefined && cursor.after.length !== key.length)
+          throw new LakeError('request.invalid', 'the cursor is of another table')
+        const { rows, result } = await rowsOf(door, context, {
+          ...select(place.name, key, query.limit, query.where, cursor),
+          where: query.where,
+          asOf: cursor?.asOf ?? query.asOf ?? `${place.pipeline}@${place.version.number}`,
+        })
         const items = rows.slice(0, query.limit)
-        const nextCursor =
-          rows.length > query.limit ? encodeCursor(nextOf(items, isOrdered, cursor, `${pipeline}@${version}`)) : null
+        const asOf = [...result.versions].map(([pipeline, version]) => `${pipeline}@${version}`).join(',')
+        const nextCursor = rows.length > query.limit ? encodeCursor(nextOf(items, key, cursor, asOf)) : null
         return context.json({ items, nextCursor }, 200, {
-          'x-kappalake-version': `${pipeline}=${version}`,
+          'x-kappalake-version': asOf.replaceAll('@', '=').replaceAll(',', ', '),
           ...(isNewest ? { etag } : {}),
         })
       },
@@ -63,32 +80,41 @@ export function rowOperations(door: ServerDoor): readonly Operation[] {
   ]
 }
 
+/** The rows of a small result, read as a whole. */
+export async function rowsOf(
+  door: ServerDoor,
+  context: Context,
+  request: Omit<QueryRequest, 'format'>,
+): Promise<{ readonly rows: readonly Row[]; readonly result: QueryResult }> {
+  const result = await door.engine.query({ ...request, format: 'json' }, context.req.raw.signal)
+  const parts: Uint8Array[] = []
+  for await (const part of result.body) parts.push(part)
+  const { rows } = JSON.parse(Buffer.concat(parts).toString('utf8')) as { readonly rows: readonly Row[] }
+  return { rows, result }
+}
+
 /** One row more than the page holds tells whether there is another page. */
 function select(
   table: string,
-  isOrdered: boolean,
+  key: readonly KeyColumn[],
   limit: number,
+  where: string | undefined,
   cursor: Cursor | undefined,
 ): { sql: string; params: QueryParams } {
-  if (!isOrdered)
-    return { sql: `SELECT * FROM "${table}" LIMIT ${limit + 1} OFFSET $1::BIGINT`, params: [cursor?.skip ?? '0'] }
-  const from = `SELECT * FROM "${table}"`
-  const order = `ORDER BY _partition, _offset LIMIT ${limit + 1}`
-  if (cursor === undefined) return { sql: `${from} ${order}`, params: [] }
-  return {
-    sql: `${from} WHERE _partition > $1::INTEGER OR (_partition = $1::INTEGER AND _offset > $2::BIGINT) ${order}`,
-    params: [cursor.partition ?? '-1', cursor.offset ?? '-1'],
-  }
+  const conditions = [
+    // The engine has seen to it that this is one condition; it may end in a comment.
+    ...(where === undefined ? [] : [`(\n${where}\n)`]),
+    ...(cursor?.after === undefined ? [] : [`(${isAfter(key, quoted)})`]),
+  ]
+  const filter = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`
+  const from = `SELECT * FROM ${quoted(table)} ${filter}`
+  if (key.length === 0) return { sql: `${from} LIMIT ${limit + 1} OFFSET $1::BIGINT`, params: [cursor?.skip ?? '0'] }
+  const order = key.map(({ name }) => quoted(name)).join(', ')
+  return { sql: `${from} ORDER BY ${order} LIMIT ${limit + 1}`, params: cursor?.after ?? [] }
 }
 
-function nextOf(items: readonly Row[], isOrdered: boolean, cursor: Cursor | undefined, asOf: string) {
-  if (!isOrdered) return { asOf, skip: String(Number(cursor?.skip ?? 0) + items.length) }
+function nextOf(items: readonly Row[], key: readonly KeyColumn[], cursor: Cursor | undefined, asOf: string) {
+  if (key.length === 0) return { asOf, skip: String(Number(cursor?.skip ?? 0) + items.length) }
   const last = items.at(-1)!
-  return { asOf, partition: String(last['_partition']), offset: String(last['_offset']) }
-}
-
-async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const parts: Uint8Array[] = []
-  for await (const part of body) parts.push(part)
-  return Buffer.concat(parts).toString('utf8')
+  return { asOf, after: key.map(({ name }) => String(last[name])) }
 }

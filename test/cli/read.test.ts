@@ -142,3 +142,32 @@ describe('errors print code, cause and next step', () => {
     expect(code).toBe(3)
   })
 })
+
+describe('diff', () => {
+  const page = (id: number, nextCursor: string | null) => ({
+    from: '3',
+    to: '5',
+    key: ['id'],
+    added: '1',
+    removed: '0',
+    changed: '2',
+    items: [{ change: 'changed', before: { id, n: '1' }, after: { id, n: '2' } }],
+    nextCursor,
+  })
+
+  test('counts the changes and lists the first ones, page by page', async () => {
+    const { fetch } = answering({
+      '/v1/tables/orders/diff?limit=2&from=3&to=shop%405': page(7, 'c1'),
+      '/v1/tables/orders/diff?limit=1&cursor=c1': page(9, 'c2'),
+    })
+    const args = ['diff', 'orders', '3', 'shop@5', '--limit', '2', '-o', 'csv']
+    const { out, err, code } = await run(args, { fetch })
+    expect(err).toBe('3 → 5: 1 added, 0 removed, 2 changed\n')
+    expect(out.split('\r\n')).toEqual([
+      'change,id,before,after',
+      ...[7, 9].map((id) => `changed,${id},"{""id"":${id},""n"":""1""}","{""id"":${id},""n"":""2""}"`),
+      '',
+    ])
+    expect(code).toBe(0)
+  })
+})

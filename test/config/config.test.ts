@@ -6,6 +6,7 @@ import { loadConfig, type LoadOptions } from '../../src/config.ts'
 import { jsonSchema } from '../../src/config-schema.ts'
 import { codeHash } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
+import { MAINTENANCE } from '../../src/settings.ts'
 
 let root: string
 let count = 0
@@ -54,6 +55,7 @@ describe('defaults', () => {
         heartbeatMs: 60_000,
       },
       takeoverAfterMs: 90_000,
+      maintenance: MAINTENANCE,
       lanes: os.availableParallelism(),
       http: { host: '127.0.0.1', port: 7780 },
       query: {

@@ -58,6 +58,14 @@ describe('the key of a table', () => {
       expect(checkTable('o', { from, columns: { id: 'int' }, key: ['id'], missing }, ['o']).missing).toBe('null')
   })
 
+  test('a column that rows keep says nothing of their partition', () => {
+    const given = { from, columns, key: ['orderId'], version: 'updatedAt', missing: 'keep' } as const
+    const partitionBy = ['bucket(4, orderId)', 'day(updatedAt)', '_partition', 'state']
+    expect(() => table('o', { ...given, partitionBy })).toThrow(/o\.partitionBy\[3\]: "state" may be kept/)
+    expect(table('o', { ...given, partitionBy: partitionBy.slice(0, 3) }).partitionBy).toHaveLength(3)
+    expect(table('o', { ...given, missing: 'null', partitionBy }).partitionBy).toHaveLength(4)
+  })
+
   test('a version of the source has a column of its own', () => {
     const given = table('o', {
       from: { topic: 't', value: debezium() },

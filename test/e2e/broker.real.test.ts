@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { defineLake, open, t, table, type Lake, type PipelineDefinition } from '../../src/index.ts'
 import type { LogRecord } from '../../src/ingest/memory-log.ts'
-import type { Settings } from '../../src/settings.ts'
+import { MAINTENANCE, type Settings } from '../../src/settings.ts'
 import { startKafka, type TestKafka } from '../support/kafka.ts'
 import { record } from '../support/log.ts'
 import { until } from '../support/processes.ts'
@@ -35,6 +35,7 @@ async function place(topic: string) {
     ...shopSettings(store, boundedShop(0), at),
     source: { kind: 'kafka', kafka: { brokers: kafka.brokers } },
     takeoverAfterMs: 600_000,
+    maintenance: MAINTENANCE,
   }
   const start = async (
     onDataLoss: PipelineDefinition['onDataLoss'] = 'stop',

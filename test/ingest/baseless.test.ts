@@ -40,6 +40,6 @@ test('a record without a base in one table is none in another over its topic', a
 
 test('a lane is told of them again with each assignment', () => {
   const from = new Map([['shop.orders/0' as const, { offset: 0n, leaderEpoch: -1, topicId: 't' }]])
-  const work = new LaneWork(from, [], LIMITS, new InstantClock(), BASELESS)
+  const work = new LaneWork(from, { from, tables: [], baseless: BASELESS }, LIMITS, new InstantClock())
   expect(work.assignment(0).baseless).toEqual(BASELESS)
 })

@@ -39,30 +39,42 @@ interface Log {
   readonly cuts: ReadonlyMap<number, boolean>
 }
 
-const long = fc.constantFrom('short', 'a text that does not lie in place', 'and another such text, even longer', 'é☀ "\\')
-const key = fc.record({ id: fc.constantFrom('a', 'b', 'a key of over 12 bytes'), line: fc.integer({ min: 0, max: 1 }) })
+const long = fc.constantFrom(
+  'short',
+  'a text that does not lie in place',
+  'and another such text, even longer',
+  'é☀ "\\',
+)
+const ids = fc.constantFrom('a', 'b', 'a key of over 12 bytes')
 const values = {
   text: fc.option(long),
   n: fc.integer(),
   list: fc.option(fc.array(fc.option(long), { maxLength: 3 })),
   inner: fc.option(fc.record({ x: fc.option(long) })),
 }
-const record: fc.Arbitrary<TestRecord> = fc
-  .tuple(
-    key,
-    fc.record(values),
-    fc.subarray([...KEPT]),
-    fc.oneof({ weight: 9, arbitrary: fc.constant('row') }, fc.constantFrom('delete', 'bad', 'no key', 'bad key')),
-  )
-  .map(([named, all, absent, kind]) => {
-    const row = Object.fromEntries(Object.entries({ ...named, ...all }).filter(([name]) => !absent.includes(name as never)))
-    if (kind === 'delete') return { key: JSON.stringify(named), value: null }
-    if (kind === 'no key') return absent.length > 1 ? { key: null, value: null } : { value: JSON.stringify({ ...row, id: null }) }
-    if (kind === 'bad key') return { key: '{"id":1}', value: null }
-    return { key: '', value: kind === 'bad' ? '{"id":' : JSON.stringify(row) }
-  })
+const recordOf = (idOf: fc.Arbitrary<string>): fc.Arbitrary<TestRecord> =>
+  fc
+    .tuple(
+      fc.record({ id: idOf, line: fc.integer({ min: 0, max: 1 }) }),
+      fc.record(values),
+      fc.subarray([...KEPT]),
+      fc.oneof({ weight: 9, arbitrary: fc.constant('row') }, fc.constantFrom('delete', 'bad', 'no key', 'bad key')),
+    )
+    .map(([named, all, absent, kind]) => {
+      const row = Object.fromEntries(
+        Object.entries({ ...named, ...all }).filter(([name]) => !absent.includes(name as never)),
+      )
+      if (kind === 'delete') return { key: JSON.stringify(named), value: null }
+      if (kind === 'no key')
+        return absent.length > 1 ? { key: null, value: null } : { value: JSON.stringify({ ...row, id: null }) }
+      if (kind === 'bad key') return { key: '{"id":1}', value: null }
+      return { key: '', value: kind === 'bad' ? '{"id":' : JSON.stringify(row) }
+    })
 const logs: fc.Arbitrary<Log> = fc
-  .tuple(fc.array(record, { minLength: 1, maxLength: 60, size: 'max' }), fc.array(fc.tuple(fc.nat(59), fc.boolean())))
+  .tuple(
+    fc.array(recordOf(ids), { minLength: 1, maxLength: 60, size: 'max' }),
+    fc.array(fc.tuple(fc.nat(59), fc.boolean())),
+  )
   .map(([records, cuts]) => ({ records, cuts: new Map(cuts) }))
 
 /** The log in micro-batches of batches. */
@@ -117,7 +129,10 @@ async function withBases(
 
 async function apply({ files, keys, counts }: StagedTable, state: Map<string, Row>): Promise<void> {
   const rows: Row[][] = []
-  for (const file of files) rows.push(await reader.rows(storage, file, '_offset, columns(* exclude (_partition, _offset, _timestamp))::varchar'))
+  for (const file of files)
+    rows.push(
+      await reader.rows(storage, file, '_offset, columns(* exclude (_partition, _offset, _timestamp))::varchar'),
+    )
   expect(keys!.runs.reduce((sum, { count }) => sum + count, 0)).toBe(keys!.count)
   expect([...keys!.files].filter((file) => file >= 0)).toHaveLength(rows.flat().length)
   expect(rows.flat()).toHaveLength(counts.get('shop.orders/0')!.rows)
@@ -146,12 +161,13 @@ function hashAt(hashes: Uint32Array, k: number): string {
 
 const byText = (a: unknown, b: unknown): number => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)
 
+const json = (text: unknown): any => JSON.parse(text as string)
+
 /** The plain fold of the log: the values of each key, and the dead letters. */
 function fold(log: Log, missing: 'null' | 'keep') {
   const state = new Map<string, Record<string, unknown>>()
   const dead: [number, string][] = []
   log.records.forEach(({ key: named, value }, offset) => {
-    const json = (text: unknown): any => JSON.parse(text as string)
     if (value === null) {
       const id = named === null ? undefined : json(named)
       if (id === undefined) dead.push([offset, 'key.null'])
@@ -165,7 +181,8 @@ function fold(log: Log, missing: 'null' | 'keep') {
     const before = state.get(`${row.id} ${row.line}`)
     const isPartial = KEPT.some((name) => !(name in row))
     if (missing === 'null' && !('n' in row)) return dead.push([offset, 'decode.required'])
-    if (missing === 'keep' && isPartial && before === undefined) return dead.push([offset, 'cdc.unavailable_without_base'])
+    if (missing === 'keep' && isPartial && before === undefined)
+      return dead.push([offset, 'cdc.unavailable_without_base'])
     const kept = missing === 'keep' ? before : {}
     state.set(`${row.id} ${row.line}`, { text: null, list: null, inner: null, ...kept, ...row })
   })
@@ -190,17 +207,47 @@ describe('keyed rows', () => {
     ['keep', []],
     ['keep', [['line', 'identity']]],
     ['null', [['n', 'bucket[3]']]],
-  ] as const)('operations applied are the plain fold of the log (missing: %s, partitioned by %j)', async (missing, partition) => {
-    const partitionBy = partition.map(([name]) => name)
-    const def = definition({ columns: COLUMNS, ...COMPOSITE, missing, partitionBy })
-    await fc.assert(
-      fc.asyncProperty(logs, async (log) => {
-        const { state, dead } = fold(log, missing)
-        const found = await folded(def, log, partition)
-        expect(found.dead.toSorted(byText)).toEqual(dead.toSorted(byText))
-        expect(found.rows).toEqual(await written(state))
-      }),
-      { numRuns: 12 },
-    )
+  ] as const)(
+    'operations applied are the plain fold of the log (missing: %s, partitioned by %j)',
+    async (missing, partition) => {
+      const partitionBy = partition.map(([name]) => name)
+      const def = definition({ columns: COLUMNS, ...COMPOSITE, missing, partitionBy })
+      await fc.assert(
+        fc.asyncProperty(logs, async (log) => {
+          const { state, dead } = fold(log, missing)
+          const found = await folded(def, log, partition)
+          expect(found.dead.toSorted(byText)).toEqual(dead.toSorted(byText))
+          expect(found.rows).toEqual(await written(state))
+        }),
+        { numRuns: 12 },
+      )
+    },
+  )
+
+  test('rows of several chunks keep values of each other, and go to their files', async () => {
+    const records = fc.sample(recordOf(fc.integer({ min: 0, max: 900 }).map((n) => `a key of some length, ${n}`)), {
+      numRuns: 7_000,
+      seed: 11,
+    })
+    const log: Log = {
+      records,
+      cuts: new Map([
+        [2_500, false],
+        [6_000, true],
+      ]),
+    }
+    for (const partition of [[], [['line', 'identity']]] as const) {
+      const def = definition({
+        columns: COLUMNS,
+        ...COMPOSITE,
+        missing: 'keep',
+        partitionBy: partition.map(([name]) => name),
+      })
+      const { state, dead } = fold(log, 'keep')
+      expect(state.size).toBeGreaterThan(500)
+      const found = await folded(def, log, partition)
+      expect(found.dead.toSorted(byText)).toEqual(dead.toSorted(byText))
+      expect(found.rows).toEqual(await written(state))
+    }
   })
 })

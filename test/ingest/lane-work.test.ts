@@ -11,7 +11,8 @@ const LIMITS = { bytesMax: 1 << 20, recordsMax: 20_000, ageMsMax: 500 }
 
 function workOver(clock = new InstantClock()): LaneWork {
   const cursor = { offset: 0n, leaderEpoch: -1, topicId: 't' }
-  return new LaneWork(new Map(IDS.map((id) => [id, cursor])), [], LIMITS, clock)
+  const from = new Map(IDS.map((id) => [id, cursor]))
+  return new LaneWork(from, { from, tables: [] }, LIMITS, clock)
 }
 
 function stagedUpTo(ranges: readonly (readonly [PartitionId, bigint, bigint])[]): Staged {

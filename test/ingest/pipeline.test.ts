@@ -57,6 +57,7 @@ class Bench {
     this.control = {
       pauseReason: undefined,
       isHurried: false,
+      compactions: new Map(),
       missing: undefined,
       onHead: (head, missing) => {
         this.head = head
@@ -338,25 +339,29 @@ describe('Committer', () => {
 
   it('takes batches strictly in the order of the log', async () => {
     const { committer, at } = await open()
-    expect(committer.fold(batch(at + 2n, at + 4n))).toBe('gap')
-    expect(committer.fold(batch(at, at + 2n))).toBe('folded')
-    expect(committer.fold(batch(at, at + 2n))).toBe('repeated')
-    expect(committer.fold(batch(at + 1n, at + 3n))).toBe('gap')
-    expect(committer.fold(batch(at + 2n, at + 4n))).toBe('folded')
+    expect(await committer.fold(batch(at + 2n, at + 4n))).toBe('gap')
+    expect(await committer.fold(batch(at, at + 2n))).toBe('folded')
+    expect(await committer.fold(batch(at, at + 2n))).toBe('repeated')
+    expect(await committer.fold(batch(at + 1n, at + 3n))).toBe('gap')
+    expect(await committer.fold(batch(at + 2n, at + 4n))).toBe('folded')
     expect(committer.cursors.get('clicks/0')).toMatchObject({ offset: at + 4n })
   })
 
   it('does not believe a file that holds fewer rows than were counted', async () => {
     const { committer, at } = await open()
-    expect(() => committer.fold(batch(at, at + 2n, 1))).toThrow(expect.objectContaining({ code: 'lane.failed' }))
-    expect(() => committer.fold(batch(at, at + 2n, 3))).toThrow(expect.objectContaining({ code: 'lane.failed' }))
+    await expect(committer.fold(batch(at, at + 2n, 1))).rejects.toThrow(
+      expect.objectContaining({ code: 'lane.failed' }),
+    )
+    await expect(committer.fold(batch(at, at + 2n, 3))).rejects.toThrow(
+      expect.objectContaining({ code: 'lane.failed' }),
+    )
     expect(committer.cursors.get('clicks/0')).toMatchObject({ offset: at })
   })
 
   it('is due by rows, by hurry, and by the heartbeat', async () => {
     const { bench, committer, at } = await open()
     expect(committer.dueInMs()).toBe(5_000)
-    committer.fold({ ...batch(at, at + 2n), tables: [] })
+    await committer.fold({ ...batch(at, at + 2n), tables: [] })
     expect(committer.dueInMs()).toBe(5_000)
     committer.hurry()
     expect(committer.dueInMs()).toBe(100)
@@ -364,7 +369,7 @@ describe('Committer', () => {
     expect(committer.dueInMs()).toBe(0)
     expect((await committer.commit()).kind).toBe('committed')
     expect(committer.dueInMs()).toBe(5_000)
-    committer.fold(batch(at + 2n, at + 4n))
+    await committer.fold(batch(at + 2n, at + 4n))
     expect(committer.dueInMs()).toBe(100)
   })
 
@@ -376,7 +381,7 @@ describe('Committer', () => {
       table: 'constructor',
       counts: new Map([['clicks/0' as const, { ...counts, clockMs: 7 }]]),
     }
-    committer.fold({ ...batch(at, at + 2n), tables: [clocked] })
+    await committer.fold({ ...batch(at, at + 2n), tables: [clocked] })
     expect(Object.keys(Object)).toEqual([])
     await committer.commit()
     expect(Object.entries(committer.head.clocksMs)).toEqual([['constructor', { 'clicks/0': 7 }]])
@@ -385,7 +390,7 @@ describe('Committer', () => {
   it('skips only forward, and from where it stands', async () => {
     const { committer, at } = await open()
     committer.skip('clicks/0', at)
-    committer.fold(batch(at, at + 2n))
+    await committer.fold(batch(at, at + 2n))
     committer.skip('clicks/0', at + 9n)
     const result = await committer.commit()
     expect(result).toMatchObject({ kind: 'committed' })

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -127,7 +128,7 @@ describe('readKeys', () => {
     const def = definition({ columns: [key, { name: 'v', type: { kind: 'long' } }], key: ['k'], version: 'v' })
     const plan = tablePlan(def)
     const markers = tablePlan(
-      definition({ name: 'orders__deletes', columns: [key, { name: '_version', type: { kind: 'long' } }] }),
+      definition({ name: 'orders__deletes', columns: [key, { name: 'v', type: { kind: 'long' } }] }),
     ).data
     const deletes = { ...markers, uuid: 'a0000000-0000-4000-8000-000000000000' }
     const work = await workOn([def])
@@ -248,6 +249,34 @@ describe('concatenate', () => {
       "SELECT field_id FROM parquet_schema(file) WHERE name IN ('_row_id', '_last_updated_sequence_number') ORDER BY ALL",
     )
     expect(ids).toEqual([[2_147_483_539n], [2_147_483_540n]])
+  })
+
+  test('rows that are all dead leave a file without rows', async () => {
+    const work = await workOn([def])
+    const one = await input(work, 0, 3)
+    one.deleted.addAll()
+    const file = await work.concatenate(plan, [{ ...one, firstRowId: 1n }])
+    expect(file.recordCount).toBe(0)
+    expect(await reader.rows(storage, file)).toEqual([])
+  })
+
+  test('rows of many bytes take no more memory than there is', async () => {
+    const wide = definition({ columns: [{ name: 'text', type: { kind: 'string' } }] })
+    const { data } = tablePlan(wide)
+    const work = await openTableWork({ tables: [wide], storage, clock: systemClock, memoryMaxBytes: 96 << 20 })
+    closing.push(() => work.close())
+    const rows = Array.from({ length: 1_000 }, (_, k) => [
+      `${k} ${randomBytes(6_000).toString('base64')}`,
+      ...system(k),
+    ])
+    const [file] = await work.encodeRows(data, rows)
+    const each = { file: file!, firstRowId: undefined, sequenceNumber: 1n, deleted: new DeletedRows(1_000) }
+    const joined = await work.concatenate(
+      data,
+      Array.from({ length: 12 }, () => each),
+    )
+    const numbers = await reader.rows(storage, joined, "split_part(text, ' ', 1)::int")
+    expect(numbers).toEqual(Array.from({ length: 12_000 }, (_, k) => [k % 1_000]))
   })
 
   test('refuses files of two partitions, and bitmaps of another length', async () => {

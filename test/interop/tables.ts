@@ -4,6 +4,7 @@ import { deadLetterColumns } from '../../src/ingest/decode/columns.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
 import { appendFiles, createTable, writeVersionHint, type LakeTable } from '../../src/lake/table.ts'
 import { encodedColumns, writeEncoded } from './encoder-writer.ts'
+import { upserted, writeKeyed, type KeyedStep } from './keyed-writer.ts'
 import type { Row, Value } from './value.ts'
 import { Writer } from './writer.ts'
 
@@ -28,6 +29,8 @@ interface Plan {
   readonly isEncoded?: boolean
   /** One snapshot each. */
   readonly commits: readonly (readonly Row[])[]
+  /** Of a keyed table, in the place of commits. */
+  readonly steps?: readonly KeyedStep[]
 }
 
 const KINDS = ['boolean', 'int', 'long', 'float', 'double', 'string', 'binary', 'date', 'uuid'] as const
@@ -238,6 +241,24 @@ const tickColumns: readonly Column[] = [
 
 const wide = [...primitives, ...nested]
 
+const keyedRows = rowsOf(wide)
+const ids = (first: number, end: number) => Array.from({ length: end - first }, (_, index) => first + index)
+const upserts = (some: readonly number[], shift: number) => upserted(keyedRows, some, 'id', shift)
+const steps: readonly KeyedStep[] = [
+  { upserts: upserts(ids(0, 18), 0) },
+  { upserts: [...upserts(ids(4, 9), 3), ...upserts(ids(18, 27), 0)] },
+  { deletes: [0, 5, 20] },
+  // Twice in one commit, back from the dead, and never there.
+  { upserts: [...upserts([7, 5], 1), ...upserts([7, 8, 2], 5)], deletes: [99, 8] },
+  // All that is left of the first file.
+  { deletes: ids(0, 18) },
+  { upserts: upserts(ids(1, 12), 11), deletes: [26] },
+  { compacts: true, deletes: [3, 19] },
+  { upserts: upserts([3, 4, 21], 2), deletes: [6, 22] },
+  { compacts: true },
+  { deletes: [23] },
+]
+
 export const PLANS: readonly Plan[] = [
   { name: 'every_type', columns: wide, key: 'id', commits: inCommits(rowsOf(wide), 9) },
   ...Object.entries(BY_TRANSFORM).map(([name, partitionBy]): Plan => ({
@@ -281,6 +302,37 @@ export const PLANS: readonly Plan[] = [
   { name: 'empty', columns: wide, key: 'id', partitionBy: ['day(a_date)'], commits: [] },
   { name: 'empty__dlq', columns: deadLetterColumns, key: '_offset', formatVersion: 3, commits: [] },
   { name: 'orders__dlq', columns: deadLetterColumns, key: '_offset', formatVersion: 3, commits: inCommits(letters, 4) },
+  { name: 'keyed', columns: wide, key: 'id', formatVersion: 3, commits: [], steps },
+  {
+    name: 'keyed_parts',
+    columns: primitives,
+    key: 'id',
+    formatVersion: 3,
+    partitionBy: ['a_boolean', 'bucket(3, a_long)', 'year(a_date)'],
+    commits: [],
+    steps: steps.map((step) => ({ ...step, upserts: (step.upserts ?? []).map(primitivesOf) })),
+  },
+  {
+    name: 'keyed_away',
+    columns: wide,
+    key: 'id',
+    formatVersion: 3,
+    commits: [],
+    steps: [{ upserts: upserts(ids(0, 9), 0) }, { deletes: ids(0, 9) }],
+  },
+  // So many deleted rows that the vector holds bitmaps.
+  {
+    name: 'keyed_large',
+    columns: tickColumns,
+    key: 'id',
+    formatVersion: 3,
+    commits: [],
+    steps: [
+      { upserts: ids(0, 10_000).map((id) => ({ id: BigInt(id), a_string: `t${id % 3}` })) },
+      { deletes: ids(0, 10_000).filter((id) => id % 501 !== 0) },
+      { deletes: [0, 9_018] },
+    ],
+  },
   // So many commits that manifests were merged and snapshots expired.
   { name: 'old', columns: tickColumns, key: 'id', partitionBy: ['a_string'], commits: inCommits(ticks, 1) },
   { name: 'old__dlq', columns: tickColumns, key: 'id', formatVersion: 3, commits: inCommits(ticks, 1) },
@@ -302,9 +354,9 @@ export async function writeTables(folder: string): Promise<readonly Written[]> {
 
 async function writeTable(storage: LocalStorage, writer: Writer, plan: Plan): Promise<Written> {
   const { name, key, partitionBy = [], formatVersion = 2, commits } = plan
+  if (plan.steps !== undefined) return writeKeyed(storage, writer, { ...plan, steps: plan.steps }, minutes())
   const columns = plan.isEncoded === true ? encodedColumns(plan.columns) : plan.columns
-  let minute = 0
-  const clock: Clock = { ...systemClock, nowMs: () => Date.UTC(2026, 0, 1) + 60_000 * minute++ }
+  const clock = minutes()
   let table = await createTable(storage, { name, columns, partitionBy, formatVersion }, clock)
   const snapshots = new Map<string, readonly string[]>()
   const lineage = new Map<string, readonly [string, string]>()
@@ -335,4 +387,13 @@ async function writeTable(storage: LocalStorage, writer: Writer, plan: Plan): Pr
     snapshots: new Map(kept.filter((_, index) => index % step === 0).map((id) => [id, snapshots.get(id)!])),
     lineage: formatVersion === 3 ? lineage : undefined,
   }
+}
+
+function minutes(): Clock {
+  let minute = 0
+  return { ...systemClock, nowMs: () => Date.UTC(2026, 0, 1) + 60_000 * minute++ }
+}
+
+function primitivesOf(row: Row): Row {
+  return Object.fromEntries(primitives.map(({ name }) => [name, row[name]!]))
 }

@@ -17,6 +17,12 @@ import {
 } from '../../src/lake/table.ts'
 import { sqlLiteral, type Row, type Value } from './value.ts'
 
+/** Reserved columns of rows that are written again. */
+const LINEAGE = [
+  ['_row_id', 2_147_483_540],
+  ['_last_updated_sequence_number', 2_147_483_539],
+] as const
+
 /** Writes rows of chosen values as Parquet files, with statistics computed from the values themselves. */
 export class Writer {
   readonly #connection: DuckDBConnection
@@ -35,18 +41,24 @@ export class Writer {
     return new Writer(connection, storage)
   }
 
-  /** One file for each partition tuple. Returns the rows in the order of the files. */
+  /**
+   * One file for each partition tuple. Returns the rows in the order of the files. Rows that are written again carry the
+   * row id and the sequence number that they had.
+   */
   async write(
     table: LakeTable,
     rows: readonly Row[],
+    lineage?: (row: Row) => readonly [string, string],
   ): Promise<{ readonly files: readonly DataFile[]; readonly rows: readonly Row[] }> {
     const groups = new Map<string, Row[]>()
     for (const row of rows) {
       const tuple = JSON.stringify(tupleOf(table, row).map((value) => keyText(value)))
-      groups.set(tuple, [...(groups.get(tuple) ?? []), row])
+      const group = groups.get(tuple)
+      if (group === undefined) groups.set(tuple, [row])
+      else group.push(row)
     }
     const files: DataFile[] = []
-    for (const group of groups.values()) files.push(await this.#writeFile(table, group))
+    for (const group of groups.values()) files.push(await this.#writeFile(table, group, lineage))
     return { files, rows: [...groups.values()].flat() }
   }
 
@@ -54,16 +66,22 @@ export class Writer {
     this.#connection.closeSync()
   }
 
-  async #writeFile(table: LakeTable, rows: readonly Row[]): Promise<DataFile> {
+  async #writeFile(
+    table: LakeTable,
+    rows: readonly Row[],
+    lineage: ((row: Row) => readonly [string, string]) | undefined,
+  ): Promise<DataFile> {
     const name = `${table.name}-${this.#files++}.parquet`
     const path = `${this.#storage.scratch}/${name}`
     const { fields } = table.schema
-    const selects = rows.map(
-      (row) =>
-        `SELECT ${fields.map((field) => `${sqlLiteral(field.type, row[field.name]!)} AS "${field.name}"`).join(', ')}`,
-    )
+    const values = rows.map((row) => {
+      const cells = fields.map((field) => sqlLiteral(field.type, row[field.name]!))
+      return `(${[...cells, ...(lineage?.(row) ?? []).map((number) => `${number}::BIGINT`)].join(', ')})`
+    })
+    const names = [...fields.map(({ name }) => `"${name}"`), ...(lineage ? LINEAGE.map(([column]) => column) : [])]
+    const ids = [...fields.map(fieldIds), ...(lineage ? LINEAGE.map(([column, id]) => `${column}: ${id}`) : [])]
     await this.#connection.run(
-      `COPY (${selects.join(' UNION ALL ')}) TO '${path}' (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${fields.map(fieldIds).join(', ')}})`,
+      `COPY (SELECT * FROM (VALUES ${values.join(', ')}) AS t(${names.join(', ')})) TO '${path}' (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(', ')}})`,
     )
     const { size } = await stat(path)
     const key = `${writePlan(table).dataPrefix}${name}`

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import type { LakeError } from '../../src/error.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
 import { InstantClock } from '../support/instant-clock.ts'
-import { grow as growChain, P, ScriptedStorage } from '../support/scripted-chain.ts'
+import { encodeVersion } from '../../src/version-json.ts'
+import { content, grow as growChain, P, ScriptedStorage } from '../support/scripted-chain.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -82,5 +83,39 @@ describe('at', () => {
 
   it('says that there is nothing yet', async () => {
     await expect(chain.at({ kind: 'head' })).rejects.toMatchObject({ code: 'version.unknown' })
+  })
+})
+
+describe('a chain that was thinned out', () => {
+  const NUMBERS = [1n, 2n, 5_000n, 5_001n, 90_000n, 900_000n]
+
+  beforeEach(async () => {
+    for (const number of NUMBERS) {
+      const time = new Date(clock.nowMs() + Number(number)).toISOString()
+      const place = { formatVersion: 1, number, commitId: `c${number}`, parent: '', time, recentCommits: [] }
+      const key = `pipelines/shop/v${String(number).padStart(16, '0')}.json`
+      await storage.put(key, encodeVersion({ ...content(number), ...place }))
+    }
+  })
+
+  it('is listed from any number, with few questions', async () => {
+    const ask = vi.spyOn(storage, 'get')
+    for (const before of [undefined, 2n ** 60n, 900_000n, 899_999n, 90_000n, 5_001n, 5_000n, 3n, 2n, 1n]) {
+      const below = NUMBERS.filter((number) => before === undefined || number < before).toReversed()
+      expect((await chain.versions(100, before)).map(({ number }) => number)).toEqual(below)
+      expect((await chain.versions(2, before)).map(({ number }) => number)).toEqual(below.slice(0, 2))
+    }
+    expect(ask.mock.calls.length).toBeLessThan(20 * 3 * NUMBERS.length)
+  })
+
+  it('gives the last version that is not younger than a time', async () => {
+    for (const number of NUMBERS)
+      for (const [laterMs, expected] of [
+        [0, number],
+        [1, NUMBERS.includes(number + 1n) ? number + 1n : number],
+      ] as const)
+        expect((await chain.at({ kind: 'time', timeMs: clock.nowMs() + Number(number) + laterMs })).number).toBe(
+          expected,
+        )
   })
 })

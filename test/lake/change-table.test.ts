@@ -191,6 +191,21 @@ describe('a keyed table', () => {
     expect(four.raw['next-row-id']).toBe(30n)
   })
 
+  test('keeps both sequence numbers of a rewritten file when its manifest is rewritten', async () => {
+    const { storage, table: empty } = await open()
+    const one = await apply(storage, empty, { added: [file(1, 10)] })
+    const two = await apply(storage, one, { added: [file(2, 10)] })
+    const added = [3, 4].map((name) => ({ ...file(name, 10), sequenceNumber: 1n }))
+    const three = await apply(storage, two, { kind: 'replace', added, removed: [file(1, 10).key] })
+    const four = await apply(storage, three, { removed: [file(3, 10).key] })
+    const entries = (await manifestsOf(storage, four)).flatMap(({ entries: all }) => all)
+    const numbers = entries
+      .filter(({ status }) => status === 0)
+      .map((entry) => [entry.data_file.file_path.at(-9), entry.sequence_number.long, entry.file_sequence_number.long])
+    expect(numbers).toEqual([['4', 1n, 3n]])
+    expect((await storedFiles(storage, four)).map(({ sequenceNumber }) => sequenceNumber)).toEqual([1n, 2n])
+  })
+
   test('names its key columns', async () => {
     const { storage, table } = await open()
     expect(table.schema['identifier-field-ids']).toEqual([1])
@@ -291,6 +306,13 @@ describe('a keyed table', () => {
     expect(read.manifests).toBe(undefined)
     expect(table.manifests!.filter(({ content }) => content === 'deletes').length).toBe(1)
     expect(table.manifests!.length).toBeLessThan(40)
+
+    // Files of the oldest manifest and of a young one leave; whoever shared a manifest with them keeps all it had.
+    const removed = [file(3, 2).key, file(148, 2).key]
+    const less = await apply(storage, read, { kind: 'replace', removed })
+    expect(byKey(await storedFiles(storage, less))).toEqual(byKey(files.filter(({ key }) => !removed.includes(key))))
+    expect([less.totalFiles, less.totalRecords, less.totalDeletes]).toEqual([148n, 296n, 148n])
+    await assertExact(storage, less)
   })
 })
 
@@ -323,12 +345,8 @@ async function assertFiles(
 
 /** The counts of the manifest list, and the numbers that entries must carry, as strict readers want them. */
 async function assertExact(storage: MemoryStorage, table: LakeTable): Promise<void> {
-  const snapshot = table.raw.snapshots.find((one) => one['snapshot-id'] === table.snapshot)!
-  const list = decodeContainer('list', (await storage.get(keyOf(storage, snapshot['manifest-list'])))!)
   const vectorsOf = new Map<string, number>()
-  for (const manifest of list.records) {
-    const key = keyOf(storage, manifest.manifest_path)
-    const { records, metadata } = decodeContainer(key, (await storage.get(key))!)
+  for (const { manifest, metadata, entries: records } of await manifestsOf(storage, table)) {
     expect(metadata['content']).toBe(manifest.content === 1 ? 'deletes' : 'data')
     const of = (status: number) => records.filter((entry) => entry.status === status)
     const rows = (status: number) => of(status).reduce((sum, entry) => sum + entry.data_file.record_count, 0n)
@@ -356,4 +374,24 @@ async function assertExact(storage: MemoryStorage, table: LakeTable): Promise<vo
     }
   }
   for (const [target, count] of vectorsOf) expect([target, count]).toEqual([target, 1])
+}
+
+/** The manifests of the current snapshot as they stand in the store. */
+async function manifestsOf(
+  storage: MemoryStorage,
+  table: LakeTable,
+): Promise<readonly { readonly manifest: any; readonly metadata: any; readonly entries: readonly any[] }[]> {
+  const snapshot = table.raw.snapshots.find((one) => one['snapshot-id'] === table.snapshot)!
+  const list = decodeContainer('list', (await storage.get(keyOf(storage, snapshot['manifest-list'])))!)
+  return Promise.all(
+    list.records.map(async (manifest) => {
+      const key = keyOf(storage, manifest.manifest_path)
+      const { records, metadata } = decodeContainer(key, (await storage.get(key))!)
+      return { manifest, metadata, entries: records }
+    }),
+  )
+}
+
+function byKey<F extends DataFile>(files: readonly F[]): readonly F[] {
+  return files.toSorted((a, b) => (a.key < b.key ? -1 : 1))
 }

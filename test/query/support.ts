@@ -74,10 +74,12 @@ export async function makeTables(): Promise<{ views: readonly View[]; folder: st
 
 export function resolverOf(views: readonly View[]): TableResolver {
   return {
-    async resolve(names) {
+    async resolve(uses) {
+      const names = uses.map(({ name }) => name)
       const found = names.map((name) => views.find((view) => view.name === name))
       if (found.includes(undefined)) throw new LakeError('table.unknown', `there is no table among ${names.join(', ')}`)
       return { views: found as View[], versions: new Map([['shop', 7n]]), release: () => undefined }
     },
+    changes: () => Promise.reject(new LakeError('table.unknown', 'there is nothing to compare')),
   }
 }

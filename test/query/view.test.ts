@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import { duckdbType } from '../../src/query/view.ts'
+import { duckdbType } from '../../src/query/view-columns.ts'
 import { makeLake, openLakeEngine } from '../server/support.ts'
 
 let closing: { close(): Promise<void> }[] = []

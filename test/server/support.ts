@@ -4,14 +4,16 @@ import path from 'node:path'
 import type { Column } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { LakeDefinition } from '../../src/define.ts'
+import type { Jobs } from '../../src/jobs.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
+import { openJobs } from '../../src/lake/job-store.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { appendFiles, createTable, openTable, type DataFile, type Storage } from '../../src/lake/table.ts'
 import type { PartitionId } from '../../src/log.ts'
 import { openEngine, type Engine } from '../../src/query/engine.ts'
 import { lakeResolver } from '../../src/query/view.ts'
-import type { Settings } from '../../src/settings.ts'
+import { MAINTENANCE, type Settings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 import { CHILD_PATH, querySettings, writeParquet } from '../query/support.ts'
 
@@ -27,6 +29,7 @@ const PARQUET = COLUMNS.map(({ name }, index) => ({ fieldId: index + 1, name, ty
 export interface TestLake {
   readonly storage: Storage
   readonly chains: ReadonlyMap<string, Chain>
+  readonly jobs: Jobs
   readonly folder: string
   readonly cacheDir: string
   /** Adds `rows` rows to each table of a pipeline (all of one partition of the log) and commits them. */
@@ -58,6 +61,7 @@ export async function makeLake(
   return {
     storage,
     chains,
+    jobs: openJobs(storage, systemClock),
     folder,
     cacheDir: path.join(folder, 'cache'),
     async commit(pipeline, rows) {
@@ -126,6 +130,7 @@ export const settings: Settings = {
   commit: { minIntervalMs: 500, microBatch: { bytesMax: 1, recordsMax: 1, ageMsMax: 1 }, heartbeatMs: 60_000 },
   lanes: 1,
   takeoverAfterMs: 90_000,
+  maintenance: MAINTENANCE,
   http: { host: '127.0.0.1', port: 0 },
   query: querySettings(),
   log: { level: 'info' },

@@ -173,7 +173,27 @@ describe('the records', () => {
 const quote = (value: unknown): string =>
   value === null || value === undefined ? 'NULL' : `'${String(value).replaceAll("'", "''")}'`
 
-const ordersUntil = (until: number) => shopLedger(settings, positionsOf({ 'shop.orders/1': until })).get('orders')!
+/** All records of a topic below the positions. */
+function recordsOf(topic: ShopTopic, positions: ReturnType<typeof positionsOf>) {
+  return [...positions].flatMap(([id, until]) => {
+    const at = parsePartitionId(id)
+    if (at.topic !== topic) return []
+    return Array.from({ length: Number(until) }, (_, offset) => {
+      const { timestampMs } = shopLogRecord(settings, topic, at.partition, offset)
+      return { partition: at.partition, offset, record: shopRecord(42, topic, at.partition, offset, timestampMs) }
+    })
+  })
+}
+
+/** Places of the current orders. */
+function currentOrders(positions: ReturnType<typeof positionsOf>): ReadonlySet<string> {
+  const current = new Map<string, string>()
+  for (const { partition, offset, record } of recordsOf('shop.orders', positions)) {
+    if (record.expected.kind === 'row') current.set(record.key!, `${partition}@${offset}`)
+    if (record.expected.kind === 'tombstone') current.delete(record.key!)
+  }
+  return new Set(current.values())
+}
 
 describe('the ledger', () => {
   const positions = positionsOf({
@@ -189,13 +209,19 @@ describe('the ledger', () => {
       const { rows, deadLetters, tombstones } = ledger.get(name)!
       return Number(rows + deadLetters + tombstones)
     }
-    expect([total('orders'), total('customers'), total('page_views')]).toEqual([731, 0, 400])
+    expect([total('customers'), total('page_views')]).toEqual([0, 400])
+    // Of orders the current row alone counts.
+    const keys = new Set(recordsOf('shop.orders', positions).map(({ record }) => record.key))
+    expect(Number(ledger.get('orders')!.rows)).toBeLessThan(keys.size)
+    expect(total('orders')).toBeLessThan(731)
   })
 
   test('grows by what lies between two positions, and its digest sees every row', () => {
+    const viewsUntil = (until: number) =>
+      shopLedger(settings, positionsOf({ 'shop.page_views/1': until })).get('page_views')!
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 400 }), fc.integer({ min: 1, max: 50 }), (from, more) => {
-        const [a, b] = [ordersUntil(from), ordersUntil(from + more)]
+        const [a, b] = [viewsUntil(from), viewsUntil(from + more)]
         const grown = b.rows + b.deadLetters + b.tombstones - (a.rows + a.deadLetters + a.tombstones)
         expect(grown).toBe(BigInt(more))
         if (b.rows > a.rows) expect(b.digest).toBeGreaterThan(a.digest)
@@ -207,6 +233,7 @@ describe('the ledger', () => {
 
   test('its SQL gives the same figures over tables that somebody else filled', async () => {
     const ledger = shopLedger(settings, positions)
+    const current = currentOrders(positions)
     const connection = await (await DuckDBInstance.create()).connect()
     await connection.run(`
       SET TimeZone = 'America/St_Johns';
@@ -230,6 +257,7 @@ describe('the ledger', () => {
         if (expected.kind === 'dead-letter' && topic === 'shop.orders')
           await connection.run(`INSERT INTO orders__dlq VALUES (${partition}, ${offset})`)
         if (expected.kind !== 'row') continue
+        if (topic === 'shop.orders' && !current.has(`${partition}@${offset}`)) continue
         const row = JSON.parse((value as string).replace(/"bytes":(\d+)/, '"bytes":"$1"'))
         const extra = quote(row.campaign === undefined ? null : JSON.stringify(row.campaign))
         const address =
@@ -259,7 +287,7 @@ describe('the ledger', () => {
     const { deadLetters, deadLetterDigest } = ledger.get('orders')!
     expect(deadLetters).toBeGreaterThan(0n)
     expect(await answer(deadLetterSql('orders'))).toEqual({ n: String(deadLetters), digest: String(deadLetterDigest) })
-    await connection.run(`UPDATE orders SET amount = amount + 0.01 WHERE _partition = 0 AND _offset = 0`)
+    await connection.run(`UPDATE orders SET amount = amount + 0.01 WHERE rowid = 0`)
     expect((await answer(ledgerSql('orders')))?.digest).not.toBe(String(ledger.get('orders')!.digest))
   })
 })

@@ -12,7 +12,7 @@ import { openStorage } from '../../src/lake/storage/open.ts'
 import { verdictKey, type Verdict } from '../../src/lake/storage/race.ts'
 import { openTable, type DataFile, type Storage } from '../../src/lake/table.ts'
 import { parsePartitionId, type PartitionId, type Positions } from '../../src/log.ts'
-import type { Settings, ShopSettings, StoreSettings } from '../../src/settings.ts'
+import { MAINTENANCE, type Settings, type ShopSettings, type StoreSettings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 
 /** A shop whose log is complete from the first moment. */
@@ -34,6 +34,7 @@ export function shopSettings(store: StoreSettings, shop: ShopSettings, folder: s
     },
     lanes: 2,
     takeoverAfterMs: 2_000,
+    maintenance: MAINTENANCE,
     http: { host: '127.0.0.1', port: 0 },
     query: {
       children: 1,

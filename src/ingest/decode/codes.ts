@@ -33,6 +33,8 @@ export type DeadLetterCode =
   | 'version.null'
   /** A record that keeps values of a row which its key does not have. */
   | 'cdc.unavailable_without_base'
+  /** No change event: not the envelope of a change stream, an unknown operation, a row that is missing. */
+  | 'decode.debezium'
   /** The record killed its lane twice; nobody looked inside again. */
   | 'decode.fatal'
 

@@ -14,7 +14,7 @@ import type { Slab } from './slab.ts'
 type Metrics = DataFile['metrics']
 
 /** Rows of a Parquet row group; readers skip whole groups. */
-const ROW_GROUP_ROWS = 122_880
+export const ROW_GROUP_ROWS = 122_880
 
 /** Writes slabs as one Parquet file of a table and puts it into the store. Asserts that every row arrived. */
 export async function writeDataFile(
@@ -42,6 +42,8 @@ export interface FileRows {
   /** How many they must be. */
   readonly rows: number
   readonly tuple: PartitionTuple
+  /** Of a row group: fewer than usual, when rows are so large that a group would not fit into memory. */
+  readonly groupRows?: number
   /** Columns of rewritten rows that no schema lists. */
   readonly lineage?: readonly IcebergField[]
 }
@@ -52,12 +54,12 @@ export async function copyDataFile(
   storage: Storage,
   clock: Clock,
   plan: WritePlan,
-  { from, rows, tuple, lineage = [] }: FileRows,
+  { from, rows, tuple, groupRows = ROW_GROUP_ROWS, lineage = [] }: FileRows,
 ): Promise<DataFile> {
   const name = `${clock.uuid()}.parquet`
   const file = path.join(storage.scratch, name)
   try {
-    const result = await connection.run(copySql([...plan.schema.fields, ...lineage], from, file))
+    const result = await connection.run(copySql([...plan.schema.fields, ...lineage], from, file, groupRows))
     const chunk = await result.fetchChunk()
     if (chunk === null || chunk.rowCount !== 1)
       throw new LakeError('internal', `${plan.table}: COPY gave no statistics`)
@@ -78,10 +80,10 @@ export async function copyDataFile(
 }
 
 /** No bloom filters: those that DuckDB writes of binary columns hide rows from DuckDB itself under `column = value`. */
-function copySql(fields: readonly IcebergField[], from: string, file: string): string {
+function copySql(fields: readonly IcebergField[], from: string, file: string, groupRows: number): string {
   const ids = fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`)
   return `COPY (${from}) TO ${literal(file)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
-ROW_GROUP_SIZE ${ROW_GROUP_ROWS}, WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
+ROW_GROUP_SIZE ${groupRows}, WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
 }
 
 /** Field ids of a column and its parts: a part without one would be read as null. */

@@ -20,6 +20,8 @@ import { SHAPE_KEYS_MAX } from './shape.ts'
  */
 export class JsonReader {
   readonly text: JsonText
+  /** What a format reads in its own way. */
+  readonly #dialect: Dialect | undefined
   readonly extra = new ExtraText()
   /** Whether fields that no column has are kept. */
   readonly keepsExtra: boolean
@@ -30,7 +32,8 @@ export class JsonReader {
   /** Whether the last objects were written with a blank behind colons, and behind commas. */
   readonly blanks = { colon: false, comma: false }
 
-  constructor(plan: Plan, own: OwnText, unknown: 'extra' | 'ignore' | 'fail') {
+  constructor(plan: Plan, own: OwnText, unknown: 'extra' | 'ignore' | 'fail', dialect?: Dialect) {
+    this.#dialect = dialect
     this.#plan = plan
     this.#unknown = unknown
     this.keepsExtra = unknown === 'extra'
@@ -119,6 +122,7 @@ export class JsonReader {
       node.builder.setNull(row)
       return
     }
+    if (this.#dialect?.read(this, node, c, row) === true) return
     switch (node.type.kind) {
       case 'struct':
         if (c !== 123) this.#misfit(node, c)
@@ -257,6 +261,12 @@ export class JsonReader {
     setEntry(node.builder.i32, row, first, entries.size)
     node.builder.setValid(row)
   }
+}
+
+/** Another way to write values than plain JSON has. */
+export interface Dialect {
+  /** Reads the value of `node` that begins with `c`, no null, or leaves it, and the text where it is, to the plain rules. */
+  read(reader: JsonReader, node: PlanNode, c: number, row: number): boolean
 }
 
 const NO_KEY = new Uint8Array(0)

@@ -1,3 +1,4 @@
+import type { RecordBatch } from '../../log.ts'
 import { TRUNCATE, type KeyRun, type StagedHoles, type StagedKeys } from '../keys.ts'
 import type { RowPlaces } from './partition.ts'
 
@@ -41,15 +42,17 @@ export class KeyOperations {
     this.#holes.clear()
   }
 
-  /** The next operation; its hash, and its version, are to be written by whoever asked. */
-  add(partition: number, offset: bigint, row: number): number {
+  /** The next operation, that of record `i`; its hash, and its version, are to be written by whoever asked. */
+  add({ partition, offsets }: Pick<RecordBatch, 'partition' | 'offsets'>, i: number, row: number): number {
     const operation = this.count++
     if (operation === this.rows.length) this.#grow()
     this.rows[operation] = row
-    this.offsets[operation] = offset
-    this.versions[operation] = 0n
-    const run = this.#runs.at(-1)
-    if (run?.partition === partition) run.count++
+    // In one statement: no bigint comes about.
+    this.offsets[operation] = offsets[i]!
+    this.versionWords[2 * operation] = 0
+    this.versionWords[2 * operation + 1] = 0
+    const run = this.#runs[this.#runs.length - 1]
+    if (run !== undefined && run.partition === partition) run.count++
     else this.#runs.push({ partition, count: 1 })
     if (row === TRUNCATE) {
       this.truncatedAt = operation

@@ -7,11 +7,14 @@ import { DELETE, TRUNCATE } from '../keys.ts'
 import type { Reason } from './codes.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
+import type { ChangeEnvelope } from './debezium-envelope.ts'
+import { DeleteMarkers } from './delete-markers.ts'
 import { KeyOperations } from './key-ops.ts'
+import type { NativeText } from './native-text.ts'
 import type { Plan } from './plan.ts'
 import { RecordKeys } from './record-key.ts'
 import { RowKeys } from './row-keys.ts'
-import type { Slab } from './slab.ts'
+import type { Slab, SlabPool } from './slab.ts'
 
 /** What a keyed table's micro-batch is decoded with. */
 export interface KeyContext {
@@ -24,10 +27,12 @@ export interface KeyContext {
 /** The keyed side of a decoder: which operation on which key each record is, and the values that records keep. */
 export class KeyedRows {
   readonly operations: KeyOperations
+  /** Of a table with a version: what is deleted, a row for each DELETE. */
+  readonly markers: DeleteMarkers | undefined
   readonly #definition: TableDefinition
   readonly #plan: Plan
   readonly #own: OwnText
-  readonly #recordKeys: RecordKeys | undefined
+  readonly #recordKeys: RecordKeys
   readonly #version: ColumnBuilder | undefined
   /** Columns that decide where a row is written, and so cannot be filled in later. */
   readonly #fixed: ReadonlySet<number>
@@ -35,6 +40,8 @@ export class KeyedRows {
   #keys: RowKeys | undefined
   /** Numbers of the first rows of the finished slabs, and of the chunk that is being filled. */
   #starts: number[] = [0]
+  /** The last of them. */
+  #first = 0
 
   constructor(
     definition: TableDefinition,
@@ -42,13 +49,16 @@ export class KeyedRows {
     builders: readonly ColumnBuilder[],
     columns: readonly Column[],
     own: OwnText,
+    native: NativeText,
+    pool: SlabPool,
   ) {
     const { version } = definition
+    this.markers = version === undefined ? undefined : new DeleteMarkers(definition, native, pool)
     this.#definition = definition
     this.#plan = plan
     this.#own = own
     this.operations = new KeyOperations(version !== undefined)
-    this.#recordKeys = definition.recordKey === 'none' ? undefined : new RecordKeys(definition)
+    this.#recordKeys = new RecordKeys(definition)
     const name = columns.some((column) => column.name === version) ? version : SYSTEM_COLUMNS.version
     this.#version = builders[columns.findIndex((column) => column.name === name)]
     const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
@@ -57,7 +67,9 @@ export class KeyedRows {
 
   begin(uuid: string): void {
     this.operations.clear()
+    this.markers?.clear()
     this.#starts = [0]
+    this.#first = 0
     if (uuid === this.#uuid) return
     const { key, columns } = this.#definition
     if (uuid === '') throw new LakeError('internal', `${this.#definition.name}: keys are hashed with the table's uuid`)
@@ -74,7 +86,7 @@ export class KeyedRows {
       indexes.map((k) => this.#plan.builders[k]!),
       this.#own,
     )
-    this.#recordKeys?.useHasher(hasher, encoder)
+    this.#recordKeys.useHasher(hasher, encoder)
   }
 
   open(batch: RecordBatch): void {
@@ -83,7 +95,8 @@ export class KeyedRows {
 
   /** The chunk became a slab of so many rows. */
   flushed(rows: number): void {
-    this.#starts.push(this.#starts.at(-1)! + rows)
+    this.#first += rows
+    this.#starts.push(this.#first)
   }
 
   /**
@@ -93,7 +106,7 @@ export class KeyedRows {
   row(batch: RecordBatch, i: number, row: number, slabs: readonly Slab[], bases: number[]): Reason | undefined {
     const { operations } = this
     if (this.#version?.isNull(row) === true) return NO_VERSION
-    const operation = operations.add(batch.partition, batch.offsets[i]!, this.#starts.at(-1)! + row)
+    const operation = operations.add(batch, i, this.#first + row)
     this.#keys!.hash(row, operations.hashes, 4 * operation)
     if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
     if (this.#plan.kept.columns.length === 0) return undefined
@@ -104,33 +117,49 @@ export class KeyedRows {
 
   /** A null value: removes the row that the record's key names. The reason when it names none. */
   tombstone(batch: RecordBatch, i: number): Reason | undefined {
-    if (this.#recordKeys === undefined) return undefined
+    const { recordKey, value } = this.#definition
+    if (recordKey === 'none') return undefined
     const start = batch.keyRanges[2 * i]!
-    if (start < 0) return NO_KEY
+    // In a change stream it follows the delete of a row that has no key.
+    if (start < 0) return value === 'debezium' ? undefined : NO_KEY
     const reason = this.#recordKeys.read(batch.buffer, start, batch.keyRanges[2 * i + 1]!)
     if (reason !== undefined) return reason
     const { operations } = this
-    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
-    this.#recordKeys.hash(batch.buffer, operations.hashes, 4 * operation)
-    if (this.#version !== undefined) operations.setBare(operation)
+    const operation = operations.add(batch, i, DELETE)
+    const keys = this.#recordKeys.keys(batch.buffer)
+    keys.hash(0, operations.hashes, 4 * operation)
+    if (this.#version === undefined) return undefined
+    operations.setBare(operation)
+    this.markers!.add(batch, i, keys, undefined)
     return undefined
   }
 
   /**
-   * A delete whose key, and version, stand in a row of the current chunk that does not come about: that of a change
-   * stream, read from the row before the change. The reason when it has no version.
+   * A delete event: removes the row of the record's key, or, when that names none, of the key in the row before. Without
+   * both, the change of a table without a key, it is no operation. The reason when there is a key that names no row.
    */
-  remove(batch: RecordBatch, i: number, row: number): Reason | undefined {
+  delete(batch: RecordBatch, i: number, envelope: ChangeEnvelope): Reason | undefined {
+    const { keyRanges, buffer } = batch
+    const start = this.#definition.recordKey === 'none' ? -1 : keyRanges[2 * i]!
+    if (start < 0 && envelope.before.start < 0) return undefined
+    const reason = start < 0 ? NO_KEY : this.#recordKeys.read(buffer, start, keyRanges[2 * i + 1]!)
+    if (reason !== undefined) {
+      const second = this.#recordKeys.readBefore(buffer, envelope)
+      if (second !== undefined) return start < 0 ? second : reason
+    }
     const { operations } = this
-    if (this.#version?.isNull(row) === true) return NO_VERSION
-    const operation = operations.add(batch.partition, batch.offsets[i]!, DELETE)
-    this.#keys!.hash(row, operations.hashes, 4 * operation)
-    if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
+    const operation = operations.add(batch, i, DELETE)
+    const keys = this.#recordKeys.keys(buffer)
+    keys.hash(0, operations.hashes, 4 * operation)
+    if (this.#version === undefined) return undefined
+    if (envelope.version === undefined) operations.setBare(operation)
+    else operations.versions[operation] = envelope.version
+    this.markers!.add(batch, i, keys, envelope.version)
     return undefined
   }
 
   truncate(batch: RecordBatch, i: number): void {
-    this.operations.add(batch.partition, batch.offsets[i]!, TRUNCATE)
+    this.operations.add(batch, i, TRUNCATE)
   }
 
   #setVersion({ width, i32 }: ColumnBuilder, row: number, operation: number): void {

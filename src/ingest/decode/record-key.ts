@@ -4,6 +4,8 @@ import type { TableDefinition } from '../../define.ts'
 import type { KeyEncoder, KeyHasher } from '../key-hash.ts'
 import type { Reason } from './codes.ts'
 import { OWN_SEGMENT, OwnText } from './column-builder.ts'
+import { ChangeKey } from './debezium.ts'
+import type { ChangeEnvelope } from './debezium-envelope.ts'
 import { JsonReader } from './json-reader.ts'
 import { planOf, type Plan } from './plan.ts'
 import { RowKeys } from './row-keys.ts'
@@ -21,43 +23,51 @@ interface Form {
  */
 export class RecordKeys {
   readonly #own = new OwnText()
-  readonly #forms: readonly Form[]
-  #form: Form | undefined
-  #rows: readonly RowKeys[] = []
+  readonly #form: Form
+  readonly #changeKey: ChangeKey
+  readonly #changePlan: Plan
+  #formRows: RowKeys | undefined
+  #changeRows: RowKeys | undefined
+  /** Those of the key that was read last. */
+  #rows: RowKeys | undefined
 
   constructor(definition: TableDefinition) {
-    const columns = definition.key.map((name) => definition.columns.find((column) => column.name === name)!)
-    const json = jsonForm(columns, this.#own)
-    this.#forms =
-      definition.recordKey === 'string'
-        ? [textForm(columns[0]!)]
-        : definition.recordKey === 'debezium'
-          ? [json, wrappedForm(columns, this.#own)]
-          : [json]
+    const { key, recordKey } = definition
+    const columns = key.map((name) => definition.columns.find((column) => column.name === name)!)
+    this.#changePlan = planOf(columns, { key })
+    this.#changeKey = new ChangeKey(this.#changePlan, this.#own)
+    this.#form =
+      recordKey === 'string'
+        ? textForm(columns[0]!)
+        : recordKey === 'debezium'
+          ? changeForm(this.#changeKey, this.#changePlan)
+          : jsonForm(columns, this.#own)
   }
 
   useHasher(hasher: KeyHasher, encoder: KeyEncoder): void {
-    this.#rows = this.#forms.map(({ plan }) => new RowKeys(hasher, encoder, keyBuilders(plan), this.#own))
+    this.#formRows = new RowKeys(hasher, encoder, this.#form.plan.builders, this.#own)
+    this.#changeRows = new RowKeys(hasher, encoder, this.#changePlan.builders, this.#own)
   }
 
   /** Reads a record's key, [start, end) of `bytes`. The reason when it does not name a row: `key.unmappable`. */
   read(bytes: Uint8Array, start: number, end: number): Reason | undefined {
-    let first: Reason | undefined
-    for (const form of this.#forms) {
-      this.#own.used = 0
-      const reason = form.read(bytes, start, end)
-      this.#form = form
-      if (reason === undefined) return undefined
-      first ??= reason
-    }
-    return { code: 'key.unmappable', message: `the record's key: ${first!.message}` }
+    this.#own.used = 0
+    this.#rows = this.#formRows
+    const reason = this.#form.read(bytes, start, end)
+    return reason && { code: 'key.unmappable', message: `the record's key: ${reason.message}` }
   }
 
-  /** Hash of the key that was read last, from these bytes. */
-  hash(bytes: Uint8Array, out: Uint32Array, at: number): void {
-    const rows = this.#rows[this.#forms.indexOf(this.#form!)]!
-    rows.open(bytes)
-    rows.hash(0, out, at)
+  /** Reads the key of the row before a change. The reason when it has none. */
+  readBefore(bytes: Uint8Array, envelope: ChangeEnvelope): Reason | undefined {
+    this.#own.used = 0
+    this.#rows = this.#changeRows
+    return this.#changeKey.readBefore(bytes, SEGMENT, envelope)
+  }
+
+  /** The key that was read last, from these bytes: row 0. */
+  keys(bytes: Uint8Array): RowKeys {
+    this.#rows!.open(bytes)
+    return this.#rows!
   }
 }
 
@@ -76,11 +86,9 @@ function jsonForm(columns: readonly Column[], own: OwnText): Form {
   }
 }
 
-/** The same inside of `payload`, beside its schema. */
-function wrappedForm(columns: readonly Column[], own: OwnText): Form {
-  const plan = planOf([{ name: 'payload', type: { kind: 'struct', fields: columns }, required: true }])
-  const json = new JsonReader(plan, own, 'ignore')
-  return { plan, read: (bytes, start, end) => json.record(bytes, SEGMENT, start, end, 0) }
+/** The same as a change stream writes it, bare or beside its schema. */
+function changeForm(key: ChangeKey, plan: Plan): Form {
+  return { plan, read: (bytes, start, end) => key.read(bytes, SEGMENT, start, end) }
 }
 
 /** The text of one column of string, enum or uuid. */
@@ -104,9 +112,4 @@ function textForm(column: Column): Form {
 
 function unmappable(message: string): Reason {
   return { code: 'key.unmappable', message }
-}
-
-function keyBuilders(plan: Plan): Plan['builders'] {
-  const [first] = plan.builders
-  return first?.layout === 'struct' ? first.children : plan.builders
 }

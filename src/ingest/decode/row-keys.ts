@@ -1,5 +1,6 @@
 import type { KeyEncoder, KeyHasher } from '../key-hash.ts'
 import { OWN_SEGMENT, type ColumnBuilder, type OwnText } from './column-builder.ts'
+import { setOwnText } from './raw.ts'
 
 /** Hashes the keys of rows as they stand in builders, without an object per row: a text is read where it lies. */
 export class RowKeys {
@@ -34,6 +35,19 @@ export class RowKeys {
     const start = i32[4 * row + 2]!
     const bytes = i32[4 * row + 3] === OWN_SEGMENT ? this.#own.bytes : this.#bytes
     this.#hasher.hashText(bytes, start, start + length, out, at)
+  }
+
+  /** The key of one row in a row of other builders of the same columns. */
+  copyTo(row: number, builders: readonly ColumnBuilder[], to: number, own: OwnText): void {
+    for (const [k, column] of this.#columns.entries()) {
+      const { width, u8, i32, layout } = column
+      const builder = builders[k]!
+      if (layout === 'text' && i32[4 * row]! > 12) {
+        const start = i32[4 * row + 2]!
+        const bytes = i32[4 * row + 3] === OWN_SEGMENT ? this.#own.bytes : this.#bytes
+        setOwnText(builder, to, bytes.subarray(start, start + i32[4 * row]!), own)
+      } else builder.u8.set(u8.subarray(row * width, (row + 1) * width), to * width)
+    }
   }
 
   #hashEncoded(row: number, out: Uint32Array, at: number): void {

@@ -122,9 +122,15 @@ export function setInstant(i64: BigInt64Array, row: number, { seconds, micros }:
 
 function setDecimal(text: JsonText, node: PlanNode, number: ExactNumber, at: number, row: number): void {
   if (node.type.kind !== 'decimal') return
-  const { precision, scale } = node.type
-  const value = scaled(number, scale)
+  const value = scaled(number, node.type.scale)
   if (typeof value === 'string') return range(text, node, at)
+  setUnscaled(text, node, value, at, row)
+}
+
+/** Writes an unscaled value into a decimal column. Throws MISFIT when it has more digits than the column. */
+export function setUnscaled(text: JsonText, node: PlanNode, value: bigint, at: number, row: number): void {
+  if (node.type.kind !== 'decimal') return
+  const { precision } = node.type
   const limit = 10n ** BigInt(precision)
   if (value >= limit || value <= -limit) range(text, node, at)
   const { i16, i32, i64 } = node.builder
@@ -141,7 +147,7 @@ function numberIn(text: JsonText, at: number): ExactNumber {
   return exactNumber(latin1(text.bytes, at, text.at))
 }
 
-function fits(type: ColumnType, value: bigint, limit: bigint | undefined): boolean {
+export function fits(type: ColumnType, value: bigint, limit: bigint | undefined): boolean {
   if (limit !== undefined && (value > limit || value < -limit)) return false
   const bits = type.kind === 'int' ? 32 : 64
   return BigInt.asIntN(bits, value) === value
@@ -151,11 +157,11 @@ function isSymbol(type: ColumnType, value: string): boolean {
   return type.kind === 'enum' && type.symbols.includes(value)
 }
 
-function range(text: JsonText, node: PlanNode, at: number): never {
+export function range(text: JsonText, node: PlanNode, at: number): never {
   return text.fail('decode.range', `${node.path}: does not fit ${node.type.kind}`, at)
 }
 
-function misfit(text: JsonText, node: PlanNode, c: number, at = text.at): never {
+export function misfit(text: JsonText, node: PlanNode, c: number, at = text.at): never {
   const what = found(c)
   if (what === undefined) text.unexpected('a value')
   return text.fail('decode.type', `${node.path}: expected ${node.type.kind}, found ${what}`, at)

@@ -1,4 +1,4 @@
-import type { TableDefinition } from '../../define.ts'
+import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
 import type { StagedCounts } from '../lane.ts'
@@ -7,6 +7,7 @@ import { hasExtra, tableColumns, valueColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
 import { CompiledReader } from './compiled-reader.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { ChangeReader } from './debezium.ts'
 import { EventClock, eventLimits, NO_EVENT } from './event-clock.ts'
 import { JsonReader } from './json-reader.ts'
 import type { KeyOperations } from './key-ops.ts'
@@ -21,6 +22,8 @@ export interface Decoded {
   readonly rows: readonly Slab[]
   readonly deadLetters: readonly Slab[]
   readonly counts: ReadonlyMap<PartitionId, StagedCounts>
+  /** Rows of `<table>__deletes`, of a table with a version. */
+  readonly markers: readonly Slab[]
   /** Of keyed tables, valid until the next call. */
   readonly operations: KeyOperations | undefined
 }
@@ -48,6 +51,10 @@ export class TableDecoder {
     readonly offset: ColumnBuilder
     readonly timestamp: ColumnBuilder
   }
+  /** Of a change stream. */
+  readonly #changes: ChangeReader | undefined
+  /** The column of a version that stands beside the row, in the change's source. */
+  readonly #sourceVersion: ColumnBuilder | undefined
   readonly #json: JsonReader
   readonly #compiled: CompiledReader
   readonly #clock: EventClock
@@ -77,7 +84,9 @@ export class TableDecoder {
     this.#extra = hasExtra(definition) ? system[0] : undefined
     const [partition, offset, timestamp] = system.slice(-3) as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
     this.#system = { partition, offset, timestamp }
-    this.#json = new JsonReader(this.#plan, this.#own, definition.unknown)
+    this.#sourceVersion = isSourceVersion(definition) ? system.at(-4) : undefined
+    if (definition.value === 'debezium') this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
+    this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
@@ -85,13 +94,13 @@ export class TableDecoder {
     this.#keyed =
       definition.key.length === 0
         ? undefined
-        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own)
+        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own, native, pool)
     this.#sizes = new Float64Array(this.#plan.elements.length)
   }
 
   /**
    * `fatal` holds `topic/partition@offset` of records that must not be touched; keyed tables need `keys`. Throws
-   * `decode.stopped`.
+   * `decode.stopped`, `cdc.truncate`.
    */
   decode(batches: readonly RecordBatch[], fatal: ReadonlySet<string>, keys: KeyContext = NO_KEYS): Decoded {
     const counts = new Map<PartitionId, MutableCounts>()
@@ -108,7 +117,8 @@ export class TableDecoder {
       }
       this.#flush()
       const operations = this.#keyed?.operations
-      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts, operations }
+      const markers = this.#keyed?.markers?.finish() ?? []
+      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts, operations, markers }
     } finally {
       this.#slabs = []
       this.#deadLetters.clear()
@@ -129,12 +139,13 @@ export class TableDecoder {
     this.#keyed?.open(batch)
     const isRaw = this.#definition.value === 'raw'
     const { offsets, valueRanges } = batch
+    const changes = this.#changes
     let read = this.#compiled.open(batch.buffer, segment)
     let first = this.#row
     let judged = 0
     for (let i = 0; i < batch.count; i++) {
       const row = this.#row
-      const start = valueRanges[2 * i]!
+      let start = valueRanges[2 * i]!
       if (fatal.size > 0 && fatal.has(`${id}@${offsets[i]}`)) this.#reject(batch, i, FATAL, count)
       else if (this.#baseless.size > 0 && this.#baseless.has(`${id}@${offsets[i]}`))
         this.#reject(batch, i, NO_BASE, count)
@@ -144,9 +155,16 @@ export class TableDecoder {
       } else if (start < 0) this.#tombstone(batch, i, count)
       else {
         this.#mark()
-        if (read(start, valueRanges[2 * i + 1]!, row)) this.#finishRow(batch, i, count)
+        let end = valueRanges[2 * i + 1]!
+        let isPlain = true
+        if (changes !== undefined) {
+          if (!this.#change(changes, batch, i, segment, count)) continue
+          ;({ start, end } = changes.envelope.after)
+          isPlain = changes.isPlain
+        }
+        if (isPlain && read(start, end, row)) this.#finishRow(batch, i, count)
         else {
-          if (!this.#slow(batch, i, segment, count)) continue
+          if (!this.#slow(batch, i, segment, start, end, count)) continue
           if (this.#compiled.learn(i - judged + 1)) read = this.#compiled.open(batch.buffer, segment)
           judged = i + 1
         }
@@ -164,12 +182,42 @@ export class TableDecoder {
     count.rows += this.#row - first
   }
 
+  /** A change event; whether it has a row, which is in `after`. Throws `cdc.truncate`. */
+  #change(changes: ChangeReader, batch: RecordBatch, i: number, segment: number, count: MutableCounts): boolean {
+    const { valueRanges } = batch
+    const { envelope } = changes
+    const reason = changes.open(batch.buffer, segment, valueRanges[2 * i]!, valueRanges[2 * i + 1]!)
+    if (reason !== undefined) this.#reject(batch, i, reason, count)
+    else if (envelope.kind === 'upsert') {
+      if (this.#sourceVersion !== undefined) setVersion(this.#sourceVersion, this.#row, envelope.version)
+      return true
+    } else if (envelope.kind === 'message') count.skipped++
+    else if (envelope.kind === 'tombstone') this.#tombstone(batch, i, count)
+    else {
+      const misfit = envelope.kind === 'truncate' ? this.#truncate(batch, i) : this.#keyed?.delete(batch, i, envelope)
+      if (misfit === undefined) count.tombstones++
+      else this.#reject(batch, i, misfit, count)
+    }
+    return false
+  }
+
+  /** An append table keeps what was. No log says what came before a truncate in other partitions. */
+  #truncate(batch: RecordBatch, i: number): undefined {
+    const { onTruncate, name } = this.#definition
+    if (this.#keyed !== undefined && onTruncate === 'stop')
+      throw new LakeError('cdc.truncate', `${name}: the source of its changes was truncated`, {
+        context: { table: name, topic: batch.topic, partition: batch.partition, offset: String(batch.offsets[i]) },
+        fix: 'Set onTruncate: apply when the topic has one partition, or start the table anew from a snapshot.',
+      })
+    this.#keyed?.truncate(batch, i)
+  }
+
   /** A record that the generated reader was not made for, or one that does not fit at all; whether it is a row. */
-  #slow(batch: RecordBatch, i: number, segment: number, count: MutableCounts): boolean {
+  #slow(batch: RecordBatch, i: number, segment: number, start: number, end: number, count: MutableCounts): boolean {
     const row = this.#row
     this.#undo()
-    const start = batch.valueRanges[2 * i]!
-    const reason = this.#json.record(batch.buffer, segment, start, batch.valueRanges[2 * i + 1]!, row)
+    this.#changes?.values.begin()
+    const reason = this.#json.record(batch.buffer, segment, start, end, row)
     if (reason !== undefined) {
       this.#refuse(batch, i, reason, count)
       return false
@@ -180,6 +228,7 @@ export class TableDecoder {
 
   /** What was read fits the columns; a keyed table has a say too. */
   #finishRow(batch: RecordBatch, i: number, count: MutableCounts): void {
+    this.#changes?.values.finish(this.#row)
     const reason = this.#keyed?.row(batch, i, this.#row, this.#slabs, this.#bases)
     if (reason !== undefined) return this.#refuse(batch, i, reason, count)
     const row = this.#row++
@@ -280,6 +329,12 @@ const NO_KEYS: KeyContext = { uuid: '', baseless: new Set() }
 function keptColumns({ columns, key, version, missing }: TableDefinition): readonly string[] {
   if (missing === 'null') return []
   return columns.map(({ name }) => name).filter((name) => name !== version && !key.includes(name))
+}
+
+function setVersion(builder: ColumnBuilder, row: number, version: bigint | undefined): void {
+  if (version === undefined) return builder.setNull(row)
+  builder.i64[row] = version
+  builder.setValid(row)
 }
 
 function emptyCounts(): MutableCounts {

@@ -3,10 +3,14 @@ import { BIGINT, BOOLEAN, DuckDBScalarFunction, UBIGINT, type DuckDBConnection }
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
-import { copyDataFile, quoted } from '../decode/data-file-writer.ts'
+import { copyDataFile, quoted, ROW_GROUP_ROWS } from '../decode/data-file-writer.ts'
 import type { PartitionTuple } from '../decode/partition.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import { filesSql, nameOf, ROW_ID, SEQUENCE_NUMBER } from './stored-sql.ts'
+
+/** Bytes of a row group, as inputs are stored. */
+const GROUP_BYTES_MAX = 16 * 1024 * 1024
+const CHUNK_ROWS = 2_048
 
 /**
  * Writes the living rows of files of one partition tuple as one file, in their order: row `pos` of an input comes to
@@ -38,6 +42,7 @@ export async function concatenate(
       from,
       rows,
       tuple: inputs[0]!.file.partition,
+      groupRows: groupRows(inputs),
       lineage,
     })
     alive.assertDone()
@@ -47,10 +52,15 @@ export async function concatenate(
   }
 }
 
+/** A row group is in memory as a whole before it is written, several times as large as it is in the file. */
+function groupRows(inputs: readonly ConcatenateInput[]): number {
+  const rowBytes = Math.max(1, ...inputs.map(({ file }) => file.fileSizeBytes / Math.max(1, file.recordCount)))
+  const chunks = Math.floor(GROUP_BYTES_MAX / rowBytes / CHUNK_ROWS)
+  return Math.min(ROW_GROUP_ROWS, Math.max(1, chunks) * CHUNK_ROWS)
+}
+
 /** Rows that were rewritten before carry their own; null, and what has no such column, is as the manifest says. */
 function lineageSql(inputs: readonly ConcatenateInput[]): string[] {
-  const list = (values: readonly (bigint | undefined)[]): string =>
-    `CAST([${values.map((value) => value ?? 'NULL').join(', ')}] AS BIGINT[])[CAST(file_index AS BIGINT) + 1]`
   const firsts = list(inputs.map(({ firstRowId }) => firstRowId))
   const numbers = list(
     inputs.map(({ firstRowId, sequenceNumber }) => (firstRowId === undefined ? undefined : sequenceNumber)),
@@ -59,6 +69,11 @@ function lineageSql(inputs: readonly ConcatenateInput[]): string[] {
     `coalesce(${nameOf(ROW_ID)}, ${firsts} + file_row_number) AS ${ROW_ID.name}`,
     `coalesce(${nameOf(SEQUENCE_NUMBER)}, ${numbers}) AS ${SEQUENCE_NUMBER.name}`,
   ]
+}
+
+/** The value of a row's file. */
+function list(values: readonly (bigint | undefined)[]): string {
+  return `CAST([${values.map((value) => value ?? 'NULL').join(', ')}] AS BIGINT[])[CAST(file_index AS BIGINT) + 1]`
 }
 
 function check(plan: WritePlan, inputs: readonly ConcatenateInput[]): void {

@@ -12,7 +12,10 @@ export interface KeyNames {
   readonly version: string | undefined
 }
 
-/** Reads what the committer must know of all rows of a file that lies on this machine, in the file's order. */
+/**
+ * Reads what the committer must know of all rows of a file that lies on this machine, in the file's order; a version that
+ * is null is 0. Throws `store.corrupt` when it has other rows than its manifest says, or one without a key.
+ */
 export async function readKeys(
   connection: DuckDBConnection,
   plan: WritePlan,

@@ -23,6 +23,7 @@ import java.util.UUID;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.iceberg.BaseTable;
 import org.apache.iceberg.ContentFile;
+import org.apache.iceberg.ManifestContent;
 import org.apache.iceberg.ManifestFile;
 import org.apache.iceberg.ManifestFiles;
 import org.apache.iceberg.MetadataColumns;
@@ -166,13 +167,22 @@ public class ReadJava {
     ArrayNode problems = NODES.arrayNode();
     Set<String> seen = new HashSet<>();
     for (Snapshot snapshot : table.snapshots()) {
-      long records = 0;
+      long records = 0, deletes = 0, deleteFiles = 0;
       for (ManifestFile manifest : snapshot.allManifests(IO)) {
-        records += manifest.addedRowsCount() + manifest.existingRowsCount();
+        long rows = manifest.addedRowsCount() + manifest.existingRowsCount();
+        if (manifest.content() == ManifestContent.DATA) records += rows;
+        else {
+          deletes += rows;
+          deleteFiles += manifest.addedFilesCount() + manifest.existingFilesCount();
+        }
         if (seen.add(manifest.path())) check(table, manifest, seen, problems);
       }
       if (records != Long.parseLong(snapshot.summary().get("total-records")))
         problems.add("total-records of snapshot " + snapshot.snapshotId());
+      if (deletes != Long.parseLong(snapshot.summary().get("total-position-deletes")))
+        problems.add("total-position-deletes of snapshot " + snapshot.snapshotId());
+      if (deleteFiles != Long.parseLong(snapshot.summary().get("total-delete-files")))
+        problems.add("total-delete-files of snapshot " + snapshot.snapshotId());
     }
     return problems;
   }
@@ -181,7 +191,11 @@ public class ReadJava {
     if (IO.newInputFile(manifest.path()).getLength() != manifest.length()) problems.add("length of " + manifest.path());
     long rows = 0;
     int files = 0;
-    try (CloseableIterable<? extends ContentFile<?>> entries = ManifestFiles.read(manifest, IO, table.specs())) {
+    boolean isData = manifest.content() == ManifestContent.DATA;
+    try (CloseableIterable<? extends ContentFile<?>> entries =
+        isData
+            ? ManifestFiles.read(manifest, IO, table.specs())
+            : ManifestFiles.readDeleteManifest(manifest, IO, table.specs())) {
       for (ContentFile<?> file : entries) {
         files++;
         rows += file.recordCount();

@@ -1,19 +1,21 @@
 import type { CommitResult } from '../lake/chain.ts'
 import type { Committer } from './committer.ts'
-import { Compactor, type CompactorOptions } from './compactor.ts'
+import { Compactor, type CompactionRequest, type CompactorOptions } from './compactor.ts'
 
 /** Shards of an index that follow moved rows between two batches: too few to be noticed. */
 const SHARDS_AT_ONCE = 4
 
 /** What a run does for its files between two batches. */
-export class Upkeep {
+export class Housekeeping {
   readonly #committer: Committer
   readonly #options: CompactorOptions
   readonly #compactor: Compactor
+  readonly #asked: ReadonlyMap<string, CompactionRequest>
 
-  constructor(committer: Committer, options: CompactorOptions) {
+  constructor(committer: Committer, options: CompactorOptions, asked: ReadonlyMap<string, CompactionRequest>) {
     this.#committer = committer
     this.#options = options
+    this.#asked = asked
     this.#compactor = new Compactor(options)
   }
 
@@ -28,7 +30,7 @@ export class Upkeep {
     for (const table of committer.keyed.all) table.sweep(SHARDS_AT_ONCE)
     const done = compactor.take()
     if (done === undefined) {
-      compactor.consider(committer.tables, committer.keyed)
+      compactor.consider(committer.tables, committer.keyed, this.#asked)
       return undefined
     }
     try {
@@ -40,7 +42,9 @@ export class Upkeep {
       const result = await committer.replace(done, signal)
       const { pipeline, observer } = this.#options
       const [filesIn, rowsOut] = [done.inputs.length, done.output?.recordCount ?? 0]
-      if (result.kind === 'committed') observer({ kind: 'compaction', pipeline, table: done.table, filesIn, rowsOut })
+      if (result.kind !== 'committed') return result
+      observer({ kind: 'compaction', pipeline, table: done.table, filesIn, rowsOut })
+      this.#asked.get(done.table)?.add(filesIn, done.output)
       return result
     } finally {
       compactor.settled(done.table)

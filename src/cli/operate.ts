@@ -1,0 +1,88 @@
+import { Option, type Command } from 'commander'
+import { LakeError, type LakeErrorCode } from '../error.ts'
+import { openClient, DEFAULT_URL, type Client } from './client.ts'
+import type { CliContext } from './context.ts'
+import { formatRows, type OutputFormat, type Row } from './output.ts'
+import { outputOption } from './read.ts'
+
+const ASK_EVERY_MS = 500
+const COLUMNS = ['id', 'kind', 'pipeline', 'table', 'to', 'state', 'created', 'ended', 'writer', 'result', 'error']
+
+/** A job as the API tells of it. */
+interface JobRow extends Row {
+  readonly id: string
+  readonly state: string
+  readonly error: { readonly code: string; readonly message: string; readonly fix?: string } | null
+}
+
+interface JobOptions {
+  readonly url: string
+  readonly output: OutputFormat
+  readonly wait: boolean
+}
+
+/** Commands that ask a running kappalake for work that takes longer than a request. */
+export function addOperateCommands(program: Command, context: CliContext): void {
+  const command = (usage: string, description: string): Command =>
+    program
+      .command(usage)
+      .description(description)
+      .addOption(
+        new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL),
+      )
+      .addOption(outputOption())
+  const print = (jobs: readonly JobRow[], { output }: JobOptions) =>
+    context.out.write(
+      formatRows(
+        COLUMNS,
+        jobs.map((job) => ({ ...job, error: job.error === null ? null : `${job.error.code}: ${job.error.message}` })),
+        output,
+      ),
+    )
+  const ask = async (path: string, body: object, options: JobOptions): Promise<void> => {
+    const client = openClient(options.url, context.fetch, context.signal)
+    const asked = await client.post<JobRow>(path, body)
+    print([options.wait ? await over(client, asked, context) : asked], options)
+  }
+  const job = (usage: string, description: string): Command =>
+    command(usage, description).option('--no-wait', 'end when the job is recorded, not when it is done')
+
+  job('compact <table>', 'concatenate small files and leave out deleted rows').action(
+    (table: string, options: JobOptions) => ask(`/v1/tables/${encodeURIComponent(table)}/compact`, {}, options),
+  )
+  job('expire <table>', 'delete files and versions that are kept no longer').action(
+    (table: string, options: JobOptions) => ask(`/v1/tables/${encodeURIComponent(table)}/expire`, {}, options),
+  )
+  job('rollback <pipeline>', 'go back to an older version, and stay paused there')
+    .requiredOption('--to <version>', 'number of the version')
+    .option('--yes', 'do it without being asked again')
+    .action((pipeline: string, options: JobOptions & { to: string; yes?: boolean }) => {
+      if (options.yes !== true)
+        throw new LakeError(
+          'request.invalid',
+          `this makes version ${options.to} the newest state of all tables of ${pipeline}, and pauses it`,
+          { fix: 'Add --yes. What came later is read again after "kappalake resume".' },
+        )
+      return ask(`/v1/pipelines/${encodeURIComponent(pipeline)}/rollback`, { to: options.to }, options)
+    })
+  command('jobs', 'list the jobs, the newest first').action(async (options: JobOptions) => {
+    const client = openClient(options.url, context.fetch, context.signal)
+    print(await client.list<JobRow>('/v1/jobs', 10_000), options)
+  })
+}
+
+/** Waits until a job is over. Throws why it failed. */
+async function over(client: Client, asked: JobRow, context: CliContext): Promise<JobRow> {
+  for (let job = asked; ; job = await client.get<JobRow>(`/v1/jobs/${asked.id}`)) {
+    if (job.error !== null) {
+      const { code, message, fix } = job.error
+      throw new LakeError(code as LakeErrorCode, message, fix === undefined ? {} : { fix })
+    }
+    if (job.state === 'done') return job
+    await context.clock.sleep(ASK_EVERY_MS, context.signal)
+    if (context.signal.aborted)
+      throw new LakeError('sql.cancelled', `job ${job.id} is ${job.state}, and goes on`, {
+        fix: 'See "kappalake jobs".',
+      })
+  }
+}

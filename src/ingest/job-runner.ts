@@ -1,0 +1,60 @@
+import type { Clock } from '../clock.ts'
+import { asLakeError, toErrorMessage } from '../error.ts'
+import { commitIdOf, type Job, type JobResult, type Jobs } from '../jobs.ts'
+import type { PipelineControl } from '../status.ts'
+
+/** Jobs that other processes left in the store are looked for this often. */
+const LOOK_EVERY_MS = 5_000
+/** States in which this process is the one that writes the pipeline, or would be. */
+const OURS: ReadonlySet<string> = new Set(['running', 'paused', 'waiting', 'failed'])
+
+/**
+ * Does the jobs of a pipeline, one after the other, while this process writes it. A job that was under way when its
+ * process died is done again: every kind of job may be. Runs until `signal` aborts and never throws.
+ */
+export async function runJobs(
+  jobs: Jobs,
+  control: PipelineControl,
+  writer: string,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    if (OURS.has(control.status().state)) {
+      // A store that is away now is asked again.
+      const open = await jobs.open(control.name).catch(() => [])
+      for (const job of open)
+        if (!signal.aborted) await runJob(jobs, job, control, writer, clock).catch(() => undefined)
+    }
+    await clock.sleep(LOOK_EVERY_MS, signal)
+  }
+}
+
+/** Throws only when the store cannot be written: then the job stands as it was. */
+async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: string, clock: Clock): Promise<void> {
+  const running: Job = { ...job, state: 'running', startedMs: job.startedMs ?? clock.nowMs(), writer }
+  await jobs.update(running)
+  try {
+    const result = await work(job, control)
+    await jobs.update({ ...running, state: 'done', endedMs: clock.nowMs(), result })
+  } catch (error) {
+    const { code, retryable } = asLakeError(error)
+    // Somebody else writes the pipeline by now, or it stops here: he finds the job where it was.
+    if (retryable || code === 'pipeline.not_owner') return jobs.update({ ...running, state: 'queued', writer: null })
+    await jobs.update({ ...running, state: 'failed', endedMs: clock.nowMs(), error: toErrorMessage(error) })
+  }
+}
+
+async function work(job: Job, control: PipelineControl): Promise<JobResult> {
+  const { request } = job
+  switch (request.kind) {
+    case 'compact':
+      return { ...(await control.compact(request.table)) }
+    case 'expire':
+      return { ...(await control.expire(request.table)) }
+    case 'rollback': {
+      const { number } = await control.rollback(BigInt(request.to), commitIdOf(job))
+      return { version: String(number) }
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import type { Clock } from '../clock.ts'
+import { LakeError } from '../error.ts'
+import type { Chain, VersionContent } from '../lake/chain.ts'
+import { isKept, openTable, writeVersionHint, type Storage } from '../lake/table.ts'
+import type { Source } from '../log.ts'
+import type { Version } from '../version.ts'
+import { lostRanges } from './start.ts'
+
+export interface RollbackParts {
+  readonly chain: Chain
+  readonly storage: Storage
+  readonly source: Source
+  readonly writer: string
+  readonly clock: Clock
+}
+
+/** `done`: a commit of this id went back before. `to`: it can be gone back to this version. */
+export type RollbackPlan =
+  | { readonly kind: 'done'; readonly version: Version }
+  | { readonly kind: 'to'; readonly target: Version }
+
+/**
+ * Whether it can be gone back to an older version. Changes nothing. Throws `version.unknown`, `request.invalid`, `rollback.not_kept`, `rollback.offsets_expired`, and
+ * what proves that the log is another one.
+ */
+export async function planRollback(
+  { chain, storage, source, clock }: RollbackParts,
+  to: bigint,
+  commitId: string,
+): Promise<RollbackPlan> {
+  const head = await chain.at({ kind: 'head' })
+  const before = await chain.versions(head.recentCommits.includes(commitId) ? head.recentCommits.length + 1 : 1)
+  const version = before.find((each) => each.commitId === commitId)
+  if (version !== undefined) return { kind: 'done', version }
+  if (to >= head.number)
+    throw new LakeError('request.invalid', `version ${to} is not older than the head, version ${head.number}`)
+  const target = await chain.at({ kind: 'number', number: to })
+  if (!(await isKept(storage, chain.pipeline, target, clock)))
+    throw new LakeError('rollback.not_kept', `the tables of version ${to} are no longer kept`, {
+      context: { version: String(to), head: String(head.number) },
+      fix: 'Choose a younger version: all of the last hour are kept, then one a minute for 24 hours.',
+    })
+  const [lost] = await lostRanges(source, target)
+  if (lost === undefined) return { kind: 'to', target }
+  const [partition, { from, until }] = lost
+  throw new LakeError(
+    'rollback.offsets_expired',
+    `${partition}: the log begins at ${until}, version ${to} at ${from}`,
+    {
+      context: { partition, position: String(from), first: String(until) },
+      fix: 'Choose a version whose positions the log still holds.',
+    },
+  )
+}
+
+/**
+ * Adds a version that stands where `target` stood, and is paused: what came after it is read again when somebody
+ * resumes the pipeline. Resolves with undefined when another process moved the pipeline meanwhile.
+ */
+export async function rollBack(
+  { chain, storage, writer }: RollbackParts,
+  head: Version,
+  target: Version,
+  commitId: string,
+): Promise<Version | undefined> {
+  const { tables, positions, clocksMs, watermarkMs, topicIds, tails, holes } = target
+  const content: VersionContent = {
+    kind: 'rollback',
+    writer,
+    tables,
+    positions,
+    clocksMs,
+    watermarkMs,
+    topicIds,
+    tails,
+    holes,
+    paused: { reason: rollbackReason(target) },
+    released: false,
+  }
+  // On maintenance alone the chain would build again; what is built here does not depend on it.
+  const result = await chain.append(head, { commitId, build: () => Promise.resolve(content) })
+  if (result.kind !== 'committed') return undefined
+  // For readers by path; nothing of ours depends on it.
+  const keys = Object.values(tables).map(({ metadata }) => metadata)
+  await Promise.allSettled(keys.map(async (key) => writeVersionHint(storage, await openTable(storage, key))))
+  return result.version
+}
+
+export function rollbackReason({ number }: Version): string {
+  return `rolled back to version ${number}`
+}

@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest'
+import { commitIdOf, type JobRequest } from '../../src/jobs.ts'
+import { openJobs } from '../../src/lake/job-store.ts'
+import { InstantClock } from '../support/instant-clock.ts'
+import { ScriptedStorage } from '../support/scripted-chain.ts'
+
+const REQUEST: JobRequest = { kind: 'rollback', pipeline: 'shop', to: '12' }
+const DAY_MS = 24 * 3_600_000
+
+test('a job is recorded once, whatever the store answers', async () => {
+  for (const step of ['created', 'lost', 'landed', 'later', 'conflict', 'exists'] as const) {
+    const [storage, clock] = [new ScriptedStorage('jobs'), new InstantClock()]
+    storage.script = [step]
+    const job = await openJobs(storage, clock).ask(REQUEST, 'key')
+    expect(await openJobs(storage, clock).ask(REQUEST, 'key')).toEqual(job)
+    await expect(openJobs(storage, clock).ask({ ...REQUEST, to: '13' }, 'key')).rejects.toMatchObject({
+      code: 'idempotency.mismatch',
+    })
+    expect(await openJobs(storage, clock).list()).toEqual([job])
+    expect(job.id).toBe('2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683')
+    expect(commitIdOf(job)).toBe('2c70e12b-7a06-46f9-2279-f427c7b38e73')
+  }
+})
+
+test('jobs stand in the order in which they were asked for, and go seven days after they ended', async () => {
+  const [storage, clock] = [new ScriptedStorage('jobs'), new InstantClock()]
+  const jobs = openJobs(storage, clock)
+  const ids: string[] = []
+  for (let i = 0; i < 20; i++) {
+    clock.advance(1_000)
+    ids.push((await jobs.ask(REQUEST)).id)
+  }
+  await jobs.ask({ ...REQUEST, pipeline: 'web' })
+  expect((await jobs.open('shop')).map(({ id }) => id)).toEqual(ids)
+  const [first] = await jobs.open('shop')
+  await jobs.update({ ...first!, state: 'failed', endedMs: clock.nowMs() })
+  clock.advance(7 * DAY_MS)
+  expect(await openJobs(storage, clock).list()).toHaveLength(21)
+  clock.advance(1)
+  await jobs.list()
+  expect(await jobs.list()).toHaveLength(20)
+  expect(await jobs.get(first!.id)).toBeUndefined()
+  expect((await jobs.open('shop')).map(({ id }) => id)).toEqual(ids.slice(1))
+})
+
+test('what is no job is not taken for one', async () => {
+  const [storage, clock] = [new ScriptedStorage('jobs'), new InstantClock()]
+  const jobs = openJobs(storage, clock)
+  const { id } = await jobs.ask(REQUEST)
+  await storage.put('jobs/notes.txt', Buffer.from('x'))
+  expect(await jobs.list()).toHaveLength(1)
+  for (const text of ['{', '{}', 'null', '{"id":"x","request":{"pipeline":"shop"}}']) {
+    await storage.put(`jobs/${id}.json`, Buffer.from(text))
+    await expect(jobs.get(id)).rejects.toMatchObject({ code: 'store.corrupt' })
+    expect(await jobs.list()).toEqual([])
+  }
+  for (const wrong of ['', '../tables', 'A'.repeat(64), 'a'.repeat(65)]) expect(await jobs.get(wrong)).toBeUndefined()
+})
