@@ -14,10 +14,15 @@ import {
   type Storage,
 } from '../../src/lake/table.ts'
 import type { Version } from '../../src/version.ts'
-import { definitionOf } from './definition.ts'
+import { expire } from '../../src/lake/upkeep.ts'
+import { definitionOf, PIPELINE } from './definition.ts'
 import type { Plan } from './plan.ts'
 import { Random } from './random.ts'
+import { stretched } from './stretched-storage.ts'
 import type { World } from './world.ts'
+
+/** A file may be referred to so long after it was written: by a late write of a process that stood still. */
+const GRACE_MS = 200_000
 
 /** Whoever else writes the chain: maintenance, and a cut-over to other code. Sees the store as it is. */
 export class Administrator {
@@ -43,10 +48,22 @@ export class Administrator {
   }
 
   start(): void {
-    const { maintenanceEveryMs, story, stormMs } = this.#plan
+    const { maintenanceEveryMs, isExpiring, story, stormMs } = this.#plan
     if (maintenanceEveryMs !== undefined) this.#maintain(maintenanceEveryMs)
+    if (isExpiring) this.#expire()
     if (story === 'cutover')
       this.#world.after(this.#random.between(0.3, 0.9) * stormMs, 'cutover', () => void this.#cutOver())
+  }
+
+  /** Deletes what nobody needs, with a grace that outlasts the latest write. */
+  #expire(): void {
+    this.#world.after(this.#random.between(4_000, 12_000), 'expiry', () => {
+      if (!this.#world.isStormy) return
+      const store = stretched(this.#storage, 3_600_000 / GRACE_MS)
+      const clock = this.#world.clock(this.#random)
+      void expire(store, PIPELINE, 3_600_000, clock, new AbortController().signal).catch(() => undefined)
+      this.#expire()
+    })
   }
 
   /** Maintenance as a version in between: other metadata, the same rows. */
@@ -87,7 +104,7 @@ export class Administrator {
   }
 
   async #write(table: LakeTable, rows: readonly unknown[], { version }: Stamp): Promise<DataFile> {
-    const key = `${writePlan(table).dataPrefix}maintenance-${version}.json`
+    const key = `${writePlan(table).dataPrefix}maintenance-${version}.parquet`
     const bytes = Buffer.from(JSON.stringify(rows))
     await this.#storage.put(key, bytes)
     return { key, recordCount: rows.length, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }

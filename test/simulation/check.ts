@@ -4,6 +4,7 @@ import { openTable, type Storage } from '../../src/lake/table.ts'
 import { parsePartitionId, type PartitionId } from '../../src/log.ts'
 import { decodeVersion } from '../../src/version-json.ts'
 import type { Version } from '../../src/version.ts'
+import { checkKept } from './check-kept.ts'
 import { KeyedFold } from './check-keyed.ts'
 import { TableWatch, type TableStep } from './check-tables.ts'
 import { definitionOf, PIPELINE } from './definition.ts'
@@ -77,6 +78,8 @@ class Checker {
       before = version
     }
     this.#checkHistory()
+    if (this.violations.length === 0 && this.#options.plan.isExpiring)
+      this.violations.push(...(await checkKept(this.#options.storage, this.versions, this.#options.plan.seed)))
     await this.#checkOrphans()
   }
 
@@ -287,7 +290,7 @@ class Checker {
     const { storage } = this.#options
     for (const name of this.#tables.tables.keys())
       for await (const { key } of storage.list(`tables/${name}/data/`))
-        if (key.endsWith('.json') && !this.#tables.owners.has(key)) await storage.delete(key)
+        if (key.endsWith('.parquet') && !this.#tables.owners.has(key)) await storage.delete(key)
     const head = await openChain(storage, PIPELINE, new World().clock(new Random(1))).head()
     if (head?.number !== this.versions.at(-1)?.number) this.#fail('I12', `a new process finds the head ${head?.number}`)
     for (const [name, { metadata, read }] of this.#tables.tables) {

@@ -129,6 +129,8 @@ export interface Plan {
   readonly minIntervalMs: number
   readonly heartbeatMs: number
   readonly takeoverAfterMs: number
+  /** Somebody deletes what nobody needs, in the storm and after all is over. */
+  readonly isExpiring: boolean
   readonly maintenanceEveryMs: number | undefined
   /** Length of the time in which things go wrong and records are written. */
   readonly stormMs: number
@@ -220,6 +222,7 @@ export function planOf(seed: number): Plan {
     minIntervalMs: random.pick([200, 400, 800]),
     heartbeatMs: 3_000,
     takeoverAfterMs: 5_000,
+    isExpiring: random.chance(0.5),
     maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
     stormMs: random.between(11_000, 28_000),
   }

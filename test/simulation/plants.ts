@@ -19,6 +19,9 @@ const PIPELINE = 'src/ingest/pipeline.ts'
 const START = 'src/ingest/start.ts'
 const MICRO_BATCH = 'src/ingest/micro-batch.ts'
 const PENDING = 'src/ingest/pending.ts'
+const COLLECT = 'src/lake/collect.ts'
+const EXPIRE_VERSIONS = 'src/lake/expire-versions.ts'
+const REACHABLE = 'src/lake/reachable.ts'
 const UPSERT = 'src/ingest/upsert.ts'
 
 const noFence: Edit = {
@@ -448,6 +451,27 @@ export interface CommitterParts {`,
         replace: 'if (stood === undefined) {',
       },
     ],
+  },
+  {
+    name: 'collection-without-grace',
+    bug: 'iceberg#12765 kind: orphan files of a commit under way are deleted',
+    edits: [{ file: COLLECT, find: 'nowMs - modifiedMs > graceMs && ', replace: '' }],
+  },
+  {
+    name: 'only-the-head-is-kept',
+    bug: 'files of an older version that must stay readable are deleted',
+    edits: [
+      {
+        file: EXPIRE_VERSIONS,
+        find: 'return ageMs < READABLE_FOR_MS || newest.has(file) || (ageMs < DAY_MS && minutely.has(file))',
+        replace: 'return newest.has(file)',
+      },
+    ],
+  },
+  {
+    name: 'only-added-files-are-kept',
+    bug: 'a file that a manifest takes over as existing counts as unreferenced',
+    edits: [{ file: REACHABLE, find: 'if (status !== LEFT) this.#keep', replace: 'if (status === 1) this.#keep' }],
   },
   {
     name: 'foreign-compaction-ignored',

@@ -100,7 +100,7 @@ export async function writeRows(
   plan: WritePlan,
   rows: readonly SimRow[],
 ): Promise<DataFile> {
-  const key = `${plan.dataPrefix}${process.clock.uuid()}.json`
+  const key = `${plan.dataPrefix}${process.clock.uuid()}.parquet`
   const bytes = Buffer.from(JSON.stringify(rows))
   await storage.put(key, bytes)
   return { key, recordCount: rows.length, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }
