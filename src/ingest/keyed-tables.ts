@@ -103,7 +103,7 @@ export class KeyedTables {
         if (table.keys?.holes === undefined) return table
         const { fillings, baseless: operations } = this.#tables.get(table.table)!.fillings(table.keys)
         const { topic, data } = this.#plans.get(table.table)!
-        for (const operation of operations) baseless.push(recordOf(topic, table.keys, operation))
+        for (const operation of operations) baseless.push(`${table.table} ${recordOf(topic, table.keys, operation)}`)
         if (baseless.length > 0) return table
         const fill = (file: DataFile, k: number) =>
           fillings.has(k) ? this.#work!.fill(data, file, fillings.get(k)!) : Promise.resolve(file)

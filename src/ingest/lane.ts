@@ -12,7 +12,7 @@ export interface Assignment {
   readonly microBatch: MicroBatchLimits
   /** Records that killed a lane twice, `topic/partition@offset`: dead letters without a look inside. */
   readonly fatal: ReadonlySet<string>
-  /** Records whose missing values no row has, in the same form: dead letters `cdc.unavailable_without_base`. */
+  /** Records whose missing values no row of a table has, `table topic/partition@offset`: dead letters of that table alone. */
   readonly baseless?: ReadonlySet<string>
 }
 

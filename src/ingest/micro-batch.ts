@@ -63,7 +63,8 @@ export class MicroBatch {
     for (const plan of this.#assignment.tables) {
       const batches = [...this.#batches.values()].flat().filter((batch) => batch.topic === plan.topic)
       if (batches.length === 0) continue
-      const { fatal, baseless } = this.#assignment
+      const { fatal } = this.#assignment
+      const baseless = baselessOf(plan.table, this.#assignment)
       const staged = await encoder.encode(plan, batches, fatal, baseless)
       assertComplete(staged, batches)
       tables.push(staged)
@@ -89,6 +90,12 @@ export class MicroBatch {
     }
     return ranges
   }
+}
+
+/** Of the records without a base those of one table: another over the same topic may have it, or need none. */
+function baselessOf(table: string, { baseless = new Set() }: Assignment): ReadonlySet<string> {
+  const mine = [...baseless].filter((record) => record.startsWith(`${table} `))
+  return new Set(mine.map((record) => record.slice(table.length + 1)))
 }
 
 /** Every record is a row, a dead letter, a tombstone or skipped: one that is none of them would be lost in silence. */

@@ -71,10 +71,11 @@ export function planCompaction(
   const dropped = files.filter((file) => file.dead >= file.rows).map(({ key }) => key)
   const tuples = [...byTuple(live).values()]
   const newest = files.reduce((most, { sequenceNumber }) => (sequenceNumber > most ? sequenceNumber : most), 0n)
+  // One file without a dead row, taken alone, would be written again as it is, for ever.
   const choices = [
     ...tuples.map((tuple) => dyingOf(tuple, policy)),
     ...tuples.map((tuple) => smallOf(tuple, newest, policy)),
-  ].filter((group) => group.length > 0)
+  ].filter((group) => group.length > 1 || group.some(({ dead }) => dead > 0))
   const best = choices.toSorted((a, b) => gainOf(b, policy) - gainOf(a, policy))[0] ?? []
   if (best.length === 0 && dropped.length === 0) return undefined
   return { inputs: best.map(({ key }) => key), dropped, liveRows: sum(best, liveRows), liveBytes: sum(best, liveBytes) }

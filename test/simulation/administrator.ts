@@ -1,12 +1,28 @@
 import { codeHash } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
 import type { Chain } from '../../src/lake/chain.ts'
-import { appendFiles, openTable, type Storage } from '../../src/lake/table.ts'
+import {
+  appendFiles,
+  changeTable,
+  openTable,
+  readDeletedRows,
+  storedFiles,
+  writePlan,
+  type DataFile,
+  type LakeTable,
+  type Stamp,
+  type Storage,
+} from '../../src/lake/table.ts'
 import type { Version } from '../../src/version.ts'
-import { definitionOf } from './definition.ts'
+import { expire } from '../../src/lake/upkeep.ts'
+import { definitionOf, PIPELINE } from './definition.ts'
 import type { Plan } from './plan.ts'
 import { Random } from './random.ts'
+import { stretched } from './stretched-storage.ts'
 import type { World } from './world.ts'
+
+/** A file may be referred to so long after it was written: by a late write of a process that stood still. */
+const GRACE_MS = 200_000
 
 /** Whoever else writes the chain: maintenance, and a cut-over to other code. Sees the store as it is. */
 export class Administrator {
@@ -32,36 +48,73 @@ export class Administrator {
   }
 
   start(): void {
-    const { maintenanceEveryMs, story, stormMs } = this.#plan
+    const { maintenanceEveryMs, isExpiring, story, stormMs } = this.#plan
     if (maintenanceEveryMs !== undefined) this.#maintain(maintenanceEveryMs)
+    if (isExpiring) this.#expire()
     if (story === 'cutover')
       this.#world.after(this.#random.between(0.3, 0.9) * stormMs, 'cutover', () => void this.#cutOver())
   }
 
-  /** Maintenance as a version in between: new metadata with one file more, the same rows. */
+  /** Deletes what nobody needs, with a grace that outlasts the latest write. */
+  #expire(): void {
+    this.#world.after(this.#random.between(4_000, 12_000), 'expiry', () => {
+      if (!this.#world.isStormy) return
+      const store = stretched(this.#storage, 3_600_000 / GRACE_MS)
+      const clock = this.#world.clock(this.#random)
+      void expire(store, PIPELINE, 3_600_000, clock, new AbortController().signal).catch(() => undefined)
+      this.#expire()
+    })
+  }
+
+  /** Maintenance as a version in between: other metadata, the same rows. */
   #maintain(everyMs: number): void {
     this.#world.after(this.#random.between(0.5, 1.5) * everyMs, 'maintenance', () => {
       if (!this.#world.isStormy) return
       void this.#publish('maintenance', async (head, number) => {
         const [name, table] = this.#random.pick(Object.entries(head.tables))
-        const key = `tables/${name}/data/maintenance-${number}.json`
-        await this.#storage.put(key, Buffer.from('[]'))
-        const file = { key, recordCount: 0, fileSizeBytes: 2, partition: [], metrics: new Map() }
         const stamp = { commitId: `maintenance-${number}`, version: number, ranges: '' }
         const opened = await openTable(this.#storage, table.metadata)
-        const clock = this.#world.clock(this.#random)
-        const { metadata, snapshot } = await appendFiles(this.#storage, opened, [file], stamp, clock)
+        const change = this.#random.chance(0.5) ? this.#compact(opened, stamp) : this.#addNothing(opened, stamp)
+        const { metadata, snapshot } = await change
         return { ...head, tables: { ...head.tables, [name]: { ...table, metadata, snapshot } } }
       })
       this.#maintain(everyMs)
     })
   }
 
+  async #addNothing(table: LakeTable, stamp: Stamp): Promise<LakeTable> {
+    const file = await this.#write(table, [], stamp)
+    return appendFiles(this.#storage, table, [file], stamp, this.#world.clock(this.#random))
+  }
+
+  /** Puts some files together, as an engine of somebody else does. */
+  async #compact(table: LakeTable, stamp: Stamp): Promise<LakeTable> {
+    const stored = (await storedFiles(this.#storage, table)).filter(() => this.#random.chance(0.6))
+    if (stored.length === 0) return this.#addNothing(table, stamp)
+    const rows: unknown[] = []
+    for (const file of stored) {
+      const deleted = await readDeletedRows(this.#storage, file)
+      const all = JSON.parse(Buffer.from((await this.#storage.get(file.key))!).toString()) as unknown[]
+      rows.push(...all.filter((_, row) => !deleted.has(row)))
+    }
+    const file = { ...(await this.#write(table, rows, stamp)), sequenceNumber: table.raw['last-sequence-number'] }
+    const removed = stored.map(({ key }) => key)
+    const change = { kind: 'replace', added: rows.length > 0 ? [file] : [], deletes: [], removed } as const
+    return changeTable(this.#storage, table, change, stamp, this.#world.clock(this.#random))
+  }
+
+  async #write(table: LakeTable, rows: readonly unknown[], { version }: Stamp): Promise<DataFile> {
+    const key = `${writePlan(table).dataPrefix}maintenance-${version}.parquet`
+    const bytes = Buffer.from(JSON.stringify(rows))
+    await this.#storage.put(key, bytes)
+    return { key, recordCount: rows.length, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }
+  }
+
   async #cutOver(): Promise<void> {
     const code = new Map(definitionOf(this.#plan, true).tables.map((table) => [table.name, codeHash(table)]))
     const isDone = await this.#publish('cutover', (head) => {
       const tables = Object.entries(head.tables).map(([name, table]) => {
-        return [name, { ...table, code: code.get(name.replace('__dlq', ''))! }] as const
+        return [name, { ...table, code: code.get(name.replace(/__.*/, ''))! }] as const
       })
       return Promise.resolve({ ...head, tables: Object.fromEntries(tables) })
     })

@@ -1,14 +1,16 @@
-import { codeHash, deadLetterTable } from '../../src/define.ts'
+import { codeHash, deadLetterTable, deletesTable } from '../../src/define.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { openTable, type Storage } from '../../src/lake/table.ts'
 import { parsePartitionId, type PartitionId } from '../../src/log.ts'
 import { decodeVersion } from '../../src/version-json.ts'
 import type { Version } from '../../src/version.ts'
+import { checkKept } from './check-kept.ts'
+import { KeyedFold } from './check-keyed.ts'
+import { TableWatch, type TableStep } from './check-tables.ts'
 import { definitionOf, PIPELINE } from './definition.ts'
 import type { Append } from './fleet.ts'
-import type { Plan } from './plan.ts'
+import type { Plan, SimTable } from './plan.ts'
 import { Random } from './random.ts'
-import { TableReader, type ListedFile, type ReadTable } from './reader.ts'
 import type { SimRow } from './row-encoder.ts'
 import type { LedgerEntry, Shop } from './shop.ts'
 import { World } from './world.ts'
@@ -52,15 +54,18 @@ class Checker {
   versions: Version[] = []
   rows = 0
   readonly #options: CheckOptions
-  readonly #reader: TableReader
-  /** Data files of each table at the version looked at, and the tables there. */
-  readonly #listed = new Map<string, Set<string>>()
-  readonly #tables = new Map<string, { readonly metadata: string; readonly read: ReadTable }>()
-  readonly #owners = new Map<string, string>()
+  readonly #tables: TableWatch
+  readonly #folds: ReadonlyMap<string, KeyedFold>
 
   constructor(options: CheckOptions) {
     this.#options = options
-    this.#reader = new TableReader(options.storage)
+    const fail = this.#fail.bind(this)
+    this.#tables = new TableWatch(options.storage, fail)
+    this.#folds = new Map(
+      options.plan.tables
+        .filter(({ keyed }) => keyed !== undefined)
+        .map((table) => [table.name, new KeyedFold(table, options.shop.ledger, fail)]),
+    )
   }
 
   async run(): Promise<void> {
@@ -73,6 +78,8 @@ class Checker {
       before = version
     }
     this.#checkHistory()
+    if (this.violations.length === 0 && this.#options.plan.isExpiring)
+      this.violations.push(...(await checkKept(this.#options.storage, this.versions, this.#options.plan.seed)))
     await this.#checkOrphans()
   }
 
@@ -156,64 +163,82 @@ class Checker {
 
   /** I1, I2, I5, I6, I13, I18: each table has gained exactly the rows of the range of this version. */
   async #checkContent(before: Version | undefined, version: Version): Promise<void> {
-    const { plan } = this.#options
-    for (const { name, topic, onError } of plan.tables) {
-      const rows = await this.#gained(version, name)
-      const deadLetters = await this.#gained(version, deadLetterTable(name))
-      this.rows += rows.size + deadLetters.size
-      let clocks: number | undefined
-      for (const [id, until] of version.positions) {
-        if (parsePartitionId(id).topic !== topic) continue
-        const from = before?.positions.get(id) ?? until
-        clocks = this.#checkRange(version, name, id, from, until, rows, deadLetters, onError === 'skip')
-        const clock = clocks ?? before?.clocksMs[name]?.[id]
-        const isSure = this.#entries(id, from, until).every(({ isCompacted, isDeleted }) => !isCompacted && !isDeleted)
-        if (
-          isSure &&
-          version.kind === 'ingest' &&
-          version.clocksMs[name]?.[id] !== maxOf(clock, before?.clocksMs[name]?.[id])
-        )
-          this.#fail(
-            'K1',
-            `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`,
-          )
-        this.#checkTail(version, id)
-      }
-      for (const at of [...rows.keys(), ...deadLetters.keys()])
+    for (const table of this.#options.plan.tables) {
+      const { name, topic, keyed } = table
+      const rows = await this.#tables.step(version, name)
+      const { gained: deadLetters, lost } = await this.#tables.step(version, deadLetterTable(name))
+      this.rows += rows.gained.size + deadLetters.size
+      const ranges = [...version.positions]
+        .filter(([id]) => parsePartitionId(id).topic === topic)
+        .map(([id, until]) => [id, before?.positions.get(id) ?? until, until] as const)
+      for (const at of keyed === undefined ? [...rows.lost, ...lost] : lost)
+        this.#fail('I1', `v${version.number} of ${name} no longer has ${at}`)
+      const clocks =
+        keyed === undefined
+          ? new Map(
+              ranges.map((range) => [range[0], this.#checkRange(version, table, range, rows.gained, deadLetters)]),
+            )
+          : await this.#checkKeyed(version, table, ranges, rows, deadLetters)
+      for (const range of ranges) this.#checkClock(before, version, name, range, clocks.get(range[0]))
+      for (const at of [...rows.gained.keys(), ...deadLetters.keys()])
         this.#fail('I5', `v${version.number} adds ${name} ${at}, which is not of its range`)
     }
+  }
+
+  async #checkKeyed(
+    version: Version,
+    { name, keyed }: SimTable,
+    ranges: readonly Range[],
+    rows: TableStep,
+    deadLetters: Map<string, SimRow>,
+  ): Promise<ReadonlyMap<PartitionId, number>> {
+    const deletes = keyed!.isVersioned ? await this.#tables.step(version, deletesTable(name)) : undefined
+    return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes })
+  }
+
+  #checkClock(
+    before: Version | undefined,
+    version: Version,
+    name: string,
+    [id, from, until]: Range,
+    found: number | undefined,
+  ): void {
+    const was = before?.clocksMs[name]?.[id]
+    const clock = maxOf(found ?? was, was)
+    const isSure = this.#entries(id, from, until).every(({ isCompacted, isDeleted }) => !isCompacted && !isDeleted)
+    if (isSure && version.kind === 'ingest' && version.clocksMs[name]?.[id] !== clock)
+      this.#fail(
+        'K1',
+        `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`,
+      )
+    this.#checkTail(version, id)
   }
 
   /** Takes out of `rows` and `deadLetters` what must be there; returns the largest time of a row. */
   #checkRange(
     version: Version,
-    table: string,
-    id: PartitionId,
-    from: bigint,
-    until: bigint,
+    { name, onError }: SimTable,
+    [id, from, until]: Range,
     rows: Map<string, SimRow>,
     deadLetters: Map<string, SimRow>,
-    isSkipping: boolean,
   ): number | undefined {
     const { partition } = parsePartitionId(id)
+    const isSkipping = onError === 'skip'
     const holes = version.holes.get(id) ?? []
     let clock: number | undefined
     for (let offset = from; offset < until; offset++) {
       const entry = this.#options.shop.ledger.get(id)?.[Number(offset)]
       const at = `${partition}@${offset}`
-      const place = `v${version.number}: ${table} ${id}@${offset}`
+      const place = `v${version.number}: ${name} ${id}@${offset}`
       const [row, deadLetter] = [rows.get(at), deadLetters.get(at)]
       rows.delete(at)
       deadLetters.delete(at)
       const isInHole = holes.some((hole) => hole.from <= offset && offset < hole.until)
       const mayLack = entry?.isCompacted === true || isInHole
-      if (row !== undefined && (entry?.kind !== 'row' || entry.value !== row.v))
-        this.#fail('I6', `${place} says ${row.v}, the log ${entry?.value} (${entry?.kind})`)
-      if (
-        deadLetter !== undefined &&
-        (entry?.kind !== 'poison' || isSkipping || deadLetter.v !== `{"v":${entry.value}`)
-      )
-        this.#fail('I18', `${place} is a dead letter, in the log it is ${entry?.kind} ${entry?.value}`)
+      if (row !== undefined && (entry?.kind !== 'row' || entry.change!.v !== row.v))
+        this.#fail('I6', `${place} says ${row.v}, the log ${entry?.text} (${entry?.kind})`)
+      if (deadLetter !== undefined && (entry?.kind !== 'poison' || isSkipping || deadLetter.v !== entry.text))
+        this.#fail('I18', `${place} is a dead letter, in the log it is ${entry?.kind} ${entry?.text}`)
       if (row === undefined && entry?.kind === 'row' && !mayLack) this.#fail('I1', `${place} is lost`)
       if (deadLetter === undefined && entry?.kind === 'poison' && !isSkipping && !mayLack)
         this.#fail('I18', `${place} is neither row nor dead letter`)
@@ -232,71 +257,6 @@ class Checker {
     const entry = this.#options.shop.ledger.get(id)?.[Number(tail.offset)]
     if (tail.offset >= version.positions.get(id)! || entry?.hash !== tail.hash)
       this.#fail('P5', `v${version.number} has a tail of ${id} at ${tail.offset} that is not in the log`)
-  }
-
-  /** The rows of the files that a table has more than in the version before, by `partition@offset`. */
-  async #gained(version: Version, name: string): Promise<Map<string, SimRow>> {
-    const rows = new Map<string, SimRow>()
-    const named = version.tables[name]
-    if (named === undefined) {
-      this.#fail('K1', `v${version.number} does not name ${name}`)
-      return rows
-    }
-    const before = this.#tables.get(name)
-    if (before?.metadata === named.metadata) return rows
-    const read = await this.#reader.table(named.metadata)
-    this.#checkMetadata(version, name, before?.read, read)
-    this.#tables.set(name, { metadata: named.metadata, read })
-    const listed = new Set(read.files.map(({ key }) => key))
-    if (listed.size !== read.files.length) this.#fail('I2', `v${version.number} lists a file of ${name} twice`)
-    for (const key of this.#listed.get(name) ?? [])
-      if (!listed.has(key)) this.#fail('I1', `v${version.number} of ${name} no longer has ${key}`)
-    const fresh = read.files.filter(({ key }) => this.#listed.get(name)?.has(key) !== true)
-    this.#listed.set(name, listed)
-    const ranges: [partition: number, first: bigint, last: bigint, key: string][] = []
-    for (const file of fresh) await this.#take(version, name, file, rows, ranges)
-    for (const [p, first, last, key] of ranges)
-      if (ranges.some((other) => other[3] !== key && other[0] === p && first <= other[2] && other[1] <= last))
-        this.#fail('I2', `v${version.number} of ${name} has files that overlap in partition ${p}`)
-    return rows
-  }
-
-  async #take(
-    version: Version,
-    name: string,
-    file: ListedFile,
-    rows: Map<string, SimRow>,
-    ranges: [number, bigint, bigint, string][],
-  ): Promise<void> {
-    const owner = this.#owners.get(file.key)
-    if (owner !== undefined) this.#fail('I2', `${file.key} is in ${owner} and in ${name}`)
-    this.#owners.set(file.key, name)
-    const found = await this.#reader.rows(file)
-    if (found.length !== file.recordCount)
-      this.#fail('I13', `${file.key} holds ${found.length} rows, not ${file.recordCount}`)
-    for (const row of found) {
-      const at = `${row.p}@${row.o}`
-      if (rows.has(at)) this.#fail('I2', `v${version.number} adds ${name} ${at} twice`)
-      rows.set(at, row)
-    }
-    for (const p of new Set(found.map((row) => row.p))) {
-      const offsets = found.filter((row) => row.p === p).map(({ o }) => BigInt(o))
-      ranges.push([p, offsets[0]!, offsets.at(-1)!, file.key])
-    }
-  }
-
-  /** I16 for the metadata of one table; K2 for what a stranger is told in it. */
-  #checkMetadata(version: Version, name: string, before: ReadTable | undefined, now: ReadTable): void {
-    const at = `v${version.number} of ${name}`
-    if (now.snapshot !== version.tables[name]!.snapshot)
-      this.#fail('K1', `${at} names another snapshot than its metadata`)
-    if (before === undefined) return
-    if (before.uuid !== now.uuid) this.#fail('I16', `${at} is another table`)
-    if (now.sequenceNumber <= before.sequenceNumber)
-      this.#fail('I16', `${at} has the sequence number ${now.sequenceNumber}`)
-    if (now.parent !== before.snapshot) this.#fail('I16', `${at} has the parent snapshot ${now.parent}`)
-    if (now.summary['kappalake.commit'] !== version.commitId)
-      this.#fail('K2', `${at} names another commit in its summary`)
   }
 
   /** I10, I11: what callers were told is what happened, between their call and the answer. */
@@ -328,12 +288,12 @@ class Checker {
   /** I12: without all that nobody refers to, production code finds the same head and the same tables. */
   async #checkOrphans(): Promise<void> {
     const { storage } = this.#options
-    for (const name of this.#tables.keys())
+    for (const name of this.#tables.tables.keys())
       for await (const { key } of storage.list(`tables/${name}/data/`))
-        if (!this.#owners.has(key)) await storage.delete(key)
+        if (key.endsWith('.parquet') && !this.#tables.owners.has(key)) await storage.delete(key)
     const head = await openChain(storage, PIPELINE, new World().clock(new Random(1))).head()
     if (head?.number !== this.versions.at(-1)?.number) this.#fail('I12', `a new process finds the head ${head?.number}`)
-    for (const [name, { metadata, read }] of this.#tables) {
+    for (const [name, { metadata, read }] of this.#tables.tables) {
       const { totalFiles } = await openTable(storage, metadata)
       if (totalFiles !== BigInt(read.files.length))
         this.#fail('I12', `${name} has ${read.files.length} files, not ${totalFiles}`)
@@ -344,6 +304,8 @@ class Checker {
     if (this.violations.length <= VIOLATIONS_MAX) this.violations.push(`${invariant} ${what}`)
   }
 }
+
+type Range = readonly [id: PartitionId, from: bigint, until: bigint]
 
 function maxOf(a: number | undefined, b: number | undefined): number | undefined {
   if (a === undefined || b === undefined) return a ?? b

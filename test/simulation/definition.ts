@@ -8,18 +8,32 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
   return {
     name: PIPELINE,
     onDataLoss: plan.onDataLoss,
-    tables: plan.tables.map(({ name, topic, onError }) => ({
+    tables: plan.tables.map(({ name, topic, onError, keyed }) => ({
       kind: 'table',
       name,
       topic,
       value: 'json',
       startAt: plan.startAt,
-      columns: [{ name: 'v', type: { kind: 'long' } }],
+      columns: [
+        { name: 'v', type: { kind: 'string' } },
+        { name: 'k', type: { kind: 'string' }, ...(keyed === undefined ? {} : { required: true }) },
+        { name: 'n', type: { kind: 'long' } },
+        { name: 'a', type: { kind: 'string' } },
+        { name: 'b', type: { kind: 'string' } },
+      ],
       eventTime: undefined,
       partitionBy: [],
       onError,
       unknown: isNew ? 'fail' : 'ignore',
-      ...APPEND,
+      ...(keyed === undefined
+        ? APPEND
+        : {
+            key: ['k'],
+            recordKey: 'string',
+            version: keyed.isVersioned ? 'n' : undefined,
+            missing: keyed.isKeeping ? 'keep' : 'null',
+            onTruncate: keyed.isTruncated ? 'apply' : 'stop',
+          }),
     })),
   }
 }

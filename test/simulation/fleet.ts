@@ -13,6 +13,7 @@ import type { Plan } from './plan.ts'
 import { SimProcess } from './process.ts'
 import { Random } from './random.ts'
 import { RowEncoder } from './row-encoder.ts'
+import { RowWork } from './row-work.ts'
 import type { Shop } from './shop.ts'
 import { ProcessSource } from './source.ts'
 import type { World } from './world.ts'
@@ -178,6 +179,8 @@ export class Fleet {
       ['conflict', 'A6'],
       ['unknown', 'A7'],
       ['refused', 'A8'],
+      ['compacted', 'C1'],
+      ['not compacted', 'C2'],
     ] as const)
       all.set(name, this.#outcomes.get(outcome) ?? 0)
     return all
@@ -206,9 +209,15 @@ export class Fleet {
         minIntervalMs: plan.minIntervalMs,
         heartbeatMs: plan.heartbeatMs,
       },
+      ...(plan.compaction === undefined ? {} : { compaction: plan.compaction }),
       takeoverAfterMs: isImpatient ? 100 : plan.takeoverAfterMs,
       clock: process.clock,
       observer: (event) => {
+        if (event.kind === 'compaction') this.#count(event.error === undefined ? 'compacted' : 'not compacted')
+        if (event.kind === 'compaction')
+          world.say(
+            `${name} ${event.table}: ${event.error?.message ?? `${event.filesIn} files, ${event.rowsOut} rows`}`,
+          )
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
       startLanes: (source) =>
@@ -217,6 +226,7 @@ export class Fleet {
             inlineLanes({
               source,
               encoder: new RowEncoder(process, storage),
+              work: new RowWork(process, storage),
               lanes: plan.lanes,
               microBatch: { bytesMax: 4_000, recordsMax: plan.recordsMax, ageMsMax: plan.ageMsMax },
               clock: process.clock,
@@ -346,6 +356,10 @@ export class Fleet {
       versions: (limit, before) => chain.versions(limit, before),
       append,
     }
+  }
+
+  #count(outcome: string): void {
+    this.#outcomes.set(outcome, (this.#outcomes.get(outcome) ?? 0) + 1)
   }
 
   #resolved(name: string): void {

@@ -1,3 +1,4 @@
+import type { CompactionPolicy } from '../../src/lake/table.ts'
 import type { StartAt } from '../../src/log.ts'
 import { faultKinds as storeFaultKinds, type FaultKind, type FaultRates } from '../support/faulty-storage.ts'
 import { Random } from './random.ts'
@@ -34,13 +35,19 @@ export const FAULTS = {
   P9c: 'lane: answers twice',
   P9d: 'lane: writes fewer rows than it counted',
   P9e: 'lane: neither writes nor counts some records',
+  W1: 'work on files: fails',
+  W2: 'work on files: takes up to 20 s more',
+  W3: 'work on files: a lane dies in it, another does it again',
   D1: 'data: a record that cannot be read',
   D4: 'data: a null value',
+  D5: 'data: a delete',
+  D6: 'data: a truncation',
+  D7: 'data: a record without all its values',
   X1: 'person: pause and resume',
 } as const
 export type Fault = keyof typeof FAULTS
 /** Records of a kind rather than something that goes wrong: they are counted apart. */
-export const RECORD_KINDS: ReadonlySet<string> = new Set(['K9', 'K10', 'D1', 'D4'])
+export const RECORD_KINDS: ReadonlySet<string> = new Set(['K9', 'K10', 'D1', 'D4', 'D5', 'D6', 'D7'])
 
 const STORE: Readonly<Record<FaultKind, Fault>> = {
   failBeforeApply: 'S1',
@@ -86,8 +93,14 @@ const RATE_MAX: Readonly<Record<Fault, number>> = {
   P9c: 0.15,
   P9d: 0.08,
   P9e: 0.06,
+  W1: 0.05,
+  W2: 0.08,
+  W3: 0.1,
   D1: 0.1,
   D4: 0.15,
+  D5: 0.2,
+  D6: 0.02,
+  D7: 0.4,
   X1: 0.05,
 }
 
@@ -102,13 +115,10 @@ export interface Plan {
   readonly rates: Readonly<Record<Fault, number>>
   readonly hasFaults: boolean
   readonly story: Story
-  readonly topics: readonly { readonly topic: string; readonly partitions: number; readonly isLate: boolean }[]
+  readonly topics: readonly TopicPlan[]
   /** Tables per topic; the first topic may have two. */
-  readonly tables: readonly {
-    readonly name: string
-    readonly topic: string
-    readonly onError: 'dead-letter' | 'skip'
-  }[]
+  readonly tables: readonly SimTable[]
+  readonly compaction: CompactionPolicy | undefined
   readonly startAt: StartAt
   readonly onDataLoss: 'stop' | 'record-gap'
   readonly processes: number
@@ -119,9 +129,40 @@ export interface Plan {
   readonly minIntervalMs: number
   readonly heartbeatMs: number
   readonly takeoverAfterMs: number
+  /** Somebody deletes what nobody needs, in the storm and after all is over. */
+  readonly isExpiring: boolean
   readonly maintenanceEveryMs: number | undefined
   /** Length of the time in which things go wrong and records are written. */
   readonly stormMs: number
+}
+
+export interface TopicPlan {
+  readonly topic: string
+  readonly partitions: number
+  readonly isLate: boolean
+  /** Each partition has keys of its own. */
+  readonly hasOwnKeys: boolean
+  /** Versions rise with the offsets; otherwise they come as they like, and twice. */
+  readonly isRising: boolean
+  /** Has truncations, and one partition for ever. */
+  readonly isTruncated: boolean
+  readonly keys: number
+}
+
+export interface SimTable {
+  readonly name: string
+  readonly topic: string
+  readonly onError: 'dead-letter' | 'skip'
+  /** Undefined: an append table. */
+  readonly keyed: KeyedPlan | undefined
+}
+
+export interface KeyedPlan {
+  readonly isVersioned: boolean
+  readonly isKeeping: boolean
+  readonly isTruncated: boolean
+  /** Files that a batch is spread over. */
+  readonly files: number
 }
 
 /** Three of five kinds at random rates; one seed in twenty has none and one has all. */
@@ -143,15 +184,26 @@ export function planOf(seed: number): Plan {
   }
   const story = hasFaults ? storyOf(random.next()) : 'plain'
   if (story === 'replaced' || story === 'truncated' || story === 'lost') rates.K6 = 0
-  const topicCount = 1 + random.int(3)
+  const topicCount = 1 + random.int(2)
   let partitionsLeft = 2 + random.int(3)
   const topics = Array.from({ length: topicCount }, (_, index) => {
     const partitions = index === topicCount - 1 ? Math.max(1, partitionsLeft) : 1
     partitionsLeft -= partitions
-    return { topic: `shop.t${index}`, partitions, isLate: random.chance(index > 0 ? 0.2 : 0.08) }
+    const isLate = random.chance(index > 0 ? 0.2 : 0.08)
+    const isTruncated = partitions === 1 && random.chance(0.3)
+    return {
+      topic: `shop.t${index}`,
+      partitions,
+      isLate,
+      hasOwnKeys: isTruncated || random.chance(0.6),
+      isRising: random.chance(0.5),
+      isTruncated,
+      keys: 2 + random.int(8),
+    }
   })
-  const tables = topics.map(({ topic }, index) => ({ name: `t${index}`, topic, onError: onErrorOf(random) }))
-  if (random.chance(0.3)) tables.push({ name: 'again', topic: 'shop.t0', onError: onErrorOf(random) })
+  const tables = topics.map((topic, index) => tableOf(`t${index}`, topic, random))
+  if (random.chance(0.3)) tables.push(tableOf('again', topics[0]!, random))
+  calm(rates, tables)
   return {
     seed,
     rates,
@@ -159,6 +211,7 @@ export function planOf(seed: number): Plan {
     story,
     topics,
     tables,
+    compaction: random.chance(0.75) ? compactionOf(random) : undefined,
     startAt: random.pick(['earliest', 'latest', 'latest', { timestampMs: Date.UTC(2026, 0, 1) + random.int(5_000) }]),
     onDataLoss: story === 'lost' ? 'stop' : 'record-gap',
     processes: random.pick([1, 2, 2, 2, 2, 3]),
@@ -166,11 +219,43 @@ export function planOf(seed: number): Plan {
     recordsMax: random.pick([1, 4, 16, 64, 1_000]),
     ageMsMax: random.pick([0, 50, 200, 500]),
     batchOffsetsMax: random.pick([1, 3, 10, 50, 200]),
-    minIntervalMs: random.pick([100, 200, 400, 800]),
+    minIntervalMs: random.pick([200, 400, 800]),
     heartbeatMs: 3_000,
     takeoverAfterMs: 5_000,
+    isExpiring: random.chance(0.5),
     maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
     stormMs: random.between(11_000, 28_000),
+  }
+}
+
+/** What befalls each request or await hits the more often, the more tables a commit writes; nobody would get anywhere. */
+function calm(rates: Record<Fault, number>, tables: readonly SimTable[]): void {
+  const files = tables.reduce((sum, { keyed }) => sum + (keyed === undefined ? 2 : keyed.isVersioned ? 4 : 3), 0)
+  for (const kind of ['S1', 'S2', 'S3', 'S4', 'S6', 'S8', 'P1', 'P6'] as const) rates[kind] *= Math.min(1, 6 / files)
+}
+
+function tableOf(name: string, topic: TopicPlan, random: Random): SimTable {
+  const { hasOwnKeys, isRising, isTruncated } = topic
+  const isVersioned = !isTruncated && (!hasOwnKeys || random.chance(0.4))
+  // What a record lacks is that of the record before it: only where there is one order can it be told.
+  const isKeeping = random.chance(0.5) && (!isVersioned || (hasOwnKeys && isRising))
+  const keyed = { isVersioned, isKeeping, isTruncated, files: 1 + random.int(3) }
+  return { name, topic: topic.topic, onError: onErrorOf(random), keyed: random.chance(0.6) ? keyed : undefined }
+}
+
+/** Numbers so small that files are put together all the time. */
+function compactionOf(random: Random): CompactionPolicy {
+  const smallBytes = random.pick([300, 1_000, 10_000])
+  return {
+    smallBytes,
+    deadShare: random.pick([0.1, 0.3, 0.6]),
+    targetBytes: 4 * smallBytes,
+    rowsMax: random.pick([10, 100, 1_000]),
+    fanIn: 2 + random.int(3),
+    inputsMax: 6 + random.int(8),
+    restAfter: random.pick([2, 10]),
+    smallFilesMax: random.pick([20, 60, 1_000]),
+    deadShareMax: random.pick([0.7, 0.8, 2]),
   }
 }
 

@@ -1,6 +1,7 @@
 import avsc from 'avsc'
 import { inflateRawSync } from 'node:zlib'
 import { keyOf, type Storage } from '../../src/lake/storage/storage.ts'
+import { readDeletedRows, type DeletedRows, type DeletionVectorRef } from '../../src/lake/table.ts'
 import type { SimRow } from './row-encoder.ts'
 
 /** One data file as a manifest lists it. */
@@ -8,6 +9,14 @@ export interface ListedFile {
   readonly key: string
   readonly recordCount: number
   readonly sizeBytes: number
+  /** Where its deleted rows are listed. */
+  readonly vector: DeletionVectorRef | undefined
+}
+
+/** What one manifest lists: data files, or deletion vectors by the data file that they are of. */
+interface ListedManifest {
+  readonly files: readonly ListedFile[]
+  readonly vectors: readonly (readonly [key: string, vector: DeletionVectorRef])[]
 }
 
 /** A table at one metadata file, read as a stranger reads it. */
@@ -23,7 +32,9 @@ export interface ReadTable {
 /** Reads Iceberg tables by the specification alone. Keeps what it has read: manifests never change. */
 export class TableReader {
   readonly #storage: Storage
-  readonly #manifests = new Map<string, readonly ListedFile[]>()
+  readonly #manifests = new Map<string, ListedManifest>()
+  readonly #rows = new Map<string, readonly SimRow[]>()
+  readonly #deleted = new Map<string, DeletedRows>()
 
   constructor(storage: Storage) {
     this.#storage = storage
@@ -34,10 +45,22 @@ export class TableReader {
     const snapshots = (raw.snapshots ?? []) as any[]
     const current = raw['current-snapshot-id']
     const snapshot = snapshots.find((found) => found['snapshot-id'] === current)
-    const files: ListedFile[] = []
+    const listed: ListedFile[] = []
+    const vectors = new Map<string, DeletionVectorRef>()
     if (snapshot !== undefined)
-      for (const entry of readAvro(await this.#bytes(keyOf(this.#storage, snapshot['manifest-list']))))
-        files.push(...(await this.#manifest(keyOf(this.#storage, entry.manifest_path), Number(entry.manifest_length))))
+      for (const entry of readAvro(await this.#bytes(keyOf(this.#storage, snapshot['manifest-list'])))) {
+        const key = keyOf(this.#storage, entry.manifest_path)
+        const manifest = await this.#manifest(key, Number(entry.manifest_length))
+        listed.push(...manifest.files)
+        for (const [file, vector] of manifest.vectors) {
+          if (vectors.has(file)) throw new Error(`V3 ${metadata}: two deletion vectors are of ${file}`)
+          vectors.set(file, vector)
+        }
+      }
+    const files = listed.map((file) => ({ ...file, vector: vectors.get(file.key) }))
+    const there = new Set(files.map(({ key }) => key))
+    for (const file of vectors.keys())
+      if (!there.has(file)) throw new Error(`V3 ${metadata}: a deletion vector is of ${file}, which is not listed`)
     return {
       uuid: raw['table-uuid'],
       sequenceNumber: BigInt(raw['last-sequence-number']),
@@ -48,26 +71,75 @@ export class TableReader {
     }
   }
 
-  async rows({ key, sizeBytes }: ListedFile): Promise<readonly SimRow[]> {
+  /** All rows of a file, deleted ones too. */
+  async rows({ key, sizeBytes, recordCount }: ListedFile): Promise<readonly SimRow[]> {
+    const known = this.#rows.get(key)
+    if (known !== undefined) return known
     const bytes = await this.#bytes(key)
     if (bytes.length !== sizeBytes) throw new Error(`I13 ${key} has ${bytes.length} bytes, not ${sizeBytes}`)
-    return JSON.parse(Buffer.from(bytes).toString()) as SimRow[]
+    const rows = JSON.parse(Buffer.from(bytes).toString()) as SimRow[]
+    if (rows.length !== recordCount) throw new Error(`I13 ${key} holds ${rows.length} rows, not ${recordCount}`)
+    this.#rows.set(key, rows)
+    return rows
   }
 
-  async #manifest(key: string, length: number): Promise<readonly ListedFile[]> {
+  async liveRows(file: ListedFile): Promise<readonly SimRow[]> {
+    const rows = await this.rows(file)
+    if (file.vector === undefined) return rows
+    const deleted = await this.#deletedRows(file, file.vector)
+    return rows.filter((_, row) => !deleted.has(row))
+  }
+
+  async #deletedRows(file: ListedFile, vector: DeletionVectorRef): Promise<DeletedRows> {
+    const at = `${vector.key}@${vector.offset} ${file.key}`
+    const known = this.#deleted.get(at)
+    if (known !== undefined) return known
+    await this.#bytes(vector.key)
+    const deleted = await readDeletedRows(this.#storage, {
+      key: file.key,
+      recordCount: file.recordCount,
+      fileSizeBytes: file.sizeBytes,
+      partition: [],
+      metrics: new Map(),
+      sequenceNumber: 0n,
+      firstRowId: undefined,
+      deletes: vector,
+    })
+    if (deleted.count !== vector.count || vector.count === 0)
+      throw new Error(`V3 ${at} deletes ${deleted.count} rows, its manifest says ${vector.count}`)
+    this.#deleted.set(at, deleted)
+    return deleted
+  }
+
+  async #manifest(key: string, length: number): Promise<ListedManifest> {
     const known = this.#manifests.get(key)
     if (known !== undefined) return known
     const bytes = await this.#bytes(key)
     if (bytes.length !== length) throw new Error(`I13 ${key} has ${bytes.length} bytes, not ${length}`)
-    const files = readAvro(bytes)
-      .filter((entry) => entry.status !== 2)
-      .map(({ data_file: file }) => ({
-        key: keyOf(this.#storage, file.file_path),
-        recordCount: Number(file.record_count),
-        sizeBytes: Number(file.file_size_in_bytes),
-      }))
-    this.#manifests.set(key, files)
-    return files
+    const entries = readAvro(bytes).filter((entry) => entry.status !== 2)
+    const manifest: ListedManifest = {
+      files: entries
+        .filter(({ data_file: file }) => file.content === 0)
+        .map(({ data_file: file }) => ({
+          key: keyOf(this.#storage, file.file_path),
+          recordCount: Number(file.record_count),
+          sizeBytes: Number(file.file_size_in_bytes),
+          vector: undefined,
+        })),
+      vectors: entries
+        .filter(({ data_file: file }) => file.content === 1)
+        .map(({ data_file: file }) => [
+          keyOf(this.#storage, file.referenced_data_file),
+          {
+            key: keyOf(this.#storage, file.file_path),
+            offset: Number(file.content_offset),
+            length: Number(file.content_size_in_bytes),
+            count: Number(file.record_count),
+          },
+        ]),
+    }
+    this.#manifests.set(key, manifest)
+    return manifest
   }
 
   async #bytes(key: string): Promise<Uint8Array> {

@@ -20,6 +20,8 @@ const RESOLUTIONS: Readonly<Record<string, string>> = {
   A6: 'conflict, nothing known, sent again',
   A7: 'unknown outcome, looked up',
   A8: 'definite refusal',
+  C1: 'files were put together',
+  C2: 'that failed',
 }
 
 /** Seeds from which on a kind of fault that never happened says that the simulation is broken. */

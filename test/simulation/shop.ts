@@ -1,14 +1,17 @@
 import { MemoryLog, type LogRecord } from '../../src/ingest/memory-log.ts'
 import { recordHash } from '../../src/ingest/record-batch.ts'
 import { parsePartitionId, partitionId, type PartitionId } from '../../src/log.ts'
-import type { Fault, Plan } from './plan.ts'
+import { writeChange, type SimChange } from './change.ts'
+import type { Fault, Plan, TopicPlan } from './plan.ts'
 import { Random } from './random.ts'
 import { EPOCH_MS, type World } from './world.ts'
 
 /** What the producer knows it wrote: the checker's truth. */
 export interface LedgerEntry {
   readonly kind: 'row' | 'poison' | 'null' | 'hidden'
-  readonly value: string
+  /** Of a row: what it says; of poison and null values: what they would have said. */
+  readonly change: SimChange | undefined
+  readonly text: string
   readonly timestampMs: number
   readonly hash: string
   /** Compaction or retention took it at a time when it was not committed: whether it was read before is open. */
@@ -64,7 +67,7 @@ export class Shop {
   }
 
   #live(): void {
-    this.#world.after(this.#random.between(5, 150), 'producer', () => {
+    this.#world.after(this.#random.between(10, 300), 'producer', () => {
       if (!this.#isWriting) return
       this.#write()
       this.#disturb()
@@ -76,32 +79,66 @@ export class Shop {
     const partitions = this.#partitions()
     if (partitions.length === 0) return
     const { topic, number, partition } = this.#random.pick(partitions)
-    const count = 1 + this.#random.int(this.#random.pick([1, 5, 30]))
+    const count = 1 + this.#random.int(this.#random.pick([1, 5, 20]))
     for (let i = 0; i < count; i++) {
       if (this.#happens('K9')) {
         const hidden = 1 + this.#random.int(3)
         this.log.appendHidden(topic, number, hidden)
-        for (let j = 0; j < hidden; j++) this.#note(partition, 'hidden', '', undefined)
+        for (let j = 0; j < hidden; j++) this.#note(partition, 'hidden', undefined, '', undefined)
         continue
       }
-      const timestampMs = EPOCH_MS + Math.floor(this.#world.nowMs)
+      // Producers' clocks differ: what comes later may say that it was earlier.
+      const timestampMs =
+        EPOCH_MS + Math.floor(this.#world.nowMs) - (this.#random.chance(0.3) ? this.#random.int(3_000) : 0)
       const kind = this.#happens('D1') ? 'poison' : this.#happens('D4') ? 'null' : 'row'
-      const value = String(this.#values++)
+      const change = this.#change(topic, number)
+      const text = kind === 'null' ? '' : kind === 'poison' ? `{"v":${change.v}` : writeChange(change)
       const record: LogRecord = {
         timestampMs,
-        key: Buffer.from(`k${this.#random.int(20)}`),
-        value: kind === 'null' ? undefined : Buffer.from(kind === 'poison' ? `{"v":${value}` : `{"v":${value}}`),
+        key: Buffer.from(change.k),
+        value: kind === 'null' ? undefined : Buffer.from(text),
       }
       this.log.append(topic, number, [record])
-      this.#note(partition, kind, value, record)
+      this.#note(partition, kind, change, text, record)
     }
   }
 
-  #note(partition: PartitionId, kind: LedgerEntry['kind'], value: string, record: LogRecord | undefined): void {
+  #change(name: string, partition: number): SimChange {
+    const { keys, hasOwnKeys, isRising, isTruncated } = this.#topic(name)
+    const [v, key] = [this.#values++, this.#random.int(keys)]
+    return {
+      op: isTruncated && this.#happens('D6') ? 't' : this.#happens('D5') ? 'd' : 'u',
+      v: String(v),
+      k: hasOwnKeys ? `k${partition}.${key}` : `k${key}`,
+      n: isRising ? v : this.#random.int(12),
+      ...(this.#happens('D7') ? {} : { a: `a${v}` }),
+      ...(this.#happens('D7') ? {} : { b: `b${v}` }),
+    }
+  }
+
+  #topic(name: string): TopicPlan {
+    return this.#plan.topics.find(({ topic }) => topic === name)!
+  }
+
+  #note(
+    partition: PartitionId,
+    kind: LedgerEntry['kind'],
+    change: SimChange | undefined,
+    text: string,
+    record: LogRecord | undefined,
+  ): void {
     const list = this.ledger.get(partition) ?? []
     this.ledger.set(partition, list)
     const hash = record === undefined ? '' : recordHash(record.timestampMs, record.key, record.value)
-    list.push({ kind, value, timestampMs: record?.timestampMs ?? -1, hash, isCompacted: false, isDeleted: false })
+    list.push({
+      kind,
+      change,
+      text,
+      timestampMs: record?.timestampMs ?? -1,
+      hash,
+      isCompacted: false,
+      isDeleted: false,
+    })
   }
 
   #disturb(): void {
@@ -112,8 +149,10 @@ export class Shop {
     const list = this.ledger.get(partition) ?? []
     if (this.#happens('K10')) {
       this.log.compact(topic, number, (_, offset) => {
-        const isKept = !this.#random.chance(0.3)
         const entry = list[Number(offset)]!
+        // What removes rows stays until it was read, as a broker keeps tombstones for a while.
+        const isRemoval = entry.kind === 'null' || (entry.kind === 'row' && entry.change!.op !== 'u')
+        const isKept = !this.#random.chance(0.3) || (isRemoval && offset >= committed)
         if (!isKept && offset >= committed) entry.isCompacted = true
         return isKept
       })
@@ -127,7 +166,7 @@ export class Shop {
     }
     if (this.#happens('K12')) {
       const count = this.log.topics().find((info) => info.topic === topic)!.partitions.length
-      if (count < 5) this.log.addPartitions(topic, count + 1)
+      if (count < 5 && !this.#topic(topic).isTruncated) this.log.addPartitions(topic, count + 1)
     }
     if (this.#happens('K13')) this.brokerAwayUntilMs = this.#world.nowMs + 1_000 * 60 ** this.#random.next()
   }

@@ -1,0 +1,83 @@
+import { LakeError } from '../../src/error.ts'
+import type { ConcatenateInput, Filling, KeyRun, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
+import type { TablePlan } from '../../src/ingest/lane.ts'
+import type { Storage } from '../../src/lake/storage/storage.ts'
+import type { DataFile, WritePlan } from '../../src/lake/table.ts'
+import { hashOf } from './key-stage.ts'
+import type { SimProcess } from './process.ts'
+import { writeRows, type SimRow } from './row-encoder.ts'
+
+/** The work on stored files, over rows in JSON: fails, is slow, and is done again when its lane dies. */
+export class RowWork implements TableWork {
+  readonly #process: SimProcess
+  readonly #storage: Storage
+
+  constructor(process: SimProcess, storage: Storage) {
+    this.#process = process
+    this.#storage = storage
+  }
+
+  readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys> {
+    return this.#job('readKeys', async () => {
+      const rows = await this.#rows(file.key)
+      const runs: { -readonly [name in keyof KeyRun]: KeyRun[name] }[] = []
+      for (const { p: partition } of rows)
+        if (runs.at(-1)?.partition === partition) runs.at(-1)!.count++
+        else runs.push({ partition, count: 1 })
+      return {
+        count: rows.length,
+        hashes: Uint32Array.from(rows.flatMap(({ k }) => [...hashOf(plan.data.uuid, k!)])),
+        versions: plan.version === undefined ? undefined : BigInt64Array.from(rows, ({ n }) => BigInt(n ?? 0)),
+        runs,
+      }
+    })
+  }
+
+  concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {
+    // What dies from now on is not of this file.
+    const taken = inputs.map(({ file, deleted }) => ({ file, deleted: deleted.clone() }))
+    return this.#job('concatenate', async () => {
+      const rows: SimRow[] = []
+      for (const { file, deleted } of taken)
+        rows.push(...(await this.#rows(file.key)).filter((_, row) => !deleted.has(row)))
+      return writeRows(this.#process, this.#storage, plan, rows)
+    })
+  }
+
+  fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[]): Promise<DataFile> {
+    return this.#job('fill', async () => {
+      const rows = (await this.#rows(file.key)).map((row) => ({ ...row }))
+      for (const { row, columns, from } of fillings) {
+        const source = (await this.#rows(from.key))[from.row]! as unknown as Record<string, unknown>
+        for (const column of columns) (rows[row]! as unknown as Record<string, unknown>)[column] = source[column]
+      }
+      return writeRows(this.#process, this.#storage, plan, rows)
+    })
+  }
+
+  encodeRows(plan: WritePlan, rows: readonly (readonly unknown[])[]): Promise<readonly DataFile[]> {
+    const names = plan.schema.fields.map(({ name }) => NAMES[name] ?? name)
+    return this.#job('encodeRows', async () => {
+      const made = rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])) as unknown as SimRow)
+      return [await writeRows(this.#process, this.#storage, plan, made)]
+    })
+  }
+
+  async #job<T>(what: string, work: () => Promise<T>): Promise<T> {
+    const { clock, random } = this.#process
+    if (this.#process.happens('W1', what))
+      throw new LakeError('lane.failed', `${what}: the lane died too often`, { retryable: true })
+    if (this.#process.happens('W2', what)) await clock.sleep(random.between(100, 20_000))
+    // Whoever did it first is dead; what it wrote lies about.
+    if (this.#process.happens('W3', what)) await work()
+    return work()
+  }
+
+  async #rows(key: string): Promise<readonly SimRow[]> {
+    const bytes = await this.#storage.get(key)
+    if (bytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`)
+    return JSON.parse(Buffer.from(bytes).toString()) as SimRow[]
+  }
+}
+
+const NAMES: Readonly<Record<string, string>> = { _partition: 'p', _offset: 'o' }
