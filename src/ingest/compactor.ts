@@ -60,6 +60,8 @@ const LOOK_EVERY_MS = 2_000
 const REST_AFTER_FAILURE_MS = 30_000
 /** Of fewer rows dead ones may be any share for a while: reading them costs nobody anything. */
 const URGENT_ROWS_MIN = 200_000
+/** Of the limit: a batch that is under way must still fit below it. */
+const URGENT_PART = 0.85
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
 const EVERYTHING = { deadShare: 0, fanIn: 2, restAfter: 0 }
 
@@ -170,7 +172,7 @@ export class Compactor {
   #isUrgent(table: KeyedTable | undefined): boolean {
     const { policy, clock } = this.#options
     if (policy === undefined || table === undefined || table.rows < URGENT_ROWS_MIN) return false
-    if (table.deadRows < table.rows * policy.deadShareMax) return false
+    if (table.deadRows < table.rows * policy.deadShareMax * URGENT_PART) return false
     return clock.monotonicMs() >= (this.#nothingMs.get(table.name) ?? -Infinity) + LOOK_EVERY_MS
   }
 

@@ -268,25 +268,33 @@ export class KeyedTable {
 
   /** The row that the index last told of is replaced by an operation of `partition`. */
   #kill(partition: number): void {
-    const stood = this.#resolve(this.#index.file, this.#index.row)
-    const before = stood.live.partitions.at(stood.row)
-    if (before !== partition)
-      throw new LakeError(
-        'upsert.key_in_two_partitions',
-        `${this.name}: a key came from partitions ${before} and ${partition}`,
-        {
-          context: {
-            table: this.name,
-            partitions: [before, partition],
-            row: { file: stood.live.file.key, row: stood.row },
-          },
-          fix: 'No log says which of its records is the later one: declare a version column, or key the topic by the same columns.',
-        },
-      )
-    this.#die(stood)
+    const { file, row } = this.#index
+    // The usual case without an object for each row.
+    const live = this.#files.get(file)
+    const stood = live === undefined ? this.#resolve(file, row) : undefined
+    const at = stood?.row ?? row
+    const of = stood?.live ?? live!
+    const before = of.partitions.at(at)
+    if (before !== partition) throw this.#inTwo(before, partition, of, at)
+    this.#dieAt(of, at)
+  }
+
+  #inTwo(before: number, partition: number, { file }: LiveFile, row: number): LakeError {
+    return new LakeError(
+      'upsert.key_in_two_partitions',
+      `${this.name}: a key came from partitions ${before} and ${partition}`,
+      {
+        context: { table: this.name, partitions: [before, partition], row: { file: file.key, row } },
+        fix: 'No log says which of its records is the later one: declare a version column, or key the topic by the same columns.',
+      },
+    )
   }
 
   #die({ live, row }: Standing): void {
+    this.#dieAt(live, row)
+  }
+
+  #dieAt(live: LiveFile, row: number): void {
     if (live.deleted.add(row)) this.deadRows++
     if (live.isTouched) return
     live.isTouched = true
