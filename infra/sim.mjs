@@ -166,6 +166,7 @@ async function loadPlants() {
   await build({
     entryPoints: [path.join(root, 'test/simulation/plants.ts')],
     outfile,
+    bundle: true,
     format: 'esm',
     logLevel: 'warning',
   })
