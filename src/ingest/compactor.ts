@@ -58,6 +58,8 @@ export interface CompactorOptions {
 const LOOK_EVERY_MS = 2_000
 /** After a failure nothing is tried for so long. */
 const REST_AFTER_FAILURE_MS = 30_000
+/** Of fewer rows dead ones may be any share for a while: reading them costs nobody anything. */
+const URGENT_ROWS_MIN = 200_000
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
 const EVERYTHING = { deadShare: 0, fanIn: 2, restAfter: 0 }
 
@@ -70,6 +72,8 @@ export class Compactor {
   readonly #options: CompactorOptions
   readonly #lookedMs = new Map<string, number>()
   readonly #overLimit = new Set<string>()
+  /** When a look at a table last came to nothing. */
+  readonly #nothingMs = new Map<string, number>()
   #isBusy = false
   #restUntilMs = 0
   #done: Replacement | undefined
@@ -79,8 +83,8 @@ export class Compactor {
   }
 
   /** Whether ingestion has to wait until compaction has caught up. */
-  get isOverLimit(): boolean {
-    return this.#overLimit.size > 0
+  isBehind(keyed: KeyedTables): boolean {
+    return this.#overLimit.size > 0 || keyed.all.some((table) => this.#isUrgent(table))
   }
 
   /** A finished compaction, once. */
@@ -105,21 +109,19 @@ export class Compactor {
     const nowMs = this.#options.clock.monotonicMs()
     const { policy = asked.size > 0 ? COMPACTION : undefined } = this.#options
     if (policy === undefined || this.#isBusy) return
-    const wanted = [...tables].find(([name]) => asked.get(name)?.isDone === false)
-    if (
-      wanted === undefined &&
-      (this.#options.policy === undefined || (nowMs < this.#restUntilMs && !this.isOverLimit))
-    )
-      return
-    const due = wanted ?? [...tables].find(([name, { snapshot }]) => snapshot !== undefined && this.#isDue(name, nowMs))
+    const all = [...tables]
+    const urgent = all.find(([name]) => asked.get(name)?.isDone === false || this.#isUrgent(keyed.get(name)))
+    const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
+    if (urgent === undefined && (this.#options.policy === undefined || mayRest)) return
+    const due = urgent ?? all.find(([name, { snapshot }]) => snapshot !== undefined && this.#isDue(name, nowMs))
     if (due === undefined) return
     const [name, table] = due
     this.#isBusy = true
     this.#lookedMs.set(name, nowMs)
     const request = asked.get(name)
-    const all = request === undefined ? policy : { ...policy, ...EVERYTHING }
-    void this.#compact(table, keyed.get(name), all, request).catch((error) => {
-      this.#isBusy = false
+    const aim = request === undefined ? policy : { ...policy, ...EVERYTHING }
+    void this.#compact(table, keyed.get(name), aim, request).catch((error) => {
+      this.#nothingToDo(name)
       this.#restUntilMs = this.#options.clock.monotonicMs() + REST_AFTER_FAILURE_MS
       const { pipeline, observer } = this.#options
       observer({
@@ -147,7 +149,7 @@ export class Compactor {
     else this.#overLimit.delete(table.name)
     const plan = planCompaction(candidates, policy)
     if (plan === undefined) {
-      this.#isBusy = false
+      this.#nothingToDo(table.name)
       if (request !== undefined) request.isDone = true
       return
     }
@@ -162,6 +164,20 @@ export class Compactor {
     }
     const nowMs = clock.monotonicMs()
     this.#restUntilMs = nowMs + (nowMs - startMs) * (1 / state.cores - 1)
+  }
+
+  /** Dead rows gather faster than tables are looked at. Those that nothing can be done about hold nobody up. */
+  #isUrgent(table: KeyedTable | undefined): boolean {
+    const { policy, clock } = this.#options
+    if (policy === undefined || table === undefined || table.rows < URGENT_ROWS_MIN) return false
+    if (table.deadRows < table.rows * policy.deadShareMax) return false
+    return clock.monotonicMs() >= (this.#nothingMs.get(table.name) ?? -Infinity) + LOOK_EVERY_MS
+  }
+
+  #nothingToDo(name: string): void {
+    this.#isBusy = false
+    this.#overLimit.delete(name)
+    this.#nothingMs.set(name, this.#options.clock.monotonicMs())
   }
 
   #isDue(name: string, nowMs: number): boolean {

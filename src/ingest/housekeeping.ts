@@ -21,7 +21,7 @@ export class Housekeeping {
 
   /** Whether the stream has to wait for its files. */
   get isBehind(): boolean {
-    return this.#compactor.isOverLimit
+    return this.#compactor.isBehind(this.#committer.keyed)
   }
 
   /** Commits a finished compaction, or sees whether one is due. The result of the last commit that it made, if any. */

@@ -32,6 +32,9 @@ export class KeyedTable {
   /** Files that a truncation took out since the last commit. */
   #dropped: LiveFile[] = []
   readonly #added = new Set<LiveFile>()
+  /** Rows of all files, and those of them that are dead. */
+  rows = 0
+  deadRows = 0
   #numbers = 0
   /** Next shard of the index that follows moved rows; `SHARDS`: none has to. */
   #sweep = SHARDS
@@ -52,15 +55,6 @@ export class KeyedTable {
 
   get indexBytes(): number {
     return this.#index.bytes
-  }
-
-  /** Of all files, dead ones included. */
-  get rows(): number {
-    return this.files.reduce((sum, { file }) => sum + file.recordCount, 0)
-  }
-
-  get deadRows(): number {
-    return this.files.reduce((sum, { deleted }) => sum + deleted.count, 0)
   }
 
   get files(): readonly LiveFile[] {
@@ -198,8 +192,7 @@ export class KeyedTable {
       for (const row of live.deleted.positions()) if (!input.deleted.has(row)) deleted!.add(rowOf(row))
       runs.push(...live.partitions.without(rank))
       base += live.file.recordCount - input.deleted.count
-      this.#files.delete(live.number)
-      this.#byKey.delete(live.file.key)
+      this.#forget(live)
       this.#touched.delete(live)
       this.#moved.set(live.number, { file: number, rowOf })
     }
@@ -294,7 +287,7 @@ export class KeyedTable {
   }
 
   #die({ live, row }: Standing): void {
-    live.deleted.add(row)
+    if (live.deleted.add(row)) this.deadRows++
     if (live.isTouched) return
     live.isTouched = true
     this.#touched.add(live)
@@ -328,11 +321,9 @@ export class KeyedTable {
   /** All files go but those of the batch itself, of which the rows so far are dead. */
   #truncate({ files, rows }: StagedKeys, operation: number, staged: readonly LiveFile[]): void {
     this.#index.clear()
-    this.#dropped.push(...[...this.#byKey.values()].filter((live) => !staged.includes(live)))
-    for (const { number, file } of this.#dropped) {
-      this.#files.delete(number)
-      this.#byKey.delete(file.key)
-    }
+    const dropped = this.files.filter((live) => !staged.includes(live))
+    for (const live of dropped) this.#forget(live)
+    this.#dropped.push(...dropped)
     this.#touched.clear()
     for (let before = 0; before < operation; before++)
       if (files[before]! >= 0) this.#die({ live: staged[files[before]!]!, row: rows[before]! })
@@ -344,6 +335,15 @@ export class KeyedTable {
   #keep(live: LiveFile): void {
     this.#files.set(live.number, live)
     this.#byKey.set(live.file.key, live)
+    this.rows += live.file.recordCount
+    this.deadRows += live.deleted.count
+  }
+
+  #forget(live: LiveFile): void {
+    this.#files.delete(live.number)
+    this.#byKey.delete(live.file.key)
+    this.rows -= live.file.recordCount
+    this.deadRows -= live.deleted.count
   }
 }
 

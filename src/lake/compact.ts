@@ -99,10 +99,15 @@ export function compactionState(
   }
 }
 
-/** Files of a tuple that have too many dead rows, as many as make one output. */
+/**
+ * Files of a tuple that have too many dead rows, as many as make one output. Not those that have far less of them than
+ * others: under a stream of updates they will have more when their turn comes, and cost less.
+ */
 function dyingOf(tuple: readonly CompactionCandidate[], policy: CompactionPolicy): readonly CompactionCandidate[] {
+  const share = ({ dead, rows }: CompactionCandidate): number => dead / rows
+  const least = Math.max(policy.deadShare, Math.max(...tuple.map(share)) / 2)
   return fill(
-    tuple.filter((file) => file.dead > file.rows * policy.deadShare),
+    tuple.filter((file) => share(file) > least || (share(file) === least && least > policy.deadShare)),
     policy,
   )
 }

@@ -177,15 +177,29 @@ class Shard {
     }
   }
 
+  /** Homes ascend with the first word, so both arrays are walked from end to end. */
   #grow(): void {
-    const { words, versions } = this
+    const { words: from, versions } = this
     this.#steps++
     this.#allocate()
-    for (let at = 0, slot = 0; at < words.length; at += SLOT_WORDS, slot++) {
-      if (words[at + 3] === 0) continue
-      const to = this.#free(words[at]!)
-      for (let k = 0; k < SLOT_WORDS; k++) this.words[to * SLOT_WORDS + k] = words[at + k]!
-      if (versions !== undefined) this.versions![to] = versions[slot]!
+    const to = this.words
+    const capacity = this.#capacity
+    for (let at = 0, slot = 0; at < from.length; at += SLOT_WORDS, slot++) {
+      const file = from[at + 3]!
+      if (file === 0) continue
+      let free = Math.floor((from[at]! * capacity) / 4294967296)
+      let i = free * SLOT_WORDS
+      while (to[i + 3] !== 0) {
+        free++
+        i += SLOT_WORDS
+        if (free === capacity) free = i = 0
+      }
+      to[i] = from[at]!
+      to[i + 1] = from[at + 1]!
+      to[i + 2] = from[at + 2]!
+      to[i + 3] = file
+      to[i + 4] = from[at + 4]!
+      if (versions !== undefined) this.versions![free] = versions[slot]!
     }
   }
 

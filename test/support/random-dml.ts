@@ -145,13 +145,17 @@ function update(table: SourceTable, random: () => number): string {
   return `update ${table.name} set ${sets.join(', ')} where ${where(table, random)}`
 }
 
-/** Only to a key that is free, or the whole transaction would fail. */
+/**
+ * Only to a key that is free, or the whole transaction would fail. Large values change with it: those that do not are
+ * neither in the event of the new key nor in any row of that key.
+ */
 function changeKey(table: SourceTable, random: () => number): string {
   const name = table.key.at(-1)!
   const to = value(table, name, random)
   const others = table.key.slice(0, -1).map((key) => `o.${key} = t.${key} and `)
   const isTaken = `exists (select 1 from ${table.name} o where ${others.join('')}o.${name} = ${to})`
-  return `update ${table.name} t set ${name} = ${to} where ctid = (select ctid from ${table.name} t where not ${isTaken} order by ${table.key.join(', ')} limit 1)`
+  const large = table === DOCS ? ['body', 'notes'].map((column) => `, ${column} = ${value(table, column, random)}`) : []
+  return `update ${table.name} t set ${name} = ${to}${large.join('')} where ctid = (select ctid from ${table.name} t where not ${isTaken} order by ${table.key.join(', ')} limit 1)`
 }
 
 function where(table: SourceTable, random: () => number): string {
