@@ -1,4 +1,4 @@
-// Seeded simulation of the production code: SEED=n, SEEDS=a..b, PLANT=name or PLANT=all. See test/simulation/.
+// Seeded simulation of the production code: SEED=n, SEEDS=a..b, PLANT=name, PLANT=a,b or PLANT=all. See test/simulation/.
 import { build } from 'esbuild'
 import { readFileSync } from 'node:fs'
 import { fork } from 'node:child_process'
@@ -144,11 +144,21 @@ async function main() {
   const { SEED, SEEDS, PLANT } = process.env
   const { plants } = await loadPlants()
   if (PLANT === 'all') return runPlants(plants, PLANT_SEEDS_MAX)
+  if (PLANT?.includes(',')) {
+    const names = PLANT.split(',').filter((name) => name !== '')
+    return runPlants(
+      names.map((name) => plants.find((plant) => plant.name === name) ?? unknownPlant(name, plants)),
+      PLANT_SEEDS_MAX,
+    )
+  }
   const plant = PLANT === undefined ? undefined : plants.find(({ name }) => name === PLANT)
-  if (PLANT !== undefined && plant === undefined)
-    throw new Error(`no plant ${PLANT}; there are ${plants.map(({ name }) => name).join(', ')}`)
+  if (PLANT !== undefined && plant === undefined) unknownPlant(PLANT, plants)
   const bundle = await bundleSimulation(plant)
   return SEED === undefined ? runRange(bundle, rangeOf(SEEDS)) : runOne(bundle, Number(SEED))
+}
+
+function unknownPlant(name, plants) {
+  throw new Error(`no plant ${name}; there are ${plants.map((plant) => plant.name).join(', ')}`)
 }
 
 async function loadPlants() {
@@ -156,6 +166,7 @@ async function loadPlants() {
   await build({
     entryPoints: [path.join(root, 'test/simulation/plants.ts')],
     outfile,
+    bundle: true,
     format: 'esm',
     logLevel: 'warning',
   })

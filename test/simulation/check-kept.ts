@@ -1,3 +1,4 @@
+import { openChain } from '../../src/lake/chain.ts'
 import { expire } from '../../src/lake/upkeep.ts'
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import type { Version } from '../../src/version.ts'
@@ -45,6 +46,9 @@ export async function checkKept(storage: Storage, versions: readonly Version[], 
   }
   for (const version of versions.slice(-2))
     if ((await storage.head(keyOfVersion(version))) === undefined) violations.push(`E2 v${version.number} is gone`)
+  // Somebody who comes much later, to a chain with holes.
+  const head = await openChain(fast, PIPELINE, { ...clock, nowMs: () => nowMs + DAY_MS }).head()
+  if (head?.number !== versions.at(-1)?.number) violations.push(`E3 whoever comes later finds the head ${head?.number}`)
   return violations
 }
 

@@ -78,9 +78,9 @@ class Checker {
       before = version
     }
     this.#checkHistory()
+    await this.#checkOrphans()
     if (this.violations.length === 0 && this.#options.plan.isExpiring)
       this.violations.push(...(await checkKept(this.#options.storage, this.versions, this.#options.plan.seed)))
-    await this.#checkOrphans()
   }
 
   /** I16: dense numbers from 1, and nothing beside them. */
