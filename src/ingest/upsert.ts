@@ -1,6 +1,7 @@
 import { LakeError } from '../error.ts'
-import { KeyIndex, SHARDS, type Move } from '../lake/key-index.ts'
+import { KeyIndex } from '../lake/key-index.ts'
 import { DeletedRank, DeletedRows, type DataFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
+import { Forwarding } from './forwarding.ts'
 import {
   DELETE,
   TRUNCATE,
@@ -26,7 +27,7 @@ export class KeyedTable {
   readonly #index: KeyIndex
   readonly #files = new Map<number, LiveFile>()
   readonly #byKey = new Map<string, LiveFile>()
-  readonly #moved = new Map<number, Move>()
+  readonly #moved = new Forwarding()
   readonly #touched = new Set<LiveFile>()
   readonly #markers: Markers | undefined
   /** Files that a truncation took out since the last commit. */
@@ -36,8 +37,6 @@ export class KeyedTable {
   rows = 0
   deadRows = 0
   #numbers = 0
-  /** Next shard of the index that follows moved rows; `SHARDS`: none has to. */
-  #sweep = SHARDS
   /** Operations that lost against a later version, and tombstones that had no say: since the last commit. */
   stale = 0
   unordered = 0
@@ -55,6 +54,11 @@ export class KeyedTable {
 
   get indexBytes(): number {
     return this.#index.bytes
+  }
+
+  /** Files that are gone and that the index may still name. */
+  get forwarded(): number {
+    return this.#moved.size
   }
 
   get files(): readonly LiveFile[] {
@@ -194,13 +198,12 @@ export class KeyedTable {
       base += live.file.recordCount - input.deleted.count
       this.#forget(live)
       this.#touched.delete(live)
-      this.#moved.set(live.number, { file: number, rowOf })
+      this.#moved.add(live.number, { file: number, rowOf })
     }
     if (base !== (output?.recordCount ?? 0))
       throw new LakeError('lane.failed', `${this.name}: ${base} rows became ${output?.recordCount ?? 0}`, {
         retryable: true,
       })
-    this.#sweep = 0
     if (output === undefined) return undefined
     this.#keep(new LiveFile(number, output, deleted!, new Partitions(joinRuns(runs))))
     return deleted
@@ -213,10 +216,7 @@ export class KeyedTable {
 
   /** Lets part of the index follow rows that moved; cheap when none did. */
   sweep(shards: number): void {
-    if (this.#sweep === SHARDS) return
-    const forwarding = this.#forwarding()
-    for (let k = 0; k < shards && this.#sweep < SHARDS; k++) this.#index.relocate(this.#sweep++, forwarding)
-    if (this.#sweep === SHARDS) this.#moved.clear()
+    this.#moved.sweep(this.#index, shards)
   }
 
   #foldOrdered(keys: StagedKeys, operation: number, partition: number, staged: readonly LiveFile[]): void {
@@ -313,19 +313,6 @@ export class KeyedTable {
     }
   }
 
-  /** Moves whose files moved on, each as one step. */
-  #forwarding(): ReadonlyMap<number, Move> {
-    const forwarding = new Map<number, Move>()
-    for (const [file, first] of this.#moved) {
-      const steps = [first]
-      for (let next = this.#moved.get(first.file); next !== undefined; next = this.#moved.get(next.file))
-        steps.push(next)
-      const rowOf = (row: number): number => steps.reduce((at, step) => step.rowOf(at), row)
-      forwarding.set(file, { file: steps.at(-1)!.file, rowOf })
-    }
-    return forwarding
-  }
-
   /** All files go but those of the batch itself, of which the rows so far are dead. */
   #truncate({ files, rows }: StagedKeys, operation: number, staged: readonly LiveFile[]): void {
     this.#index.clear()
@@ -337,7 +324,6 @@ export class KeyedTable {
       if (files[before]! >= 0) this.#die({ live: staged[files[before]!]!, row: rows[before]! })
     for (const live of staged) if (live.isTouched) this.#touched.add(live)
     this.#moved.clear()
-    this.#sweep = SHARDS
   }
 
   #keep(live: LiveFile): void {

@@ -1,0 +1,62 @@
+import { SHARDS, type KeyIndex, type Move } from '../lake/key-index.ts'
+
+/**
+ * Where the rows of files went that were put together, for as long as the index may still name those files. The index
+ * follows a few shards at a time, round after round; what went before a whole round is forgotten.
+ */
+export class Forwarding {
+  /** By the number of the file, in the order in which they went. */
+  readonly #moves = new Map<number, Gone>()
+  /** Each chain of moves as one step; made when a sweep asks. */
+  #flat: ReadonlyMap<number, Move> | undefined
+  /** Shards that have followed, in all rounds. */
+  #swept = 0
+
+  /** Files that are remembered. */
+  get size(): number {
+    return this.#moves.size
+  }
+
+  add(file: number, move: Move): void {
+    this.#moves.set(file, { move, since: this.#swept })
+    this.#flat = undefined
+  }
+
+  get(file: number): Move | undefined {
+    return this.#moves.get(file)?.move
+  }
+
+  clear(): void {
+    this.#moves.clear()
+    this.#flat = undefined
+  }
+
+  /** Lets so many shards of the index follow; cheap when nothing moved. */
+  sweep(index: KeyIndex, shards: number): void {
+    if (this.#moves.size === 0) return
+    this.#flat ??= this.#flattened()
+    for (let k = 0; k < shards; k++) index.relocate(this.#swept++ % SHARDS, this.#flat)
+    for (const [file, { since }] of this.#moves) {
+      if (this.#swept - since < SHARDS) break
+      this.#moves.delete(file)
+      this.#flat = undefined
+    }
+  }
+
+  #flattened(): ReadonlyMap<number, Move> {
+    const flat = new Map<number, Move>()
+    for (const [file, { move }] of this.#moves) {
+      const steps = [move]
+      for (let next = this.get(move.file); next !== undefined; next = this.get(next.file)) steps.push(next)
+      const rowOf = (row: number): number => steps.reduce((at, step) => step.rowOf(at), row)
+      flat.set(file, { file: steps.at(-1)!.file, rowOf })
+    }
+    return flat
+  }
+}
+
+interface Gone {
+  readonly move: Move
+  /** Shards that had followed when it went. */
+  readonly since: number
+}

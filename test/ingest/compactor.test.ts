@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest'
+import { LakeError } from '../../src/error.ts'
+import { CompactionRequest, Compactor } from '../../src/ingest/compactor.ts'
+import { KeyedTables } from '../../src/ingest/keyed-tables.ts'
+import type { ConcatenateInput, TableWork } from '../../src/ingest/keys.ts'
+import { MemoryStorage } from '../../src/lake/storage/memory.ts'
+import {
+  changeTable,
+  COMPACTION,
+  createTable,
+  type DataFile,
+  type LakeTable,
+  type TableChange,
+} from '../../src/lake/table.ts'
+import { InstantClock } from '../support/instant-clock.ts'
+
+const POLICY = { ...COMPACTION, smallFilesMax: 4, fanIn: 4 }
+
+/** One table that gets a file of ten rows whenever it is told to, and a compactor that is told of all heads. */
+class Bench {
+  readonly clock = new InstantClock()
+  readonly storage = new MemoryStorage('compactor')
+  readonly errors: string[] = []
+  readonly asked = new Map<string, CompactionRequest>()
+  readonly compactor: Compactor
+  concatenations = 0
+  fails: Error | undefined
+  table!: LakeTable
+  #files = 0
+
+  constructor() {
+    const { clock, storage } = this
+    this.compactor = new Compactor({
+      pipeline: 'p',
+      storage,
+      work: () => ({ concatenate: (_, inputs) => this.#concatenate(inputs) }) as TableWork,
+      policy: POLICY,
+      clock,
+      observer: (event) => {
+        if (event.kind === 'compaction' && event.error !== undefined) this.errors.push(event.error.code)
+      },
+    })
+  }
+
+  static async open(): Promise<Bench> {
+    const bench = new Bench()
+    const columns = [{ name: 'v', type: { kind: 'long' as const } }]
+    const spec = { name: 't', columns, partitionBy: [], formatVersion: 3 as const }
+    bench.table = await createTable(bench.storage, spec, bench.clock)
+    return bench
+  }
+
+  async write(): Promise<void> {
+    await this.#change({ kind: 'write', added: [this.#file(10)], deletes: [], removed: [] })
+  }
+
+  /** One look of the compactor, and the commit of what it comes to. */
+  async look(): Promise<void> {
+    this.compactor.consider(new Map([['t', this.table]]), KeyedTables.none, this.asked)
+    for (let k = 0; k < 20; k++) await new Promise(setImmediate)
+    const done = this.compactor.take()
+    if (done === undefined) return
+    const removed = done.inputs.map(({ file }) => file.key)
+    await this.#change({ kind: 'replace', added: done.output ? [done.output] : [], deletes: [], removed })
+    this.asked.get("t")?.add(done.inputs.length, done.output)
+    this.compactor.settled('t')
+  }
+
+  async #change(change: TableChange): Promise<void> {
+    const stamp = { commitId: this.clock.uuid(), version: 1n, ranges: '' }
+    this.table = await changeTable(this.storage, this.table, change, stamp, this.clock)
+  }
+
+  #file(recordCount: number): DataFile {
+    const key = `tables/t/data/${this.#files++}.parquet`
+    return { key, recordCount, fileSizeBytes: 100 * recordCount, partition: [], metrics: new Map() }
+  }
+
+  #concatenate(inputs: readonly ConcatenateInput[]): Promise<DataFile> {
+    this.concatenations++
+    if (this.fails !== undefined) return Promise.reject(this.fails)
+    return Promise.resolve(this.#file(inputs.reduce((sum, { file }) => sum + file.recordCount, 0)))
+  }
+}
+
+describe('a compaction that somebody waits for', () => {
+  test('comes to an end though the stream brings files all the time', async () => {
+    const bench = await Bench.open()
+    const request = new CompactionRequest()
+    bench.asked.set('t', request)
+    for (let k = 0; k < 5; k++) await bench.write()
+    for (let k = 0; k < 50 && !request.isDone; k++) {
+      await bench.look()
+      await bench.write()
+    }
+    expect(request).toMatchObject({ isDone: true, removedFiles: 5, addedFiles: 1 })
+  })
+
+  test('says why it cannot be', async () => {
+    const bench = await Bench.open()
+    bench.fails = new LakeError('lane.failed', 'no space left', { retryable: true })
+    const request = new CompactionRequest()
+    bench.asked.set('t', request)
+    for (let k = 0; k < 5; k++) await bench.write()
+    for (let k = 0; k < 10; k++) await bench.look()
+    expect(request.error?.message).toBe('no space left')
+    expect(bench.concatenations).toBe(1)
+  })
+})
+
+test('ingestion does not wait for compactions that fail', async () => {
+  const bench = await Bench.open()
+  for (let k = 0; k < 8; k++) await bench.write()
+  bench.fails = new Error('no space left')
+  await bench.look()
+  expect(bench.errors).toEqual(['internal'])
+  expect(bench.compactor.isOverLimit).toBe(false)
+  bench.fails = undefined
+  bench.clock.advance(60_000)
+  await bench.look()
+  expect(bench.concatenations).toBe(2)
+})
