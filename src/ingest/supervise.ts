@@ -15,7 +15,8 @@ import { run, type Control, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
-import { gapError, newPartitions, supersededError } from './start.ts'
+import { untilOurTurn } from './standby.ts'
+import { gapError, supersededError } from './start.ts'
 
 export interface SupervisorOptions {
   readonly definition: PipelineDefinition
@@ -292,32 +293,9 @@ export class Supervisor implements PipelineControl {
     return head === undefined || head.writer === this.#options.policy.writer || head.released
   }
 
-  /** Stands by until the other writer has let go, or its head has stood still with the log ahead of it. */
   async #untilOurTurn(): Promise<void> {
-    const { chain, clock, takeoverAfterMs } = this.#options
     this.#enter('standby')
-    let head = await chain.head()
-    let sinceMs = clock.monotonicMs()
-    while (!this.#signal.aborted) {
-      await this.#changes.wait(Math.min(LOOK_EVERY_MS, takeoverAfterMs / 5))
-      const now = await chain.head()
-      this.#head = now ?? this.#head
-      if (now?.number !== head?.number) [head, sinceMs] = [now, clock.monotonicMs()]
-      if (head === undefined || head.released) return
-      if (head.paused !== undefined || clock.monotonicMs() - sinceMs < takeoverAfterMs) continue
-      if (!(await this.#isBehind(head))) continue
-      // Several may stand by: the first to commit wins, the others find out before they have worked for nothing.
-      await clock.sleep(clock.random() * Math.min(LOOK_EVERY_MS, takeoverAfterMs / 5), this.#signal)
-      if ((await chain.head())?.number === head.number) return
-    }
-  }
-
-  /** Whether the log holds something that the head does not: a quiet topic is no reason to take over. */
-  async #isBehind(head: Version): Promise<boolean> {
-    const { source, definition } = this.#options
-    const bounds = await source.bounds([...head.positions.keys()])
-    if ([...bounds].some(([id, { end }]) => end > (head.positions.get(id) ?? 0n))) return true
-    return (await newPartitions(source, definition, head)).firstPositions.size > 0
+    await untilOurTurn(this.#options, this.#changes, (head) => (this.#head = head), this.#signal)
   }
 
   async #whilePaused(paused: Version): Promise<void> {
