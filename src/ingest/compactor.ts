@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import { asLakeError, toErrorMessage } from '../error.ts'
+import { asLakeError, toErrorMessage, type LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
 import {
   COMPACTION,
@@ -27,20 +27,40 @@ export interface Replacement {
   readonly sequenceNumber: bigint
 }
 
-/** A compaction that somebody waits for: of everything that is small or dead, until nothing is left to do. */
+/**
+ * A compaction that somebody waits for: of everything that is small or dead in the files that stand when it begins, and
+ * in what they become. What the stream brings meanwhile is not its business, or it would never end.
+ */
 export class CompactionRequest {
   isDone = false
+  /** Why it was given up. */
+  error: LakeError | undefined
   /** Files that left, and that came in their place. */
   removedFiles = 0
   addedFiles = 0
   /** Of those that came. */
   bytes = 0
+  readonly #made = new Set<string>()
+  #files: ReadonlySet<string> | undefined
+
+  /** Those of a table's files that it is about. What it wrote itself is not written again for rows that died since. */
+  select(files: readonly CompactionCandidate[]): readonly CompactionCandidate[] {
+    this.#files ??= new Set(files.map(({ key }) => key))
+    return files.flatMap((file) =>
+      this.#made.has(file.key) ? [{ ...file, dead: 0 }] : this.#files!.has(file.key) ? [file] : [],
+    )
+  }
 
   add(removedFiles: number, output: DataFile | undefined): void {
     this.removedFiles += removedFiles
     if (output === undefined) return
+    this.#made.add(output.key)
     this.addedFiles++
     this.bytes += output.fileSizeBytes
+  }
+
+  get isOpen(): boolean {
+    return !this.isDone && this.error === undefined
   }
 }
 
@@ -112,7 +132,7 @@ export class Compactor {
     const { policy = asked.size > 0 ? COMPACTION : undefined } = this.#options
     if (policy === undefined || this.#isBusy) return
     const all = [...tables]
-    const urgent = all.find(([name]) => asked.get(name)?.isDone === false || this.#isUrgent(keyed.get(name)))
+    const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#isUrgent(keyed.get(name)))
     const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
     if (urgent === undefined && (this.#options.policy === undefined || mayRest)) return
     const due = urgent ?? all.find(([name, { snapshot }]) => snapshot !== undefined && this.#isDue(name, nowMs))
@@ -126,14 +146,9 @@ export class Compactor {
       this.#nothingToDo(name)
       this.#restUntilMs = this.#options.clock.monotonicMs() + REST_AFTER_FAILURE_MS
       const { pipeline, observer } = this.#options
-      observer({
-        kind: 'compaction',
-        pipeline,
-        table: name,
-        filesIn: 0,
-        rowsOut: 0,
-        error: toErrorMessage(asLakeError(error)),
-      })
+      const failure = asLakeError(error)
+      if (request !== undefined) request.error = failure
+      observer({ kind: 'compaction', pipeline, table: name, filesIn: 0, rowsOut: 0, error: toErrorMessage(failure) })
     })
   }
 
@@ -149,7 +164,7 @@ export class Compactor {
     const state = compactionState(candidates, policy)
     if (state.isOverLimit) this.#overLimit.add(table.name)
     else this.#overLimit.delete(table.name)
-    const plan = planCompaction(candidates, policy)
+    const plan = planCompaction(request === undefined ? candidates : request.select(candidates), policy)
     if (plan === undefined) {
       this.#nothingToDo(table.name)
       if (request !== undefined) request.isDone = true

@@ -188,7 +188,8 @@ export class Supervisor implements PipelineControl {
     const request = this.#control.compactions.get(table) ?? new CompactionRequest()
     this.#control.compactions.set(table, request)
     try {
-      await this.#until(() => request.isDone || this.#isPaused)
+      await this.#until(() => !request.isOpen || this.#isPaused)
+      if (request.error !== undefined) throw request.error
       if (!request.isDone) throw new LakeError('pipeline.paused', `pipeline ${this.name} was paused meanwhile`)
     } finally {
       this.#control.compactions.delete(table)
