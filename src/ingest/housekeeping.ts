@@ -34,11 +34,9 @@ export class Housekeeping {
       return undefined
     }
     try {
-      if (committer.hasPending) {
-        const result = await committer.commit({}, signal)
-        if (result.kind !== 'committed') return result
-      }
-      if (committer.keyed.get(done.table)?.holds(done.inputs) === false) return undefined
+      const first = committer.hasPending ? await committer.commit({}, signal) : undefined
+      if (first !== undefined && first.kind !== 'committed') return first
+      if (committer.keyed.get(done.table)?.holds(done.inputs) === false) return first
       const result = await committer.replace(done, signal)
       const { pipeline, observer } = this.#options
       const [filesIn, rowsOut] = [done.inputs.length, done.output?.recordCount ?? 0]

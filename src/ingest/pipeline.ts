@@ -98,6 +98,7 @@ export async function run(
 
       const kept = await housekeeping.step(signal)
       if (kept !== undefined && kept.kind !== 'committed') return kept
+      if (kept !== undefined) control.onHead(kept.version, undefined)
 
       const waitMs = Math.min(committer.dueInMs(), WAIT_MS_MAX)
       // Back-pressure: what is not asked for is not fetched.

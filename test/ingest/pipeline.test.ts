@@ -2,12 +2,14 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { PipelineDefinition } from '../../src/define.ts'
 import { Committer } from '../../src/ingest/committer.ts'
+import type { ConcatenateInput, TableWork } from '../../src/ingest/keys.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { run, type Control, type RunResult } from '../../src/ingest/pipeline.ts'
 import { openHead } from '../../src/ingest/start.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
+import { COMPACTION, type CompactionPolicy, type DataFile, type WritePlan } from '../../src/lake/table.ts'
 import type { Version } from '../../src/version.ts'
 import { Random } from '../simulation/random.ts'
 import { World } from '../simulation/world.ts'
@@ -67,13 +69,19 @@ class Bench {
   }
 
   /** Runs for so long, then stops it; the result, or the error that ended it. */
-  async run(ms: number, chunking = PLAIN, onEncode?: () => Promise<void> | void): Promise<RunResult> {
+  async run(
+    ms: number,
+    chunking = PLAIN,
+    onEncode?: () => Promise<void> | void,
+    compaction?: CompactionPolicy,
+  ): Promise<RunResult> {
     const { clock, storage, definition, control } = this
     const { lanes, minIntervalMs, batchOffsetsMax, ...microBatch } = chunking
     const stop = new AbortController()
     const source = new ContentSource(this.log, clock, { batchOffsetsMax })
     const encoder = rowEncoder(storage, onEncode)
-    const startLanes = () => Promise.resolve(inlineLanes({ source, encoder, lanes, microBatch, clock }))
+    const work = { concatenate: (plan, inputs) => this.#concatenate(plan, inputs) } as TableWork
+    const startLanes = () => Promise.resolve(inlineLanes({ source, encoder, work, lanes, microBatch, clock }))
     const policy = { writer: 'w', minIntervalMs, heartbeatMs: 5_000 }
     const pipeline = {
       definition,
@@ -81,7 +89,7 @@ class Bench {
       clock,
       observer: () => undefined,
       control,
-      compaction: undefined,
+      compaction,
       startLanes,
     }
     let result: RunResult | undefined
@@ -95,6 +103,14 @@ class Bench {
     await this.world.run(this.world.nowMs + 60_000, () => result !== undefined || error !== undefined)
     if (error !== undefined) throw error
     return result!
+  }
+
+  async #concatenate({ dataPrefix }: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {
+    const rows: unknown[] = []
+    for (const { file } of inputs) rows.push(...JSON.parse(Buffer.from((await this.storage.get(file.key))!).toString()))
+    const key = `${dataPrefix}${this.clock.uuid()}.json`
+    await this.storage.put(key, Buffer.from(JSON.stringify(rows)))
+    return { key, recordCount: rows.length, fileSizeBytes: 100, partition: [], metrics: new Map() }
   }
 
   async content(): Promise<Record<string, string[]>> {
@@ -306,6 +322,35 @@ describe('run', () => {
     bench.log.append('clicks', 0, [record('x')])
     await expect(bench.run(10)).rejects.toMatchObject({ code: 'commit.unknown' })
   })
+})
+
+it('shows what it commits on the way to a compaction', async () => {
+  const log = new MemoryLog()
+  log.createTopic('orders', 1)
+  log.createTopic('clicks', 1)
+  const bench = new Bench(log)
+  const { world, control } = bench
+  const chain = openChain(bench.storage, 'shop', bench.clock)
+  let [shown, staleMs, isOver] = [0n, 0, false]
+  const onHead = control.onHead
+  Object.assign(control, {
+    onHead: (...args: Parameters<typeof onHead>) => ((shown = args[0].number), onHead(...args)),
+  })
+  const watch = async () => {
+    for (let sinceMs = world.nowMs; !isOver; await bench.clock.sleep(50)) {
+      log.append('orders', 0, [record('v')])
+      const head = await chain.head()
+      if ((head?.number ?? 0n) <= shown) sinceMs = world.nowMs
+      else staleMs = Math.max(staleMs, world.nowMs - sinceMs)
+    }
+  }
+  void watch()
+  const chunking = { ...PLAIN, minIntervalMs: 4_000, ageMsMax: 50 }
+  await bench.run(30_000, chunking, undefined, { ...COMPACTION, fanIn: 2 })
+  isOver = true
+  const kinds = (await chain.versions(100)).map(({ kind }) => kind)
+  expect(kinds).toContain('maintenance')
+  expect(staleMs).toBeLessThan(500)
 })
 
 describe('Committer', () => {
