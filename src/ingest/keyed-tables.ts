@@ -13,6 +13,7 @@ import {
   type TableChange,
 } from '../lake/table.ts'
 import { partitionId } from '../log.ts'
+import { fillingsOf } from './fillings.ts'
 import type { StagedKeys, StoredKeys, TableWork } from './keys.ts'
 import type { Staged, StagedTable, TablePlan } from './lane.ts'
 import { KeyedTable } from './upsert.ts'
@@ -101,12 +102,17 @@ export class KeyedTables {
     const tables = await Promise.all(
       staged.tables.map(async (table) => {
         if (table.keys?.holes === undefined) return table
-        const { fillings, baseless: operations } = this.#tables.get(table.table)!.fillings(table.keys)
+        const { keys } = table
+        const keyed = this.#tables.get(table.table)!
+        const { passes, baseless: operations } = fillingsOf(table, (operation) => keyed.standing(keys, operation))
         const { topic, data } = this.#plans.get(table.table)!
-        for (const operation of operations) baseless.push(`${table.table} ${recordOf(topic, table.keys, operation)}`)
+        for (const operation of operations) baseless.push(`${table.table} ${recordOf(topic, keys, operation)}`)
         if (baseless.length > 0) return table
-        const fill = (file: DataFile, k: number) =>
-          fillings.has(k) ? this.#work!.fill(data, file, fillings.get(k)!) : Promise.resolve(file)
+        const fill = async (file: DataFile, k: number) => {
+          let filled = file
+          for (const pass of passes.get(k) ?? []) filled = await this.#work!.fill(data, filled, pass)
+          return filled
+        }
         return { ...table, files: await Promise.all(table.files.map(fill)) }
       }),
     )

@@ -32,6 +32,11 @@ export interface StagedKeys {
   readonly holes: StagedHoles | undefined
 }
 
+/** Whether an operation is a tombstone without a version of its own. */
+export function isBare({ bare }: StagedKeys, operation: number): boolean {
+  return bare !== undefined && (bare[operation >>> 5]! & (1 << (operation & 31))) !== 0
+}
+
 export interface KeyRun {
   readonly partition: number
   readonly count: number
@@ -39,7 +44,8 @@ export interface KeyRun {
 
 /**
  * Rows that came without the values of some columns (an unchanged large value, a partial image): those of the row that
- * the key had before this micro-batch are theirs. What the batch itself can answer, its lane has filled in.
+ * the key had are theirs. What the batch itself can answer, its lane has filled in where the later record always wins;
+ * with versions only the committer knows which record that is.
  */
 export interface StagedHoles {
   /** Operations that have holes, ascending. */

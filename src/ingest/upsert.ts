@@ -1,12 +1,13 @@
 import { LakeError } from '../error.ts'
 import { KeyIndex } from '../lake/key-index.ts'
 import { DeletedRank, DeletedRows, type DataFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
+import { isLater, type Stands } from './fillings.ts'
 import { Forwarding } from './forwarding.ts'
 import {
   DELETE,
+  isBare,
   TRUNCATE,
   type ConcatenateInput,
-  type Filling,
   type KeyRun,
   type StagedKeys,
   type StoredKeys,
@@ -100,33 +101,14 @@ export class KeyedTable {
     }
   }
 
-  /**
-   * Where the values stand that rows of a staged batch lack: fillings by the index of their file in `table.files`, and
-   * the operations whose key has no row. Everything before the batch must have been folded.
-   */
-  fillings(keys: StagedKeys): {
-    readonly fillings: ReadonlyMap<number, readonly Filling[]>
-    readonly baseless: number[]
-  } {
-    const fillings = new Map<number, Filling[]>()
-    const baseless: number[] = []
-    const { operations, lacking, columns } = keys.holes!
-    for (const [k, operation] of operations.entries()) {
-      if (!this.#index.find(keys.hashes, 4 * operation) || Markers.isMarker(this.#index.file)) {
-        baseless.push(operation)
-        continue
-      }
-      const from = this.#resolve(this.#index.file, this.#index.row)
-      const target = keys.files[operation]!
-      const list = fillings.get(target) ?? []
-      list.push({
-        row: keys.rows[operation]!,
-        columns: columns[lacking[k]!]!,
-        from: { key: from.live.file.key, row: from.row },
-      })
-      fillings.set(target, list)
-    }
-    return { fillings, baseless }
+  /** What the key of a staged operation has now. */
+  standing({ hashes }: StagedKeys, operation: number): Stands | undefined {
+    const index = this.#index
+    if (!index.find(hashes, 4 * operation)) return undefined
+    const { version } = index
+    if (Markers.isMarker(index.file)) return { row: undefined, version, partition: index.row }
+    const { live, row } = this.#resolve(index.file, index.row)
+    return { row: { key: live.file.key, row }, version, partition: live.partitions.at(row) }
   }
 
   /** Throws `upsert.key_in_two_partitions`; the table is useless then, as after any other error. */
@@ -235,11 +217,11 @@ export class KeyedTable {
     const [index, markers, at] = [this.#index, this.#markers!, 4 * operation]
     const target = keys.files[operation]!
     const isDelete = target === DELETE
-    const isBare = isDelete && isSet(keys.bare, operation)
+    const hasNoVersion = isBare(keys, operation)
     const marker = isDelete ? markers.next() : undefined
     const isKnown = index.find(keys.hashes, at)
     const stood = isKnown && !Markers.isMarker(index.file) ? this.#resolve(index.file, index.row) : undefined
-    if (isBare) {
+    if (hasNoVersion) {
       // It has no version of its own, so it can only speak for a row of its own partition.
       if (stood === undefined || stood.live.partitions.at(stood.row) !== partition) {
         if (stood !== undefined) this.unordered++
@@ -353,15 +335,6 @@ export interface KeyedChanges {
   readonly removed: readonly string[]
   /** Files that were to be added, and were taken out before. */
   readonly gone: ReadonlySet<string>
-}
-
-/** Whether what stands, of (version, partition), comes after (`version`, `partition`). Equal partitions: the new one has the later offset. */
-function isLater(standsVersion: bigint, standsPartition: number, version: bigint, partition: number): boolean {
-  return standsVersion > version || (standsVersion === version && standsPartition > partition)
-}
-
-function isSet(bits: Uint32Array | undefined, index: number): boolean {
-  return bits !== undefined && (bits[index >>> 5]! & (1 << (index & 31))) !== 0
 }
 
 /** The Kafka partitions of the rows of each staged file. */

@@ -222,3 +222,56 @@ test('with a version, deletes leave markers that older records do not pass', { t
     [ID(2), 7n],
   ])
 })
+
+test('kept values are those of the row that stands, not of a record that lost', { timeout: 30_000 }, async () => {
+  const kept = { from: { topic: 'c' }, key: ['id'], columns, version: 'v', missing: 'keep' } as const
+  const lake = await Lake.open(table('t', kept))
+  const how = { lanes: 1, recordsMax: 1_000, offsetsMax: 100 }
+  const event = (key: number, version: number, note: string | undefined, partition = 0): Event => ({
+    key,
+    version,
+    note,
+    partition,
+    isTombstone: false,
+  })
+  const tombstone = (key: number, partition = 0): Event => ({
+    ...event(key, 0, undefined, partition),
+    isTombstone: true,
+  })
+  for (const each of [event(1, 7, 'a'), event(2, 7, 'b', 1), event(3, 9, 'c'), tombstone(3)]) lake.append(each)
+  await lake.run(how)
+  // An older record before it, a tombstone without a say, a delete that came with a later version.
+  for (const each of [event(1, 5, 'old'), event(1, 8, undefined)]) lake.append(each)
+  for (const each of [tombstone(2, 0), event(2, 8, undefined, 1)]) lake.append(each)
+  lake.append(event(3, 5, undefined))
+  await lake.run(how)
+  expect((await lake.rows('t', 'id, v, note')).toSorted()).toEqual(
+    [
+      [ID(1), 8n, 'a'],
+      [ID(2), 8n, 'b'],
+    ].toSorted(),
+  )
+  expect(await lake.rows('t__dlq', 'code')).toEqual([])
+})
+
+test('a row may keep one value of its own batch and another from before', { timeout: 30_000 }, async () => {
+  const from = { topic: 'c' }
+  const texts = { ...columns, more: 'string' }
+  const lake = await Lake.open(table('t', { from, key: ['id'], columns: texts, version: 'v', missing: 'keep' }))
+  const how = { lanes: 1, recordsMax: 1_000, offsetsMax: 100 }
+  const append = (value: object | undefined) => {
+    const bytes = value === undefined ? undefined : Buffer.from(JSON.stringify({ id: 'k', ...value }))
+    lake.log.append('c', 0, [{ timestampMs: 1, key: Buffer.from('k'), value: bytes }])
+  }
+  append({ v: 1, note: 'a', more: 'b' })
+  await lake.run(how)
+  for (const value of [{ v: 2, note: 'c' }, { v: 4 }, { v: 3, note: 'late', more: 'late' }, { v: 5 }]) append(value)
+  await lake.run(how)
+  expect(await lake.rows('t', 'v, note, more')).toEqual([[5n, 'c', 'b']])
+  // Nothing to keep after a delete; what comes before the deleted version is no dead letter.
+  for (const value of [undefined, { v: 6, note: 'd' }, { v: 4 }, { v: 7, note: 'e', more: 'f' }, { v: 8 }])
+    append(value)
+  await lake.run(how)
+  expect(await lake.rows('t', 'v, note, more')).toEqual([[8n, 'e', 'f']])
+  expect(await lake.rows('t__dlq', '_offset, code')).toEqual([[6n, 'cdc.unavailable_without_base']])
+})

@@ -21,8 +21,6 @@ export class KeyOperations {
   readonly #isVersioned: boolean
   readonly #runs: { partition: number; count: number }[] = []
   readonly #bare = new Set<number>()
-  /** Versions that tombstones without one took of the rows that they remove, as far as the index goes. */
-  readonly #taken = new Map<number, bigint>()
   #latest: Int32Array | undefined
   #indexed = 0
   readonly #holes = new Map<number, readonly string[]>()
@@ -36,7 +34,6 @@ export class KeyOperations {
     this.truncatedAt = -1
     this.#runs.length = 0
     this.#bare.clear()
-    this.#taken.clear()
     this.#latest = undefined
     this.#indexed = 0
     this.#holes.clear()
@@ -68,11 +65,6 @@ export class KeyOperations {
     if (--run.count === 0) this.#runs.pop()
   }
 
-  /** Whether the last operation loses against an earlier one of its key, whatever stood in the table before. */
-  losesAgainst(base: number): boolean {
-    return this.#isVersioned && !this.#wins(this.count - 1, base)
-  }
-
   /** The operation has no version of its own. */
   setBare(operation: number): void {
     this.#bare.add(operation)
@@ -89,8 +81,8 @@ export class KeyOperations {
   }
 
   /**
-   * The operation before this one that decides what its key has: the last one, or with versions the one that won;
-   * −1 when this micro-batch has none. A truncation that came later counts as one.
+   * The last operation before this one on its key, −1 when this micro-batch has none. A truncation that came later
+   * counts as one.
    */
   baseOf(operation: number): number {
     this.#index(operation)
@@ -152,28 +144,8 @@ export class KeyOperations {
     for (; this.#indexed < until; this.#indexed++) {
       const operation = this.#indexed
       if (this.rows[operation] === TRUNCATE) continue
-      const slot = this.#slot(operation)
-      const before = this.#latest[slot]! - 1
-      if (before < 0 || !this.#isVersioned || this.#wins(operation, before)) this.#latest[slot] = operation + 1
+      this.#latest[this.#slot(operation)] = operation + 1
     }
-  }
-
-  /** The greater (version, partition, offset). A tombstone without a version takes that of the row that it removes. */
-  #wins(operation: number, before: number): boolean {
-    const [partition, other] = [this.#partitionOf(operation), this.#partitionOf(before)]
-    const standing = this.#taken.get(before) ?? this.versions[before]!
-    if (this.#bare.has(operation)) {
-      if (partition === other) this.#taken.set(operation, standing)
-      return partition === other
-    }
-    const version = this.versions[operation]!
-    return version === standing ? partition >= other : version > standing
-  }
-
-  #partitionOf(operation: number): number {
-    let until = 0
-    for (const { partition, count } of this.#runs) if (operation < (until += count)) return partition
-    return -1
   }
 
   /** Where the key of an operation stands in the index, or would. */

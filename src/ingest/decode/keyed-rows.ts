@@ -176,11 +176,11 @@ export class KeyedRows {
     const fixed = columns.find((column) => this.#fixed.has(column))
     if (fixed !== undefined)
       return { ...NO_BASE, message: `${name(fixed)}: absent, and the table is partitioned by it` }
-    const base = operations.baseOf(operation)
-    if (base >= 0 && operations.losesAgainst(base)) return undefined
+    const names = columns.map(name)
+    // Which of the key's records won is known to the committer alone.
+    const base = this.#version === undefined ? operations.baseOf(operation) : -1
     const from = base < 0 ? undefined : operations.rows[base]!
     if (from !== undefined && from < 0) return NO_BASE
-    const names = columns.map(name)
     const lacking = base < 0 ? names : names.filter((column) => operations.holesOf(base).includes(column))
     if (from !== undefined)
       columns.forEach((column, k) => {
