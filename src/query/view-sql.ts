@@ -14,7 +14,7 @@ export function viewSql(view: View): string {
   const { name, columns, files, partial, rows } = view
   const parts = [
     ...(rows === undefined ? [] : [`${nulls(columns)} FROM range(${rows})`]),
-    ...(files.length === 0 ? [] : [`SELECT * FROM ${scan(columns, files)}`]),
+    ...(files.length === 0 ? [] : [`SELECT * FROM ${scan(columns, files, view.fileRows)}`]),
     ...(partial ?? []).map((files, index) => partialSql(view, files, index)),
   ]
   return `CREATE VIEW ${identifier(name)} AS ${parts.length === 0 ? `${nulls(columns)} WHERE false` : parts.join(' UNION ALL ')}`
@@ -27,22 +27,23 @@ export function positionsTable(view: View, index: number) {
   return { schema: SCHEMA, table, sql }
 }
 
-function partialSql(view: View, { kind, files }: PartialFiles, index: number): string {
+function partialSql(view: View, { kind, files, fileRows }: PartialFiles, index: number): string {
   const { columns } = view
   // In the files' own scan, columns have names that none of DuckDB's own can have.
   const inner = columns.map((column) => ({ ...column, name: `c${column.fieldId}` }))
   const outer = columns.map((column) => `f.c${column.fieldId} AS ${identifier(column.name)}`)
-  // Not an ANTI JOIN: DuckDB takes a Parquet scan for small and would hash all of it rather than the positions.
+  // Not an ANTI JOIN: after a condition that the planner takes for a strict one, that would hash the rows instead of the positions.
   const test = kind === 'without' ? 'NOT IN' : 'IN'
-  return `SELECT ${outer.join(', ')} FROM ${scan(inner, files)} f
+  return `SELECT ${outer.join(', ')} FROM ${scan(inner, files, fileRows)} f
     WHERE (f.file_index, f.file_row_number) ${test} (SELECT file, row FROM ${SCHEMA}.${identifier(positionsTable(view, index).table)})`
 }
 
-function scan(columns: View['columns'], files: readonly string[]): string {
+function scan(columns: View['columns'], files: readonly string[], fileRows: number | undefined): string {
   const schema = columns.map(
     ({ fieldId, name, type }) => `${fieldId}: {name: ${text(name)}, type: ${text(type)}, default_value: NULL}`,
   )
-  return `read_parquet([${files.map(text).join(', ')}], schema = MAP {${schema.join(', ')}})`
+  const rows = fileRows === undefined ? '' : `, explicit_cardinality = ${Math.max(1, fileRows)}`
+  return `read_parquet([${files.map(text).join(', ')}], schema = MAP {${schema.join(', ')}}${rows})`
 }
 
 function nulls(columns: View['columns']): string {
