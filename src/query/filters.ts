@@ -45,7 +45,7 @@ export function isPlain(node: Json): boolean {
   return node['type'] === 'SELECT_NODE' && node['modifiers'].length === 0 && isPlainBody(node)
 }
 
-function isPlainBody(node: Json): boolean {
+export function isPlainBody(node: Json): boolean {
   return (
     node['cte_map'].map.length === 0 &&
     node['group_expressions'].length === 0 &&
@@ -57,7 +57,7 @@ function isPlainBody(node: Json): boolean {
   )
 }
 
-function isTable(table: Json): boolean {
+export function isTable(table: Json): boolean {
   return table['type'] === 'BASE_TABLE' && table['sample'] === null && table['column_name_alias'].length === 0
 }
 
@@ -188,7 +188,7 @@ function placeOf(from: Json): ReadonlyMap<Json, Place> | undefined {
 }
 
 /** Names that the list gives to something else than a column of that name. */
-function aliasesOf(list: readonly Json[]): ReadonlySet<string> {
+export function aliasesOf(list: readonly Json[]): ReadonlySet<string> {
   return new Set(list.filter((item) => item['alias'] !== '').map((item) => String(item['alias']).toLowerCase()))
 }
 

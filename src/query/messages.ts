@@ -55,6 +55,8 @@ export interface View {
   readonly columns: readonly ViewColumn[]
   /** Absolute paths of Parquet files all of whose rows are there. */
   readonly files: readonly string[]
+  /** Rows of `files`, for the planner: from a scan alone DuckDB takes every file for a thousand rows. */
+  readonly fileRows?: number
   /** Files some of whose rows are there. */
   readonly partial?: readonly PartialFiles[] | undefined
   /** Rows of the table, in the place of its files, for a query that asks for nothing else. */
@@ -66,6 +68,8 @@ export interface PartialFiles {
   /** `without`: the positions are those of deleted rows. `only`: of the rows that are there. */
   readonly kind: 'without' | 'only'
   readonly files: readonly string[]
+  /** Rows of `files`, those that do not count included; for the planner. */
+  readonly fileRows?: number
   /** Where the positions of each file end. */
   readonly ends: Uint32Array
   /** Positions in the file, ascending within each. */

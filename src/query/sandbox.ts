@@ -25,6 +25,7 @@ import { conditionSql, inspectCondition } from './condition.ts'
 import { checkText, inspect } from './gate.ts'
 import type { ProcessSettings, QueryParams, TableUse, View } from './messages.ts'
 import { makePositions } from './positions.ts'
+import { isWide, narrowed, placesSql, topRowsOf, type Place, type TopRows } from './top-rows.ts'
 import { SCHEMA_SQL, viewSql } from './view-sql.ts'
 
 // The binding drops a leading U+FEFF of every text; the bytes in DuckDB are right. Its decoder can be replaced.
@@ -37,6 +38,8 @@ const MEMORY_SHARE = 0.6
 /** A statement under way. After the last row of `result`, `assertComplete` throws when it was not the last one. */
 export interface Execution {
   readonly result: DuckDBResult
+  /** Whether its rows were chosen in a step before. */
+  readonly isNarrowed: boolean
   assertComplete(): Promise<void>
 }
 
@@ -44,6 +47,8 @@ export interface Execution {
 export class Sandbox {
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection
+  /** What `tables` has seen of the statement. */
+  #top: TopRows | undefined
 
   private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
     this.#instance = instance
@@ -70,7 +75,9 @@ export class Sandbox {
     checkText(sql)
     if (where !== undefined) inspectCondition(await this.#tree(conditionSql(where)))
     const tree = await this.#tree(sql)
-    return tableUses(tree, inspect(tree), params)
+    const names = inspect(tree)
+    this.#top = topRowsOf(tree)
+    return tableUses(tree, names, params)
   }
 
   async #tree(sql: string): Promise<string> {
@@ -84,12 +91,14 @@ export class Sandbox {
     const files = views.flatMap((view) => [...view.files, ...(view.partial ?? []).flatMap((partial) => partial.files)])
     await connection.run(`SET allowed_paths = [${files.map(quoteText).join(', ')}]`)
     await connection.run(SCHEMA_SQL)
+    const top = views.length === 1 && isWide(views[0]!) ? this.#top : undefined
     for (const view of views) {
       await makePositions(connection, view)
-      await connection.run(viewSql(view))
+      await connection.run(viewSql(view, top !== undefined))
     }
     await connection.run('SET enable_external_access = false')
     await connection.run('SET lock_configuration = true')
+    const isNarrowed = top !== undefined && (await this.#narrow(views[0]!, sql, params, top))
     await connection.run('BEGIN TRANSACTION READ ONLY')
     const statements = await connection.extractStatements(sql)
     const prepared = await statements.prepare(0)
@@ -97,7 +106,30 @@ export class Sandbox {
     if (statements.count !== 1 || prepared.statementType !== StatementType.SELECT)
       throw new LakeError('sql.denied', 'only one SELECT statement may run')
     bind(prepared, params)
-    return { result: await prepared.stream(), assertComplete: () => this.#assertComplete(prepared) }
+    return { result: await prepared.stream(), isNarrowed, assertComplete: () => this.#assertComplete(prepared) }
+  }
+
+  /** Leaves of the view the rows that the statement will choose; all of them, and false, when it cannot be told which. */
+  async #narrow(view: View, sql: string, params: QueryParams | undefined, top: TopRows): Promise<boolean> {
+    const connection = this.#connection
+    await connection.run('BEGIN TRANSACTION READ ONLY')
+    const places = await this.#places(sql, params, top)
+    await connection.run('ROLLBACK')
+    const rest = places === undefined ? view : narrowed(view, places)
+    if (rest !== view) await makePositions(connection, rest)
+    await connection.run(viewSql(rest))
+    return rest !== view
+  }
+
+  async #places(sql: string, params: QueryParams | undefined, top: TopRows): Promise<readonly Place[] | undefined> {
+    try {
+      const prepared = await this.#connection.prepare(await placesSql(this.#connection, sql, top))
+      bind(prepared, params)
+      const rows = (await prepared.runAndReadAll()).getRowsJS()
+      return rows.map(([part, file, row]) => ({ part: Number(part), file: Number(file), row: Number(row) }))
+    } catch {
+      return undefined // what is wrong with the statement, it tells in its own words
+    }
   }
 
   /**

@@ -122,12 +122,17 @@ export class TableFiles {
       ? { paths: files.map(({ key }) => this.#pathOf(key)), release: () => undefined }
       : await this.#cache.lease(files, signal)
     let at = whole.length
-    const parts = partial.map(({ kind, files: { length }, positions }): PartialFiles => {
-      at += length
-      return { kind, files: paths.slice(at - length, at), ...joined(positions) }
+    const parts = partial.map(({ kind, files, positions }): PartialFiles => {
+      at += files.length
+      return { kind, files: paths.slice(at - files.length, at), fileRows: rowsOf(files), ...joined(positions) }
     })
     return {
-      view: { ...view, files: paths.slice(0, whole.length), partial: parts.filter((each) => each.files.length > 0) },
+      view: {
+        ...view,
+        files: paths.slice(0, whole.length),
+        fileRows: rowsOf(whole),
+        partial: parts.filter((each) => each.files.length > 0),
+      },
       release,
     }
   }
@@ -153,6 +158,10 @@ export function checkCount(count: number): void {
     fix: `Add a condition that leaves files out: one query takes ${POSITIONS_MAX}.`,
     context: { deletedRows: count, deletedRowsMax: POSITIONS_MAX },
   })
+}
+
+function rowsOf(files: readonly StoredFile[]): number {
+  return files.reduce((sum, { recordCount }) => sum + recordCount, 0)
 }
 
 function positionsIn(rows: DeletedRows): Uint32Array {

@@ -1,4 +1,5 @@
 import type { PartialFiles, View } from './messages.ts'
+import { PLACE } from './top-rows.ts'
 
 /** Where the positions of partial files stand: callers' SQL names no schemas, so it cannot reach them. */
 const SCHEMA = 'kappalake'
@@ -10,39 +11,56 @@ export const SCHEMA_SQL = `CREATE SCHEMA ${SCHEMA}`
  * column existed reads as null there, and a renamed column keeps its values. Rows of partial files are told apart by
  * their positions, and through that conditions and the choice of columns still reach the files; whole files are read without one.
  */
-export function viewSql(view: View): string {
+export function viewSql(view: View, withPlaces = false): string {
   const { name, columns, files, partial, rows } = view
+  if (withPlaces) return `CREATE VIEW ${identifier(name)} AS ${placedSql(view)}`
   const parts = [
     ...(rows === undefined ? [] : [`${nulls(columns)} FROM range(${rows})`]),
-    ...(files.length === 0 ? [] : [`SELECT * FROM ${scan(columns, files)}`]),
-    ...(partial ?? []).map((files, index) => partialSql(view, files, index)),
+    ...(files.length === 0 ? [] : [`SELECT * FROM ${scan(columns, files, view.fileRows)}`]),
+    ...(partial ?? []).map((part, index) => partSql(view, part, index)),
   ]
-  return `CREATE VIEW ${identifier(name)} AS ${parts.length === 0 ? `${nulls(columns)} WHERE false` : parts.join(' UNION ALL ')}`
+  return `CREATE OR REPLACE VIEW ${identifier(name)} AS ${parts.length === 0 ? `${nulls(columns)} WHERE false` : parts.join(' UNION ALL ')}`
 }
 
 /** Where the positions of a view's partial files stand, and what makes the place. */
 export function positionsTable(view: View, index: number) {
   const table = `${view.name} ${index}`
-  const sql = `CREATE TABLE ${SCHEMA}.${identifier(table)} (file UINTEGER, row UINTEGER)`
+  const sql = `CREATE OR REPLACE TABLE ${SCHEMA}.${identifier(table)} (file UINTEGER, row UINTEGER)`
   return { schema: SCHEMA, table, sql }
 }
 
-function partialSql(view: View, { kind, files }: PartialFiles, index: number): string {
+/** The same rows, each with its place. */
+function placedSql(view: View): string {
+  const whole = { kind: 'without', files: view.files, fileRows: view.fileRows } as const
+  const parts = [...(whole.files.length === 0 ? [] : [partSql(view, whole, -1, true)])]
+  for (const [index, part] of (view.partial ?? []).entries()) parts.push(partSql(view, part, index, true))
+  return parts.join(' UNION ALL ')
+}
+
+type Part = Pick<PartialFiles, 'kind' | 'files'> & { readonly fileRows?: number | undefined }
+
+/** Rows of one of a view's lists of files; of the one before the partial ones, -1, all of them. */
+function partSql(view: View, { kind, files, fileRows }: Part, index: number, withPlaces = false): string {
   const { columns } = view
   // In the files' own scan, columns have names that none of DuckDB's own can have.
   const inner = columns.map((column) => ({ ...column, name: `c${column.fieldId}` }))
   const outer = columns.map((column) => `f.c${column.fieldId} AS ${identifier(column.name)}`)
-  // Not an ANTI JOIN: DuckDB takes a Parquet scan for small and would hash all of it rather than the positions.
+  const places = [String(index), 'f.file_index', 'f.file_row_number']
+  if (withPlaces) outer.unshift(...places.map((value, at) => `CAST(${value} AS BIGINT) AS ${identifier(PLACE[at]!)}`))
+  const rows = `SELECT ${outer.join(', ')} FROM ${scan(inner, files, fileRows)} f`
+  if (index < 0) return rows
+  // Not an ANTI JOIN: after a condition that the planner takes for a strict one, that would hash the rows instead of the positions.
   const test = kind === 'without' ? 'NOT IN' : 'IN'
-  return `SELECT ${outer.join(', ')} FROM ${scan(inner, files)} f
-    WHERE (f.file_index, f.file_row_number) ${test} (SELECT file, row FROM ${SCHEMA}.${identifier(positionsTable(view, index).table)})`
+  const positions = `${SCHEMA}.${identifier(positionsTable(view, index).table)}`
+  return `${rows} WHERE (f.file_index, f.file_row_number) ${test} (SELECT file, row FROM ${positions})`
 }
 
-function scan(columns: View['columns'], files: readonly string[]): string {
+function scan(columns: View['columns'], files: readonly string[], fileRows: number | undefined): string {
   const schema = columns.map(
     ({ fieldId, name, type }) => `${fieldId}: {name: ${text(name)}, type: ${text(type)}, default_value: NULL}`,
   )
-  return `read_parquet([${files.map(text).join(', ')}], schema = MAP {${schema.join(', ')}})`
+  const rows = fileRows === undefined ? '' : `, explicit_cardinality = ${Math.max(1, fileRows)}`
+  return `read_parquet([${files.map(text).join(', ')}], schema = MAP {${schema.join(', ')}}${rows})`
 }
 
 function nulls(columns: View['columns']): string {
