@@ -8,13 +8,8 @@ import type { Canonical } from './value.ts'
 /** Engines that we did not write, each a process that takes jobs on stdin, one a line, and answers one line each. */
 export type Reader = 'pyiceberg' | 'duckdb' | 'java' | 'spark'
 
-/** Spark, which is large and slow to start, only when it is asked for by name: `npm run interop -- --spark`. */
-export const READERS: readonly Reader[] = [
-  'pyiceberg',
-  'duckdb',
-  'java',
-  ...(process.env['KAPPALAKE_READERS'] === 'spark' ? (['spark'] as const) : []),
-]
+/** Those that are asked; Spark, which is large and slow to start, only by name: `npm run interop -- --spark`. */
+export const READERS = (process.env['KAPPALAKE_READERS'] ?? 'pyiceberg,duckdb,java').split(',') as readonly Reader[]
 
 export interface Predicate {
   readonly column: string
@@ -35,6 +30,8 @@ export interface Job {
   readonly snapshots: readonly string[]
   /** Whether the row ids are wanted, of a v3 table. */
   readonly lineage: boolean
+  /** Whether only the current snapshot is kept: older ones in the metadata are not to be looked at. */
+  readonly isHistoryGone?: boolean
 }
 
 export interface Answer {
