@@ -79,6 +79,26 @@ const parts = [
     ],
   },
   {
+    // Only for whom it is asked by name, as it takes 0.9 GB: one more reader of `npm run interop -- --spark`.
+    name: 'spark',
+    isOptional: true,
+    recipe: ['infra/parts/spark/pom.xml', 'infra/parts/spark/requirements.txt'],
+    steps: (dir) => [
+      ['python3', '-m', 'venv', dir],
+      [`${dir}/bin/pip`, 'install', '-q', '--disable-pip-version-check', '-r', 'infra/parts/spark/requirements.txt'],
+      [
+        'mvn',
+        '-q',
+        '-B',
+        '-f',
+        'infra/parts/spark/pom.xml',
+        'dependency:copy-dependencies',
+        '-DexcludeTransitive=true',
+        `-DoutputDirectory=${dir}/jars`,
+      ],
+    ],
+  },
+  {
     // Only for whom it is asked by name: a peer that benchmarks may be compared with.
     name: 'flink',
     isOptional: true,

@@ -1,12 +1,15 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
+import { createInterface } from 'node:readline'
 import type { IcebergField } from '../../src/lake/table.ts'
 import type { Canonical } from './value.ts'
 
 /** Engines that we did not write, each a process that takes jobs on stdin, one a line, and answers one line each. */
-export const READERS = ['pyiceberg', 'duckdb', 'java'] as const
-export type Reader = (typeof READERS)[number]
+export type Reader = 'pyiceberg' | 'duckdb' | 'java' | 'spark'
+
+/** Those that are asked; Spark, which is large and slow to start, only by name: `npm run interop -- --spark`. */
+export const READERS = (process.env['KAPPALAKE_READERS'] ?? 'pyiceberg,duckdb,java').split(',') as readonly Reader[]
 
 export interface Predicate {
   readonly column: string
@@ -27,6 +30,8 @@ export interface Job {
   readonly snapshots: readonly string[]
   /** Whether the row ids are wanted, of a v3 table. */
   readonly lineage: boolean
+  /** Whether only the current snapshot is kept: older ones in the metadata are not to be looked at. */
+  readonly isHistoryGone?: boolean
 }
 
 export interface Answer {
@@ -44,34 +49,65 @@ export interface Answer {
   readonly error?: string
 }
 
+/** A reader at work: one process, jobs one after another. */
+export class ReaderProcess {
+  readonly reader: Reader
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #lines: AsyncIterator<string>
+  readonly #errors: Buffer[] = []
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(reader: Reader) {
+    this.reader = reader
+    const [command, args] = commandOf(reader)
+    this.#child = spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      // Not the caller's environment: proxies, credentials and time zones have no say in what a table holds.
+      env: {
+        PATH: process.env['PATH'] ?? '',
+        HOME: process.env['HOME'] ?? '',
+        TZ: 'Asia/Kolkata',
+        PYTHONDONTWRITEBYTECODE: '1',
+      },
+    })
+    this.#child.stderr.on('data', (chunk: Buffer) => this.#errors.push(chunk))
+    // Both show as an answer that does not come.
+    this.#child.on('error', (error) => this.#errors.push(Buffer.from(String(error))))
+    this.#child.stdin.on('error', () => undefined)
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
+  }
+
+  /** Throws when the process has ended; an answer may carry an error of its own. */
+  ask(job: Job): Promise<Answer> {
+    this.#child.stdin.write(`${JSON.stringify(job)}\n`)
+    const answer = this.#last.then(async () => {
+      const line = await this.#lines.next()
+      if (line.done !== true) return JSON.parse(line.value) as Answer
+      throw new Error(
+        `${this.reader} ended before it answered about ${job.table}: ${Buffer.concat(this.#errors).toString().slice(-2_000)}`,
+      )
+    })
+    this.#last = answer.catch(() => undefined)
+    return answer
+  }
+
+  /** Resolves when the process has ended; throws when it did not end well. */
+  async close(): Promise<void> {
+    const { exitCode } = this.#child
+    const ended = exitCode ?? new Promise<number | null>((resolve) => this.#child.on('close', resolve))
+    this.#child.stdin.end()
+    const code = await ended
+    if (code !== 0)
+      throw new Error(`${this.reader} ended with ${code}: ${Buffer.concat(this.#errors).toString().slice(-2_000)}`)
+  }
+}
+
 /** Answers in the order of the jobs. Throws when the reader ends early; an answer may carry an error of its own. */
 export async function read(reader: Reader, jobs: readonly Job[]): Promise<readonly Answer[]> {
-  const [command, args] = commandOf(reader)
-  const child = spawn(command, args, {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    // Not the caller's environment: proxies, credentials and time zones have no say in what a table holds.
-    env: {
-      PATH: process.env['PATH'] ?? '',
-      HOME: process.env['HOME'] ?? '',
-      TZ: 'Asia/Kolkata',
-      PYTHONDONTWRITEBYTECODE: '1',
-    },
-  })
-  const [out, errors]: [Buffer[], Buffer[]] = [[], []]
-  child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
-  child.stderr.on('data', (chunk: Buffer) => errors.push(chunk))
-  child.stdin.on('error', () => undefined)
-  child.stdin.end(jobs.map((job) => `${JSON.stringify(job)}\n`).join(''))
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', resolve)
-  })
-  const lines = Buffer.concat(out).toString('utf8').split('\n').filter(Boolean)
-  if (code !== 0 || lines.length !== jobs.length)
-    throw new Error(
-      `${reader} ended with ${code} after ${lines.length} of ${jobs.length} tables: ${Buffer.concat(errors).toString().slice(-2_000)}`,
-    )
-  return lines.map((line) => JSON.parse(line) as Answer)
+  const child = new ReaderProcess(reader)
+  const answers = await Promise.all(jobs.map((job) => child.ask(job)))
+  await child.close()
+  return answers
 }
 
 function commandOf(reader: Reader): [string, readonly string[]] {
@@ -83,9 +119,11 @@ function commandOf(reader: Reader): [string, readonly string[]] {
     const quick = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xmx512m']
     return ['java', [...quick, '-cp', `${folder}/target/classes:${folder}/lib/*`, 'ReadJava']]
   }
-  const python = path.join(cache, 'python/bin/python')
+  const folder = path.join(cache, reader === 'spark' ? 'spark' : 'python')
+  const python = path.join(folder, 'bin/python')
   assertThere(python)
-  return [python, [path.join(here, 'python', `read_${reader}.py`)]]
+  const script = path.join(here, 'python', `read_${reader}.py`)
+  return [python, reader === 'spark' ? [script, path.join(folder, 'jars')] : [script]]
 }
 
 function assertThere(file: string): void {
