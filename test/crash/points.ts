@@ -45,7 +45,7 @@ const SITES: readonly Site[] = [
     text: 'this.#answers.push({ lane, staged: message.staged })',
     after: 'answered',
   },
-  { file: 'src/ingest/committer.ts', text: 'this.#pending.add(staged)', before: 'verdict', after: 'folded' },
+  { file: 'src/ingest/committer.ts', text: 'this.#pending.add(prepared.staged)', before: 'verdict', after: 'folded' },
   {
     file: 'src/lake/change-table.ts',
     text: "const added = await writeManifest(commit, 'm0', commit.table.spec['spec-id'], entries)",
@@ -98,7 +98,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/ingest/start.ts',
-    text: 'await claimTable(storage, table, definition.name, clock)',
+    text: 'await claimTable(storage, name, definition.name, clock)',
     before: 'claim-before',
     after: 'claim-after',
   },

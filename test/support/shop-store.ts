@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -7,11 +6,10 @@ import { systemClock } from '../../src/clock.ts'
 import { deadLetterTable } from '../../src/define.ts'
 import { deadLetterSql, ledgerSql, shopDefinition, shopLedger, type TableLedger } from '../../src/ingest/shop-ledger.ts'
 import { openChain } from '../../src/lake/chain.ts'
-import { dataFiles } from '../../src/lake/scan.ts'
+import { readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
 import { openStorage } from '../../src/lake/storage/open.ts'
 import { verdictKey, type Verdict } from '../../src/lake/storage/race.ts'
-import { openTable, type DataFile, type Storage } from '../../src/lake/table.ts'
-import { parsePartitionId, type PartitionId, type Positions } from '../../src/log.ts'
+import { openTable, type Storage, type StoredFile } from '../../src/lake/table.ts'
 import { MAINTENANCE, type Settings, type ShopSettings, type StoreSettings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 
@@ -67,7 +65,7 @@ export async function trustStore(settings: StoreSettings): Promise<void> {
 /**
  * What is wrong with a shop's lake at its head: a chain that is not dense or has two histories, positions that go back,
  * objects that are referred to and missing, rows that differ from the generator's ledger. Empty when all is right.
- * `fatal` are rows of the ledger, `topic/partition@offset`, that must be dead letters instead.
+ * `fatal` are records, `topic/partition@offset`, that must be dead letters.
  */
 export async function shopFaults(
   store: StoreSettings,
@@ -82,7 +80,7 @@ export async function shopFaults(
     return [
       ...chainFaults(versions),
       ...(await referenceFaults(storage, versions)),
-      ...(await rowFaults(storage, versions.at(-1)!, expected(shop, versions.at(-1)!.positions, fatal))),
+      ...(await rowFaults(storage, versions.at(-1)!, shopLedger(shop, versions.at(-1)!.positions, new Set(fatal)))),
     ]
   } finally {
     await storage.close()
@@ -101,8 +99,14 @@ function chainFaults(versions: readonly Version[]): string[] {
     for (const [id, position] of before?.positions ?? [])
       if ((version.positions.get(id) ?? -1n) < position) faults.push(`version ${version.number}: ${id} goes back`)
     if (version.holes.size > 0) faults.push(`version ${version.number} has a hole`)
+    if (version.kind === 'maintenance' && before !== undefined && !isSamePlace(before, version))
+      faults.push(`version ${version.number} is maintenance and moves`)
   }
   return faults
+}
+
+function isSamePlace(a: Version, b: Version): boolean {
+  return a.positions.size === b.positions.size && [...a.positions].every(([id, at]) => b.positions.get(id) === at)
 }
 
 async function referenceFaults(storage: Storage, versions: readonly Version[]): Promise<string[]> {
@@ -113,7 +117,9 @@ async function referenceFaults(storage: Storage, versions: readonly Version[]): 
       if (seen.has(metadata)) continue
       seen.add(metadata)
       try {
-        for (const file of await dataFiles(storage, await openTable(storage, metadata))) {
+        for (const file of await storedFiles(storage, await openTable(storage, metadata))) {
+          // Vectors of a file grow from version to version: all of them are read.
+          await readDeletedRows(storage, file)
           if (seen.has(file.key)) continue
           seen.add(file.key)
           const sizeBytes = (await storage.head(file.key))?.sizeBytes
@@ -124,29 +130,6 @@ async function referenceFaults(storage: Storage, versions: readonly Version[]): 
       }
     }
   return faults
-}
-
-/** The generator's ledger, but for records that kill. */
-function expected(shop: ShopSettings, positions: Positions, fatal: readonly string[]): Map<string, TableLedger> {
-  const ledger = new Map(shopLedger(shop, positions))
-  for (const record of fatal) {
-    const [id, offset] = record.split('@') as [PartitionId, string]
-    const { topic, partition } = parsePartitionId(id)
-    const { name } = shopDefinition.pipelines[0]!.tables.find((table) => table.topic === topic)!
-    const upTo = (until: bigint) => shopLedger(shop, new Map([[id, until]])).get(name)!
-    const [without, including] = [upTo(BigInt(offset)), upTo(BigInt(offset) + 1n)]
-    if (including.rows === without.rows) throw new Error(`${record} is no row anyway`)
-    const before = ledger.get(name)!
-    const hash = createHash('md5').update(`${partition}|${offset}`).digest('hex').slice(0, 15)
-    ledger.set(name, {
-      ...before,
-      rows: before.rows - 1n,
-      digest: before.digest - including.digest + without.digest,
-      deadLetters: before.deadLetters + 1n,
-      deadLetterDigest: before.deadLetterDigest + BigInt(`0x${hash}`),
-    })
-  }
-  return ledger
 }
 
 /** Dead letters of a table of the shop at the head. */
@@ -210,20 +193,26 @@ class Reader {
 
   /** Nothing for a table without files. */
   async rows(storage: Storage, head: Version, table: string, sql: string): Promise<unknown[][]> {
-    const files = await dataFiles(storage, await openTable(storage, head.tables[table]!.metadata))
+    const files = await storedFiles(storage, await openTable(storage, head.tables[table]!.metadata))
     if (files.length === 0) return []
-    const paths = await Promise.all(files.map((file) => this.#local(storage, file)))
+    const live = await Promise.all(files.map((file) => this.#live(storage, file)))
     const connection = await this.#instance.connect()
     try {
-      const list = paths.map((file) => `'${file}'`).join(', ')
-      await connection.run(`CREATE OR REPLACE VIEW "${table}" AS FROM read_parquet([${list}])`)
+      await connection.run(`CREATE OR REPLACE VIEW "${table}" AS ${live.join(' UNION ALL BY NAME ')}`)
       return (await connection.runAndReadAll(sql)).getRows()
     } finally {
       connection.closeSync()
     }
   }
 
-  async #local(storage: Storage, { key }: DataFile): Promise<string> {
+  /** SQL of the rows of a file that its deletion vector does not name. */
+  async #live(storage: Storage, file: StoredFile): Promise<string> {
+    const dead = [...(await readDeletedRows(storage, file)).positions()]
+    const where = dead.length === 0 ? '' : ` WHERE file_row_number NOT IN (${dead.join(', ')})`
+    return `SELECT * FROM read_parquet('${await this.#local(storage, file)}', file_row_number = true)${where}`
+  }
+
+  async #local(storage: Storage, { key }: StoredFile): Promise<string> {
     if (storage.isLocal) return `${storage.url.slice('file://'.length)}/${key}`
     const file = path.join(this.#folder, path.basename(key))
     writeFileSync(file, (await storage.get(key))!)
