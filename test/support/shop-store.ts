@@ -62,15 +62,24 @@ export async function trustStore(settings: StoreSettings): Promise<void> {
   await storage.close()
 }
 
+/** What else a lake has been through. */
+interface Allowed {
+  /** Records, `topic/partition@offset`, that must be dead letters. */
+  readonly fatal?: readonly string[]
+  /** Whether versions have been let go. */
+  readonly isThinned?: boolean
+  /** How many times exactly it went back. */
+  readonly rollbacks?: number
+}
+
 /**
  * What is wrong with a shop's lake at its head: a chain that is not dense or has two histories, positions that go back,
  * objects that are referred to and missing, rows that differ from the generator's ledger. Empty when all is right.
- * `fatal` are records, `topic/partition@offset`, that must be dead letters.
  */
 export async function shopFaults(
   store: StoreSettings,
   shop: ShopSettings,
-  fatal: readonly string[] = [],
+  { fatal = [], isThinned = false, rollbacks = 0 }: Allowed = {},
 ): Promise<string[]> {
   const storage = await openStorage(store, systemClock)
   try {
@@ -78,7 +87,7 @@ export async function shopFaults(
     const versions = (await chain.versions(100_000)).toReversed()
     if (versions.length === 0) return ['no version']
     return [
-      ...chainFaults(versions),
+      ...chainFaults(versions, isThinned, rollbacks),
       ...(await referenceFaults(storage, versions)),
       ...(await rowFaults(storage, versions.at(-1)!, shopLedger(shop, versions.at(-1)!.positions, new Set(fatal)))),
     ]
@@ -87,19 +96,24 @@ export async function shopFaults(
   }
 }
 
-function chainFaults(versions: readonly Version[]): string[] {
+function chainFaults(versions: readonly Version[], isThinned: boolean, rollbacks: number): string[] {
   const faults: string[] = []
+  const found = versions.filter(({ kind }) => kind === 'rollback').length
+  if (found !== rollbacks) faults.push(`${found} versions went back, not ${rollbacks}`)
   const ids = new Set<string>()
   for (const [index, version] of versions.entries()) {
     const before = versions[index - 1]
-    if (version.number !== BigInt(index + 1)) faults.push(`version ${index + 1} is number ${version.number}`)
-    if (version.parent !== (before?.commitId ?? '')) faults.push(`version ${version.number} has another parent`)
+    const isNext = version.number === (before?.number ?? 0n) + 1n
+    if (!isNext && !isThinned) faults.push(`version ${index + 1} is number ${version.number}`)
+    if (isNext && version.parent !== (before?.commitId ?? ''))
+      faults.push(`version ${version.number} has another parent`)
     if (ids.has(version.commitId)) faults.push(`version ${version.number} repeats a commit`)
     ids.add(version.commitId)
     for (const [id, position] of before?.positions ?? [])
-      if ((version.positions.get(id) ?? -1n) < position) faults.push(`version ${version.number}: ${id} goes back`)
+      if (version.kind !== 'rollback' && (version.positions.get(id) ?? -1n) < position)
+        faults.push(`version ${version.number}: ${id} goes back`)
     if (version.holes.size > 0) faults.push(`version ${version.number} has a hole`)
-    if (version.kind === 'maintenance' && before !== undefined && !isSamePlace(before, version))
+    if (isNext && version.kind === 'maintenance' && !isSamePlace(before!, version))
       faults.push(`version ${version.number} is maintenance and moves`)
   }
   return faults
