@@ -64,8 +64,15 @@ export interface TableLedger {
   readonly deadLetterDigest: bigint
 }
 
-/** By table. Made by the generator, without the decoder that it judges. */
-export function shopLedger(settings: ShopSettings, positions: Positions): ReadonlyMap<string, TableLedger> {
+/**
+ * By table. Made by the generator, without the decoder that it judges. `fatal` are records, `topic/partition@offset`,
+ * that are dead letters whatever they hold.
+ */
+export function shopLedger(
+  settings: ShopSettings,
+  positions: Positions,
+  fatal: ReadonlySet<string> = new Set(),
+): ReadonlyMap<string, TableLedger> {
   const ledger = new Map<string, TableLedger>()
   for (const { topic, name, key } of shopDefinition.pipelines[0]!.tables) {
     let [deadLetters, tombstones, deadLetterDigest] = [0n, 0n, 0n]
@@ -76,7 +83,7 @@ export function shopLedger(settings: ShopSettings, positions: Positions): Readon
       if (of !== topic) continue
       for (let offset = 0; offset < Number(until); offset++) {
         const record = recordAt(settings, topic as ShopTopic, partition, offset)
-        const outcome = record.expected
+        const outcome = fatal.has(`${id}@${offset}`) ? FATAL : record.expected
         const row = key.length > 0 ? record.key! : `${partition}@${offset}`
         if (outcome.kind === 'dead-letter') {
           deadLetters++
@@ -103,6 +110,8 @@ export function ledgerSql(tableName: string): string {
 export function deadLetterSql(tableName: string): string {
   return digestSql(deadLetterTable(tableName), ['_partition', '_offset'])
 }
+
+const FATAL = { kind: 'dead-letter' } as const
 
 /** Where every partition of the shop ends at an instant. */
 export function shopEnds(settings: ShopSettings, nowMs: number): Positions {

@@ -9,6 +9,7 @@ import { mutatedBundle, type MutatedBundle } from '../support/mutated-bundle.ts'
 import { processes } from '../support/processes.ts'
 import { startS3, storeOn, type S3Server } from '../support/s3-server.ts'
 import { boundedShop, shopFaults, shopSettings, trustStore } from '../support/shop-store.ts'
+import type { Chore } from './process.ts'
 import { CRASH_BANNER, pointMutations, type CrashPlan } from './points.ts'
 
 // Real processes, killed at every named point of the way of a record and started again: nothing may be missing,
@@ -21,6 +22,8 @@ interface Case {
   readonly victim?: CrashPlan['victim']
   /** The process is told to end after so many versions. */
   readonly endAfterVersions?: number
+  /** What the process, and the one after it, does when all is committed. */
+  readonly chore?: Chore
 }
 
 /** Versions after the first: those that name files. */
@@ -90,7 +93,27 @@ const S3: readonly Case[] = [
   { point: 'drain-after', endAfterVersions: 3 },
 ]
 
+/** What only keyed tables and their upkeep come to. */
+const KEYED: readonly Case[] = [
+  { point: 'vectors-before', nth: 2 },
+  { point: 'vectors-after', nth: 3 },
+  { point: 'compaction-before', chore: 'compact' },
+  { point: 'compacted', chore: 'compact' },
+  { point: 'replacement-before', chore: 'compact' },
+  { point: 'replacement-written', chore: 'compact' },
+  { point: 'replacement-after', chore: 'compact' },
+  { point: 'replacement-after', chore: 'compact', nth: 2 },
+  { point: 'expiry-before', chore: 'expire' },
+  { point: 'expiry-after', chore: 'expire' },
+  { point: 'collection-before', chore: 'expire' },
+  { point: 'collection-after', chore: 'expire', nth: 3 },
+  { point: 'rollback-before', chore: 'rollback' },
+  { point: 'rollback-after', chore: 'rollback' },
+]
+
 const SHOP = boundedShop(400)
+/** Older than any version is kept. */
+const CLOCK_AHEAD_MS = 40 * 24 * 3_600_000
 let bundle: MutatedBundle
 let folder: string
 let fired = 0
@@ -106,7 +129,7 @@ afterAll(() => {
 })
 
 describe('killed on disk', () => {
-  test.each([...LANE, ...COMMITTER, ...DISK])('$point, time $nth, $detail, $victim', async (crash) => {
+  test.each([...LANE, ...COMMITTER, ...DISK, ...KEYED])('$point, time $nth, $detail, $victim', async (crash) => {
     const place = mkdtempSync(path.join(folder, 'disk-'))
     await dieAndGoOn(crash, { url: `file://${place}/lake` }, place)
   })
@@ -119,18 +142,18 @@ describe('killed on S3', () => {
   })
   afterAll(() => server.stop())
 
-  test.each(S3)('$point, time $nth, $detail, $victim', async (crash) => {
+  test.each([...S3, ...KEYED])('$point, time $nth, $detail, $victim', async (crash) => {
     const place = mkdtempSync(path.join(folder, 's3-'))
     await dieAndGoOn(crash, storeOn(server, path.basename(place).toLowerCase()), place)
   })
 })
 
 async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Promise<void> {
-  const { point, nth = 1, detail, victim = 'self', endAfterVersions } = crash
+  const { point, nth = 1, detail, victim = 'self', endAfterVersions, chore } = crash
   const marker = path.join(place, 'died')
   const plan: CrashPlan = { point, nth, victim, marker, ...(detail === undefined ? {} : { detail }) }
   await trustStore(store)
-  const first = await runLake(store, place, { plan, endAfterVersions })
+  const first = await runLake(store, place, { plan, endAfterVersions, chore })
   expect(existsSync(marker), `${point} was never reached\n${first.output}`).toBe(true)
   fired++
   // A lane that dies alone is replaced; every other death is that of the whole process.
@@ -141,9 +164,11 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
     output: '',
   })
 
-  const second = await runLake(store, place, {})
+  const second = await runLake(store, place, { chore })
   expect(second).toEqual({ code: 0, signal: null, output: '' })
-  expect(await shopFaults(store, SHOP)).toEqual([])
+  expect(
+    await shopFaults(store, SHOP, { isThinned: chore === 'expire', rollbacks: chore === 'rollback' ? 1 : 0 }),
+  ).toEqual([])
   expect(await leftOver()).toEqual([])
 }
 
@@ -156,7 +181,11 @@ interface Ended {
 function runLake(
   store: StoreSettings,
   place: string,
-  { plan, endAfterVersions }: { plan?: CrashPlan; endAfterVersions?: number | undefined },
+  {
+    plan,
+    endAfterVersions,
+    chore,
+  }: { plan?: CrashPlan; endAfterVersions?: number | undefined; chore?: Chore | undefined },
 ): Promise<Ended> {
   const base = shopSettings(store, SHOP, place)
   const settings = { ...base, query: { ...base.query, children: 0 } }
@@ -164,7 +193,8 @@ function runLake(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
-      LAKE: JSON.stringify({ settings, endAfterVersions }),
+      LAKE: JSON.stringify({ settings, endAfterVersions, chore }),
+      ...(chore === 'expire' ? { CLOCK_AHEAD_MS: String(CLOCK_AHEAD_MS) } : {}),
       AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
       ...(plan === undefined ? {} : { CRASH: JSON.stringify(plan) }),
     },

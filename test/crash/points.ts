@@ -45,7 +45,7 @@ const SITES: readonly Site[] = [
     text: 'this.#answers.push({ lane, staged: message.staged })',
     after: 'answered',
   },
-  { file: 'src/ingest/committer.ts', text: 'this.#pending.add(staged)', before: 'verdict', after: 'folded' },
+  { file: 'src/ingest/committer.ts', text: 'this.#pending.add(prepared.staged)', before: 'verdict', after: 'folded' },
   {
     file: 'src/lake/change-table.ts',
     text: "const added = await writeManifest(commit, 'm0', commit.table.spec['spec-id'], entries)",
@@ -98,7 +98,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/ingest/start.ts',
-    text: 'await claimTable(storage, table, definition.name, clock)',
+    text: 'await claimTable(storage, name, definition.name, clock)',
     before: 'claim-before',
     after: 'claim-after',
   },
@@ -114,7 +114,62 @@ const SITES: readonly Site[] = [
     before: 'drain-before',
     after: 'drain-after',
   },
+  {
+    file: 'src/lake/change-table.ts',
+    text: 'await storage.put(key, puffin.bytes)',
+    before: 'vectors-before',
+    after: 'vectors-after',
+  },
+  {
+    file: 'src/ingest/compactor.ts',
+    text: 'const output = merged.length === 0 ? undefined : await work().concatenate(writePlan(table), merged)',
+    before: 'compaction-before',
+    after: 'compacted',
+  },
+  {
+    file: 'src/ingest/committer.ts',
+    text: 'return new Map([...tables, [name, replaced]])',
+    before: 'replacement-written',
+  },
+  {
+    file: 'src/ingest/housekeeping.ts',
+    text: 'const result = await committer.replace(done, signal)',
+    before: 'replacement-before',
+    after: 'replacement-after',
+  },
+  {
+    file: 'src/lake/expire-versions.ts',
+    text: 'await Promise.all(expired.slice(start, start + DELETES_AT_ONCE).map(({ key }) => storage.delete(key)))',
+    before: 'expiry-before',
+    after: 'expiry-after',
+  },
+  {
+    file: 'src/lake/collect.ts',
+    text: 'await Promise.all(round.slice(start, start + DELETES_AT_ONCE).map(({ key }) => storage.delete(key)))',
+    before: 'collection-before',
+    after: 'collection-after',
+  },
+  {
+    file: 'src/ingest/rollback.ts',
+    text: 'const result = await chain.append(head, { commitId, build: () => Promise.resolve(content) })',
+    before: 'rollback-before',
+    after: 'rollback-after',
+  },
 ]
+
+/** The clock of the store, for lakes whose files are to be old. */
+const CLOCK_AHEAD: Mutation = {
+  file: 'src/lake/expire-versions.ts',
+  text: 'return probe.modifiedMs\n',
+  replacement: `return probe.modifiedMs + Number(process.env['CLOCK_AHEAD_MS'] ?? 0)\n`,
+}
+
+/** Of the files that expiry lets go, the first ones and no others are gone when a process dies between them. */
+const ONE_BY_ONE: readonly Mutation[] = ['src/lake/expire-versions.ts', 'src/lake/collect.ts'].map((file) => ({
+  file,
+  text: 'const DELETES_AT_ONCE = 16',
+  replacement: 'const DELETES_AT_ONCE = 3',
+}))
 
 /** A lake without query processes: they are not what dies here, and starting them is most of a short life. */
 const NO_QUERIES: Mutation = {
@@ -156,7 +211,7 @@ export function pointMutations(): Mutation[] {
       replacement: text.startsWith('const') || after === undefined ? replacement : `{${replacement}}`,
     }
   })
-  return [...sites, ...IN_FLIGHT, NO_QUERIES]
+  return [...sites, ...IN_FLIGHT, NO_QUERIES, CLOCK_AHEAD, ...ONE_BY_ONE]
 }
 
 /** What a process is told in its environment, as JSON in CRASH. */

@@ -2,25 +2,46 @@ import { open } from '../../src/index.ts'
 import { shopDefinition, shopEnds } from '../../src/ingest/shop-ledger.ts'
 import type { Settings } from '../../src/settings.ts'
 
-// A whole lake over the shop's bounded log, from settings in its environment: ends by itself when all is committed, or
-// lets itself be told to, as by an operator, after some versions.
+// A whole lake over the shop's bounded log, from settings in its environment: ends by itself when all is committed and
+// what was asked for is done, or lets itself be told to, as by an operator, after some versions.
 
-const { settings, endAfterVersions } = JSON.parse(process.env['LAKE']!) as {
+const { settings, endAfterVersions, chore } = JSON.parse(process.env['LAKE']!) as {
   settings: Settings
   endAfterVersions?: number
+  chore?: Chore
 }
+/** What is asked of the pipeline when all is committed: everything compacted, everything old let go, or gone back. */
+export type Chore = 'compact' | 'expire' | 'rollback'
+
 if (settings.source.kind !== 'shop') throw new Error('this process reads the shop only')
 const ends = shopEnds(settings.source.shop, settings.source.shop.untilMs!)
 const lake = await open(shopDefinition, settings, { onOutput: (text) => process.stderr.write(text) })
+const pipeline = lake.pipelines[0]!
 process.on('SIGTERM', () => void lake.close())
-for (;;) {
-  const { head, reason } = lake.pipelines[0]!.status()
-  if (reason !== undefined) process.stderr.write(`${reason.code}: ${reason.message}\n`)
-  if (head !== undefined && [...ends].every(([id, end]) => head.positions.get(id) === end)) break
-  if (endAfterVersions !== undefined && head !== undefined && head.number >= endAfterVersions) {
-    process.kill(process.pid, 'SIGTERM')
-    break
+if (await drained()) {
+  if (chore === 'compact') for (const table of ['orders', 'customers']) await pipeline.compact(table)
+  if (chore === 'expire') {
+    // Nothing else is written meanwhile: by the clock of this store it would be old at once.
+    await pipeline.pause('expiry')
+    for (const table of ['orders', 'customers', 'page_views']) await pipeline.expire(table)
   }
-  await new Promise((done) => setTimeout(done, 10))
+  if (chore === 'rollback') await pipeline.rollback(3n, 'c4a11e4e-0000-4000-8000-000000000001')
+  await pipeline.resume()
+  await drained()
 }
 await lake.close()
+
+/** Waits until all is committed, or the pipeline stands still; false when it was told to end. */
+async function drained(): Promise<boolean> {
+  for (;;) {
+    const { head, reason, state } = pipeline.status()
+    if (reason !== undefined && state !== 'paused') process.stderr.write(`${reason.code}: ${reason.message}\n`)
+    if (state === 'paused' || (head !== undefined && [...ends].every(([id, end]) => head.positions.get(id) === end)))
+      return true
+    if (endAfterVersions !== undefined && head !== undefined && head.number >= endAfterVersions) {
+      process.kill(process.pid, 'SIGTERM')
+      return false
+    }
+    await new Promise((done) => setTimeout(done, 10))
+  }
+}

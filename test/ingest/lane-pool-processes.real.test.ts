@@ -201,7 +201,7 @@ describe('a record that kills its lane', () => {
     expect(letters.filter(({ code }) => code === 'decode.fatal')).toEqual([
       { partition: 1, offset: 117n, code: 'decode.fatal' },
     ])
-    expect(await shopFaults(settings.store, SHOP, [POISON])).toEqual([])
+    expect(await shopFaults(settings.store, SHOP, { fatal: [POISON] })).toEqual([])
   })
 })
 

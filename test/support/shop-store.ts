@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -7,11 +6,10 @@ import { systemClock } from '../../src/clock.ts'
 import { deadLetterTable } from '../../src/define.ts'
 import { deadLetterSql, ledgerSql, shopDefinition, shopLedger, type TableLedger } from '../../src/ingest/shop-ledger.ts'
 import { openChain } from '../../src/lake/chain.ts'
-import { dataFiles } from '../../src/lake/scan.ts'
+import { readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
 import { openStorage } from '../../src/lake/storage/open.ts'
 import { verdictKey, type Verdict } from '../../src/lake/storage/race.ts'
-import { openTable, type DataFile, type Storage } from '../../src/lake/table.ts'
-import { parsePartitionId, type PartitionId, type Positions } from '../../src/log.ts'
+import { openTable, type Storage, type StoredFile } from '../../src/lake/table.ts'
 import { MAINTENANCE, type Settings, type ShopSettings, type StoreSettings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 
@@ -64,15 +62,24 @@ export async function trustStore(settings: StoreSettings): Promise<void> {
   await storage.close()
 }
 
+/** What else a lake has been through. */
+interface Allowed {
+  /** Records, `topic/partition@offset`, that must be dead letters. */
+  readonly fatal?: readonly string[]
+  /** Whether versions have been let go. */
+  readonly isThinned?: boolean
+  /** How many times exactly it went back. */
+  readonly rollbacks?: number
+}
+
 /**
  * What is wrong with a shop's lake at its head: a chain that is not dense or has two histories, positions that go back,
  * objects that are referred to and missing, rows that differ from the generator's ledger. Empty when all is right.
- * `fatal` are rows of the ledger, `topic/partition@offset`, that must be dead letters instead.
  */
 export async function shopFaults(
   store: StoreSettings,
   shop: ShopSettings,
-  fatal: readonly string[] = [],
+  { fatal = [], isThinned = false, rollbacks = 0 }: Allowed = {},
 ): Promise<string[]> {
   const storage = await openStorage(store, systemClock)
   try {
@@ -80,29 +87,40 @@ export async function shopFaults(
     const versions = (await chain.versions(100_000)).toReversed()
     if (versions.length === 0) return ['no version']
     return [
-      ...chainFaults(versions),
+      ...chainFaults(versions, isThinned, rollbacks),
       ...(await referenceFaults(storage, versions)),
-      ...(await rowFaults(storage, versions.at(-1)!, expected(shop, versions.at(-1)!.positions, fatal))),
+      ...(await rowFaults(storage, versions.at(-1)!, shopLedger(shop, versions.at(-1)!.positions, new Set(fatal)))),
     ]
   } finally {
     await storage.close()
   }
 }
 
-function chainFaults(versions: readonly Version[]): string[] {
+function chainFaults(versions: readonly Version[], isThinned: boolean, rollbacks: number): string[] {
   const faults: string[] = []
+  const found = versions.filter(({ kind }) => kind === 'rollback').length
+  if (found !== rollbacks) faults.push(`${found} versions went back, not ${rollbacks}`)
   const ids = new Set<string>()
   for (const [index, version] of versions.entries()) {
     const before = versions[index - 1]
-    if (version.number !== BigInt(index + 1)) faults.push(`version ${index + 1} is number ${version.number}`)
-    if (version.parent !== (before?.commitId ?? '')) faults.push(`version ${version.number} has another parent`)
+    const isNext = version.number === (before?.number ?? 0n) + 1n
+    if (!isNext && !isThinned) faults.push(`version ${index + 1} is number ${version.number}`)
+    if (isNext && version.parent !== (before?.commitId ?? ''))
+      faults.push(`version ${version.number} has another parent`)
     if (ids.has(version.commitId)) faults.push(`version ${version.number} repeats a commit`)
     ids.add(version.commitId)
     for (const [id, position] of before?.positions ?? [])
-      if ((version.positions.get(id) ?? -1n) < position) faults.push(`version ${version.number}: ${id} goes back`)
+      if (version.kind !== 'rollback' && (version.positions.get(id) ?? -1n) < position)
+        faults.push(`version ${version.number}: ${id} goes back`)
     if (version.holes.size > 0) faults.push(`version ${version.number} has a hole`)
+    if (isNext && version.kind === 'maintenance' && !isSamePlace(before!, version))
+      faults.push(`version ${version.number} is maintenance and moves`)
   }
   return faults
+}
+
+function isSamePlace(a: Version, b: Version): boolean {
+  return a.positions.size === b.positions.size && [...a.positions].every(([id, at]) => b.positions.get(id) === at)
 }
 
 async function referenceFaults(storage: Storage, versions: readonly Version[]): Promise<string[]> {
@@ -113,7 +131,9 @@ async function referenceFaults(storage: Storage, versions: readonly Version[]): 
       if (seen.has(metadata)) continue
       seen.add(metadata)
       try {
-        for (const file of await dataFiles(storage, await openTable(storage, metadata))) {
+        for (const file of await storedFiles(storage, await openTable(storage, metadata))) {
+          // Vectors of a file grow from version to version: all of them are read.
+          await readDeletedRows(storage, file)
           if (seen.has(file.key)) continue
           seen.add(file.key)
           const sizeBytes = (await storage.head(file.key))?.sizeBytes
@@ -124,29 +144,6 @@ async function referenceFaults(storage: Storage, versions: readonly Version[]): 
       }
     }
   return faults
-}
-
-/** The generator's ledger, but for records that kill. */
-function expected(shop: ShopSettings, positions: Positions, fatal: readonly string[]): Map<string, TableLedger> {
-  const ledger = new Map(shopLedger(shop, positions))
-  for (const record of fatal) {
-    const [id, offset] = record.split('@') as [PartitionId, string]
-    const { topic, partition } = parsePartitionId(id)
-    const { name } = shopDefinition.pipelines[0]!.tables.find((table) => table.topic === topic)!
-    const upTo = (until: bigint) => shopLedger(shop, new Map([[id, until]])).get(name)!
-    const [without, including] = [upTo(BigInt(offset)), upTo(BigInt(offset) + 1n)]
-    if (including.rows === without.rows) throw new Error(`${record} is no row anyway`)
-    const before = ledger.get(name)!
-    const hash = createHash('md5').update(`${partition}|${offset}`).digest('hex').slice(0, 15)
-    ledger.set(name, {
-      ...before,
-      rows: before.rows - 1n,
-      digest: before.digest - including.digest + without.digest,
-      deadLetters: before.deadLetters + 1n,
-      deadLetterDigest: before.deadLetterDigest + BigInt(`0x${hash}`),
-    })
-  }
-  return ledger
 }
 
 /** Dead letters of a table of the shop at the head. */
@@ -210,20 +207,26 @@ class Reader {
 
   /** Nothing for a table without files. */
   async rows(storage: Storage, head: Version, table: string, sql: string): Promise<unknown[][]> {
-    const files = await dataFiles(storage, await openTable(storage, head.tables[table]!.metadata))
+    const files = await storedFiles(storage, await openTable(storage, head.tables[table]!.metadata))
     if (files.length === 0) return []
-    const paths = await Promise.all(files.map((file) => this.#local(storage, file)))
+    const live = await Promise.all(files.map((file) => this.#live(storage, file)))
     const connection = await this.#instance.connect()
     try {
-      const list = paths.map((file) => `'${file}'`).join(', ')
-      await connection.run(`CREATE OR REPLACE VIEW "${table}" AS FROM read_parquet([${list}])`)
+      await connection.run(`CREATE OR REPLACE VIEW "${table}" AS ${live.join(' UNION ALL BY NAME ')}`)
       return (await connection.runAndReadAll(sql)).getRows()
     } finally {
       connection.closeSync()
     }
   }
 
-  async #local(storage: Storage, { key }: DataFile): Promise<string> {
+  /** SQL of the rows of a file that its deletion vector does not name. */
+  async #live(storage: Storage, file: StoredFile): Promise<string> {
+    const dead = [...(await readDeletedRows(storage, file)).positions()]
+    const where = dead.length === 0 ? '' : ` WHERE file_row_number NOT IN (${dead.join(', ')})`
+    return `SELECT * FROM read_parquet('${await this.#local(storage, file)}', file_row_number = true)${where}`
+  }
+
+  async #local(storage: Storage, { key }: StoredFile): Promise<string> {
     if (storage.isLocal) return `${storage.url.slice('file://'.length)}/${key}`
     const file = path.join(this.#folder, path.basename(key))
     writeFileSync(file, (await storage.get(key))!)
