@@ -25,7 +25,7 @@ export interface Job {
   readonly writer: string | null
   /** Of a job that is done. */
   readonly result: JobResult | null
-  /** Of a job that failed. */
+  /** Why it failed, or why it was tried in vain and waits to be tried again. */
   readonly error: ErrorMessage | null
 }
 

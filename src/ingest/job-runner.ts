@@ -1,12 +1,17 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, toErrorMessage } from '../error.ts'
-import { commitIdOf, type Job, type JobResult, type Jobs } from '../jobs.ts'
+import type { PipelineState } from '../event.ts'
+import { commitIdOf, type Job, type JobRequest, type JobResult, type Jobs } from '../jobs.ts'
 import type { PipelineControl } from '../status.ts'
 
 /** Jobs that other processes left in the store are looked for this often. */
 const LOOK_EVERY_MS = 5_000
-/** States in which this process is the one that writes the pipeline, or would be. */
-const OURS: ReadonlySet<string> = new Set(['running', 'paused', 'waiting', 'failed'])
+/** States in which this process is the one that writes the pipeline, or would be: what it can do then. */
+const OURS: Readonly<Record<JobRequest['kind'], ReadonlySet<PipelineState>>> = {
+  compact: new Set(['running', 'waiting']),
+  expire: new Set(['running', 'paused', 'waiting', 'failed']),
+  rollback: new Set(['running', 'paused', 'waiting', 'failed']),
+}
 
 /**
  * Does the jobs of a pipeline, one after the other, while this process writes it. A job that was under way when its
@@ -20,11 +25,12 @@ export async function runJobs(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    if (OURS.has(control.status().state)) {
+    const isOurs = ({ request }: Pick<Job, 'request'>) => OURS[request.kind].has(control.status().state)
+    if (OURS.expire.has(control.status().state)) {
       // A store that is away now is asked again.
       const open = await jobs.open(control.name).catch(() => [])
       for (const job of open)
-        if (!signal.aborted) await runJob(jobs, job, control, writer, clock).catch(() => undefined)
+        if (!signal.aborted && isOurs(job)) await runJob(jobs, job, control, writer, clock).catch(() => undefined)
     }
     await clock.sleep(LOOK_EVERY_MS, signal)
   }
@@ -32,7 +38,7 @@ export async function runJobs(
 
 /** Throws only when the store cannot be written: then the job stands as it was. */
 async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: string, clock: Clock): Promise<void> {
-  const running: Job = { ...job, state: 'running', startedMs: job.startedMs ?? clock.nowMs(), writer }
+  const running: Job = { ...job, state: 'running', startedMs: job.startedMs ?? clock.nowMs(), writer, error: null }
   await jobs.update(running)
   try {
     const result = await work(job, control)
@@ -40,7 +46,8 @@ async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: st
   } catch (error) {
     const { code, retryable } = asLakeError(error)
     // Somebody else writes the pipeline by now, or it stops here: he finds the job where it was.
-    if (retryable || code === 'pipeline.not_owner') return jobs.update({ ...running, state: 'queued', writer: null })
+    if (code === 'pipeline.not_owner') return jobs.update({ ...running, state: 'queued', writer: null })
+    if (retryable) return jobs.update({ ...running, state: 'queued', writer: null, error: toErrorMessage(error) })
     await jobs.update({ ...running, state: 'failed', endedMs: clock.nowMs(), error: toErrorMessage(error) })
   }
 }

@@ -221,6 +221,22 @@ describe('runJobs', () => {
     stop.abort()
   })
 
+  it('leaves alone what it could not do now: another process may be at it', async () => {
+    const bench = new Bench()
+    const a = bench.start('a')
+    await bench.write(a, 'x')
+    await bench.wait(a.pause('for the test'))
+    const request = { kind: 'compact', pipeline: 'shop', table: 'orders' } as const
+    const job = await bench.wait(bench.jobs.ask(request, 'k'))
+    const theirs = { ...job, state: 'running', startedMs: 1, writer: 'b' } as const
+    await bench.wait(bench.jobs.update(theirs))
+    const stop = new AbortController()
+    void runJobs(bench.jobs, a, 'a', bench.clock, stop.signal)
+    await bench.pass(20_000)
+    expect(await bench.job(job.id)).toEqual(theirs)
+    stop.abort()
+  })
+
   it('does again what was under way, and tells why a job failed', async () => {
     const bench = new Bench()
     const a = bench.start('a')
