@@ -50,7 +50,7 @@ export class Committer {
   readonly #clock: Clock
   readonly #observer: Observer
   readonly #keyed: KeyedTables
-  readonly #baseless = new Set<string>()
+  readonly #baseless = new Map<string, { readonly partition: PartitionId; readonly offset: bigint }>()
   #pending: Pending
   #lastCommitMs: number
   #isHurried = false
@@ -96,9 +96,9 @@ export class Committer {
     return this.#keyed
   }
 
-  /** Records that are dead letters because nothing has the values that they lack. */
+  /** Records that are dead letters because nothing has the values that they lack: of those that are to be read again. */
   get baseless(): ReadonlySet<string> {
-    return this.#baseless
+    return new Set(this.#baseless.keys())
   }
 
   /** Whether there is anything that a version of its own must not hold. */
@@ -112,7 +112,7 @@ export class Committer {
     if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition))) return 'gap'
     const prepared = await this.#keyed.prepare(staged)
     if (prepared.kind === 'baseless') {
-      for (const record of prepared.records) this.#baseless.add(record)
+      for (const { text, ...record } of prepared.records) this.#baseless.set(text, record)
       return 'baseless'
     }
     for (const table of prepared.staged.tables) assertCounted(table)
@@ -209,6 +209,8 @@ export class Committer {
       this.#keyed.report(this.#chain.pipeline, this.#observer)
       this.#keyed.committed()
       this.#pending = new Pending(result.version)
+      for (const [text, { partition, offset }] of this.#baseless)
+        if (offset < (result.version.positions.get(partition) ?? 0n)) this.#baseless.delete(text)
       this.#isHurried = false
     }
     this.#lastCommitMs = this.#clock.monotonicMs()

@@ -12,7 +12,7 @@ import {
   type StoredFile,
   type TableChange,
 } from '../lake/table.ts'
-import { partitionId } from '../log.ts'
+import { partitionId, type PartitionId } from '../log.ts'
 import { fillingsOf } from './fillings.ts'
 import type { StagedKeys, StoredKeys, TableWork } from './keys.ts'
 import type { Staged, StagedTable, TablePlan } from './lane.ts'
@@ -26,7 +26,14 @@ const ROWS_AT_ONCE = 50_000
 /** A staged batch that is ready to be folded, or the records in it whose missing values no row has. */
 export type Prepared =
   | { readonly kind: 'ready'; readonly staged: Staged }
-  | { readonly kind: 'baseless'; readonly records: readonly string[] }
+  | { readonly kind: 'baseless'; readonly records: readonly Baseless[] }
+
+export interface Baseless {
+  /** As in `Assignment.baseless`. */
+  readonly text: string
+  readonly partition: PartitionId
+  readonly offset: bigint
+}
 
 /** The keyed tables of one pipeline, as its committer holds them. */
 export class KeyedTables {
@@ -98,7 +105,7 @@ export class KeyedTables {
 
   /** Fills what rows of the batch lack from the rows of their keys. Everything before the batch must have been folded. */
   async prepare(staged: Staged): Promise<Prepared> {
-    const baseless: string[] = []
+    const baseless: Baseless[] = []
     const tables = await Promise.all(
       staged.tables.map(async (table) => {
         if (table.keys?.holes === undefined) return table
@@ -106,7 +113,7 @@ export class KeyedTables {
         const keyed = this.#tables.get(table.table)!
         const { passes, baseless: operations } = fillingsOf(table, (operation) => keyed.standing(keys, operation))
         const { topic, data } = this.#plans.get(table.table)!
-        for (const operation of operations) baseless.push(`${table.table} ${recordOf(topic, keys, operation)}`)
+        for (const operation of operations) baseless.push(recordOf(table.table, topic, keys, operation))
         if (baseless.length > 0) return table
         const fill = async (file: DataFile, k: number) => {
           let filled = file
@@ -202,9 +209,9 @@ async function loadRows(
   }
 }
 
-/** `topic/partition@offset` of an operation. */
-function recordOf(topic: string, { runs, offsets }: StagedKeys, operation: number): string {
+function recordOf(table: string, topic: string, { runs, offsets }: StagedKeys, operation: number): Baseless {
   let end = 0
   const run = runs.find(({ count }) => (end += count) > operation)!
-  return `${partitionId(topic, run.partition)}@${offsets[operation]}`
+  const [partition, offset] = [partitionId(topic, run.partition), offsets[operation]!]
+  return { text: `${table} ${partition}@${offset}`, partition, offset }
 }

@@ -91,6 +91,8 @@ class Lake {
   readonly log = new MemoryLog()
   readonly storage: Storage
   head: Version | undefined
+  /** Most records without a base that lanes were told of at once. */
+  baselessMax = 0
 
   private constructor(definition: TableDefinition, storage: Storage) {
     this.definition = definition
@@ -133,7 +135,15 @@ class Lake {
       observer: () => undefined,
       control,
       compaction: EAGER,
-      startLanes: () => Promise.resolve(inlineLanes({ source, encoder, work, lanes: how.lanes, microBatch, clock })),
+      startLanes: () => {
+        const lanes = inlineLanes({ source, encoder, work, lanes: how.lanes, microBatch, clock })
+        const assign = lanes.assign.bind(lanes)
+        lanes.assign = (task) => {
+          this.baselessMax = Math.max(this.baselessMax, task.baseless?.size ?? 0)
+          assign(task)
+        }
+        return Promise.resolve(lanes)
+      },
     }
     const policy = { writer: 'w', minIntervalMs: 1, heartbeatMs: 20 }
     const result = await run(source, pipeline, openChain(storage, 'p', clock), policy, stop.signal)
@@ -252,6 +262,15 @@ test('kept values are those of the row that stands, not of a record that lost', 
     ].toSorted(),
   )
   expect(await lake.rows('t__dlq', 'code')).toEqual([])
+})
+
+test('records without a base are forgotten once they are dead letters', { timeout: 30_000 }, async () => {
+  const lake = await Lake.open(definitions['by offset']!)
+  const event = { version: 1, note: undefined, partition: 0, isTombstone: false }
+  for (let key = 0; key < 12; key++) lake.append({ ...event, key })
+  await lake.run({ lanes: 1, recordsMax: 1, offsetsMax: 1 })
+  expect(await lake.rows('t__dlq', 'code')).toHaveLength(12)
+  expect(lake.baselessMax).toBeLessThan(10)
 })
 
 test('a row may keep one value of its own batch and another from before', { timeout: 30_000 }, async () => {
