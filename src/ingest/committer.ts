@@ -5,7 +5,7 @@ import { changeTable, writeVersionHint, type Stamp, type Storage, type TableChan
 import { parsePartitionId, type Cursor, type PartitionId, type Positions } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { Replacement } from './compactor.ts'
-import { KeyedTables } from './keyed-tables.ts'
+import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
 import { changeEach, openTables, type Tables } from './tables.ts'
 import { assertCounted, Pending } from './pending.ts'
@@ -167,7 +167,9 @@ export class Committer {
       deletes: file === undefined || dead === undefined || dead.count === 0 ? [] : [{ file, rows: dead }],
       removed: inputs.map(({ file }) => file.key),
     }
+    const before = this.#tables.get(name)
     return this.#append(new Pending(this.#head), { isMaintenance: true }, signal, async (tables, stamp) => {
+      if (tables.get(name)?.metadata !== before?.metadata) throw compactedElsewhere(name)
       const replaced = await changeTable(
         this.#storage,
         tables.get(name)!,

@@ -172,9 +172,12 @@ export class KeyedTables {
   /** Throws when other files hold the rows than those that the index names. */
   assertCurrent(base: ReadonlyMap<string, LakeTable>, head: ReadonlyMap<string, LakeTable>): void {
     for (const name of this.#tables.keys())
-      if (base.get(name)?.metadata !== head.get(name)?.metadata)
-        throw new LakeError('commit.stale', `${name} was compacted by another process`, { retryable: true })
+      if (base.get(name)?.metadata !== head.get(name)?.metadata) throw compactedElsewhere(name)
   }
+}
+
+export function compactedElsewhere(table: string): LakeError {
+  return new LakeError('commit.stale', `${table} was compacted by another process`, { retryable: true })
 }
 
 const NO_CHANGES = { deletes: [], removed: [], gone: new Set<string>() } as const

@@ -9,7 +9,14 @@ import { run, type Control, type RunResult } from '../../src/ingest/pipeline.ts'
 import { openHead } from '../../src/ingest/start.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
-import { COMPACTION, type CompactionPolicy, type DataFile, type WritePlan } from '../../src/lake/table.ts'
+import {
+  COMPACTION,
+  DeletedRows,
+  storedFiles,
+  type CompactionPolicy,
+  type DataFile,
+  type WritePlan,
+} from '../../src/lake/table.ts'
 import type { Version } from '../../src/version.ts'
 import { Random } from '../simulation/random.ts'
 import { World } from '../simulation/world.ts'
@@ -416,6 +423,32 @@ describe('Committer', () => {
     expect(committer.dueInMs()).toBe(5_000)
     await committer.fold(batch(at + 2n, at + 4n))
     expect(committer.dueInMs()).toBe(100)
+  })
+
+  it('is stale where somebody else has put the files together that it was about to', async () => {
+    const { bench, committer, at } = await open()
+    for (const from of [at, at + 2n]) {
+      await committer.fold(batch(from, from + 2n))
+      await committer.commit()
+    }
+    const table = committer.tables.get('clicks')!
+    const inputs = (await storedFiles(bench.storage, table)).map((file) => ({
+      file,
+      firstRowId: undefined,
+      sequenceNumber: file.sequenceNumber,
+      deleted: new DeletedRows(file.recordCount),
+    }))
+    const output = (key: string) => ({ ...inputs[0]!.file, key: `tables/clicks/data/${key}.json`, recordCount: 4 })
+    const replacement = { table: 'clicks', inputs, sequenceNumber: table.raw['last-sequence-number'] }
+    const parts = { storage: bench.storage, clock: bench.clock, observer: () => undefined }
+    const policy = { writer: 'other', minIntervalMs: 100, heartbeatMs: 5_000 }
+    const chain = openChain(bench.storage, 'shop', bench.clock)
+    const other = await Committer.open({ chain, policy, ...parts }, (await chain.head())!)
+    expect((await other.replace({ ...replacement, output: output('theirs') })).kind).toBe('committed')
+    await expect(committer.replace({ ...replacement, output: output('ours') })).rejects.toMatchObject({
+      code: 'commit.stale',
+      retryable: true,
+    })
   })
 
   it('keeps the clock of a table named constructor', async () => {
