@@ -175,7 +175,7 @@ export class KeyedTable {
       const rank = new DeletedRank(input.deleted)
       const from = base
       const rowOf = (row: number): number => from + row - rank.rank(row)
-      for (const row of live.deleted.positions()) if (!input.deleted.has(row)) deleted!.add(rowOf(row))
+      live.deleted.eachSince(input.deleted, (row) => deleted!.add(rowOf(row)))
       runs.push(...live.partitions.without(rank))
       base += live.file.recordCount - input.deleted.count
       this.#forget(live)
