@@ -5,6 +5,7 @@ const MICRO_BATCH = 'src/ingest/micro-batch.ts'
 const COLLECT = 'src/lake/collect.ts'
 const EXPIRE_VERSIONS = 'src/lake/expire-versions.ts'
 const REACHABLE = 'src/lake/reachable.ts'
+const FORWARDING = 'src/ingest/forwarding.ts'
 const UPSERT = 'src/ingest/upsert.ts'
 
 /** Bugs in keyed tables, compaction, expiry and collection. */
@@ -15,7 +16,7 @@ export const keyedPlants: readonly Plant[] = [
     edits: [
       {
         file: UPSERT,
-        find: 'for (const row of live.deleted.positions()) if (!input.deleted.has(row)) deleted!.add(rowOf(row))',
+        find: 'live.deleted.eachSince(input.deleted, (row) => deleted!.add(rowOf(row)))',
         replace: '',
       },
     ],
@@ -60,9 +61,9 @@ export const keyedPlants: readonly Plant[] = [
     bug: 'a row that moved twice is looked for where it stood in between',
     edits: [
       {
-        file: UPSERT,
+        file: FORWARDING,
         find: 'steps.reduce((at, step) => step.rowOf(at), row)',
-        replace: 'first.rowOf(row)',
+        replace: 'move.rowOf(row)',
       },
     ],
   },
@@ -72,8 +73,8 @@ export const keyedPlants: readonly Plant[] = [
     edits: [
       {
         file: UPSERT,
-        find: '.filter((live) => !staged.includes(live)))',
-        replace: '.filter((live) => !staged.includes(live) && !this.#added.has(live)))',
+        find: '.filter((live) => !staged.includes(live))',
+        replace: '.filter((live) => !staged.includes(live) && !this.#added.has(live))',
       },
     ],
   },
