@@ -232,7 +232,7 @@ test('damaged changes: each is a row, an operation or a dead letter', { timeout:
       d: 'date',
       b: 'boolean',
     },
-    { key: ['id'], version: 'source.lsn', onTruncate: 'apply' },
+    { key: ['id'], version: 'source.lsn' },
   )
   const damaged = fc.record({
     key: fc.option(mutated(fc.constantFrom(...keys))),

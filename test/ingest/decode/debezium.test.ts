@@ -66,7 +66,7 @@ const KEYS: Readonly<Record<string, readonly string[]>> = { pairs: ['a', 'b'] }
 /** A table over a captured stream, keyed as its source is. */
 function keyed(name: string, columns: Readonly<Record<string, string>>, version?: 'source.lsn'): TableDefinition {
   const key = KEYS[name] ?? ['id']
-  return changeTable(name, columns, { key, onTruncate: 'apply', ...(version === undefined ? {} : { version }) })
+  return changeTable(name, columns, { key, ...(version === undefined ? { onTruncate: 'apply' } : { version }) })
 }
 
 const sorted = (list: readonly (readonly (string | null)[])[]) => list.map((row) => JSON.stringify(row)).toSorted()
