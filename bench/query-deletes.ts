@@ -63,7 +63,7 @@ const ROWS = 250_000
 const DELETED_OF = 100
 const MANY_FILES = 10_000
 const SMALL_ROWS = 20
-const ROUNDS = 13
+const ROUNDS = 9
 const TICKS_PER_SECOND = 100
 const COLUMNS: readonly Column[] = [
   { name: 'id', type: { kind: 'long' }, required: true },
@@ -85,7 +85,8 @@ function many(name: string, moreMs: number, sql: Query['sql']): Query {
 const IN_A_FILE = SMALL_ROWS * 4_321
 const QUERIES: readonly Query[] = [
   torn('aggregate', 1.3, (table) => `SELECT status, sum(amount), max(note) FROM ${table} GROUP BY 1`),
-  torn('narrow', 1.3, (table) => `SELECT status, count(*) FROM ${table} GROUP BY 1`),
+  // Not the 1.3 of the others: see docs/performance.md. This guards what is there.
+  torn('narrow', 2.5, (table) => `SELECT status, count(*) FROM ${table} GROUP BY 1`),
   torn('pruned', 1.5, (table) => `SELECT sum(amount), max(note) FROM ${table} WHERE id BETWEEN 600000 AND 700000`),
   torn('point', 1.5, (table) => `SELECT * FROM ${table} WHERE id = 1234567`),
   torn('top', 1.5, (table) => `SELECT * FROM ${table} ORDER BY amount DESC, id LIMIT 10`),
@@ -96,7 +97,7 @@ const QUERIES: readonly Query[] = [
     (table) => `SELECT max(note) FROM ${table} WHERE id BETWEEN ${IN_A_FILE} AND ${IN_A_FILE + 30}`,
   ),
   many('files.count', 100, (table) => `SELECT count(*) FROM ${table}`),
-  many('files.all', 3_000, (table) => `SELECT status, sum(amount) FROM ${table} GROUP BY 1`),
+  many('files.all', 5_000, (table) => `SELECT status, sum(amount) FROM ${table} GROUP BY 1`),
 ]
 
 export async function measure(childPath: string): Promise<readonly Figure[]> {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { QueryParams, View } from '../../src/query/messages.ts'
 import { Sandbox } from '../../src/query/sandbox.ts'
 import { topRowsOf } from '../../src/query/top-rows.ts'
+import { viewSql } from '../../src/query/view-sql.ts'
 import { writeParquet } from './support.ts'
 
 const COLUMNS = [
@@ -134,6 +135,16 @@ test('a wrong statement fails as it does in one step', async () => {
     expect(plain).toMatch(/Error/)
     expect(await ask(sql, undefined, true).catch((error: Error) => error.message)).toBe(plain)
   }
+})
+
+test('the planner knows how many rows there are', async () => {
+  const instance = await DuckDBInstance.create(':memory:')
+  const connection = await instance.connect()
+  await connection.run(viewSql({ ...view, partial: [] }))
+  const plan = await connection.runAndReadAll('EXPLAIN SELECT id FROM orders')
+  expect(String(plan.getRowsJS()[0]![1])).toContain('~40,000 rows')
+  connection.closeSync()
+  instance.closeSync()
 })
 
 describe('which statements', () => {
