@@ -25,7 +25,7 @@ import { conditionSql, inspectCondition } from './condition.ts'
 import { checkText, inspect } from './gate.ts'
 import type { ProcessSettings, QueryParams, TableUse, View } from './messages.ts'
 import { makePositions } from './positions.ts'
-import { isWide, narrowed, placesSql, topRowsOf, type Place, type TopRows } from './top-rows.ts'
+import { canNarrow, narrowed, placesSql, topRowsOf, type Place, type TopRows } from './top-rows.ts'
 import { SCHEMA_SQL, viewSql } from './view-sql.ts'
 
 // The binding drops a leading U+FEFF of every text; the bytes in DuckDB are right. Its decoder can be replaced.
@@ -91,7 +91,7 @@ export class Sandbox {
     const files = views.flatMap((view) => [...view.files, ...(view.partial ?? []).flatMap((partial) => partial.files)])
     await connection.run(`SET allowed_paths = [${files.map(quoteText).join(', ')}]`)
     await connection.run(SCHEMA_SQL)
-    const top = views.length === 1 && isWide(views[0]!) ? this.#top : undefined
+    const top = this.#top !== undefined && views.length === 1 && canNarrow(views[0]!, this.#top) ? this.#top : undefined
     for (const view of views) {
       await makePositions(connection, view)
       await connection.run(viewSql(view, top !== undefined))

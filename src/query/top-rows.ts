@@ -11,6 +11,8 @@ type Json = Readonly<Record<string, any>>
 /** A statement `SELECT columns FROM table [WHERE …] ORDER BY … LIMIT …` that needs no more than the first `rows`. */
 export interface TopRows {
   readonly rows: number
+  /** What must be columns of the table, in lower case: `current_date`, for one, may be no column. */
+  readonly columns: readonly string[]
 }
 
 /** More are a scan rather than a choice. */
@@ -50,12 +52,16 @@ export function topRowsOf(serialized: string): TopRows | undefined {
   const table = String(from['alias'] === '' ? from['table_name'] : from['alias']).toLowerCase()
   const list = node['select_list'] as readonly Json[]
   const keys = (order['orders'] as readonly Json[]).map(({ expression }) => expression as Json)
+  const parts = [...keys, node['where_clause']]
+  const columns = parts.flatMap((part) => columnsIn(part, table))
+  const aliases = aliasesOf(list)
   const isSimple =
     rows <= ROWS_MAX && // NaN is not
     list.every((item) => isColumn(item, table) || isPlainStar(item)) &&
     keys.every((key) => !['CONSTANT', 'PARAMETER'].includes(key['class'])) && // would be the number of a column
-    [...keys, node['where_clause']].every((part) => isPure(part, new Set([...aliasesOf(list), table])))
-  return isSimple ? { rows } : undefined
+    parts.every(isPure) &&
+    columns.every((name) => name !== table && !aliases.has(name))
+  return isSimple ? { rows, columns } : undefined
 }
 
 function countOf(node: Json | null): number {
@@ -82,24 +88,34 @@ function isPlainStar(item: Json): boolean {
   )
 }
 
-/** Whether a part of a statement means the same when its list is another one. `taken`: names that may not be columns. */
-function isPure(node: unknown, taken: ReadonlySet<string>): boolean {
-  if (Array.isArray(node)) return node.every((item) => isPure(item, taken))
+/** Whether the value of an expression depends on the row alone. */
+function isPure(node: unknown): boolean {
+  if (Array.isArray(node)) return node.every(isPure)
   if (typeof node !== 'object' || node === null) return true
   const object = node as Json
   const { class: kind } = object
-  if (kind !== undefined && !EXPRESSIONS.has(kind)) return false
   if (kind === 'CONSTANT') return true
+  if (kind !== undefined && !EXPRESSIONS.has(kind)) return false
   if (kind === 'FUNCTION' && !PURE.has(String(object['function_name']).toLowerCase())) return false
-  if (kind === 'COLUMN_REF' && object['column_names'].length === 1)
-    return !taken.has(String(object['column_names'][0]).toLowerCase())
-  return Object.values(object).every((value) => isPure(value, taken))
+  return Object.values(object).every(isPure)
 }
 
-/** Whether two steps are worth it: DuckDB itself takes two where no rows are deleted. */
-export function isWide({ columns, partial = [], fileRows = 0 }: View): boolean {
+/** Names that stand for columns, those behind the table's own left out. */
+function columnsIn(node: unknown, table: string): readonly string[] {
+  if (Array.isArray(node)) return node.flatMap((item) => columnsIn(item, table))
+  if (typeof node !== 'object' || node === null) return []
+  const object = node as Json
+  if (object['class'] !== 'COLUMN_REF') return Object.values(object).flatMap((value) => columnsIn(value, table))
+  const names = (object['column_names'] as readonly string[]).map((name) => name.toLowerCase())
+  return names.length > 1 && names[0] === table ? names.slice(1, 2) : names.slice(0, 1)
+}
+
+/** Whether two steps are right and worth it: where no rows are deleted, DuckDB itself takes two. */
+export function canNarrow({ columns, partial = [], fileRows = 0 }: View, top: TopRows): boolean {
   const rows = partial.reduce((sum, part) => sum + (part.fileRows ?? 0), fileRows)
-  return partial.length > 0 && columns.length > 2 && rows >= TABLE_ROWS_MIN
+  const names = new Set(columns.map(({ name }) => name.toLowerCase()))
+  const isWide = partial.length > 0 && names.size > 2 && rows >= TABLE_ROWS_MIN
+  return isWide && top.columns.every((name) => names.has(name))
 }
 
 /** Columns of a view that says where each of its rows stands. No column of a table has such a name. */

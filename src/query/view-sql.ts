@@ -31,10 +31,9 @@ export function positionsTable(view: View, index: number) {
 
 /** The same rows, each with its place. */
 function placedSql(view: View): string {
-  const whole = { kind: 'without', files: view.files, fileRows: view.fileRows } as const
-  const parts = [...(whole.files.length === 0 ? [] : [partSql(view, whole, -1, true)])]
-  for (const [index, part] of (view.partial ?? []).entries()) parts.push(partSql(view, part, index, true))
-  return parts.join(' UNION ALL ')
+  const { files, fileRows, partial = [] } = view
+  const whole = files.length === 0 ? [] : [partSql(view, { kind: 'without', files, fileRows }, -1, true)]
+  return [...whole, ...partial.map((part, index) => partSql(view, part, index, true))].join(' UNION ALL ')
 }
 
 type Part = Pick<PartialFiles, 'kind' | 'files'> & { readonly fileRows?: number | undefined }
