@@ -4,6 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import { openStorage } from '../../src/lake/storage/open.ts'
 import type { StoreSettings } from '../../src/settings.ts'
 import { mutatedBundle, type MutatedBundle } from '../support/mutated-bundle.ts'
 import { processes } from '../support/processes.ts'
@@ -153,6 +154,7 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
   const marker = path.join(place, 'died')
   const plan: CrashPlan = { point, nth, victim, marker, ...(detail === undefined ? {} : { detail }) }
   await trustStore(store)
+  if (chore === 'expire') await leaveOrphans(store)
   const first = await runLake(store, place, { plan, endAfterVersions, chore })
   expect(existsSync(marker), `${point} was never reached\n${first.output}`).toBe(true)
   fired++
@@ -170,6 +172,22 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
     await shopFaults(store, SHOP, { isThinned: chore === 'expire', rollbacks: chore === 'rollback' ? 1 : 0 }),
   ).toEqual([])
   expect(await leftOver()).toEqual([])
+  if (chore === 'expire') expect(await orphans(store)).toEqual([])
+}
+
+/** Files as commits leave them that were never made. */
+async function leaveOrphans(store: StoreSettings): Promise<void> {
+  const storage = await openStorage(store, systemClock)
+  for (let k = 0; k < 12; k++) await storage.put(`tables/orders/data/orphan-${k}.parquet`, Buffer.from('PAR1'))
+  await storage.close()
+}
+
+async function orphans(store: StoreSettings): Promise<string[]> {
+  const storage = await openStorage(store, systemClock)
+  const keys: string[] = []
+  for await (const { key } of storage.list('tables/orders/data/orphan-')) keys.push(key)
+  await storage.close()
+  return keys
 }
 
 interface Ended {
