@@ -172,7 +172,7 @@ export function planOf(seed: number): Plan {
   const hasFaults = luck >= 0.05
   const rates = Object.fromEntries(
     Object.entries(RATE_MAX).map(([kind, max]) => {
-      const rate = (0.4 + 0.6 * random.next()) * max
+      const rate = (0.6 + 0.4 * random.next()) * max
       const isOn = luck > 0.95 || random.chance(0.6)
       return [kind, hasFaults && isOn ? rate : 0]
     }),
