@@ -42,7 +42,7 @@ export async function createTopic(world, topic) {
 /** A `kappalake start` over the topic; `kind` is `disk` or `s3`. */
 export async function newLake(
   world,
-  { name, topic, kind, writer = 'exact', lanes = 2, takeoverAfter = '5s', minInterval },
+  { name, topic, kind, writer = 'exact', lanes = 2, takeoverAfter = '5s', minInterval, key = [], more = {} },
 ) {
   const store =
     kind === 's3'
@@ -70,6 +70,7 @@ export async function newLake(
           tables: {
             events: {
               from: { topic },
+              ...(key.length > 0 ? { key } : {}),
               columns: { id: 'string required', n: 'long', status: 'string', amount: 'decimal(12,2)', note: 'string' },
             },
           },
@@ -77,7 +78,7 @@ export async function newLake(
       },
     }),
   )
-  const env = kind === 's3' ? credentials(world) : {}
+  const env = { ...(kind === 's3' ? credentials(world) : {}), ...more }
   const lake = new LakeProcess({ config, port, log: path.join(world.folder, `${name}.log`), env })
   world.running.push(lake)
   return { lake, store }
