@@ -68,8 +68,7 @@ async function readAll(version: Version, isHistoryGone: boolean): Promise<void> 
   for (const definition of LIVE_TABLES) {
     const { metadata } = version.tables[definition.name]!
     const { fields } = (await openTable(lake.storage, metadata)).schema
-    const cells = (row: Row) =>
-      Object.fromEntries(fields.map(({ name, type }) => [name, canonical(type, row[name]!)]))
+    const cells = (row: Row) => Object.fromEntries(fields.map(({ name, type }) => [name, canonical(type, row[name]!)]))
     const want = byId(lake.fold(definition, version.positions).map(cells))
     expect(want.length).toBeGreaterThan(50)
     const job: Job = {
@@ -86,8 +85,16 @@ async function readAll(version: Version, isHistoryGone: boolean): Promise<void> 
       readers.map(async (process) => {
         const answer = await process.ask(job)
         const at = { reader: process.reader, table: definition.name, version: version.number }
-        expect({ ...at, error: answer.error, problems: answer.problems }).toEqual({ ...at, error: undefined, problems: [] })
-        expect({ ...at, count: answer.count, rows: byId(answer.rows) }).toEqual({ ...at, count: want.length, rows: want })
+        expect({ ...at, error: answer.error, problems: answer.problems }).toEqual({
+          ...at,
+          error: undefined,
+          problems: [],
+        })
+        expect({ ...at, count: answer.count, rows: byId(answer.rows) }).toEqual({
+          ...at,
+          count: want.length,
+          rows: want,
+        })
         count(process.reader, want.length * fields.length)
       }),
     )
