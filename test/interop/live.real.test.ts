@@ -54,7 +54,7 @@ test('every reader finds the fold of the log in every version', { timeout: TIMEO
     expect(expired.files).toBeGreaterThan(0)
     deleted = expired.files
   }
-  // Of the first of them all files have left the table since, and many that stood beside them are deleted.
+  // Compaction has gone on since, and what stood beside the first of them is deleted.
   for (const pin of pins.filter((_, index) => index % 2 === 0)) await readAll(pin, true)
 
   const compactions = lake.compactions - compactionsBefore
