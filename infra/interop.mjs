@@ -1,6 +1,7 @@
 // `npm run interop`: PyIceberg, DuckDB's own Iceberg extension and the Java reference implementation read tables that we
-// wrote, cell by cell, at every snapshot and under predicates. Installs the readers when they are missing. Prints one
-// JSON line a figure, then PASS or FAIL.
+// wrote, cell by cell, at every snapshot and under predicates, and versions of keyed tables while stream, compaction and
+// expiry go on; with `-- --spark` Apache Spark too. Installs the readers when they are missing. Prints one JSON line a
+// figure, then PASS or FAIL.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -8,6 +9,8 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const figuresFile = join(root, '.cache/interop.ndjson')
+const isWithSpark = process.argv.includes('--spark')
+const readers = ['pyiceberg', 'duckdb', 'java', ...(isWithSpark ? ['spark'] : [])]
 
 function run(command, args, env = {}) {
   return new Promise((resolve) => {
@@ -31,14 +34,16 @@ rmSync(figuresFile, { force: true })
 let isOk = true
 if (!existsSync(join(root, 'node_modules/.package-lock.json')))
   isOk = (await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])) === 0
-isOk &&= (await run(process.execPath, ['infra/setup.mjs', 'python', 'java-reader'])) === 0
-isOk &&=
-  (await run('npx', ['vitest', 'run', '--project', 'real', 'test/interop'], { KAPPALAKE_FIGURES: figuresFile })) === 0
+const parts = ['python', 'java-reader', ...(isWithSpark ? ['spark'] : [])]
+isOk &&= (await run(process.execPath, ['infra/setup.mjs', ...parts])) === 0
+const env = { KAPPALAKE_FIGURES: figuresFile, KAPPALAKE_READERS: readers.join(',') }
+isOk &&= (await run('npx', ['vitest', 'run', '--project', 'real', 'test/interop'], env)) === 0
 
-for (const reader of ['pyiceberg', 'duckdb', 'java'])
+for (const reader of readers)
   for (const [what, unit] of [
     ['cells', 'cells equal to what was written'],
     ['predicates', 'predicates answered with the right rows'],
+    ['live', 'cells equal to the fold of the log while the stream went on'],
   ]) {
     const value = figures().get(`${what} ${reader}`) ?? 0
     const pass = isOk && value > 0

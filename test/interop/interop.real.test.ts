@@ -13,8 +13,8 @@ import { canonical, type Canonical } from './value.ts'
 // Every table that we write, as engines that we did not write see it: equal cell by cell, at every snapshot, and under
 // predicates, which are what statistics and partition summaries can spoil.
 
-/** Over a thousand queries by each of three engines at once, on a machine that may have two cores. */
-const READ_WITHIN_MS = 600_000
+/** Over a thousand queries by each of the engines at once, on a machine that may have two cores. */
+const READ_WITHIN_MS = READERS.includes('spark') ? 1_200_000 : 600_000
 
 let folder: string
 let written: ReadonlyMap<string, Written>
@@ -68,7 +68,8 @@ describe.each(READERS)('%s', (reader) => {
   })
 })
 
-describe.each(['duckdb', 'java'] as const)('%s', (reader) => {
+// PyIceberg has no columns of row lineage.
+describe.each(READERS.filter((reader) => reader !== 'pyiceberg'))('%s', (reader) => {
   test.each(PLANS.filter(({ formatVersion }) => formatVersion === 3).map(({ name }) => name))(
     'gives each row of %s its row id and sequence number',
     (name) => {

@@ -1,7 +1,9 @@
 """Spark as a judge: one job a line on stdin, one answer a line on stdout (../readers.ts). One session for all tables."""
+import functools
 import glob
 import json
 import sys
+import tempfile
 
 from pyspark.sql import SparkSession
 
@@ -20,6 +22,7 @@ SQL_TYPES = {
     "timestamp": "TIMESTAMP_NTZ",
     "timestamptz": "TIMESTAMP",
 }
+RESERVED = {"_partition": "partition_of_record"}
 # Scans of one query: each is planned and pruned for itself, and the cost of starting a query is shared.
 SCANS_AT_ONCE = 24
 
@@ -37,59 +40,72 @@ def connect(jars):
         # Compiling a query takes longer than running it over a few rows.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
-        "spark.sql.catalog.k": "org.apache.iceberg.spark.SparkCatalog",
-        "spark.sql.catalog.k.catalog-impl": "org.apache.iceberg.inmemory.InMemoryCatalog",
-        "spark.sql.catalog.k.io-impl": "org.apache.iceberg.hadoop.HadoopFileIO",
-        "spark.sql.catalog.k.cache-enabled": "false",
     }
     builder = SparkSession.builder.master("local[2]")
     for name, value in settings.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
-    session.sql("CREATE NAMESPACE k.lake")
     return session
 
 
-def answer(session, job, name):
-    session.sql(f"CALL k.system.register_table(table => 'lake.{name}', metadata_file => '{job['metadata']}')")
-    table = f"k.lake.{name}"
+def answer(session, job):
+    def table(snapshot=None, metadata=job["metadata"]):
+        options = {} if snapshot is None else {"versionAsOf": snapshot}
+        # A path that ends so is taken for the table's metadata; no catalog is asked.
+        return session.read.format("iceberg").options(**options).load(metadata)
+
     kinds = {field["name"]: field["type"] for field in job["fields"]}
-    key = f"CAST({quoted(job['key'])} AS STRING)"
-    where = [(table, expression(p, kinds[p["column"]])) for p in job["predicates"]]
+    key = f"CAST({quoted(job['key'])} AS STRING) AS id"
+    where = [expression(p, kinds[p["column"]]) for p in job["predicates"]]
     result = {
-        "rows": canonical.rows(session.sql(f"SELECT * FROM {table}").toArrow(), list(kinds.items())),
-        "count": session.sql(f"SELECT count(*) FROM {table}").collect()[0][0],
-        "snapshots": {id: keys(session, key, [(f"{table} VERSION AS OF {id}", "true")])[0] for id in job["snapshots"]},
+        "rows": rows(table, job, kinds),
+        "count": table().count(),
+        "snapshots": {id: [row.id for row in table(id).selectExpr(key).collect()] for id in job["snapshots"]},
         "predicates": [
-            found for at in range(0, len(where), SCANS_AT_ONCE) for found in attempt(session, key, where[at:][:SCANS_AT_ONCE])
+            found
+            for at in range(0, len(where), SCANS_AT_ONCE)
+            for found in attempt(table(), key, where[at : at + SCANS_AT_ONCE])
         ],
         "problems": [],
     }
     if job["lineage"]:
-        found = session.sql(f"SELECT {key}, _row_id, _last_updated_sequence_number FROM {table}").collect()
+        found = table().selectExpr(key, "_row_id", "_last_updated_sequence_number").collect()
         result["lineage"] = {id: [str(row_id), str(number)] for id, row_id, number in found}
     return result
 
 
-def keys(session, key, scans):
-    """The keys that each scan finds."""
-    parts = [f"SELECT {at} AS scan, {key} AS id FROM {table} WHERE {where}" for at, (table, where) in enumerate(scans)]
-    found = [[] for _ in scans]
-    for at, id in session.sql(" UNION ALL ".join(parts)).collect():
-        found[at].append(id)
-    return found
+def rows(table, job, kinds):
+    """Spark refuses to read columns that have the names of its own; they are read under others."""
+    reserved = [name for name in kinds if name in RESERVED]
+    if not reserved:
+        return canonical.rows(table().toArrow(), list(kinds.items()))
+    with open(job["metadata"].removeprefix("file://")) as file:
+        metadata = json.load(file)
+    for schema in metadata["schemas"]:
+        for field in schema["fields"]:
+            field["name"] = RESERVED.get(field["name"], field["name"])
+    with tempfile.NamedTemporaryFile("w", suffix=".metadata.json") as file:
+        json.dump(metadata, file)
+        file.flush()
+        arrow = table(metadata=f"file://{file.name}").toArrow()
+    names = {other: name for name, other in RESERVED.items()}
+    return canonical.rows(arrow.rename_columns([names.get(n, n) for n in arrow.column_names]), list(kinds.items()))
 
 
-def attempt(session, key, scans):
+def attempt(table, key, filters):
+    """The keys that each filter finds."""
     try:
-        return keys(session, key, scans)
+        scans = [table.where(filter).selectExpr(f"{at} AS scan", key) for at, filter in enumerate(filters)]
+        found = [[] for _ in filters]
+        for at, id in functools.reduce(lambda a, b: a.unionAll(b), scans).collect():
+            found[at].append(id)
+        return found
     except Exception as error:
         # Which of them was it?
-        if len(scans) == 1:
-            return [[f"{type(error).__name__}: {error}"[:500]]]
-        return [found for scan in scans for found in attempt(session, key, [scan])]
+        if len(filters) == 1:
+            return [[f"{type(error).__name__}: {error}"[:300]]]
+        return [found for filter in filters for found in attempt(table, key, [filter])]
 
 
 def quoted(name):
@@ -113,10 +129,10 @@ def expression(predicate, kind):
 
 
 session = connect(",".join(glob.glob(sys.argv[1] + "/*.jar")))
-for number, line in enumerate(sys.stdin):
+for line in sys.stdin:
     job = json.loads(line)
     try:
-        result = answer(session, job, f"t{number}")
+        result = answer(session, job)
     except Exception as error:
         result = {"error": f"{type(error).__name__}: {error}"[:2000]}
     print(json.dumps({"table": job["table"], **result}), flush=True)
