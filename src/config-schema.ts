@@ -148,7 +148,7 @@ export const DEFAULTS = {
       smallFile: '32MiB',
       deadShare: 0.15,
       target: '128MiB',
-      rowsMax: 8_000_000,
+      rowsMax: 2_000_000,
       smallFilesMax: 2_000,
       deadShareMax: 0.3,
     },

@@ -103,7 +103,8 @@ export const MAINTENANCE: MaintenanceSettings = {
     smallBytes: 32 * 2 ** 20,
     deadShare: 0.15,
     targetBytes: 128 * 2 ** 20,
-    rowsMax: 8_000_000,
+    // The keys of a file are read in one piece at start: more would hold up the process.
+    rowsMax: 2_000_000,
     smallFilesMax: 2_000,
     deadShareMax: 0.3,
   },

@@ -8,10 +8,17 @@ import { outputOption } from './read.ts'
 const ASK_EVERY_MS = 500
 const COLUMNS = ['id', 'kind', 'pipeline', 'table', 'to', 'state', 'created', 'ended', 'writer', 'result', 'error']
 
+const SCREEN = ['job', 'what', 'of', 'state', 'ended', 'outcome']
+
 /** A job as the API tells of it. */
 interface JobRow extends Row {
   readonly id: string
   readonly state: string
+  readonly kind: string
+  readonly pipeline: string
+  readonly table?: string
+  readonly ended: string | null
+  readonly result: Readonly<Record<string, number | string>> | null
   readonly error: { readonly code: string; readonly message: string; readonly fix?: string } | null
 }
 
@@ -33,11 +40,13 @@ export function addOperateCommands(program: Command, context: CliContext): void 
       .addOption(outputOption())
   const print = (jobs: readonly JobRow[], { output }: JobOptions) =>
     context.out.write(
-      formatRows(
-        COLUMNS,
-        jobs.map((job) => ({ ...job, error: job.error === null ? null : `${job.error.code}: ${job.error.message}` })),
-        output,
-      ),
+      output === 'table'
+        ? formatRows(SCREEN, jobs.map(onScreen), output)
+        : formatRows(
+            COLUMNS,
+            jobs.map((job) => ({ ...job, error: errorOf(job) })),
+            output,
+          ),
     )
   const ask = async (path: string, body: object, options: JobOptions): Promise<void> => {
     const client = openClient(options.url, context.fetch, context.signal)
@@ -85,4 +94,35 @@ async function over(client: Client, asked: JobRow, context: CliContext): Promise
         fix: 'See "kappalake jobs".',
       })
   }
+}
+
+/** What a person wants to know of a job; programs take another format. */
+function onScreen(job: JobRow): Row {
+  const { id, kind, pipeline, table, state, ended } = job
+  return {
+    job: id.slice(0, 12),
+    what: kind,
+    of: table ?? pipeline,
+    state,
+    ended,
+    outcome: errorOf(job) ?? outcomeOf(job),
+  }
+}
+
+function outcomeOf({ kind, result }: JobRow): string | null {
+  if (result === null) return null
+  const { removedFiles, addedFiles, bytes, versions, files, version } = result
+  const size = `${(Number(bytes) / 1024).toFixed(0)} KiB`
+  switch (kind) {
+    case 'compact':
+      return removedFiles === 0 ? 'nothing to do' : `${removedFiles} files became ${addedFiles} (${size})`
+    case 'expire':
+      return `${versions} versions and ${files} files deleted (${size})`
+    default:
+      return `version ${version}`
+  }
+}
+
+function errorOf({ error }: JobRow): string | null {
+  return error === null ? null : `${error.code}: ${error.message}`
 }

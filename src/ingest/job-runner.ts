@@ -8,7 +8,8 @@ import type { PipelineControl } from '../status.ts'
 const LOOK_EVERY_MS = 5_000
 /** States in which this process is the one that writes the pipeline, or would be: what it can do then. */
 const OURS: Readonly<Record<JobRequest['kind'], ReadonlySet<PipelineState>>> = {
-  compact: new Set(['running', 'waiting']),
+  // A paused pipeline refuses it: better than a job that waits for somebody to resume.
+  compact: new Set(['running', 'waiting', 'paused']),
   expire: new Set(['running', 'paused', 'waiting', 'failed']),
   rollback: new Set(['running', 'paused', 'waiting', 'failed']),
 }

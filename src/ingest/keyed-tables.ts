@@ -80,7 +80,7 @@ export class KeyedTables {
       const take = { storage, clock, work: work() }
       if (version !== undefined)
         await eachFile(take, tables.get(deletesTable(name))!, plan, (_, deleted, keys) =>
-          Promise.resolve(table.loadMarkers(deleted, keys)),
+          inStretches(keys.count, clock, (from, until) => table.loadMarkers(deleted, keys, from, until)),
         )
       await eachFile(take, tables.get(name)!, plan, (file, deleted, keys) =>
         loadRows(table, file, deleted, keys, clock),
@@ -206,9 +206,14 @@ async function loadRows(
   clock: Clock,
 ): Promise<void> {
   const live = table.load(file, deleted, keys)
-  for (let from = 0; from < keys.count; from += ROWS_AT_ONCE) {
-    table.loadKeys(live, keys, from, Math.min(from + ROWS_AT_ONCE, keys.count))
-    if (from + ROWS_AT_ONCE < keys.count) await clock.sleep(0)
+  await inStretches(keys.count, clock, (from, until) => table.loadKeys(live, keys, from, until))
+}
+
+/** Rows, some at a time: between two stretches others have their turn. */
+async function inStretches(rows: number, clock: Clock, take: (from: number, until: number) => void): Promise<void> {
+  for (let from = 0; from < rows; from += ROWS_AT_ONCE) {
+    take(from, Math.min(from + ROWS_AT_ONCE, rows))
+    if (from + ROWS_AT_ONCE < rows) await clock.sleep(0)
   }
 }
 

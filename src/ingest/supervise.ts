@@ -184,6 +184,8 @@ export class Supervisor implements PipelineControl {
   }
 
   async compact(table: string): Promise<Compacted> {
+    if (this.#isPaused)
+      throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`, { fix: 'Resume it first.' })
     this.#assertOwner()
     const request = this.#control.compactions.get(table) ?? new CompactionRequest()
     this.#control.compactions.set(table, request)

@@ -89,10 +89,10 @@ export class KeyedTable {
     }
   }
 
-  /** Takes up the marker of a deleted key; call it for all of them before any row. */
-  loadMarkers(deleted: DeletedRows, { count, hashes, versions, runs }: StoredKeys): void {
+  /** Takes up markers of deleted keys; call it for all of them before any row. */
+  loadMarkers(deleted: DeletedRows, { hashes, versions, runs }: StoredKeys, from: number, until: number): void {
     const partitions = new Partitions(runs)
-    for (let row = 0; row < count; row++) {
+    for (let row = from; row < until; row++) {
       if (deleted.has(row)) continue
       const [version, partition] = [versions![row]!, partitions.at(row)]
       const isKnown = this.#index.find(hashes, 4 * row)

@@ -72,14 +72,19 @@ describe('the key of a table', () => {
       columns,
       key: ['orderId'],
       version: 'source.lsn',
-      onTruncate: 'apply',
     })
-    expect(given).toMatchObject({ version: 'source.lsn', onTruncate: 'apply', missing: 'null' })
+    expect(given).toMatchObject({ version: 'source.lsn', missing: 'null' })
     expect(
       tableColumns(given)
         .slice(5)
         .map(({ name }) => name),
     ).toEqual(['_extra', '_version', '_partition', '_offset', '_timestamp'])
+  })
+
+  test('a truncate event has no version, so both together are refused', () => {
+    const from = { topic: 't', value: debezium() }
+    const given = { from, columns, key: ['orderId'], version: 'source.lsn', onTruncate: 'apply' } as const
+    expect(() => table('o', given)).toThrow(/o\.onTruncate: a truncate event has no version/)
   })
 
   test('tables over one topic have one key, or a version', () => {

@@ -60,9 +60,9 @@ describe('planCompaction', () => {
   })
 
   test('an output has a size', () => {
-    const big = planCompaction(many(40, { rows: 900_000, bytes: 20 * MiB }))!
+    const big = planCompaction(many(40, { rows: 200_000, bytes: 20 * MiB }))!
     expect(big.inputs).toHaveLength(7)
-    const narrow = planCompaction(many(40, { rows: 1_900_000, bytes: MiB }))!
+    const narrow = planCompaction(many(40, { rows: 450_000, bytes: MiB }))!
     expect(narrow.liveRows).toBeLessThanOrEqual(COMPACTION.rowsMax)
     expect(planCompaction(many(900))!.inputs).toHaveLength(128)
     expect(planCompaction(many(900, { rows: 10, bytes: 10 }))!.inputs).toHaveLength(COMPACTION.inputsMax)
