@@ -29,7 +29,7 @@ export interface Column {
 export const SYSTEM_COLUMNS = {
   extra: '_extra', // string, JSON text of the unknown fields; null when there are none; absent unless `unknown: extra`
   version: '_version', // long, only of a change stream that is ordered by a field of its source
-  partition: '_partition', // int
+  partition: '_kafka_partition', // int; Iceberg reserves the shorter name for a column of its own
   offset: '_offset', // long
   timestamp: '_timestamp', // timestamptz, the record's own timestamp; null when the producer gave none
   topic: '_topic', // string, only when several topics feed the table (not yet)

@@ -49,7 +49,7 @@ def count(sql):
 
 def judge(reader, table, rows, dead):
     key = " and ".join(f't."{name}" = l."{name}"' for name in table["key"])
-    columns = [*table["columns"], "_partition", "_offset"]
+    columns = [*table["columns"], "_kafka_partition", "_offset"]
     wrong = " or ".join(f't."{name}" is distinct from l."{name}"' for name in columns)
     keys = ", ".join(f'"{name}"' for name in table["key"])
     result = {
@@ -70,7 +70,7 @@ def judge(reader, table, rows, dead):
 
 
 def read_ledger(table):
-    names = {**table["columns"], "_partition": "int", "_offset": "bigint"}
+    names = {**table["columns"], "_kafka_partition": "int", "_offset": "bigint"}
     texts = {name: "varchar" for name in names}
     # A blob's text in the ledger is base64, as over HTTP.
     casts = ", ".join(
@@ -110,9 +110,9 @@ for table in args["tables"]:
     dead_name = f"{table['name']}__dlq"
     py_arrow, py_dead_arrow = arrow(table["name"]), arrow(dead_name)
     casts = ", ".join(f'"{name}"::{kind} as "{name}"' for name, kind in table["columns"].items())
-    db.execute(f"create or replace table py_rows as select {casts}, _partition, _offset from py_arrow")
-    db.execute("create or replace table py_dead as select _partition p, _offset o from py_dead_arrow")
+    db.execute(f"create or replace table py_rows as select {casts}, _kafka_partition, _offset from py_arrow")
+    db.execute("create or replace table py_dead as select _kafka_partition p, _offset o from py_dead_arrow")
     judge("pyiceberg", table, "py_rows", "py_dead")
     db.execute(f"create or replace table duck_rows as select * from {scanned(table['name'])}")
-    db.execute(f"create or replace table duck_dead as select _partition p, _offset o from {scanned(dead_name)}")
+    db.execute(f"create or replace table duck_dead as select _kafka_partition p, _offset o from {scanned(dead_name)}")
     judge("duckdb-iceberg", table, "duck_rows", "duck_dead")

@@ -70,10 +70,10 @@ export function compareRows(table, expected, found) {
     seen.add(id)
     const ledger = expected.get(id)
     if (ledger === undefined) {
-      differs('extra', `${id} of ${row._partition}@${row._offset}`)
+      differs('extra', `${id} of ${row._kafka_partition}@${row._offset}`)
       continue
     }
-    const wanted = { ...ledger.values, _partition: ledger.partition, _offset: String(ledger.offset) }
+    const wanted = { ...ledger.values, _kafka_partition: ledger.partition, _offset: String(ledger.offset) }
     for (const [name, value] of Object.entries(wanted))
       if (row[name] !== value)
         differs('cells', `${id}.${name} is ${JSON.stringify(row[name])} instead of ${JSON.stringify(value)}`)

@@ -74,14 +74,14 @@ export async function checkVersion(lake, ledger, version) {
   ledger.moveTo(version.positions)
   const verdict = { version: version.number, rows: 0, differences: 0, first: undefined }
   for (const table of TABLES) {
-    const columns = [...Object.keys(table.columns), '_partition', '_offset'].map((name) => `"${name}"`).join(', ')
+    const columns = [...Object.keys(table.columns), '_kafka_partition', '_offset'].map((name) => `"${name}"`).join(', ')
     const found = await rowsAt(lake, `select ${columns} from ${table.name}`, version)
-    const dead = await rowsAt(lake, `select _partition, _offset from ${table.name}__dlq`, version)
+    const dead = await rowsAt(lake, `select _kafka_partition, _offset from ${table.name}__dlq`, version)
     if (found === undefined || dead === undefined) return undefined
     const { first, ...counts } = compareRows(table, ledger.rows(table), found)
     const letters = compareLists(
       ledger.deadLetters(table),
-      dead.map(({ _partition, _offset }) => `${_partition},${_offset}`),
+      dead.map(({ _kafka_partition, _offset }) => `${_kafka_partition},${_offset}`),
     )
     verdict.rows += found.length
     verdict.differences += counts.missing + counts.twice + counts.extra + counts.cells + letters.count
@@ -147,7 +147,7 @@ export function judge(world, { store, ledger, name }) {
 
 function ledgerLine({ values, partition, offset }) {
   const texts = Object.entries(values).map(([name, value]) => [name, value === null ? null : String(value)])
-  return JSON.stringify({ ...Object.fromEntries(texts), _partition: String(partition), _offset: String(offset) })
+  return JSON.stringify({ ...Object.fromEntries(texts), _kafka_partition: String(partition), _offset: String(offset) })
 }
 
 function output(command, args) {

@@ -78,10 +78,10 @@ def arrow(name, columns):
     return StaticTable.from_metadata(metadata(name), properties).scan(selected_fields=columns).to_arrow()
 
 
-py_rows = arrow(table, ("_partition", "_offset", "id", "n"))
-py_dead = arrow(f"{table}__dlq", ("_partition", "_offset"))
-db.execute("create table py_rows as select _partition p, _offset o, id, n from py_rows")
-db.execute("create table py_dead as select _partition p, _offset o from py_dead")
+py_rows = arrow(table, ("_kafka_partition", "_offset", "id", "n"))
+py_dead = arrow(f"{table}__dlq", ("_kafka_partition", "_offset"))
+db.execute("create table py_rows as select _kafka_partition p, _offset o, id, n from py_rows")
+db.execute("create table py_dead as select _kafka_partition p, _offset o from py_dead")
 judge("pyiceberg", "py_rows", "py_dead")
 
 for extension in ("avro", "httpfs", "iceberg"):
@@ -94,6 +94,6 @@ if s3:
         f"create secret (type s3, key_id '{s3['key']}', secret '{s3['secret']}', endpoint '{host}', region 'us-east-1', url_style 'path', use_ssl false)"
     )
 source = lambda name: f"iceberg_scan('{metadata(name) if s3 else metadata(name).removeprefix('file://')}')"
-db.execute(f"create table duck_rows as select _partition p, _offset o, id, n from {source(table)}")
-db.execute(f"create table duck_dead as select _partition p, _offset o from {source(table + '__dlq')}")
+db.execute(f"create table duck_rows as select _kafka_partition p, _offset o, id, n from {source(table)}")
+db.execute(f"create table duck_dead as select _kafka_partition p, _offset o from {source(table + '__dlq')}")
 judge("duckdb-iceberg", "duck_rows", "duck_dead")

@@ -102,13 +102,13 @@ export function shopLedger(
 
 /** SQL that gives the same figures from a table: `n` rows and their `digest`, both as text. */
 export function ledgerSql(tableName: string): string {
-  const columns = ['_partition', '_offset', ...SQL_COLUMNS[tableName]!, '_extra IS NOT NULL']
+  const columns = ['_kafka_partition', '_offset', ...SQL_COLUMNS[tableName]!, '_extra IS NOT NULL']
   return digestSql(tableName, columns)
 }
 
 /** The same for the companion table of dead letters. */
 export function deadLetterSql(tableName: string): string {
-  return digestSql(deadLetterTable(tableName), ['_partition', '_offset'])
+  return digestSql(deadLetterTable(tableName), ['_kafka_partition', '_offset'])
 }
 
 const FATAL = { kind: 'dead-letter' } as const

@@ -60,7 +60,7 @@ describe('the key of a table', () => {
 
   test('a column that rows keep says nothing of their partition', () => {
     const given = { from, columns, key: ['orderId'], version: 'updatedAt', missing: 'keep' } as const
-    const partitionBy = ['bucket(4, orderId)', 'day(updatedAt)', '_partition', 'state']
+    const partitionBy = ['bucket(4, orderId)', 'day(updatedAt)', '_kafka_partition', 'state']
     expect(() => table('o', { ...given, partitionBy })).toThrow(/o\.partitionBy\[3\]: "state" may be kept/)
     expect(table('o', { ...given, partitionBy: partitionBy.slice(0, 3) }).partitionBy).toHaveLength(3)
     expect(table('o', { ...given, missing: 'null', partitionBy }).partitionBy).toHaveLength(4)
@@ -78,7 +78,7 @@ describe('the key of a table', () => {
       tableColumns(given)
         .slice(5)
         .map(({ name }) => name),
-    ).toEqual(['_extra', '_version', '_partition', '_offset', '_timestamp'])
+    ).toEqual(['_extra', '_version', '_kafka_partition', '_offset', '_timestamp'])
   })
 
   test('a truncate event has no version, so both together are refused', () => {

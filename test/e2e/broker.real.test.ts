@@ -57,7 +57,7 @@ function events(prefix: string, count: number): LogRecord[] {
 const ids = (prefix: string, count: number): string[] => Array.from({ length: count }, (_, i) => `${prefix}${i}`)
 
 async function rows(lake: Lake): Promise<string[]> {
-  const found = await lake.sql<{ id: string }>`SELECT id FROM events ORDER BY _partition, _offset`
+  const found = await lake.sql<{ id: string }>`SELECT id FROM events ORDER BY _kafka_partition, _offset`
   return found.map(({ id }) => id)
 }
 

@@ -101,7 +101,7 @@ test('a comparison sees every kind of difference', () => {
   const expected = ledger.rows(table)
   const found = [...expected.values()].map(({ values, partition, offset }) => ({
     ...values,
-    _partition: partition,
+    _kafka_partition: partition,
     _offset: String(offset),
   }))
   const none = { missing: 0, twice: 0, extra: 0, cells: 0 }

@@ -149,7 +149,7 @@ describe('laws', () => {
       ...['text', 'i', 'l', 'bytes', 'price', 'large'].map((name) => [name, 'truncate[3]'] as const),
       ...['year', 'month', 'day', 'hour'].map((transform) => ['at', transform] as const),
       ...['year', 'month', 'day'].map((transform) => ['day', transform] as const),
-      ['_partition', 'identity'],
+      ['_kafka_partition', 'identity'],
     ]
     await fc.assert(
       fc.asyncProperty(

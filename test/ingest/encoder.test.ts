@@ -69,7 +69,7 @@ test('records become rows, tombstones are counted, what does not fit is a dead l
   const rows = await reader.rows(
     storage,
     staged.files[0]!,
-    'id, amount::varchar, epoch_us("at"), tags::varchar, _extra, _partition, _offset, epoch_ms(_timestamp)',
+    'id, amount::varchar, epoch_us("at"), tags::varchar, _extra, _kafka_partition, _offset, epoch_ms(_timestamp)',
   )
   expect(rows).toEqual([
     ['a', '12.50', 1_700_000_000_123_000n, '[x, NULL]', null, 0, 0n, 1_700_000_000_000n],

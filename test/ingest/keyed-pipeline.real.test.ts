@@ -220,7 +220,7 @@ test('with a version, deletes leave markers that older records do not pass', { t
   for (const each of [event(1, 5), event(2, 7), event(1, 4), event(1, 0, true), event(3, 0, true)]) lake.append(each)
   await lake.run(how)
   expect(await lake.rows('t', 'id, v')).toEqual([[ID(2), 7n]])
-  expect(await lake.rows(deletesTable('t'), 'id, v, _partition, _offset')).toEqual([[ID(1), 5n, 0, 3n]])
+  expect(await lake.rows(deletesTable('t'), 'id, v, _kafka_partition, _offset')).toEqual([[ID(1), 5n, 0, 3n]])
   // After a restart: an older record of another partition loses, a newer one wins.
   lake.append({ ...event(1, 4), partition: 1 })
   await lake.run(how)

@@ -131,7 +131,7 @@ async function apply({ files, keys, counts }: StagedTable, state: Map<string, Ro
   const rows: Row[][] = []
   for (const file of files)
     rows.push(
-      await reader.rows(storage, file, '_offset, columns(* exclude (_partition, _offset, _timestamp))::varchar'),
+      await reader.rows(storage, file, '_offset, columns(* exclude (_kafka_partition, _offset, _timestamp))::varchar'),
     )
   expect(keys!.runs.reduce((sum, { count }) => sum + count, 0)).toBe(keys!.count)
   expect([...keys!.files].filter((file) => file >= 0)).toHaveLength(rows.flat().length)
@@ -197,7 +197,11 @@ async function written(state: ReadonlyMap<string, unknown>): Promise<Row[]> {
   const records = [...state.values()].map((row) => ({ value: JSON.stringify(row) }))
   const { files } = await encoder.encode(tablePlan(def), [batchOf(records)], new Set())
   await encoder.close()
-  const rows = await reader.rows(storage, files[0]!, 'columns(* exclude (_partition, _offset, _timestamp))::varchar')
+  const rows = await reader.rows(
+    storage,
+    files[0]!,
+    'columns(* exclude (_kafka_partition, _offset, _timestamp))::varchar',
+  )
   return rows.sort(byText)
 }
 

@@ -37,7 +37,7 @@ async function workOn(tables: readonly TableDefinition[], where = storage): Prom
   return work
 }
 
-/** Values of `_partition`, `_offset` and `_timestamp`. */
+/** Values of `_kafka_partition`, `_offset` and `_timestamp`. */
 const system = (offset: number, partition = 0) => [partition, BigInt(offset), null]
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text))

@@ -48,7 +48,7 @@ export async function writeEncoded(
     files: staged.files,
     rows: rows.map((row, index) => ({
       ...row,
-      _partition: 0,
+      _kafka_partition: 0,
       _offset: firstOffset + BigInt(index),
       _timestamp: BigInt(TIMESTAMP_MS) * 1_000n,
     })),

@@ -51,10 +51,4 @@ export const KNOWN_FAULTS: readonly KnownFault[] = [
     matches: (table, { column, op }) =>
       /^(every_type|encoded|keyed)$/.test(table) && column === 'a_uuid' && op === 'eq',
   },
-  {
-    // Its cells are read under another name (python/read_spark.py).
-    reader: 'spark',
-    why: 'refuses a column of the name of its own _partition',
-    matches: (_table, { column }) => column === '_partition',
-  },
 ]

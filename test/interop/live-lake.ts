@@ -79,7 +79,11 @@ export class LiveLake {
         if (isTombstone) {
           if (before !== undefined) stood.set(id, { v: before.v, row: undefined })
         } else if (version === undefined || before === undefined || before.v <= v) {
-          const system = { _partition: partition, _offset: BigInt(offset), _timestamp: BigInt(TIMESTAMP_MS) * 1_000n }
+          const system = {
+            _kafka_partition: partition,
+            _offset: BigInt(offset),
+            _timestamp: BigInt(TIMESTAMP_MS) * 1_000n,
+          }
           stood.set(id, { v, row: { id, v, note, _extra: null, ...system } })
         }
       }

@@ -216,7 +216,7 @@ const awkward: readonly Column[] = [
 
 const letters: readonly Row[] = Array.from({ length: 12 }, (_, index) => ({
   _topic: 'shop.orders',
-  _partition: index % 3,
+  _kafka_partition: index % 3,
   _offset: BigInt(index) * 10_000_000_000n,
   _timestamp: index % 4 === 0 ? null : BigInt(index) * 1_000_000n,
   key: index % 2 === 0 ? null : Buffer.of(index),

@@ -28,7 +28,7 @@ const COLUMNS: readonly Column[] = [
   { name: 'id', type: { kind: 'long' }, required: true },
   { name: 'amount', type: { kind: 'decimal', precision: 12, scale: 2 } },
   { name: 'note', type: { kind: 'string' } },
-  { name: '_partition', type: { kind: 'int' } },
+  { name: '_kafka_partition', type: { kind: 'int' } },
   { name: '_offset', type: { kind: 'long' } },
 ]
 const PARQUET = COLUMNS.map(({ name }, index) => ({ fieldId: index + 1, name, type: '' }))
@@ -136,7 +136,7 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
         `(${id}, ${amount}::DECIMAL(14,2) / 100, ${note === null ? 'NULL' : `'${note}'`}, ${at})`,
     )
     const select = `SELECT id::BIGINT AS id, amount::DECIMAL(12,2) AS amount, note::VARCHAR AS note,
-      0::INTEGER AS _partition, o::BIGINT AS _offset FROM (VALUES ${values.join(', ')}) v(id, amount, note, o)`
+      0::INTEGER AS _kafka_partition, o::BIGINT AS _offset FROM (VALUES ${values.join(', ')}) v(id, amount, note, o)`
     await writeParquet(local, PARQUET, select)
     const fileSizeBytes = (await stat(local)).size
     await storage.putFile(key, local)

@@ -166,7 +166,7 @@ describe('tables', () => {
       columns: [
         { name: 'id', type: 'long', required: true },
         { name: 'amount', type: 'decimal(12, 2)', required: false },
-        { name: '_partition', type: 'int', required: true },
+        { name: '_kafka_partition', type: 'int', required: true },
         { name: '_offset', type: 'long', required: true },
       ],
       partitionBy: [],

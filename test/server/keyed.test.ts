@@ -63,7 +63,7 @@ const shown = ({ id, amount, note, offset }: KeyedRow) => ({
   id: String(id),
   amount: (Number(amount) / 100).toFixed(2),
   note,
-  _partition: 0,
+  _kafka_partition: 0,
   _offset: String(offset),
 })
 

@@ -20,7 +20,7 @@ import { CHILD_PATH, querySettings, writeParquet } from '../query/support.ts'
 const COLUMNS: readonly Column[] = [
   { name: 'id', type: { kind: 'long' }, required: true },
   { name: 'amount', type: { kind: 'decimal', precision: 12, scale: 2 } },
-  { name: '_partition', type: { kind: 'int' }, required: true },
+  { name: '_kafka_partition', type: { kind: 'int' }, required: true },
   { name: '_offset', type: { kind: 'long' }, required: true },
 ]
 const PARQUET = COLUMNS.map(({ name }, index) => ({ fieldId: index + 1, name, type: '' }))
@@ -49,7 +49,7 @@ export async function makeLake(
   const fileOf = async (name: string, from: number, rows: number): Promise<DataFile> => {
     const unique = systemClock.uuid()
     const local = path.join(folder, `${unique}.parquet`)
-    const select = `SELECT range::BIGINT AS id, (range * 1.5)::DECIMAL(12,2) AS amount, 0::INTEGER AS _partition,
+    const select = `SELECT range::BIGINT AS id, (range * 1.5)::DECIMAL(12,2) AS amount, 0::INTEGER AS _kafka_partition,
       range::BIGINT AS _offset FROM range(${from}, ${from + rows})`
     await writeParquet(local, PARQUET, select)
     const fileSizeBytes = (await stat(local)).size

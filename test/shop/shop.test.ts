@@ -239,10 +239,10 @@ describe('the ledger', () => {
       SET TimeZone = 'America/St_Johns';
       CREATE TABLE orders ("orderId" VARCHAR, "customerId" VARCHAR, status VARCHAR, amount DECIMAL(12,2), quantity INTEGER,
         note VARCHAR, tags VARCHAR[], address STRUCT(city VARCHAR, zip VARCHAR), "isGift" BOOLEAN, "updatedAt" TIMESTAMPTZ,
-        _extra VARCHAR, _partition INTEGER, _offset BIGINT);
+        _extra VARCHAR, _kafka_partition INTEGER, _offset BIGINT);
       CREATE TABLE page_views ("viewId" UUID, "customerId" VARCHAR, path VARCHAR, "durationMs" INTEGER, bytes BIGINT,
-        "at" BIGINT, _extra VARCHAR, _partition INTEGER, _offset BIGINT);
-      CREATE TABLE orders__dlq (_partition INTEGER, _offset BIGINT);`)
+        "at" BIGINT, _extra VARCHAR, _kafka_partition INTEGER, _offset BIGINT);
+      CREATE TABLE orders__dlq (_kafka_partition INTEGER, _offset BIGINT);`)
     for (const [id, until] of positions) {
       const { topic, partition } = parsePartitionId(id)
       const tuples: string[] = []

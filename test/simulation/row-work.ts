@@ -80,4 +80,4 @@ export class RowWork implements TableWork {
   }
 }
 
-const NAMES: Readonly<Record<string, string>> = { _partition: 'p', _offset: 'o' }
+const NAMES: Readonly<Record<string, string>> = { _kafka_partition: 'p', _offset: 'o' }

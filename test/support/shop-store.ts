@@ -156,7 +156,12 @@ export async function deadLettersOf(
   try {
     const head = await openChain(storage, 'shop', systemClock).head()
     const name = deadLetterTable(table)
-    const rows = await reader.rows(storage, head!, name, `SELECT _partition, _offset, code FROM ${name} ORDER BY ALL`)
+    const rows = await reader.rows(
+      storage,
+      head!,
+      name,
+      `SELECT _kafka_partition, _offset, code FROM ${name} ORDER BY ALL`,
+    )
     return rows.map(([partition, offset, code]) => ({
       partition: Number(partition),
       offset: BigInt(String(offset)),

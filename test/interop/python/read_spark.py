@@ -3,7 +3,6 @@ import functools
 import glob
 import json
 import sys
-import tempfile
 
 from pyspark.sql import SparkSession
 
@@ -22,7 +21,6 @@ SQL_TYPES = {
     "timestamp": "TIMESTAMP_NTZ",
     "timestamptz": "TIMESTAMP",
 }
-RESERVED = {"_partition": "partition_of_record"}
 # Scans of one query: each is planned and pruned for itself, and the cost of starting a query is shared.
 SCANS_AT_ONCE = 24
 
@@ -50,16 +48,16 @@ def connect(jars):
 
 
 def answer(session, job):
-    def table(snapshot=None, metadata=job["metadata"]):
+    def table(snapshot=None):
         options = {} if snapshot is None else {"versionAsOf": snapshot}
         # A path that ends so is taken for the table's metadata; no catalog is asked.
-        return session.read.format("iceberg").options(**options).load(metadata)
+        return session.read.format("iceberg").options(**options).load(job["metadata"])
 
     kinds = {field["name"]: field["type"] for field in job["fields"]}
     key = f"CAST({quoted(job['key'])} AS STRING) AS id"
     where = [expression(p, kinds[p["column"]]) for p in job["predicates"]]
     result = {
-        "rows": rows(table, job, kinds),
+        "rows": rows(table, kinds),
         "count": table().count(),
         "snapshots": {id: [row.id for row in table(id).selectExpr(key).collect()] for id in job["snapshots"]},
         "predicates": [
@@ -75,22 +73,8 @@ def answer(session, job):
     return result
 
 
-def rows(table, job, kinds):
-    """Spark refuses to read columns that have the names of its own; they are read under others."""
-    reserved = [name for name in kinds if name in RESERVED]
-    if not reserved:
-        return canonical.rows(table().toArrow(), list(kinds.items()))
-    with open(job["metadata"].removeprefix("file://")) as file:
-        metadata = json.load(file)
-    for schema in metadata["schemas"]:
-        for field in schema["fields"]:
-            field["name"] = RESERVED.get(field["name"], field["name"])
-    with tempfile.NamedTemporaryFile("w", suffix=".metadata.json") as file:
-        json.dump(metadata, file)
-        file.flush()
-        arrow = table(metadata=f"file://{file.name}").toArrow()
-    names = {other: name for name, other in RESERVED.items()}
-    return canonical.rows(arrow.rename_columns([names.get(n, n) for n in arrow.column_names]), list(kinds.items()))
+def rows(table, kinds):
+    return canonical.rows(table().toArrow(), list(kinds.items()))
 
 
 def attempt(table, key, filters):
