@@ -149,7 +149,7 @@ describe('one lake', () => {
     const reader = await start(settings, { readOnly: true })
     expect(childrenOf(process.pid).filter(({ command }) => command.includes('lane-child'))).toEqual([])
     const [row] = await reader.sql<{ n: bigint }>`SELECT count(*) AS n FROM ${orders}`
-    expect(row!.n).toBeGreaterThan(100n)
+    expect(row!.n).toBeGreaterThan(10n)
     expect((await reader.waitFor('orders', { partition: 0, offset: 5n })).number).toBeGreaterThan(1n)
     expect(stateOf(reader)).toBe('standby')
     await expect(reader.pipelines[0]!.pause('no')).rejects.toMatchObject({ code: 'pipeline.not_owner' })

@@ -8,8 +8,7 @@ import type { PipelineControl } from '../status.ts'
 const LOOK_EVERY_MS = 5_000
 /** States in which this process is the one that writes the pipeline, or would be: what it can do then. */
 const OURS: Readonly<Record<JobRequest['kind'], ReadonlySet<PipelineState>>> = {
-  // A paused pipeline refuses it: better than a job that waits for somebody to resume.
-  compact: new Set(['running', 'waiting', 'paused']),
+  compact: new Set(['running', 'waiting']),
   expire: new Set(['running', 'paused', 'waiting', 'failed']),
   rollback: new Set(['running', 'paused', 'waiting', 'failed']),
 }
@@ -26,7 +25,12 @@ export async function runJobs(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    const isOurs = ({ request }: Pick<Job, 'request'>) => OURS[request.kind].has(control.status().state)
+    const isOurs = ({ request, state }: Job) => {
+      const now = control.status().state
+      // A paused pipeline refuses it: better than a job that waits for somebody to resume.
+      const isRefused = request.kind === 'compact' && now === 'paused' && state === 'queued'
+      return isRefused || OURS[request.kind].has(now)
+    }
     if (OURS.expire.has(control.status().state)) {
       // A store that is away now is asked again.
       const open = await jobs.open(control.name).catch(() => [])

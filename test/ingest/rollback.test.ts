@@ -234,6 +234,10 @@ describe('runJobs', () => {
     void runJobs(bench.jobs, a, 'a', bench.clock, stop.signal)
     await bench.pass(20_000)
     expect(await bench.job(job.id)).toEqual(theirs)
+    // One that nobody is at would wait for somebody to resume.
+    const refused = await bench.wait(bench.jobs.ask(request, 'l'))
+    await bench.pass(20_000)
+    expect(await bench.job(refused.id)).toMatchObject({ state: 'failed', error: { code: 'pipeline.paused' } })
     stop.abort()
   })
 

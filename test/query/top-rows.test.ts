@@ -79,7 +79,7 @@ describe('rows in an order without ties', () => {
     ['SELECT * FROM orders ORDER BY amount DESC, id LIMIT 10'],
     ['SELECT * FROM orders ORDER BY amount DESC NULLS LAST, id DESC LIMIT 10 OFFSET 5'],
     ['SELECT note, id AS n, o.city FROM orders o ORDER BY o.amount ASC NULLS FIRST, id LIMIT 7'],
-    ['SELECT * FROM orders ORDER BY amount NULLS LAST, abs(id - 41000) LIMIT 300'],
+    ['SELECT * FROM orders ORDER BY amount NULLS LAST, abs(id - 41000), id LIMIT 300'],
     [`SELECT id, note FROM orders WHERE city = 'city 3' AND id BETWEEN 30000 AND 70000 ORDER BY lower(note) LIMIT 9`],
     [
       'SELECT note FROM orders WHERE amount < 3.5 AND id < 9007199254740993 ORDER BY id * 1.0000000000001e0 DESC LIMIT 4',
