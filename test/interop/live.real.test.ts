@@ -59,7 +59,8 @@ test('every reader finds the fold of the log in every version', { timeout: TIMEO
 
   const compactions = lake.compactions - compactionsBefore
   expect(compactions).toBeGreaterThanOrEqual(PINS - 1)
-  expect(withDeletes).toBeGreaterThan(PINS / 2)
+  // A compaction just before a pin leaves none.
+  expect(withDeletes).toBeGreaterThanOrEqual(2)
   expect((await lake.until(0n, 0)).number).toBeGreaterThan(pins.at(-1)!.number)
 })
 
