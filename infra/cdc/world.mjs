@@ -29,7 +29,7 @@ export async function newLake(world, { name, kind, lanes, isPartial }) {
     lanes,
     takeoverAfter: '5s',
     // Many versions in a short run.
-    commit: { minInterval: kind === 's3' ? '200ms' : '100ms' },
+    commit: { minInterval: kind === 's3' ? '200ms' : '100ms', microBatch: { age: '100ms' } },
     http: { port },
     query: { cacheDir: path.join(world.folder, `cache-${name}`), children: 1 },
     pipelines: { [PIPELINE]: { tables } },

@@ -224,7 +224,7 @@ export function planOf(seed: number): Plan {
     takeoverAfterMs: 5_000,
     isExpiring: random.chance(0.5),
     maintenanceEveryMs: random.chance(0.4) ? random.between(300, 5_000) : undefined,
-    stormMs: random.between(11_000, 28_000),
+    stormMs: random.between(13_000, 31_000),
   }
 }
 
