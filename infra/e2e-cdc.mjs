@@ -11,13 +11,13 @@ import { fileURLToPath } from 'node:url'
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const { values } = parseArgs({
   options: {
-    records: { type: 'string', default: '40000' },
-    rate: { type: 'string', default: '2500' },
+    records: { type: 'string', default: '80000' },
+    rate: { type: 'string', default: '2000' },
     keys: { type: 'string', default: '400' },
     partitions: { type: 'string', default: '3' },
     lanes: { type: 'string', default: '3' },
     store: { type: 'string', default: 'disk' },
-    'kill-every': { type: 'string', default: '2s' },
+    'kill-every': { type: 'string', default: '9s' },
     kills: { type: 'string', default: '3' },
     versions: { type: 'string', default: '50' },
     seed: { type: 'string', default: '1' },
