@@ -131,9 +131,12 @@ test('a wrong statement fails as it does in one step', async () => {
     'SELECT * FROM orders WHERE "kappalake row" = 3 ORDER BY id LIMIT 1',
     `SELECT * FROM orders ORDER BY city::INTEGER LIMIT 1`,
   ]) {
-    const plain = await ask(sql, undefined, false).catch((error: Error) => error.message)
+    // Which of several wrong values is met first is up to DuckDB's threads.
+    const messageOf = (isNarrowed: boolean) =>
+      ask(sql, undefined, isNarrowed).catch((error: Error) => error.message.replace(/'[^']*'/g, 'a value'))
+    const plain = await messageOf(false)
     expect(plain).toMatch(/Error/)
-    expect(await ask(sql, undefined, true).catch((error: Error) => error.message)).toBe(plain)
+    expect(await messageOf(true)).toBe(plain)
   }
 })
 
