@@ -83,7 +83,7 @@ const URGENT_ROWS_MIN = 200_000
 /** Of the limit: a batch that is under way must still fit below it. */
 const URGENT_PART = 0.85
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
-const EVERYTHING = { deadShare: 0, fanIn: 2, restAfter: 0 }
+const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
 
 /**
  * Keeps files few and dead rows rare, beside the stream: plans, lets a lane concatenate, and hands the result to the

@@ -16,6 +16,8 @@ export interface CompactionCandidate {
 export interface CompactionPolicy extends CompactionSettings {
   /** So many small files of about one size are concatenated. */
   readonly fanIn: number
+  /** Into so many steps the rows of a partition tuple are divided, when files are written again for their dead rows. */
+  readonly steps: number
   /** Data files of one compaction. */
   readonly inputsMax: number
   /** Commits without a file for a partition tuple after which it is at rest. */
@@ -23,7 +25,7 @@ export interface CompactionPolicy extends CompactionSettings {
 }
 
 export function compactionPolicy(settings: CompactionSettings): CompactionPolicy {
-  return { ...settings, fanIn: 8, inputsMax: 256, restAfter: 1_000 }
+  return { ...settings, fanIn: 16, steps: 16, inputsMax: 256, restAfter: 1_000 }
 }
 
 export const COMPACTION: CompactionPolicy = compactionPolicy(MAINTENANCE.compaction)
@@ -52,6 +54,10 @@ export interface CompactionState {
 
 /** Above this share of dead rows in the table compaction gets half a core. */
 const URGENT_SHARE = 0.2
+/** So many times as many small files it takes where rows die. */
+const DYING_FAN_IN = 4
+/** A step is not made smaller than this. */
+const STEP_ROWS_MIN = 100_000
 /** So many small files of a tuple at rest are concatenated, or two of which none outweighs the rest. */
 const REST_FILES = 4
 
@@ -61,7 +67,9 @@ const REST_FILES = 4
  *
  * Small files are merged in tiers: those whose live rows have the same power of `fanIn` form a tier, and a full tier
  * becomes one file of a higher one, together with whatever lies below it. So small files make a row be written again
- * at most as often as there are tiers; dead ones, once for each time that their share was used up.
+ * at most as often as there are tiers. Dead rows may be a certain share of a tuple; when they are more, the files with
+ * the most of them go first, a step at a time: what stays has time to gather dead rows, and they cost the fewest live
+ * ones to be written again for each dead one that leaves (the cleaning of a log-structured file system).
  */
 export function planCompaction(
   files: readonly CompactionCandidate[],
@@ -76,7 +84,9 @@ export function planCompaction(
     ...tuples.map((tuple) => dyingOf(tuple, policy)),
     ...tuples.map((tuple) => smallOf(tuple, newest, policy)),
   ].filter((group) => group.length > 1 || group.some(({ dead }) => dead > 0))
-  const best = choices.toSorted((a, b) => gainOf(b, policy) - gainOf(a, policy))[0] ?? []
+  const pressure = pressureOf(files, policy)
+  const gains = new Map(choices.map((group) => [group, gainOf(group, pressure, policy)]))
+  const best = choices.toSorted((a, b) => gains.get(b)! - gains.get(a)!)[0] ?? []
   if (best.length === 0 && dropped.length === 0) return undefined
   return { inputs: best.map(({ key }) => key), dropped, liveRows: sum(best, liveRows), liveBytes: sum(best, liveBytes) }
 }
@@ -87,8 +97,7 @@ export function compactionState(
   policy: CompactionPolicy = COMPACTION,
 ): CompactionState {
   const smallFiles = files.filter((file) => isSmall(file, policy)).length
-  const rows = sum(files, (file) => file.rows)
-  const deadShare = rows === 0 ? 0 : sum(files, (file) => file.dead) / rows
+  const deadShare = deadShareOf(files)
   const isOver = smallFiles >= policy.smallFilesMax || deadShare >= policy.deadShareMax
   return {
     smallFiles,
@@ -100,16 +109,20 @@ export function compactionState(
 }
 
 /**
- * Files of a tuple that have too many dead rows, as many as make one output. Not those that have far less of them than
- * others: under a stream of updates they will have more when their turn comes, and cost less.
+ * When too much of a tuple is dead, the files with the largest shares of it, as many as make a step. Not those that
+ * have far less than others: under a stream of updates they will have more when their turn comes, and cost less.
  */
 function dyingOf(tuple: readonly CompactionCandidate[], policy: CompactionPolicy): readonly CompactionCandidate[] {
-  const share = ({ dead, rows }: CompactionCandidate): number => dead / rows
-  const least = Math.max(policy.deadShare, Math.max(...tuple.map(share)) / 2)
-  return fill(
-    tuple.filter((file) => share(file) > least || (share(file) === least && least > policy.deadShare)),
-    policy,
+  if (deadShareOf(tuple) <= policy.deadShare) return []
+  const worst = tuple.filter((file) => shareOf(file) > policy.deadShare).toSorted((a, b) => shareOf(b) - shareOf(a))
+  const least = shareOf(worst[0]!) / 2
+  const stepRows = Math.max(STEP_ROWS_MIN, sum(tuple, liveRows) / policy.steps)
+  const step = fill(
+    worst.filter((file) => shareOf(file) >= least),
+    { ...policy, rowsMax: Math.min(policy.rowsMax, stepRows) },
   )
+  const chosen = new Set(step)
+  return tuple.filter((file) => chosen.has(file))
 }
 
 /** Small files of a tuple that make a file of a higher tier, or all of them when the tuple is at rest. */
@@ -126,19 +139,20 @@ function smallOf(
   }
   const counts: number[] = []
   for (const file of small) counts[tierOf(file, policy)] = (counts[tierOf(file, policy)] ?? 0) + 1
-  const isFull = (count: number | undefined) => count !== undefined && count >= policy.fanIn
+  // Files that lose rows all the time are put together when these are cleaned away; until then most of theirs would
+  // have been written for nothing.
+  const isDying = deadShareOf(tuple) > policy.deadShare / 2
+  const fanIn = isDying ? policy.fanIn * DYING_FAN_IN : policy.fanIn
+  const isFull = (count: number | undefined) => count !== undefined && count >= fanIn
   const [lowest, highest] = [counts.findIndex(isFull), counts.findLastIndex(isFull)]
-  if (lowest >= 0) {
-    const below = small.filter((file) => tierOf(file, policy) <= highest)
-    if (below.length <= policy.inputsMax) return fill(below, policy)
-    // Of so many only a part would go in, and that part must be a full tier.
-    return fill(
-      small.filter((file) => tierOf(file, policy) === lowest),
-      policy,
-    )
-  }
-  const isWhole = sum(small, liveBytes) >= policy.targetBytes || sum(small, liveRows) >= policy.rowsMax
-  return isWhole ? fill(small, policy) : []
+  if (lowest < 0) return []
+  const below = small.filter((file) => tierOf(file, policy) <= highest)
+  if (below.length <= policy.inputsMax) return fill(below, policy)
+  // Of so many only a part would go in, and that part must be a full tier.
+  return fill(
+    small.filter((file) => tierOf(file, policy) === lowest),
+    policy,
+  )
 }
 
 /** The first files that fit into one output; one that is too large for that stays alone. */
@@ -155,11 +169,33 @@ function fill(files: readonly CompactionCandidate[], policy: CompactionPolicy): 
   return chosen
 }
 
-/** What a compaction is worth: the files and the dead rows that go, as shares of what stops ingestion, by bytes written. */
-function gainOf(group: readonly CompactionCandidate[], policy: CompactionPolicy): number {
-  const files = (group.length - 1) / policy.smallFilesMax
-  const dead = sum(group, (file) => file.dead) / Math.max(1, sum(group, liveRows)) / policy.inputsMax
-  return (files + dead) / (1 + sum(group, liveBytes) / policy.targetBytes)
+/** Of a compaction, whatever it writes: in outputs of the target size. */
+const OVERHEAD = 1 / 64
+
+interface Pressure {
+  /** How near the table is to the limits at which ingestion waits: 1 is the limit. */
+  readonly files: number
+  readonly dead: number
+  readonly rows: number
+}
+
+function pressureOf(files: readonly CompactionCandidate[], policy: CompactionPolicy): Pressure {
+  const rows = Math.max(
+    1,
+    sum(files, (file) => file.rows),
+  )
+  const small = files.filter((file) => isSmall(file, policy)).length
+  return { files: small / policy.smallFilesMax, dead: deadShareOf(files) / policy.deadShareMax, rows }
+}
+
+/**
+ * What a compaction is worth: the files and the dead rows that go, as shares of what stops ingestion, each weighed by
+ * how near it is to doing so; by bytes written.
+ */
+function gainOf(group: readonly CompactionCandidate[], pressure: Pressure, policy: CompactionPolicy): number {
+  const files = (pressure.files * (group.length - 1)) / policy.smallFilesMax
+  const dead = (pressure.dead * sum(group, (file) => file.dead)) / (pressure.rows * policy.deadShareMax)
+  return (files + dead) / (OVERHEAD + sum(group, liveBytes) / policy.targetBytes)
 }
 
 /** Rows, not bytes: their sum is that of the output, whatever compression makes of them. */
@@ -189,6 +225,12 @@ function valueKey(value: PartitionValue): string {
   return `${typeof value}:${value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value)}`
 }
 
+function deadShareOf(files: readonly CompactionCandidate[]): number {
+  const rows = sum(files, (file) => file.rows)
+  return rows === 0 ? 0 : sum(files, (file) => file.dead) / rows
+}
+
+const shareOf = ({ dead, rows }: CompactionCandidate): number => dead / rows
 const liveRows = ({ rows, dead }: CompactionCandidate): number => rows - dead
 const liveBytes = ({ rows, bytes, dead }: CompactionCandidate): number => (bytes * (rows - dead)) / rows
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)

@@ -22,25 +22,25 @@ const many = (count: number, given: Partial<CompactionCandidate> = {}) =>
 describe('planCompaction', () => {
   test('leaves alone what is well', () => {
     expect(planCompaction([])).toBeUndefined()
-    expect(planCompaction(many(7))).toBeUndefined()
+    expect(planCompaction(many(15))).toBeUndefined()
     expect(planCompaction(many(40, { bytes: 40 * MiB, rows: 1_000_000, dead: 150_000 }))).toBeUndefined()
   })
 
   test('concatenates a full tier in its order, with what lies below it', () => {
-    const files = [file('large', { bytes: 100 * MiB, rows: 500_000 }), ...many(8), file('tiny', { rows: 3, bytes: 9 })]
+    const files = [file('large', { bytes: 100 * MiB, rows: 500_000 }), ...many(16), file('tiny', { rows: 3, bytes: 9 })]
     const plan = planCompaction(files)!
-    expect(plan.inputs).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', 'tiny'])
+    expect(plan.inputs).toEqual([...many(16).map(({ key }) => key), 'tiny'])
     expect(plan.dropped).toEqual([])
-    expect(plan.liveRows).toBe(8_003)
-    expect(plan.liveBytes).toBeCloseTo(8 * MiB + 9)
+    expect(plan.liveRows).toBe(16_003)
+    expect(plan.liveBytes).toBeCloseTo(16 * MiB + 9)
   })
 
   test('never mixes partition tuples, nor values of different types', () => {
     const tuples = ['1', 1, 1n, true, 'true', null, 'null', new Uint8Array([1]), new Uint8Array([2])]
     const files = tuples.flatMap((value) => many(3, { partition: [value] }))
     expect(planCompaction(files)).toBeUndefined()
-    const more = [...files, ...many(5, { partition: [1n] })]
-    expect(planCompaction(more)!.inputs).toHaveLength(8)
+    const more = [...files, ...many(13, { partition: [1n] })]
+    expect(planCompaction(more)!.inputs).toHaveLength(16)
   })
 
   test('writes a file again when too much of it is dead, and drops one that is dead', () => {
@@ -57,6 +57,23 @@ describe('planCompaction', () => {
       liveBytes: 64 * MiB * 0.84,
     })
     expect(planCompaction(files.slice(2))).toEqual({ inputs: [], dropped: ['c', 'd'], liveRows: 0, liveBytes: 0 })
+  })
+
+  test('takes the files with the most dead rows first, a step at a time, once too much of a partition is dead', () => {
+    const dead = [10, 60, 20, 50, 55]
+    const files = dead.map((percent, index) => file(`${index}`, { rows: 100_000, dead: 1_000 * percent }))
+    expect(planCompaction(files)!.inputs).toEqual(['1', '4'])
+    expect(planCompaction(files, { ...COMPACTION, steps: 1 })!.inputs).toEqual(['1', '3', '4'])
+    const rest = many(20, { rows: 400_000, bytes: 64 * MiB })
+    expect(planCompaction([...files, ...rest])).toBeUndefined()
+    expect(planCompaction(files.map((each) => ({ ...each, dead: 15_000 })))).toBeUndefined()
+  })
+
+  test('where rows die, small files wait for that', () => {
+    const dying = many(16, { dead: 100 })
+    expect(planCompaction(dying)).toBeUndefined()
+    expect(planCompaction(dying.map((each) => ({ ...each, dead: 70 })))!.inputs).toHaveLength(16)
+    expect(planCompaction(many(64, { dead: 100 }))!.inputs).toHaveLength(64)
   })
 
   test('an output has a size', () => {

@@ -252,6 +252,7 @@ function compactionOf(random: Random): CompactionPolicy {
     targetBytes: 4 * smallBytes,
     rowsMax: random.pick([10, 100, 1_000]),
     fanIn: 2 + random.int(3),
+    steps: random.pick([1, 4]),
     inputsMax: 6 + random.int(8),
     restAfter: random.pick([2, 10]),
     smallFilesMax: random.pick([20, 60, 1_000]),

@@ -15,6 +15,8 @@ type Metrics = DataFile['metrics']
 
 /** Rows of a Parquet row group; readers skip whole groups. */
 export const ROW_GROUP_ROWS = 122_880
+/** Distinct values of a column in a row group. Looking for more of them costs an eighth of all encoding. */
+const DICTIONARY_MAX = 4_096
 
 /** Writes slabs as one Parquet file of a table and puts it into the store. Asserts that every row arrived. */
 export async function writeDataFile(
@@ -83,7 +85,7 @@ export async function copyDataFile(
 function copySql(fields: readonly IcebergField[], from: string, file: string, groupRows: number): string {
   const ids = fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`)
   return `COPY (${from}) TO ${literal(file)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
-ROW_GROUP_SIZE ${groupRows}, WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
+ROW_GROUP_SIZE ${groupRows}, DICTIONARY_SIZE_LIMIT ${DICTIONARY_MAX}, WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
 }
 
 /** Field ids of a column and its parts: a part without one would be read as null. */
