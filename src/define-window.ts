@@ -1,0 +1,98 @@
+/**
+ * What a window table is: a table of aggregates over a source table of the same pipeline, in event time. Everything
+ * here is as it runs: every default filled in. How it is written: `define.ts`, `config.ts`, docs/windows.md.
+ */
+
+/** Calendar units whose windows follow the wall clock of a time zone. Weeks are those of ISO 8601: they begin on Monday. */
+export type CalendarUnit = 'day' | 'week' | 'month' | 'quarter' | 'year'
+
+/** Which windows an instant belongs to. Milliseconds since 1970; windows are half-open, [start, end). */
+export type WindowKind =
+  | { readonly kind: 'tumbling'; readonly sizeMs: number; readonly offsetMs: number; readonly timeZone?: string }
+  | { readonly kind: 'calendar'; readonly unit: CalendarUnit; readonly timeZone: string }
+  /** One window every `slideMs`; `slideMs` <= `sizeMs`, of which it need not be a divisor. */
+  | { readonly kind: 'hopping'; readonly sizeMs: number; readonly slideMs: number; readonly offsetMs: number }
+  /** Windows of one start that end every `stepMs`, up to `maxMs`, a multiple of it. */
+  | { readonly kind: 'cumulate'; readonly stepMs: number; readonly maxMs: number; readonly offsetMs: number }
+  /** What is not further apart than `gapMs`, that distance included. */
+  | { readonly kind: 'session'; readonly gapMs: number }
+
+export type AggregateFunction =
+  | 'count' // of rows, or of the values of a column that are not null
+  | 'count_distinct'
+  | 'sum'
+  | 'avg'
+  | 'min'
+  | 'max'
+  | 'first' // by (event time, partition, offset)
+  | 'last'
+  | 'var' // of a sample, of exact numbers
+  | 'top' // the `n` greatest values, as a list, the greatest first
+
+/** One column of results. */
+export interface AggregateDefinition {
+  readonly name: string
+  readonly fn: AggregateFunction
+  /** Of the source table; undefined for `count` of rows. */
+  readonly column: string | undefined
+  /** Of `top`. */
+  readonly n: number | undefined
+  /** SQL, row-wise over the source's columns: only rows for which it is true are aggregated. */
+  readonly where: string | undefined
+}
+
+export interface WindowDefinition {
+  readonly kind: 'window'
+  readonly name: string
+  /** Name of the table that it aggregates. */
+  readonly source: string
+  readonly window: WindowKind
+  readonly allowedLatenessMs: number
+  /** `events`: each record counts once. `rows`: what stands in a keyed table; updates and deletes retract. */
+  readonly input: 'events' | 'rows'
+  /** Columns of the source, of primitive types. May be empty: one row per window. */
+  readonly groupBy: readonly string[]
+  /** What becomes of a row of which a group column is null: the late table lists it, or null is a group. */
+  readonly nullGroup: 'late' | 'keep'
+  /** SQL, row-wise over the source's columns: other rows do not count. */
+  readonly where: string | undefined
+  readonly select: readonly AggregateDefinition[]
+  /** `update`: rows can be seen from their first record on. `close`: only final ones are written. */
+  readonly emit: 'update' | 'close'
+  /** Of `update`: open rows are written at most so often; 0: with each commit. */
+  readonly earlyMs: number
+  /** Cells in memory and spilled at most; above it the pipeline stops with `window.open_rows_max`. */
+  readonly openRowsMax: number
+  /** Rows whose window ended so long before the watermark are deleted; undefined: never. */
+  readonly retainMs: number | undefined
+  /** Changes that are committed are published here, those for which `where` is true. */
+  readonly to: ChangeTopic | undefined
+}
+
+export interface ChangeTopic {
+  readonly topic: string
+  /** SQL, row-wise over the columns of the window table. */
+  readonly where: string | undefined
+}
+
+/** Hopping windows of at least so many slides share their work: their cells are slices (rule S1). */
+export const SLICED_FROM = 4
+
+export function isSliced({ window }: Pick<WindowDefinition, 'window'>): boolean {
+  return window.kind === 'hopping' && window.sizeMs / window.slideMs >= SLICED_FROM
+}
+
+/** Name of the companion with the partials of what is not settled. */
+export function stateTable(window: string): string {
+  return `${window}__state`
+}
+
+/** Name of the companion with the records that came too late, or could not be assigned. */
+export function lateTable(window: string): string {
+  return `${window}__late`
+}
+
+/** A window table and its companions. */
+export function windowTableNames({ name }: WindowDefinition): readonly string[] {
+  return [name, stateTable(name), lateTable(name)]
+}

@@ -1,0 +1,118 @@
+import type { ConcatenateInput } from '../keys.ts'
+import type { DataFile, DeletedRows, WritePlan } from '../../lake/table.ts'
+
+/**
+ * Between lanes, committer and fold. Times are whole milliseconds since 1970 in messages and relations of ours, and
+ * `timestamptz` in tables.
+ */
+
+/** How the lane writes late rows of one window, beside the source table that the plan belongs to. */
+export interface WindowPlan {
+  readonly window: string
+  readonly late: WritePlan
+}
+
+/** What one micro-batch brings to one window. */
+export interface StagedWindow {
+  readonly window: string
+  /**
+   * Path of a Parquet file on this machine, not in the store, with what counts, long as `PART_COLUMN`
+   * says, columns as in `partialColumns`; with `input: rows` one row per record, columns as in `changeColumns`. Undefined: nothing counts.
+   * The fold deletes it.
+   */
+  readonly partials: string | undefined
+  /** Of `<window>__late`. With `input: rows` only rows that no window could take. */
+  readonly lateFiles: readonly DataFile[]
+  /** Records that were late for all their windows, and (record, window) pairs that were late. */
+  readonly late: number
+  readonly lateAssignments: number
+}
+
+/** Columns that the lane adds to the relation of a source table that feeds windows, before lateness is judged. */
+export const LANE_COLUMNS = {
+  /** long: event time, floored to milliseconds; null when the row has none. */
+  event: '__event_ms',
+  /** long: M_p before the row: largest guarded event time of its partition below its offset; null when there is none. */
+  clock: '__clock_ms',
+} as const
+
+/** Columns of cells, in partial files, in the fold and (as `window_start`, `window_end`, …) in `<w>__state`. */
+export const CELL_COLUMNS = {
+  /** long, milliseconds. */
+  start: '__start',
+  end: '__end',
+  /** long: smallest end of a window that the cell counts for; null: all. Only of sliced windows (rule S2). */
+  minEnd: '__min_end',
+  /** long: rows, with their signs. */
+  rows: '__rows',
+  /** long, milliseconds: the last event time; of `events` and sessions. */
+  lastEvent: '__last_event',
+} as const
+
+/** Rows that a table holds in one file: `deleted` ones are not there. */
+export interface StoredRows {
+  readonly file: DataFile
+  readonly deleted: DeletedRows
+}
+
+export interface FoldRequest {
+  /** Local files of `StagedWindow.partials`, in the order in which they were folded. */
+  readonly partials: readonly string[]
+  /** C of the source table at the version to come; undefined while nothing is known of some partition. */
+  readonly watermarkMs: number | undefined
+  /** The least clock of all partitions of the source table, idle ones too; undefined when one has none. */
+  readonly clockMsMin: number | undefined
+  /** By the monotonic clock; paces `emit: early` and nothing else. */
+  readonly nowMs: number
+  /** Everything that is open is written: a bounded run ends. */
+  readonly isLast: boolean
+  readonly results: WritePlan
+  readonly state: WritePlan
+  readonly late: WritePlan
+}
+
+/** What a fold does to one table. */
+export interface TableDelta {
+  readonly files: readonly DataFile[]
+  /** Positions in files of earlier commits whose rows are replaced or gone, ascending. */
+  readonly superseded: readonly { readonly key: string; readonly rows: Uint32Array }[]
+}
+
+export interface FoldedWindow {
+  readonly results: TableDelta
+  readonly state: TableDelta
+  /** With `input: rows`, and rows that were expired. */
+  readonly lateFiles: readonly DataFile[]
+  readonly late: number
+  readonly lateAssignments: number
+  /** Rows that were final and were written again. */
+  readonly corrected: number
+  /** Retractions of rows that are not known. */
+  readonly retractOfUnknown: number
+  /** Cells that are held. */
+  readonly openRows: number
+  /** Bytes that DuckDB holds, in memory and spilled. */
+  readonly stateBytes: number
+}
+
+/**
+ * The open windows of one pipeline: a cache of what its tables hold. Calls are made one after the other. After a
+ * failure, or a commit that was refused, it is thrown away: nobody undoes a fold.
+ */
+export interface WindowFold {
+  /** Reads back what is stored at the head, before any fold of the window. */
+  load(
+    window: string,
+    stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] },
+  ): Promise<void>
+  /** Throws `window.open_rows_max`, `aggregate.overflow`, `aggregate.negative_count`. */
+  fold(window: string, request: FoldRequest): Promise<FoldedWindow>
+  /** Rows stand elsewhere: those of `inputs` that are not deleted are those of `output`, in their order. */
+  moved(
+    window: string,
+    table: 'results' | 'state',
+    inputs: readonly ConcatenateInput[],
+    output: DataFile | undefined,
+  ): Promise<void>
+  close(): Promise<void>
+}
