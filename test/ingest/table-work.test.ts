@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -258,25 +257,6 @@ describe('concatenate', () => {
     const file = await work.concatenate(plan, [{ ...one, firstRowId: 1n }])
     expect(file.recordCount).toBe(0)
     expect(await reader.rows(storage, file)).toEqual([])
-  })
-
-  test('rows of many bytes take no more memory than there is', async () => {
-    const wide = definition({ columns: [{ name: 'text', type: { kind: 'string' } }] })
-    const { data } = tablePlan(wide)
-    const work = await openTableWork({ tables: [wide], storage, clock: systemClock, memoryMaxBytes: 96 << 20 })
-    closing.push(() => work.close())
-    const rows = Array.from({ length: 1_000 }, (_, k) => [
-      `${k} ${randomBytes(6_000).toString('base64')}`,
-      ...system(k),
-    ])
-    const [file] = await work.encodeRows(data, rows)
-    const each = { file: file!, firstRowId: undefined, sequenceNumber: 1n, deleted: new DeletedRows(1_000) }
-    const joined = await work.concatenate(
-      data,
-      Array.from({ length: 12 }, () => each),
-    )
-    const numbers = await reader.rows(storage, joined, "split_part(text, ' ', 1)::int")
-    expect(numbers).toEqual(Array.from({ length: 12_000 }, (_, k) => [k % 1_000]))
   })
 
   test('refuses files of two partitions, and bitmaps of another length', async () => {
