@@ -8,11 +8,11 @@ import { tableColumns, versionColumn } from './decode/columns.ts'
 import { KeyHasher } from './key-hash.ts'
 import type { ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
 import type { TablePlan } from './lane.ts'
-import { AliveRows, concatenate } from './work/concatenate.ts'
-import { fill, sourceKeys } from './work/fill.ts'
-import { withLocalFiles } from './work/local-files.ts'
-import { encodeRows, type PlainRow } from './work/plain-rows.ts'
-import { readKeys } from './work/read-keys.ts'
+import { AliveRows, concatenate } from './table-work/concatenate.ts'
+import { fill, sourceKeys } from './table-work/fill.ts'
+import { withLocalFiles } from './table-work/local-files.ts'
+import { encodeRows, type PlainRow } from './table-work/plain-rows.ts'
+import { readKeys } from './table-work/read-keys.ts'
 
 export interface TableWorkOptions {
   readonly tables: readonly TableDefinition[]
