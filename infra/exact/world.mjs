@@ -8,7 +8,8 @@ import { Kafka, logLevel } from 'kafkajs'
 import { bundle } from '../build.mjs'
 import { startBroker } from '../kafka.mjs'
 import { startS3 } from '../s3.mjs'
-import { freePort, LakeProcess } from './lake-process.mjs'
+import { freePort } from '../ports.mjs'
+import { LakeProcess } from './lake-process.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const root = path.resolve(here, '../..')
