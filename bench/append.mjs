@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { runFlink } from './append/flink.mjs'
 import { runLake } from './append/lake.mjs'
 import { openWorld, runScript } from './append/world.mjs'
+import { figure, note, rounded } from './support/figures.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -24,7 +25,6 @@ const MIB = 1 << 20
 
 const records = Number(values.records)
 const laneCounts = values.lanes.split(',').map(Number)
-let isOk = true
 const world = await openWorld(records)
 try {
   const drains = []
@@ -32,21 +32,20 @@ try {
   // Alternating, so that all of them see the same machine.
   for (let round = 0; round < Number(values.rounds); round++) {
     drains.push(await runScript('drain.mjs', pick(world)))
-    note('drain', drains.at(-1))
+    note('append: drain', drains.at(-1))
     for (const lanes of laneCounts) {
       runs.get(lanes).push(await runLake({ ...world, lanes }))
-      note(`${lanes} lanes`, runs.get(lanes).at(-1))
+      note(`append: ${lanes} lanes`, runs.get(lanes).at(-1))
     }
   }
   report(drains, runs)
   if (values.peer === 'flink') await compareWithFlink(runs)
 } catch (error) {
   console.error(`append: ${error.message}`)
-  isOk = false
+  process.exitCode = 1
 } finally {
   await world.close()
 }
-process.exitCode = isOk ? 0 : 1
 
 function report(drains, runs) {
   const drain = {
@@ -105,7 +104,7 @@ function report(drains, runs) {
 /** As many lanes as Flink has slots. */
 async function compareWithFlink(runs) {
   const flink = await runFlink(world)
-  note('flink', flink)
+  note('append: flink', flink)
   const ours = median(runs.get(laneCounts.at(-1)).map(({ warm }) => warm.cpuPerMillion))
   const factor = flink.cpuPerMillion / ours
   figure('append.flink', ours, 'CPU-s/M', `<= 1/${FLINK_FACTOR_MIN} of Flink`, {
@@ -120,20 +119,6 @@ async function compareWithFlink(runs) {
   })
 }
 
-/** `ratio` is the value over the peer's. */
-function figure(name, value, unit, target, { peer, pass, detail }) {
-  isOk &&= pass
-  const ratio = rounded(value / peer.value)
-  console.log(JSON.stringify({ name, value: rounded(value), unit, target, ratio, peer, pass, detail }))
-}
-
-/** What a single round saw, for whoever watches. */
-function note(name, seen) {
-  console.error(
-    `append: ${name}: ${JSON.stringify(seen, (_, value) => (typeof value === 'number' ? rounded(value) : value))}`,
-  )
-}
-
 function pick({ address, topic, partitions }) {
   return { address, topic, partitions, records }
 }
@@ -141,8 +126,4 @@ function pick({ address, topic, partitions }) {
 function median(list) {
   const sorted = [...list].sort((a, b) => a - b)
   return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2
-}
-
-function rounded(value) {
-  return Number(value.toPrecision(3))
 }

@@ -1,25 +1,6 @@
 // Commit time on a local disk by the size and age of the table; see commit.ts. One JSON line a figure.
-import { mkdir, writeFile } from 'node:fs/promises'
-import path from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
+import { print } from './support/figures.mjs'
+import { loadSource } from './support/load.mjs'
 
-// Node 20 runs no TypeScript: the measured code is bundled next to the packages that it imports.
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
-const file = path.join(root, 'dist/bench/commit.mjs')
-const { outputFiles } = await build({
-  entryPoints: [path.join(root, 'bench/commit.ts')],
-  bundle: true,
-  packages: 'external',
-  platform: 'node',
-  format: 'esm',
-  target: 'node20',
-  write: false,
-})
-await mkdir(path.dirname(file), { recursive: true })
-await writeFile(file, outputFiles[0].contents)
-const { measure } = await import(pathToFileURL(file).href)
-
-const figures = await measure()
-for (const figure of figures) console.log(JSON.stringify(figure))
-process.exitCode = figures.every(({ pass }) => pass) ? 0 : 1
+const { measure } = await loadSource("export { measure } from './bench/commit.ts'", 'commit')
+for (const figure of await measure()) print(figure)

@@ -16,6 +16,7 @@ import {
   type Storage,
 } from '../src/lake/table.ts'
 import type { Version } from '../src/version.ts'
+import { rounded } from './support/figures.mjs'
 
 /**
  * How long one commit takes: a manifest, a manifest list, table metadata, then the version that names them, each durable
@@ -161,8 +162,4 @@ function figuresOf(subject: Subject, first: Subject): Figure[] {
 
 function quantile(values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.floor((values.length - 1) * share)]!
-}
-
-function rounded(value: number): number {
-  return Number(value.toFixed(3))
 }

@@ -1,27 +1,9 @@
 // Queries of a table with deleted rows against a clean copy; see query-deletes.ts. One JSON line a figure.
-import { mkdir, writeFile } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build } from 'esbuild'
 import { bundle } from '../infra/build.mjs'
+import { print } from './support/figures.mjs'
+import { loadSource, root } from './support/load.mjs'
 
-// Node 20 runs no TypeScript: the measured code is bundled next to the packages that it imports.
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
-const file = path.join(root, 'dist/bench/query-deletes.mjs')
-const { outputFiles } = await build({
-  entryPoints: [path.join(root, 'bench/query-deletes.ts')],
-  bundle: true,
-  packages: 'external',
-  platform: 'node',
-  format: 'esm',
-  target: 'node20',
-  write: false,
-})
-await mkdir(path.dirname(file), { recursive: true })
-await writeFile(file, outputFiles[0].contents)
-const { measure } = await import(pathToFileURL(file).href)
-
+const { measure } = await loadSource("export { measure } from './bench/query-deletes.ts'", 'query-deletes')
 await bundle(path.join(root, 'dist'))
-const figures = await measure(path.join(root, 'dist/query-child.js'))
-for (const figure of figures) console.log(JSON.stringify(figure))
-process.exitCode = figures.every(({ pass }) => pass) ? 0 : 1
+for (const figure of await measure(path.join(root, 'dist/query-child.js'))) print(figure)

@@ -20,6 +20,7 @@ import {
 import { openEngine, type Engine } from '../src/query/engine.ts'
 import { lakeResolver } from '../src/query/view.ts'
 import type { QuerySettings } from '../src/settings.ts'
+import { rounded } from './support/figures.mjs'
 
 /**
  * What deleted rows cost a query: a table of which 1 % is deleted, spread over all files, against a copy that never had
@@ -265,8 +266,4 @@ function holes(file: DataFile): FileDeletes {
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
-}
-
-function rounded(value: number): number {
-  return Number(value.toFixed(3))
 }

@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util'
 import { runLake } from './append/lake.mjs'
 import { openWorld } from './append/world.mjs'
+import { figure, note, rounded } from './support/figures.mjs'
 
 const { values } = parseArgs({
   options: { keys: { type: 'string', default: '1000000' }, lanes: { type: 'string', default: '2' } },
@@ -18,7 +19,6 @@ const REST_MS = 60_000
 /** Records after the first of every key: with four of five of them updates, each key is updated twice. */
 const UPDATED_TWICE = 2.5
 
-let isOk = true
 const commits = []
 try {
   for (const keys of values.keys.split(',').map(Number)) await measure(keys)
@@ -31,9 +31,8 @@ try {
   }
 } catch (error) {
   console.error(`upsert: ${error.message}`)
-  isOk = false
+  process.exitCode = 1
 }
-process.exitCode = isOk ? 0 : 1
 
 async function measure(keys) {
   const steady = keys * (1 + UPDATED_TWICE)
@@ -44,7 +43,7 @@ async function measure(keys) {
   const size = `${keys / 1e6}M`
   try {
     const append = await runLake({ ...world, lanes, warmFrom: records / 2 })
-    note(`append ${size}`, append)
+    note(`upsert: append ${size}`, append)
     const looks = []
     const upsert = await runLake({
       ...world,
@@ -60,7 +59,7 @@ async function measure(keys) {
         return metrics(port)
       },
     })
-    note(`upsert ${size}`, upsert)
+    note(`upsert: upsert ${size}`, upsert)
     const restart = await restartOf({ ...world, lanes, records })
     report(size, keys, { append, upsert, restart, looks: looks.filter(({ committed }) => committed >= steady) })
   } finally {
@@ -140,22 +139,6 @@ async function metrics(port) {
     isRunning: /kappalake_pipeline_state\{[^}]*state="running"[^}]*\} 1/.test(text),
   }
   return Number.isNaN(seen.keys) && !seen.isRunning ? undefined : seen
-}
-
-/** `ratio` is the value over the peer's. */
-function figure(name, value, unit, target, { peer, pass, detail }) {
-  isOk &&= pass
-  const ratio = rounded(value / peer.value)
-  console.log(JSON.stringify({ name, value: rounded(value), unit, target, ratio, peer, pass, detail }))
-}
-
-function note(name, seen) {
-  const text = JSON.stringify(seen, (_, value) => (typeof value === 'number' ? rounded(value) : value))
-  console.error(`upsert: ${name}: ${text}`)
-}
-
-function rounded(value) {
-  return Number(value.toPrecision(3))
 }
 
 function sleep(ms) {

@@ -1,12 +1,12 @@
 // Starts Kafka Connect from Kafka's jars, with Debezium's PostgreSQL connector beside it. Tests import startConnect.
-import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { Child } from './child.mjs'
 import { kafkaLibs } from './kafka.mjs'
+import { freePort } from './ports.mjs'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const READY_WITHIN_MS = 120_000
@@ -59,7 +59,7 @@ export function debeziumConfig(postgres, { prefix, tables, withSchemas = false, 
 
 class Connect {
   #folder
-  #process
+  #child
 
   constructor(folder, port) {
     this.#folder = folder
@@ -68,7 +68,7 @@ class Connect {
   }
 
   get pid() {
-    return this.#process?.pid
+    return this.#child?.pid
   }
 
   async start(brokers) {
@@ -78,14 +78,7 @@ class Connect {
     const log = openSync(file('log'), 'a')
     const jvm = [...QUICK_JVM, `-Dlog4j2.configurationFile=${file('log4j2.xml')}`, '-cp', `${kafkaLibs()}/*`]
     const program = 'org.apache.kafka.connect.cli.ConnectDistributed'
-    const started = spawn('java', [...jvm, program, file('connect.properties')], { stdio: ['ignore', log, log] })
-    this.#process = started
-    const killAtExit = () => started.kill('SIGKILL')
-    process.once('exit', killAtExit)
-    started.once('exit', () => {
-      process.off('exit', killAtExit)
-      this.#process = undefined
-    })
+    this.#child = new Child('java', [...jvm, program, file('connect.properties')], { stdio: ['ignore', log, log] })
     await this.#until('Connect is up', async () => {
       const answer = await this.#ask('GET', '/connectors').catch(() => undefined)
       return Array.isArray(answer)
@@ -114,12 +107,7 @@ class Connect {
 
   /** SIGKILL, and removes its files. */
   async stop() {
-    const ending = this.#process
-    if (ending !== undefined) {
-      const exited = new Promise((resolve) => ending.once('exit', resolve))
-      ending.kill('SIGKILL')
-      await exited
-    }
+    await this.#child?.end()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
@@ -138,7 +126,7 @@ class Connect {
 
   async #until(what, holds) {
     const deadline = Date.now() + READY_WITHIN_MS
-    for (; Date.now() < deadline && this.#process !== undefined; await sleep(100)) if (await holds()) return
+    for (; Date.now() < deadline && this.#child.isRunning; await sleep(100)) if (await holds()) return
     const said = readFileSync(path.join(this.#folder, 'log'), 'utf8').slice(-2_000)
     throw new Error(`it did not come to pass that ${what}: ${said}`)
   }
@@ -168,15 +156,4 @@ function properties(brokers, url) {
   return Object.entries(all)
     .map(([name, value]) => `${name}=${value}`)
     .join('\n')
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
 }

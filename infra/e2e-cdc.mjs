@@ -2,13 +2,10 @@
 // killed; the tables against the generator's own at 50 versions along the way, over HTTP, and at the end as PyIceberg
 // and DuckDB's Iceberg extension read them. `--full` does disk and S3, with one lane and three; `--partial` leaves columns
 // out of updates, which keep their values.
-import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { fileURLToPath } from 'node:url'
+import { end, install, inWorld, milliseconds } from './frame.mjs'
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const { values } = parseArgs({
   options: {
     records: { type: 'string', default: '80000' },
@@ -26,18 +23,15 @@ const { values } = parseArgs({
     full: { type: 'boolean', default: false },
   },
 })
-for (const part of ['kafka', 'python']) {
-  const { status } = spawnSync(process.execPath, ['infra/setup.mjs', part], { cwd: root, stdio: 'inherit' })
-  if (status !== 0) process.exit(1)
-}
-const { caughtUp, createTopic, figure, openWorld, sleep } = await import('./exact/world.mjs')
+install('kafka', 'python')
+const { caughtUp, createTopic, figure, sleep } = await import('./exact/world.mjs')
 const { checkVersion, judge, newLake, PIPELINE, produce, versionsOf } = await import('./cdc/world.mjs')
 const { Ledger } = await import('./cdc/ledger.mjs')
 const { TABLES } = await import('./cdc/tables.mjs')
 const { randomOf } = await import('./exact/random.mjs')
 
 const number = (name) => Number(values[name])
-const meanMs = milliseconds(values['kill-every'])
+const meanMs = milliseconds('kill-every', values['kill-every'])
 const limitMs = number('limit') * 1_000
 const stream = {
   partitions: number('partitions'),
@@ -50,27 +44,14 @@ const attempts = values.full
   : [{ kind: values.store, lanes: number('lanes') }]
 
 let isOk = true
-for (const attempt of attempts) isOk = (await inWorld(attempt)) && isOk
-console.log(isOk ? 'PASS' : 'FAIL')
-process.exit(isOk ? 0 : 1)
-
-/** A broker of its own for each attempt: topics begin at offset 0. */
-async function inWorld({ kind, lanes }) {
-  const world = await openWorld({ partitions: stream.partitions, s3: kind === 's3' })
-  // The service is a process group of its own, which an interrupted run would leave behind.
-  const interrupt = () => void world.close().finally(() => process.exit(1))
-  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, interrupt)
-  try {
-    for (const { topic } of TABLES) await createTopic(world, topic)
-    return await run(world, { kind, lanes, name: `${kind}-${lanes}` })
-  } catch (error) {
-    console.error(error)
-    return false
-  } finally {
-    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, interrupt)
-    await world.close()
-  }
-}
+// A broker of its own for each attempt: topics begin at offset 0.
+for (const { kind, lanes } of attempts)
+  isOk =
+    (await inWorld({ partitions: stream.partitions, s3: kind === 's3' }, async (world) => {
+      for (const { topic } of TABLES) await createTopic(world, topic)
+      return run(world, { kind, lanes, name: `${kind}-${lanes}` })
+    })) && isOk
+end(isOk)
 
 async function run(world, { kind, lanes, name }) {
   const random = randomOf(stream.seed)
@@ -211,10 +192,4 @@ function judged(lines, name) {
 
 function sum(list, name) {
   return list.reduce((total, item) => total + item[name], 0)
-}
-
-function milliseconds(text) {
-  const match = /^(\d+(?:\.\d+)?)(ms|s)$/.exec(text)
-  if (match === null) throw new Error(`--kill-every ${text}: write 2s or 500ms`)
-  return Number(match[1]) * (match[2] === 's' ? 1_000 : 1)
 }

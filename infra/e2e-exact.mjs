@@ -1,12 +1,10 @@
 // `npm run e2e:exact -- --records 2000000 --partitions 6 --kill-every 2s`: from a real broker to tables on disk and on
 // S3, while the whole process tree and single lanes are killed again and again; then the producer's ledger against what
 // PyIceberg and DuckDB read. Nothing may be missing, nothing twice, the dead letters exact.
-import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { fileURLToPath } from 'node:url'
+import { end, install, inWorld, milliseconds } from './frame.mjs'
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const { values } = parseArgs({
   options: {
     records: { type: 'string', default: '2000000' },
@@ -18,35 +16,26 @@ const { values } = parseArgs({
     limit: { type: 'string', default: '360' },
   },
 })
-for (const part of ['kafka', 'python']) {
-  const { status } = spawnSync(process.execPath, ['infra/setup.mjs', part], { cwd: root, stdio: 'inherit' })
-  if (status !== 0) process.exit(1)
-}
-const { caughtUp, createTopic, figure, judge, judged, newLake, openWorld, produce, sleep } =
-  await import('./exact/world.mjs')
+install('kafka', 'python')
+const { caughtUp, createTopic, figure, judge, judged, newLake, produce, sleep } = await import('./exact/world.mjs')
 const { randomOf } = await import('./exact/random.mjs')
 
 const records = Number(values.records)
-const meanMs = milliseconds(values['kill-every'])
+const meanMs = milliseconds('kill-every', values['kill-every'])
 const killsMin = Number(values.kills)
 const limitMs = Number(values.limit) * 1_000
 const kinds = values.stores.split(',')
 const random = randomOf(Number(values.seed))
 
-const world = await openWorld({ partitions: Number(values.partitions), s3: kinds.includes('s3') })
-let isOk = true
-try {
-  for (const kind of kinds) isOk = (await attempt(kind)) && isOk
-} catch (error) {
-  console.error(error)
-  isOk = false
-} finally {
-  await world.close()
-}
-console.log(isOk ? 'PASS' : 'FAIL')
-process.exit(isOk ? 0 : 1)
+end(
+  await inWorld({ partitions: Number(values.partitions), s3: kinds.includes('s3') }, async (world) => {
+    let isOk = true
+    for (const kind of kinds) isOk = (await attempt(world, kind)) && isOk
+    return isOk
+  }),
+)
 
-async function attempt(kind) {
+async function attempt(world, kind) {
   const startedMs = performance.now()
   const topic = `exact.${kind}`
   const ledger = path.join(world.folder, `ledger-${kind}.csv`)
@@ -92,10 +81,4 @@ async function soon(done) {
     await sleep(50)
   }
   return false
-}
-
-function milliseconds(text) {
-  const match = /^(\d+(?:\.\d+)?)(ms|s)$/.exec(text)
-  if (match === null) throw new Error(`--kill-every ${text}: write 2s or 500ms`)
-  return Number(match[1]) * (match[2] === 's' ? 1_000 : 1)
 }

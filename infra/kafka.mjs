@@ -1,6 +1,6 @@
 // Starts a real Apache Kafka from its jars: `node infra/kafka.mjs [DIR]` runs one until it is interrupted and prints
 // its address. Tests and benchmarks import startBroker.
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
@@ -10,6 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Kafka, logLevel } from 'kafkajs'
+import { Child } from './child.mjs'
+import { freePorts } from './ports.mjs'
 
 const READY_WITHIN_MS = 90_000
 const QUICK_JVM = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto']
@@ -36,7 +38,7 @@ class Broker {
   #heap
   #flags
   #clusterId = `k${randomBytes(16).toString('base64url').slice(1)}`
-  #process
+  #child
 
   constructor(dir, heap, flags) {
     this.dir = dir
@@ -45,7 +47,7 @@ class Broker {
   }
 
   get pid() {
-    return this.#process?.pid
+    return this.#child?.pid
   }
 
   async format({ partitionsDefault = 3, extraListener, properties = {} }) {
@@ -65,38 +67,24 @@ class Broker {
   async start() {
     const log = openSync(this.#file('server.log'), 'a')
     const args = [`-Xmx${this.#heap}`, ...this.#jvm(), 'kafka.Kafka', this.#file('server.properties')]
-    const started = spawn('java', args, { stdio: ['ignore', log, log] })
-    this.#process = started
-    const killAtExit = () => started.kill('SIGKILL')
-    process.once('exit', killAtExit)
-    started.once('exit', () => {
-      process.off('exit', killAtExit)
-      if (this.#process === started) this.#process = undefined
-    })
-    await this.#ready(started)
+    const child = new Child('java', args, { stdio: ['ignore', log, log] })
+    this.#child = child
+    await this.#ready(child)
   }
 
   async stop() {
-    await this.#end('SIGTERM')
+    await this.#child?.end('SIGTERM')
   }
 
   async kill() {
-    await this.#end('SIGKILL')
-  }
-
-  async #end(signal) {
-    const ending = this.#process
-    if (ending === undefined) return
-    const exited = new Promise((resolve) => ending.once('exit', resolve))
-    ending.kill(signal)
-    await exited
+    await this.#child?.end()
   }
 
   /** An open port proves nothing, another process may hold it: the cluster that answers must have our id. */
-  async #ready(started) {
+  async #ready(child) {
     const deadline = Date.now() + READY_WITHIN_MS
     const kafka = new Kafka({ brokers: [this.address], logLevel: logLevel.NOTHING, retry: { retries: 0 } })
-    for (; Date.now() < deadline && started.exitCode === null && started.signalCode === null; await sleep(100)) {
+    for (; Date.now() < deadline && child.isRunning; await sleep(100)) {
       if (!(await isListening(this.address))) continue
       const admin = kafka.admin()
       try {
@@ -167,18 +155,6 @@ function isListening(address) {
     socket.once('error', () => resolve(false))
     socket.once('connect', () => socket.destroy())
   })
-}
-
-async function freePorts(count) {
-  const servers = await Promise.all(
-    Array.from({ length: count }, () => {
-      const server = net.createServer()
-      return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server)))
-    }),
-  )
-  const ports = servers.map((server) => server.address().port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,13 +1,14 @@
 // Starts a real PostgreSQL with logical replication: `node infra/postgres.mjs` runs one until it is interrupted and
 // prints its port. Tests import startPostgres.
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { chownSync, cpSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
-import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { Child } from './child.mjs'
+import { freePort } from './ports.mjs'
 import { connectSql } from './postgres-client.mjs'
 
 const run = promisify(execFile)
@@ -40,7 +41,7 @@ class Postgres {
   database = DATABASE
   user = 'postgres'
   #folder
-  #process
+  #child
 
   constructor(folder, port) {
     this.#folder = folder
@@ -48,7 +49,7 @@ class Postgres {
   }
 
   get pid() {
-    return this.#process?.pid
+    return this.#child?.pid
   }
 
   async start(program, options) {
@@ -64,18 +65,9 @@ class Postgres {
       log_timezone: 'UTC',
     }
     const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-    const started = spawn(program, ['-D', path.join(this.#folder, 'data'), ...flags], {
-      ...options,
-      stdio: ['ignore', log, log],
-    })
-    this.#process = started
-    const killAtExit = () => started.kill('SIGQUIT')
-    process.once('exit', killAtExit)
-    started.once('exit', () => {
-      process.off('exit', killAtExit)
-      this.#process = undefined
-    })
-    await this.#ready(started)
+    const args = ['-D', path.join(this.#folder, 'data'), ...flags]
+    this.#child = new Child(program, args, { ...options, stdio: ['ignore', log, log] }, 'SIGQUIT')
+    await this.#ready()
     const admin = await this.connect('postgres')
     await admin.query(`create database ${DATABASE}`)
     admin.end()
@@ -87,18 +79,13 @@ class Postgres {
 
   /** SIGQUIT: ends at once, with all its processes, and removes the data. */
   async stop() {
-    const ending = this.#process
-    if (ending !== undefined) {
-      const exited = new Promise((resolve) => ending.once('exit', resolve))
-      ending.kill('SIGQUIT')
-      await exited
-    }
+    await this.#child?.end()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  async #ready(started) {
+  async #ready() {
     const deadline = Date.now() + READY_WITHIN_MS
-    for (; Date.now() < deadline && started.exitCode === null && started.signalCode === null; await sleep(50)) {
+    for (; Date.now() < deadline && this.#child.isRunning; await sleep(50)) {
       const sql = await this.connect('postgres').catch(() => undefined)
       if (sql === undefined) continue
       // An open port proves nothing, another process may hold it: the server that answers must have our data.
@@ -124,17 +111,6 @@ async function installation(folder) {
   const copy = path.join(folder, 'home')
   cpSync(home, copy, { recursive: true, verbatimSymlinks: true })
   return copy
-}
-
-function freePort() {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -1,10 +1,11 @@
 // `npm run pressure`: a broker whose topic grows at ten times the rate that is kept up for half a minute, into a keyed
 // table of the assembled service; then a minute at that rate. Memory stays bounded, nothing restarts, the lag drains.
-import { spawn, spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { jsonLines } from './child.mjs'
+import { end, install, inWorld } from './frame.mjs'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const { values } = parseArgs({
@@ -16,26 +17,15 @@ const { values } = parseArgs({
     drain: { type: 'string', default: '180' },
   },
 })
-const { status } = spawnSync(process.execPath, ['infra/setup.mjs', 'kafka'], { cwd: root, stdio: 'inherit' })
-if (status !== 0) process.exit(1)
-const { caughtUp, createTopic, figure, newLake, openWorld, sleep } = await import('./exact/world.mjs')
+install('kafka')
+const { caughtUp, createTopic, figure, newLake, sleep } = await import('./exact/world.mjs')
 const { childrenOf } = await import('./exact/lake-process.mjs')
 
 const MIB = 2 ** 20
 const rate = Number(values.rate)
-const world = await openWorld({ partitions: 4 })
-let isOk = false
-try {
-  isOk = await pressure()
-} catch (error) {
-  console.error(error)
-} finally {
-  await world.close()
-}
-console.log(isOk ? 'PASS' : 'FAIL')
-process.exit(isOk ? 0 : 1)
+end(await inWorld({ partitions: 4 }, pressure))
 
-async function pressure() {
+async function pressure(world) {
   const topic = 'pressure.events'
   await createTopic(world, topic)
   const delays = path.join(world.folder, 'loop-delay.json')
@@ -47,12 +37,12 @@ async function pressure() {
   lake.start()
   if (!(await caughtUp([lake], 60_000))) throw new Error('the service does not answer')
   const { pid } = lake
-  const flood = await watched(lake, produce(topic, rate * Number(values.times), Number(values.flood)))
+  const flood = await watched(lake, produce(world, topic, rate * Number(values.times), Number(values.flood)))
   const startedMs = performance.now()
   const isDrained = await caughtUp([lake], Number(values.drain) * 1_000)
   const drainS = Math.round((performance.now() - startedMs) / 1_000)
   rmSync(delays, { force: true })
-  const soak = await watched(lake, produce(topic, rate, Number(values.soak)))
+  const soak = await watched(lake, produce(world, topic, rate, Number(values.soak)))
   const isSame = lake.isRunning && lake.pid === pid && flood.isQuiet && soak.isQuiet
   const mainMax = Math.max(...flood.samples.map(({ main }) => main))
   const treeMax = Math.max(...flood.samples.map(({ tree }) => tree))
@@ -111,14 +101,11 @@ function slopeOf(values) {
   return down === 0 ? 0 : (up / down) * 2
 }
 
-function produce(topic, perSecond, seconds) {
+async function produce(world, topic, perSecond, seconds) {
   const given = { brokers: [world.broker.address], topic, partitions: world.partitions, perSecond, seconds }
-  const child = spawn(process.execPath, [path.join(root, 'infra/exact/flood.mjs'), JSON.stringify(given)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let text = ''
-  child.stdout.on('data', (bytes) => (text += bytes))
-  return new Promise((resolve, reject) =>
-    child.on('exit', (code) => (code === 0 ? resolve(JSON.parse(text)) : reject(new Error(`producer: ${code}`)))),
-  )
+  const [produced] = await jsonLines(process.execPath, [
+    path.join(root, 'infra/exact/flood.mjs'),
+    JSON.stringify(given),
+  ])
+  return produced
 }

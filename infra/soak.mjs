@@ -1,12 +1,10 @@
 // `npm run soak`: an owner and a standby on one pipeline of a real broker, killed, frozen and taken over for 90 s
 // (--seconds for longer), lanes included. Shows how long it takes until commits go on, and that the ledger is exact.
-import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
-import { fileURLToPath } from 'node:url'
+import { end, install, inWorld } from './frame.mjs'
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const { values } = parseArgs({
   options: {
     seconds: { type: 'string', default: '90' },
@@ -15,11 +13,8 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '25' },
   },
 })
-for (const part of ['kafka', 'python']) {
-  const { status } = spawnSync(process.execPath, ['infra/setup.mjs', part], { cwd: root, stdio: 'inherit' })
-  if (status !== 0) process.exit(1)
-}
-const { caughtUp, createTopic, figure, headOf, judge, judged, newLake, openWorld, produce, sleep } =
+install('kafka', 'python')
+const { caughtUp, createTopic, figure, headOf, judge, judged, newLake, produce, sleep } =
   await import('./exact/world.mjs')
 const { randomOf } = await import('./exact/random.mjs')
 
@@ -27,19 +22,9 @@ const seconds = Number(values.seconds)
 const killsMin = Math.max(1, Math.round((Number(values.kills) * seconds) / 90))
 const TAKEOVER_MS = 5_000
 const random = randomOf(Number(values.seed))
-const world = await openWorld({ partitions: 4 })
-let isOk = false
-try {
-  isOk = await soak()
-} catch (error) {
-  console.error(error)
-} finally {
-  await world.close()
-}
-console.log(isOk ? 'PASS' : 'FAIL')
-process.exit(isOk ? 0 : 1)
+end(await inWorld({ partitions: 4 }, soak))
 
-async function soak() {
+async function soak(world) {
   const topic = 'soak.events'
   const ledger = path.join(world.folder, 'ledger.csv')
   await createTopic(world, topic)

@@ -67,7 +67,7 @@ describe('time and chance are parameters', () => {
 describe('shape', () => {
   test.each(SOURCES)('$file has at most 400 lines and a kebab-case name', ({ file, text }) => {
     expect(text.split('\n').length).toBeLessThanOrEqual(401)
-    expect(file).toMatch(/^src(\/[a-z]+)*\/[a-z0-9]+(-[a-z0-9]+)*(\.d)?\.ts$/)
+    expect(file).toMatch(/^src(\/[a-z]+(-[a-z]+)*)*\/[a-z0-9]+(-[a-z0-9]+)*(\.d)?\.ts$/)
   })
 
   test('the files that tell the whole story are short', () => {

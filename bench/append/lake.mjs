@@ -1,9 +1,9 @@
 // One `kappalake start` on a full topic and an empty store, from the start of the process until all is committed.
 import { spawn } from 'node:child_process'
 import { openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
+import { freePort } from '../../infra/ports.mjs'
 import { root } from '../support/load.mjs'
 import { ORDER_COLUMNS } from './orders.mjs'
 import {
@@ -127,15 +127,6 @@ function configuration({ address, store, topic, lanes, folder, port, table }) {
     query: { cacheDir: path.join(folder, 'cache') },
     pipelines: { bench: { tables: { orders: { from: { topic }, columns: ORDER_COLUMNS, ...table } } } },
   }
-}
-
-function freePort() {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address()
-      server.close(() => resolve(port))
-    })
-  })
 }
 
 function sleep(ms) {

@@ -1,15 +1,15 @@
 // A service over the change streams, and the comparisons of what it answers with the ledger.
-import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { freePort, LakeProcess } from '../exact/lake-process.mjs'
+import { check } from '../check/check.mjs'
+import { jsonLines } from '../child.mjs'
+import { LakeProcess } from '../exact/lake-process.mjs'
+import { freePort } from '../ports.mjs'
 import { compareRows } from './ledger.mjs'
 import { tableConfig, TABLES } from './tables.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
-const root = path.resolve(here, '../..')
-const python = path.resolve(root, process.env.KAPPALAKE_CACHE ?? '.cache', 'python/bin/python')
 
 export const PIPELINE = 'cdc'
 
@@ -50,7 +50,7 @@ function credentials({ server }) {
 /** Runs the producer; resolves with what it did. */
 export async function produce(world, { records, perSecond, stream }) {
   const args = { brokers: [world.broker.address], records, perSecond, ...stream }
-  const [done] = await output(process.execPath, [path.join(here, 'producer.mjs'), JSON.stringify(args)])
+  const [done] = await jsonLines(process.execPath, [path.join(here, 'producer.mjs'), JSON.stringify(args)])
   return done
 }
 
@@ -136,34 +136,10 @@ export function judge(world, { store, ledger, name }) {
     const columns = Object.fromEntries(Object.entries(table.columns).map(([column, { duckdb }]) => [column, duckdb]))
     return { name: table.name, key: table.key, columns, rows, dead }
   })
-  const { accessKeyId, secretAccessKey } = world.server?.settings ?? {}
-  const s3 =
-    store.endpoint === undefined ? undefined : { endpoint: store.endpoint, key: accessKeyId, secret: secretAccessKey }
-  return output(python, [
-    path.join(here, 'check.py'),
-    JSON.stringify({ store: store.url, s3, pipeline: PIPELINE, tables }),
-  ])
+  return check('cdc', { store, server: world.server, pipeline: PIPELINE, tables })
 }
 
 function ledgerLine({ values, partition, offset }) {
   const texts = Object.entries(values).map(([name, value]) => [name, value === null ? null : String(value)])
   return JSON.stringify({ ...Object.fromEntries(texts), _kafka_partition: String(partition), _offset: String(offset) })
-}
-
-function output(command, args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
-    let text = ''
-    child.stdout.on('data', (bytes) => (text += bytes))
-    child.on('error', reject)
-    child.on('exit', (code) => {
-      if (code !== 0) return reject(new Error(`${path.basename(args[0])} ended with ${code}`))
-      resolve(
-        text
-          .trim()
-          .split('\n')
-          .map((line) => JSON.parse(line)),
-      )
-    })
-  })
 }

@@ -1,18 +1,19 @@
 // What the exactness and soak runs share: a broker, a store, a configuration, a producer with a ledger, the verdict.
-import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Kafka, logLevel } from 'kafkajs'
 import { bundle } from '../build.mjs'
+import { check } from '../check/check.mjs'
+import { jsonLines } from '../child.mjs'
 import { startBroker } from '../kafka.mjs'
 import { startS3 } from '../s3.mjs'
-import { freePort, LakeProcess } from './lake-process.mjs'
+import { freePort } from '../ports.mjs'
+import { LakeProcess } from './lake-process.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const root = path.resolve(here, '../..')
-const python = path.resolve(root, process.env.KAPPALAKE_CACHE ?? '.cache', 'python/bin/python')
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -96,16 +97,12 @@ function credentials({ server }) {
 export function produce(world, { topic, records, perSecond, seed, ledger }) {
   const { broker, partitions } = world
   const args = { brokers: [broker.address], topic, partitions, records, perSecond, seed, ledger }
-  return output(process.execPath, [path.join(here, 'producer.mjs'), JSON.stringify(args)]).then(([line]) => line)
+  return jsonLines(process.execPath, [path.join(here, 'producer.mjs'), JSON.stringify(args)]).then(([line]) => line)
 }
 
 /** The ledger against what PyIceberg and DuckDB's Iceberg extension read. One object per reader. */
 export function judge(world, { store, ledger }) {
-  const { accessKeyId = 'test', secretAccessKey = 'test' } = world.server?.settings ?? {}
-  const s3 =
-    store.endpoint === undefined ? undefined : { endpoint: store.endpoint, key: accessKeyId, secret: secretAccessKey }
-  const args = { store: store.url, s3, pipeline: 'exact', table: 'events', ledger }
-  return output(python, [path.join(here, 'check.py'), JSON.stringify(args)])
+  return check('exact', { store, server: world.server, pipeline: 'exact', table: 'events', ledger })
 }
 
 /** Waits until everything that the log holds is committed; false after `limitMs`. */
@@ -146,28 +143,4 @@ export function judged(lines, kind) {
       isOk = figure(`${kind}.${what}`, count, 'records', '0', count === 0, { reader, rows, expected }) && isOk
   }
   return isOk
-}
-
-function output(command, args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
-    let text = ''
-    child.stdout.on('data', (bytes) => (text += bytes))
-    child.on('error', reject)
-    child.on('exit', (code) =>
-      code === 0
-        ? resolve(
-            text
-              .trim()
-              .split('\n')
-              .map((line) => JSON.parse(line)),
-          )
-        : reject(new Error(`${path.basename(args[0] ?? command)} ended with ${code}`)),
-    )
-  })
-}
-
-export function ensureFolder(folder) {
-  mkdirSync(folder, { recursive: true })
-  return folder
 }

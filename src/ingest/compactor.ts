@@ -74,7 +74,7 @@ export interface CompactorOptions {
   readonly observer: Observer
 }
 
-/** A table is looked at this often, and again at once after a compaction of it. */
+/** A table that changes is looked at this often, and again at once after a compaction of it. */
 const LOOK_EVERY_MS = 2_000
 /** After a failure nothing is tried for so long. */
 const REST_AFTER_FAILURE_MS = 30_000
@@ -96,6 +96,8 @@ export class Compactor {
   readonly #overLimit = new Set<string>()
   /** When a look at a table last came to nothing. */
   readonly #nothingMs = new Map<string, number>()
+  /** Metadata files of tables that are well as they are: nothing but a change makes another look worth while. */
+  readonly #wellAs = new Map<string, string>()
   #isBusy = false
   #restUntilMs = 0
   #done: Replacement | undefined
@@ -135,7 +137,7 @@ export class Compactor {
     const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#isUrgent(keyed.get(name)))
     const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
     if (urgent === undefined && (this.#options.policy === undefined || mayRest)) return
-    const due = urgent ?? all.find(([name, { snapshot }]) => snapshot !== undefined && this.#isDue(name, nowMs))
+    const due = urgent ?? all.find(([, table]) => table.snapshot !== undefined && this.#isDue(table, nowMs))
     if (due === undefined) return
     const [name, table] = due
     this.#isBusy = true
@@ -167,7 +169,8 @@ export class Compactor {
     const plan = planCompaction(request === undefined ? candidates : request.select(candidates), policy)
     if (plan === undefined) {
       this.#nothingToDo(table.name)
-      if (request !== undefined) request.isDone = true
+      if (request === undefined) this.#wellAs.set(table.name, table.metadata)
+      else request.isDone = true
       return
     }
     const startMs = clock.monotonicMs()
@@ -197,8 +200,8 @@ export class Compactor {
     this.#nothingMs.set(name, this.#options.clock.monotonicMs())
   }
 
-  #isDue(name: string, nowMs: number): boolean {
-    return nowMs >= (this.#lookedMs.get(name) ?? -Infinity) + LOOK_EVERY_MS
+  #isDue({ name, metadata }: LakeTable, nowMs: number): boolean {
+    return this.#wellAs.get(name) !== metadata && nowMs >= (this.#lookedMs.get(name) ?? -Infinity) + LOOK_EVERY_MS
   }
 
   /** The stored files of the table, with the rows that are dead by now. */

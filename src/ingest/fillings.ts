@@ -1,5 +1,6 @@
 import { DELETE, isBare, type Filling, type StagedKeys } from './keys.ts'
 import type { StagedTable } from './lane.ts'
+import { isLater } from './versioned-fold.ts'
 
 /** What a key has: its row, or the marker of its deletion. */
 export interface Stands {
@@ -133,11 +134,6 @@ class VersionedRows {
     const at = 4 * operation
     return `${hashes[at]} ${hashes[at + 1]} ${hashes[at + 2]} ${hashes[at + 3]}`
   }
-}
-
-/** Whether what stands, of (version, partition), comes after (`version`, `partition`). Equal partitions: the new one has the later offset. */
-export function isLater(standsVersion: bigint, standsPartition: number, version: bigint, partition: number): boolean {
-  return standsVersion > version || (standsVersion === version && standsPartition > partition)
 }
 
 function stateOf(stands: Stands | undefined): State | undefined {

@@ -91,6 +91,4 @@ export interface TableWork {
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile>
   /** The same file with its holes filled: row for row in the same order. */
   fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[]): Promise<DataFile>
-  /** Rows from plain values, one array per row in the order of the plan's columns: for the few that a commit itself makes. */
-  encodeRows(plan: WritePlan, rows: readonly (readonly unknown[])[]): Promise<readonly DataFile[]>
 }

@@ -19,6 +19,11 @@ export class LiveFile {
   }
 }
 
+export interface LiveRow {
+  readonly live: LiveFile
+  readonly row: number
+}
+
 /** Which Kafka partition each row of a file came from: few runs, since a micro-batch writes partition after partition. */
 export class Partitions {
   readonly runs: readonly KeyRun[]

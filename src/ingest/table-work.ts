@@ -8,11 +8,10 @@ import { tableColumns, versionColumn } from './decode/columns.ts'
 import { KeyHasher } from './key-hash.ts'
 import type { ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
 import type { TablePlan } from './lane.ts'
-import { AliveRows, concatenate } from './work/concatenate.ts'
-import { fill, sourceKeys } from './work/fill.ts'
-import { withLocalFiles } from './work/local-files.ts'
-import { encodeRows, type PlainRow } from './work/plain-rows.ts'
-import { readKeys } from './work/read-keys.ts'
+import { AliveRows, concatenate } from './table-work/concatenate.ts'
+import { fill, sourceKeys } from './table-work/fill.ts'
+import { withLocalFiles } from './table-work/local-files.ts'
+import { readKeys } from './table-work/read-keys.ts'
 
 export interface TableWorkOptions {
   readonly tables: readonly TableDefinition[]
@@ -81,12 +80,6 @@ class DuckTableWork implements TableWork {
         fill(connection, storage, clock, plan, file, path!, fillings, sources),
       ),
     )
-  }
-
-  encodeRows(plan: WritePlan, rows: readonly PlainRow[]): Promise<readonly DataFile[]> {
-    if (rows.length === 0) return Promise.resolve([])
-    const { storage, clock } = this.#options
-    return this.#inTurn(({ connection }) => encodeRows(connection, storage, clock, plan, rows))
   }
 
   /** Waits for what is under way. */

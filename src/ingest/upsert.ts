@@ -1,20 +1,13 @@
 import { LakeError } from '../error.ts'
 import { KeyIndex } from '../lake/key-index.ts'
 import { DeletedRank, DeletedRows, type DataFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
-import { isLater, type Stands } from './fillings.ts'
+import type { Stands } from './fillings.ts'
 import { Forwarding } from './forwarding.ts'
-import {
-  DELETE,
-  isBare,
-  TRUNCATE,
-  type ConcatenateInput,
-  type KeyRun,
-  type StagedKeys,
-  type StoredKeys,
-} from './keys.ts'
+import { DELETE, TRUNCATE, type ConcatenateInput, type KeyRun, type StagedKeys, type StoredKeys } from './keys.ts'
 import type { StagedTable } from './lane.ts'
-import { joinRuns, LiveFile, Partitions } from './live-file.ts'
+import { joinRuns, LiveFile, Partitions, type LiveRow } from './live-file.ts'
 import { Markers } from './markers.ts'
+import { VersionedFold } from './versioned-fold.ts'
 
 /**
  * A keyed table as its committer sees it: where the live row of each key stands, and which rows of each file are dead.
@@ -24,13 +17,12 @@ import { Markers } from './markers.ts'
  */
 export class KeyedTable {
   readonly name: string
-  readonly #isVersioned: boolean
   readonly #index: KeyIndex
   readonly #files = new Map<number, LiveFile>()
   readonly #byKey = new Map<string, LiveFile>()
   readonly #moved = new Forwarding()
   readonly #touched = new Set<LiveFile>()
-  readonly #markers: Markers | undefined
+  readonly #versioned: VersionedFold | undefined
   /** Files that a truncation took out since the last commit. */
   #dropped: LiveFile[] = []
   readonly #added = new Set<LiveFile>()
@@ -38,15 +30,13 @@ export class KeyedTable {
   rows = 0
   deadRows = 0
   #numbers = 0
-  /** Operations that lost against a later version, and tombstones that had no say: since the last commit. */
-  stale = 0
-  unordered = 0
 
   constructor(name: string, isVersioned: boolean) {
     this.name = name
-    this.#isVersioned = isVersioned
     this.#index = new KeyIndex(isVersioned)
-    this.#markers = isVersioned ? new Markers() : undefined
+    if (!isVersioned) return
+    const rows = { at: this.#resolve.bind(this), die: this.#die.bind(this) }
+    this.#versioned = new VersionedFold(this.#index, rows)
   }
 
   get keys(): number {
@@ -90,15 +80,8 @@ export class KeyedTable {
   }
 
   /** Takes up markers of deleted keys; call it for all of them before any row. */
-  loadMarkers(deleted: DeletedRows, { hashes, versions, runs }: StoredKeys, from: number, until: number): void {
-    const partitions = new Partitions(runs)
-    for (let row = from; row < until; row++) {
-      if (deleted.has(row)) continue
-      const [version, partition] = [versions![row]!, partitions.at(row)]
-      const isKnown = this.#index.find(hashes, 4 * row)
-      if (isKnown && isLater(this.#index.version, this.#index.row, version, partition)) continue
-      this.#index.put(hashes, 4 * row, Markers.FILE, partition, version)
-    }
+  loadMarkers(deleted: DeletedRows, keys: StoredKeys, from: number, until: number): void {
+    this.#versioned!.loadMarkers(deleted, keys, from, until)
   }
 
   /** What the key of a staged operation has now. */
@@ -124,12 +107,12 @@ export class KeyedTable {
       this.#keep(live)
       this.#added.add(live)
     }
-    this.#markers?.open(deleteFiles)
+    this.markers?.open(deleteFiles)
     let operation = 0
     for (const { partition, count } of keys.runs)
       for (const end = operation + count; operation < end; operation++)
-        if (this.#isVersioned) this.#foldVersioned(keys, operation, partition, staged)
-        else this.#foldOrdered(keys, operation, partition, staged)
+        if (this.#versioned === undefined) this.#foldOrdered(keys, operation, partition, staged)
+        else this.#versioned.fold(keys, operation, partition, staged)
   }
 
   /** What is to be written since the last commit, beside the files that were added. */
@@ -143,11 +126,21 @@ export class KeyedTable {
 
   /** Whether rows died or files went that no staged file tells of. */
   get hasChanged(): boolean {
-    return this.#touched.size > 0 || this.#dropped.length > 0 || (this.#markers?.changes().length ?? 0) > 0
+    return this.#touched.size > 0 || this.#dropped.length > 0 || (this.markers?.changes().length ?? 0) > 0
   }
 
   get markers(): Markers | undefined {
-    return this.#markers
+    return this.#versioned?.markers
+  }
+
+  /** Operations that lost against a later version, since the last commit. */
+  get stale(): number {
+    return this.#versioned?.stale ?? 0
+  }
+
+  /** Tombstones that had no say, since the last commit. */
+  get unordered(): number {
+    return this.#versioned?.unordered ?? 0
   }
 
   /** A version holds all of it now. */
@@ -156,8 +149,7 @@ export class KeyedTable {
     this.#touched.clear()
     this.#added.clear()
     this.#dropped = []
-    this.#markers?.clear()
-    this.stale = this.unordered = 0
+    this.#versioned?.committed()
   }
 
   /**
@@ -212,42 +204,6 @@ export class KeyedTable {
     if (this.#index.put(hashes, 4 * operation, staged[target]!.number, rows[operation]!)) this.#kill(partition)
   }
 
-  /** The greater (version, partition, offset) wins; offsets of one partition come in order. */
-  #foldVersioned(keys: StagedKeys, operation: number, partition: number, staged: readonly LiveFile[]): void {
-    const [index, markers, at] = [this.#index, this.#markers!, 4 * operation]
-    const target = keys.files[operation]!
-    const isDelete = target === DELETE
-    const hasNoVersion = isBare(keys, operation)
-    const marker = isDelete ? markers.next() : undefined
-    const isKnown = index.find(keys.hashes, at)
-    const stood = isKnown && !Markers.isMarker(index.file) ? this.#resolve(index.file, index.row) : undefined
-    if (hasNoVersion) {
-      // It has no version of its own, so it can only speak for a row of its own partition.
-      if (stood === undefined || stood.live.partitions.at(stood.row) !== partition) {
-        if (stood !== undefined) this.unordered++
-        return markers.drop(marker!)
-      }
-      markers.take(marker!, { key: stood.live.file.key, row: stood.row })
-      const { version } = index
-      this.#die(stood)
-      index.put(keys.hashes, at, Markers.FILE, partition, version)
-      return
-    }
-    const version = keys.versions![operation]!
-    const before = stood === undefined ? index.row : stood.live.partitions.at(stood.row)
-    if (isKnown && isLater(index.version, before, version, partition)) {
-      this.stale++
-      if (isDelete) markers.drop(marker!)
-      else this.#die({ live: staged[target]!, row: keys.rows[operation]! })
-      return
-    }
-    if (stood !== undefined) this.#die(stood)
-    if (isDelete) {
-      markers.take(marker!, undefined)
-      index.put(keys.hashes, at, Markers.FILE, partition, version)
-    } else index.put(keys.hashes, at, staged[target]!.number, keys.rows[operation]!, version)
-  }
-
   /** The row that the index last told of is replaced by an operation of `partition`. */
   #kill(partition: number): void {
     const { file, row } = this.#index
@@ -272,7 +228,7 @@ export class KeyedTable {
     )
   }
 
-  #die({ live, row }: Standing): void {
+  #die({ live, row }: LiveRow): void {
     this.#dieAt(live, row)
   }
 
@@ -283,7 +239,7 @@ export class KeyedTable {
     this.#touched.add(live)
   }
 
-  #resolve(file: number, row: number): Standing {
+  #resolve(file: number, row: number): LiveRow {
     for (;;) {
       const live = this.#files.get(file)
       if (live !== undefined) return { live, row }
@@ -321,11 +277,6 @@ export class KeyedTable {
     this.rows -= live.file.recordCount
     this.deadRows -= live.deleted.count
   }
-}
-
-interface Standing {
-  readonly live: LiveFile
-  readonly row: number
 }
 
 /** What a table's keys ask of its next commit. */

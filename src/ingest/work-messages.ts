@@ -12,7 +12,6 @@ export type WorkCall =
       readonly file: DataFile
       readonly fillings: readonly Filling[]
     }
-  | { readonly method: 'encodeRows'; readonly plan: WritePlan; readonly rows: readonly (readonly unknown[])[] }
 
 export interface PlainInput extends Omit<ConcatenateInput, 'deleted'> {
   readonly deletedWords: Uint32Array<ArrayBuffer>
@@ -25,7 +24,6 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
     fill: (plan, file, fillings) => sent({ method: 'fill', plan, file, fillings }),
-    encodeRows: (plan, rows) => sent({ method: 'encodeRows', plan, rows }),
   }
 }
 
@@ -44,8 +42,6 @@ export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
       )
     case 'fill':
       return work.fill(call.plan, call.file, call.fillings)
-    case 'encodeRows':
-      return work.encodeRows(call.plan, call.rows)
   }
 }
 

@@ -4,6 +4,7 @@ import os from 'node:os'
 import path from 'node:path'
 import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { freePort } from '../../infra/ports.mjs'
 import { nodeCheck, report, runCheck } from '../../src/cli/doctor.ts'
 import { statusLine } from '../../src/cli/serve.ts'
 import { LakeError } from '../../src/error.ts'
@@ -218,12 +219,4 @@ const unreachable = async () => {
 
 const lying = async () => {
   throw new LakeError('store.no_conditional_write', 'two winners', { fix: 'Use another store.' })
-}
-
-async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await new Promise((done) => server.once('listening', done))
-  const { port } = server.address() as net.AddressInfo
-  await new Promise((done) => server.close(done))
-  return port
 }

@@ -161,10 +161,6 @@ export class RaceWork implements TableWork {
     return Promise.reject(new Error('no row lacks anything'))
   }
 
-  encodeRows(): Promise<never> {
-    return Promise.reject(new Error('no commit makes rows'))
-  }
-
   async #rows(key: string): Promise<readonly number[]> {
     const known = this.#read.get(key)
     if (known !== undefined) return known

@@ -55,8 +55,8 @@ class Bench {
   }
 
   /** One look of the compactor, and the commit of what it comes to. */
-  async look(): Promise<void> {
-    this.compactor.consider(new Map([['t', this.table]]), KeyedTables.none, this.asked)
+  async look(keyed = KeyedTables.none): Promise<void> {
+    this.compactor.consider(new Map([['t', this.table]]), keyed, this.asked)
     for (let k = 0; k < 20; k++) await new Promise(setImmediate)
     const done = this.compactor.take()
     if (done === undefined) return
@@ -119,4 +119,43 @@ test('ingestion does not wait for compactions that fail', async () => {
   bench.clock.advance(60_000)
   await bench.look()
   expect(bench.concatenations).toBe(2)
+})
+
+test('a table that is well as it is is looked at again only when it has changed, or somebody asks', async () => {
+  const bench = await Bench.open()
+  let looks = 0
+  const table = {
+    name: 't',
+    rows: 0,
+    deadRows: 0,
+    get files() {
+      looks++
+      return []
+    },
+  }
+  const keyed = { all: [table], get: () => table } as unknown as KeyedTables
+  const seen: number[] = []
+  for (let k = 0; k < 6; k++) {
+    if (k % 3 === 0) await bench.write()
+    await bench.look(keyed)
+    seen.push(looks)
+    bench.clock.advance(60_000)
+  }
+  expect(seen).toEqual([1, 1, 1, 2, 2, 2])
+  const request = new CompactionRequest()
+  bench.asked.set('t', request)
+  await bench.look(keyed)
+  expect(request.isDone).toBe(true)
+  expect(looks).toBe(3)
+})
+
+test('a table that a look failed at is looked at again as it is', async () => {
+  const bench = await Bench.open()
+  for (let k = 0; k < 4; k++) await bench.write()
+  bench.fails = new Error('no space left')
+  for (let k = 0; k < 3; k++) {
+    await bench.look()
+    bench.clock.advance(60_000)
+  }
+  expect(bench.concatenations).toBe(3)
 })

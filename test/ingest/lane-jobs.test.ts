@@ -8,6 +8,7 @@ import { definition, tablePlan } from '../support/lake-table.ts'
 
 const PLAN = tablePlan(definition({ columns: [{ name: 'id', type: { kind: 'int' } }] }))
 const FILE: DataFile = { key: 'k', recordCount: 33, fileSizeBytes: 1, partition: [], metrics: new Map() }
+const fileOf = (k: number): DataFile => ({ ...FILE, key: `${k}` })
 
 type Work = Extract<ToLane, { kind: 'work' }>
 
@@ -34,13 +35,13 @@ describe('LaneJobs', () => {
     const { jobs, sent, answer } = newJobs(3, [0])
     const work = jobs.open('one', [])
     const other = jobs.open('two', [])
-    const results = [0, 1, 2, 3].map((k) => (k % 2 === 0 ? work : other).encodeRows(PLAN.data, [[k]]))
+    const results = [0, 1, 2, 3].map((k) => (k % 2 === 0 ? work : other).readKeys(PLAN, fileOf(k)))
     expect(sent).toEqual([])
     for (const lane of [0, 1, 2]) jobs.restarted(lane)
     expect(sent.map(({ lane }) => lane)).toEqual([0, 1, 2])
     answer(1, ['b'])
     expect(sent.map(({ lane, work: { call } }) => [lane, call])).toEqual(
-      [0, 1, 2, 1].map((lane, k) => [lane, { method: 'encodeRows', plan: PLAN.data, rows: [[k]] }]),
+      [0, 1, 2, 1].map((lane, k) => [lane, { method: 'readKeys', plan: PLAN, file: fileOf(k) }]),
     )
     expect(sent[0]!.work.run).toBe(sent[2]!.work.run)
     expect(sent[0]!.work.run).not.toBe(sent[1]!.work.run)
@@ -48,7 +49,7 @@ describe('LaneJobs', () => {
     answer(0, ['a'])
     answer(2, ['c'])
     expect(await Promise.all(results)).toEqual([['a'], ['b'], ['c'], ['d']])
-    const next = work.encodeRows(PLAN.data, [[4]])
+    const next = work.readKeys(PLAN, fileOf(4))
     expect(sent[4]!.lane).toBe(1)
     answer(4, ['e'])
     expect(await next).toEqual(['e'])
@@ -58,7 +59,7 @@ describe('LaneJobs', () => {
     const { jobs, sent, answer } = newJobs(2)
     for (const lane of [0, 1]) jobs.restarted(lane)
     const work = jobs.open('one', [])
-    const results = Promise.allSettled([work.encodeRows(PLAN.data, [[1]]), work.encodeRows(PLAN.data, [[2]])])
+    const results = Promise.allSettled([work.readKeys(PLAN, fileOf(1)), work.readKeys(PLAN, fileOf(2))])
     jobs.died(0)
     answer(1, ['second'])
     // Its turn comes before anything that was asked for later.
@@ -89,15 +90,15 @@ describe('LaneJobs', () => {
     jobs.restarted(0)
     const work = jobs.open('one', [])
     const other = jobs.open('two', [])
-    const mine = Promise.allSettled([work.encodeRows(PLAN.data, [[1]]), work.encodeRows(PLAN.data, [[2]])])
-    const theirs = other.encodeRows(PLAN.data, [[3]])
+    const mine = Promise.allSettled([work.readKeys(PLAN, fileOf(1)), work.readKeys(PLAN, fileOf(2))])
+    const theirs = other.readKeys(PLAN, fileOf(3))
     work.close()
     const failed = { reason: { code: 'lane.failed', retryable: true } }
     expect(await mine).toMatchObject([failed, failed])
-    await expect(work.encodeRows(PLAN.data, [[4]])).rejects.toMatchObject({ code: 'lane.failed' })
+    await expect(work.readKeys(PLAN, fileOf(4))).rejects.toMatchObject({ code: 'lane.failed' })
     expect(sent).toHaveLength(1)
     answer(0, [])
-    expect(sent[1]!.work.call).toMatchObject({ rows: [[3]] })
+    expect(sent[1]!.work.call).toMatchObject({ file: fileOf(3) })
     answer(1, ['theirs'])
     expect(await theirs).toEqual(['theirs'])
   })

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -15,18 +14,22 @@ import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { DeletedRank, DeletedRows, type DataFile, type Storage } from '../../src/lake/table.ts'
 import { definition, tablePlan } from '../support/lake-table.ts'
 import { ParquetReader } from '../support/parquet.ts'
+import { PlainWriter } from '../support/plain-rows.ts'
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-table-work-'))
 const closing: (() => Promise<void>)[] = []
 let storage: Storage
 let reader: ParquetReader
+let writer: PlainWriter
 beforeAll(async () => {
   storage = await LocalStorage.open(path.join(folder, 'a store'))
   reader = await ParquetReader.open()
+  writer = await PlainWriter.open()
 })
 afterAll(async () => {
   for (const close of closing) await close()
   reader.close()
+  writer.close()
   await storage.close()
   rmSync(folder, { recursive: true, force: true })
 })
@@ -69,11 +72,12 @@ describe('readKeys', () => {
     const def = definition({ columns, key: ['k'] })
     const plan = tablePlan(def)
     const work = await workOn([def])
-    const [file] = await work.encodeRows(
+    const file = await writer.write(
+      storage,
       plan.data,
       values.map((value, k) => [value, ...system(k)]),
     )
-    const keys = await work.readKeys(plan, file!)
+    const keys = await work.readKeys(plan, file)
     expect(keys.count).toBe(values.length)
     expect(keys.hashes).toEqual(
       hashesOf(
@@ -103,11 +107,12 @@ describe('readKeys', () => {
       name: `${'long '.repeat(k % 7)}${k % 50}`,
       partition: Math.floor(k / 1_700),
     }))
-    const [file] = await work.encodeRows(
+    const file = await writer.write(
+      storage,
       plan.data,
       rows.map(({ at, n, name, partition }, k) => [at, n, name, ...system(k, partition)]),
     )
-    const keys = await work.readKeys(plan, file!)
+    const keys = await work.readKeys(plan, file)
     expect(keys.hashes).toEqual(
       hashesOf(
         plan.data.uuid,
@@ -132,8 +137,8 @@ describe('readKeys', () => {
     ).data
     const deletes = { ...markers, uuid: 'a0000000-0000-4000-8000-000000000000' }
     const work = await workOn([def])
-    const [file] = await work.encodeRows(deletes, [['gone', 17n, ...system(3, 2)]])
-    expect(await work.readKeys({ ...plan, deletes }, file!)).toEqual({
+    const file = await writer.write(storage, deletes, [['gone', 17n, ...system(3, 2)]])
+    expect(await work.readKeys({ ...plan, deletes }, file)).toEqual({
       count: 1,
       hashes: hashesOf(plan.data.uuid, def, [['gone']]),
       versions: BigInt64Array.of(17n),
@@ -144,12 +149,12 @@ describe('readKeys', () => {
   test('a file that has other rows than its manifest says is not believed', async () => {
     const def = definition({ columns: [{ name: 'k', type: { kind: 'int' }, required: true }], key: ['k'] })
     const work = await workOn([def])
-    const [file] = await work.encodeRows(tablePlan(def).data, [
+    const file = await writer.write(storage, tablePlan(def).data, [
       [1, ...system(0)],
       [2, ...system(1)],
     ])
     for (const recordCount of [1, 3])
-      await expect(work.readKeys(tablePlan(def), { ...file!, recordCount })).rejects.toMatchObject({
+      await expect(work.readKeys(tablePlan(def), { ...file, recordCount })).rejects.toMatchObject({
         code: 'store.corrupt',
       })
   })
@@ -168,20 +173,20 @@ describe('concatenate', () => {
   })
   const plan = tablePlan(def).data
 
-  const input = async (work: TableWork, first: number, count: number): Promise<ConcatenateInput> => {
+  const input = async (first: number, count: number, where = storage): Promise<ConcatenateInput> => {
     const rows = Array.from({ length: count }, (_, k) => [
       BigInt(first + k),
       k % 3 === 0 ? null : { 1: `text ${first + k}` },
       new Map([['a', [BigInt(k % 99), null]]]),
       ...system(first + k),
     ])
-    const [file] = await work.encodeRows(plan, rows)
-    return { file: file!, firstRowId: undefined, sequenceNumber: 1n, deleted: new DeletedRows(count) }
+    const file = await writer.write(where, plan, rows)
+    return { file: file, firstRowId: undefined, sequenceNumber: 1n, deleted: new DeletedRows(count) }
   }
 
   test('row p of an input comes to stand at base + p − dead rows below it', async () => {
     const work = await workOn([def])
-    const inputs = [await input(work, 0, 5_000), await input(work, 10_000, 1), await input(work, 20_000, 3_000)]
+    const inputs = [await input(0, 5_000), await input(10_000, 1), await input(20_000, 3_000)]
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(fc.nat({ max: 2 }), fc.nat({ max: 4_999 }), fc.integer({ min: 1, max: 2_500 })), {
@@ -215,7 +220,7 @@ describe('concatenate', () => {
 
   test('values of all kinds, metrics and the partition stay what they were', async () => {
     const work = await workOn([def])
-    const one = await input(work, 0, 4)
+    const one = await input(0, 4)
     const file = await work.concatenate(plan, [one])
     const all = 'to_json(COLUMNS(*))'
     expect(await reader.rows(storage, file, all)).toEqual(await reader.rows(storage, one.file, all))
@@ -226,8 +231,8 @@ describe('concatenate', () => {
 
   test('rows keep their ids and sequence numbers, also the second time', async () => {
     const work = await workOn([def])
-    const first = { ...(await input(work, 0, 3)), firstRowId: 100n, sequenceNumber: 7n }
-    const second = { ...(await input(work, 10, 2)), firstRowId: 500n, sequenceNumber: 9n }
+    const first = { ...(await input(0, 3)), firstRowId: 100n, sequenceNumber: 7n }
+    const second = { ...(await input(10, 2)), firstRowId: 500n, sequenceNumber: 9n }
     first.deleted.add(1)
     const file = await work.concatenate(plan, [first, second])
     const lineage = 'file_row_number, _row_id, _last_updated_sequence_number'
@@ -240,7 +245,7 @@ describe('concatenate', () => {
     expect(await reader.rows(storage, file, lineage)).toEqual(rows)
     const again = { file, firstRowId: 900n, sequenceNumber: 20n, deleted: new DeletedRows(4) }
     again.deleted.add(0)
-    const third = { ...(await input(work, 30, 1)), firstRowId: 700n, sequenceNumber: 11n }
+    const third = { ...(await input(30, 1)), firstRowId: 700n, sequenceNumber: 11n }
     const last = await work.concatenate(plan, [third, again])
     expect(await reader.rows(storage, last, lineage)).toEqual([[30n, 700n, 11n], ...rows.slice(1)])
     const ids = await reader.query(
@@ -253,35 +258,16 @@ describe('concatenate', () => {
 
   test('rows that are all dead leave a file without rows', async () => {
     const work = await workOn([def])
-    const one = await input(work, 0, 3)
+    const one = await input(0, 3)
     one.deleted.addAll()
     const file = await work.concatenate(plan, [{ ...one, firstRowId: 1n }])
     expect(file.recordCount).toBe(0)
     expect(await reader.rows(storage, file)).toEqual([])
   })
 
-  test('rows of many bytes take no more memory than there is', async () => {
-    const wide = definition({ columns: [{ name: 'text', type: { kind: 'string' } }] })
-    const { data } = tablePlan(wide)
-    const work = await openTableWork({ tables: [wide], storage, clock: systemClock, memoryMaxBytes: 96 << 20 })
-    closing.push(() => work.close())
-    const rows = Array.from({ length: 1_000 }, (_, k) => [
-      `${k} ${randomBytes(6_000).toString('base64')}`,
-      ...system(k),
-    ])
-    const [file] = await work.encodeRows(data, rows)
-    const each = { file: file!, firstRowId: undefined, sequenceNumber: 1n, deleted: new DeletedRows(1_000) }
-    const joined = await work.concatenate(
-      data,
-      Array.from({ length: 12 }, () => each),
-    )
-    const numbers = await reader.rows(storage, joined, "split_part(text, ' ', 1)::int")
-    expect(numbers).toEqual(Array.from({ length: 12_000 }, (_, k) => [k % 1_000]))
-  })
-
   test('refuses files of two partitions, and bitmaps of another length', async () => {
     const work = await workOn([def])
-    const one = await input(work, 0, 2)
+    const one = await input(0, 2)
     const other = { ...one, file: { ...one.file, partition: [1] } }
     await expect(work.concatenate(plan, [one, other])).rejects.toMatchObject({ code: 'internal' })
     await expect(work.concatenate(plan, [{ ...one, deleted: new DeletedRows(3) }])).rejects.toMatchObject({
@@ -296,7 +282,7 @@ describe('concatenate', () => {
     const remote = new MemoryStorage('table-work')
     closing.push(() => remote.close())
     const work = await workOn([def], remote)
-    const one = await input(work, 0, 3)
+    const one = await input(0, 3, remote)
     const file = await work.concatenate(plan, [one, one])
     expect(await reader.rows(remote, file, 'file_row_number')).toEqual([0, 1, 2, 0, 1, 2].map((id) => [BigInt(id)]))
     expect(readdirSync(remote.scratch)).toEqual([])
@@ -324,14 +310,14 @@ describe('fill', () => {
         text === null ? null : [k],
         ...system(k),
       ])
-    const [file] = await work.encodeRows(plan, rows(0, 3_000, null))
-    const [one] = await work.encodeRows(plan, rows(10_000, 100, 'one'))
-    const [two] = await work.encodeRows(plan, [...rows(20_000, 5, 'two'), [1, null, null, ...system(9)]])
-    const filled = await work.fill(plan, file!, [
-      { row: 2_999, columns: ['a'], from: { key: one!.key, row: 7 } },
-      { row: 1, columns: ['a', 'b'], from: { key: two!.key, row: 2 } },
-      { row: 0, columns: ['b'], from: { key: one!.key, row: 7 } },
-      { row: 2_048, columns: ['a'], from: { key: two!.key, row: 5 } },
+    const file = await writer.write(storage, plan, rows(0, 3_000, null))
+    const one = await writer.write(storage, plan, rows(10_000, 100, 'one'))
+    const two = await writer.write(storage, plan, [...rows(20_000, 5, 'two'), [1, null, null, ...system(9)]])
+    const filled = await work.fill(plan, file, [
+      { row: 2_999, columns: ['a'], from: { key: one.key, row: 7 } },
+      { row: 1, columns: ['a', 'b'], from: { key: two.key, row: 2 } },
+      { row: 0, columns: ['b'], from: { key: one.key, row: 7 } },
+      { row: 2_048, columns: ['a'], from: { key: two.key, row: 5 } },
     ])
     const there = await reader.rows(storage, filled, 'id, a, b::varchar, _offset')
     const expected = Array.from({ length: 3_000 }, (_, k): unknown[] => [k, null, null, BigInt(k)])
@@ -345,38 +331,19 @@ describe('fill', () => {
 
   test('a value that is not there is an error, as are two for one row', async () => {
     const work = await workOn([def])
-    const [file] = await work.encodeRows(plan, [[1, null, null, ...system(0)]])
-    const from = { key: file!.key, row: 0 }
+    const file = await writer.write(storage, plan, [[1, null, null, ...system(0)]])
+    const from = { key: file.key, row: 0 }
     const absent = [{ row: 0, columns: ['a'], from: { ...from, row: 1 } }]
-    await expect(work.fill(plan, file!, absent)).rejects.toMatchObject({ code: 'store.corrupt' })
+    await expect(work.fill(plan, file, absent)).rejects.toMatchObject({ code: 'store.corrupt' })
     const twice = [
       { row: 0, columns: ['a'], from },
       { row: 0, columns: ['b'], from },
     ]
-    await expect(work.fill(plan, file!, twice)).rejects.toMatchObject({ code: 'store.corrupt' })
-    await expect(work.fill(plan, file!, [{ row: 0, columns: ['none'], from }])).rejects.toMatchObject({
+    await expect(work.fill(plan, file, twice)).rejects.toMatchObject({ code: 'store.corrupt' })
+    await expect(work.fill(plan, file, [{ row: 0, columns: ['none'], from }])).rejects.toMatchObject({
       code: 'internal',
     })
   })
-})
-
-test('plain rows are divided by partition, in their order', async () => {
-  const def = definition({
-    columns: [
-      { name: 'day', type: { kind: 'date' } },
-      { name: 'n', type: { kind: 'int' }, required: true },
-    ],
-  })
-  const base = tablePlan(def).data
-  const fields = [{ 'source-id': 1, 'field-id': 1_000, name: 'day', transform: 'identity' }]
-  const plan = { ...base, spec: { 'spec-id': 0, fields } }
-  const work = await workOn([def])
-  const rows = [20_001, 20_000, null, 20_001].map((day, k) => [day, k, ...system(k)])
-  const files = await work.encodeRows(plan, rows)
-  expect(files.map(({ partition }) => partition)).toEqual([[20_001], [20_000], [null]])
-  expect(await reader.rows(storage, files[0]!, 'n')).toEqual([[0], [3]])
-  expect(await work.encodeRows(plan, [])).toEqual([])
-  await expect(work.encodeRows(plan, [[1, null, ...system(0)]])).rejects.toMatchObject({ code: 'internal' })
 })
 
 function hashesOf(

@@ -7,6 +7,7 @@ const EXPIRE_VERSIONS = 'src/lake/expire-versions.ts'
 const REACHABLE = 'src/lake/reachable.ts'
 const FORWARDING = 'src/ingest/forwarding.ts'
 const UPSERT = 'src/ingest/upsert.ts'
+const VERSIONED = 'src/ingest/versioned-fold.ts'
 
 /** Bugs in keyed tables, compaction, expiry and collection. */
 export const keyedPlants: readonly Plant[] = [
@@ -83,7 +84,7 @@ export const keyedPlants: readonly Plant[] = [
     bug: 'after a restart an older record revives a deleted key',
     edits: [
       {
-        file: UPSERT,
+        file: VERSIONED,
         find: 'this.#index.put(hashes, 4 * row, Markers.FILE, partition, version)',
         replace: 'this.#index.put(hashes, 4 * row, Markers.FILE, partition, 0n)',
       },
@@ -94,7 +95,7 @@ export const keyedPlants: readonly Plant[] = [
     bug: 'a null value removes the row of another partition: what is left depends on who was faster',
     edits: [
       {
-        file: UPSERT,
+        file: VERSIONED,
         find: 'if (stood === undefined || stood.live.partitions.at(stood.row) !== partition) {',
         replace: 'if (stood === undefined) {',
       },

@@ -55,14 +55,6 @@ export class RowWork implements TableWork {
     })
   }
 
-  encodeRows(plan: WritePlan, rows: readonly (readonly unknown[])[]): Promise<readonly DataFile[]> {
-    const names = plan.schema.fields.map(({ name }) => NAMES[name] ?? name)
-    return this.#job('encodeRows', async () => {
-      const made = rows.map((row) => Object.fromEntries(names.map((name, i) => [name, row[i]])) as unknown as SimRow)
-      return [await writeRows(this.#process, this.#storage, plan, made)]
-    })
-  }
-
   async #job<T>(what: string, work: () => Promise<T>): Promise<T> {
     const { clock, random } = this.#process
     if (this.#process.happens('W1', what))
@@ -79,5 +71,3 @@ export class RowWork implements TableWork {
     return JSON.parse(Buffer.from(bytes).toString()) as SimRow[]
   }
 }
-
-const NAMES: Readonly<Record<string, string>> = { _kafka_partition: 'p', _offset: 'o' }

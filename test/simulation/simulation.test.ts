@@ -1,12 +1,9 @@
-import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
-// @ts-expect-error plain JavaScript: it runs before anything is built
-import { bundleSimulation } from '../../infra/sim.mjs'
 import { planOf } from './plan.ts'
-import { plants } from './plants.ts'
 import { runSeed } from './run-seed.ts'
 
-const SEEDS = 15
+// `npm run sim`, a part of `npm test`, runs thousands.
+const SEEDS = 8
 
 describe('simulation', () => {
   it(`${SEEDS} seeds hold all invariants`, { timeout: 120_000 }, async () => {
@@ -17,16 +14,6 @@ describe('simulation', () => {
   it('a seed is the same run every time', async () => {
     const [one, two] = [await runSeed(4), await runSeed(4)]
     expect(two).toEqual(one)
-  })
-
-  it('a planted bug is found', { timeout: 60_000 }, async () => {
-    const plant = plants.find(({ name }) => name === 'no-fence-on-rebase')
-    const bundle = (await import(pathToFileURL((await bundleSimulation(plant)) as string).href)) as {
-      runSeed: typeof runSeed
-    }
-    let found: readonly string[] = []
-    for (let seed = 1; seed <= 60 && found.length === 0; seed++) found = (await bundle.runSeed(seed)).violations
-    expect(found).not.toEqual([])
   })
 
   it('plans differ in what goes wrong: some nothing, some everything, most about half', () => {

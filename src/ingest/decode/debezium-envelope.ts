@@ -36,9 +36,7 @@ export class ChangeEnvelope {
   #isAfterObject = false
   /** Objects that were only delimited; more than one: not all of that is for the row's reader to check. */
   #unchecked = 0
-  readonly #outerKeys = new FewKeys()
-  readonly #innerKeys = new FewKeys()
-  readonly #fieldKeys = new FewKeys()
+  readonly #keys: Readonly<Record<Level, FewKeys>> = [new FewKeys(), new FewKeys(), new FewKeys()]
 
   /** `versionField`: name of the field of `source` that becomes the version. */
   constructor(own: OwnText, versionField?: string) {
@@ -58,7 +56,7 @@ export class ChangeEnvelope {
     text.open(bytes, segment, start, end)
     this.#clear()
     try {
-      if (text.token() === 123) this.#object(true)
+      if (text.token() === 123) this.#object(OUTER)
       else text.skip()
       text.finish()
       // `after` is checked by its reader, but only when it is a row.
@@ -113,11 +111,11 @@ export class ChangeEnvelope {
     text.finish()
   }
 
-  /** The envelope, or (`isOuter`) what may be the wrapper around it. */
-  #object(isOuter: boolean): void {
+  /** Walks through an object; `version` is the name of the one of its fields that orders changes. */
+  #object(level: Level, version?: Uint8Array): void {
     const text = this.#text
+    const others = this.#keys[level]
     let seen = 0
-    const others = isOuter ? this.#outerKeys : this.#innerKeys
     others.clear()
     text.enter()
     if (text.token() !== 125)
@@ -125,12 +123,13 @@ export class ChangeEnvelope {
         if (text.token() !== 34) text.unexpected('a key')
         const at = text.at
         const isEscaped = text.string()
-        const key = keyOf(text)
+        const key = level === FIELDS ? versionKeyOf(text, version) : keyOf(text)
         if (key === 0 ? !this.#isNew(others, isEscaped) : (seen & key) !== 0)
           text.fail('decode.duplicate_key', 'a key that stands twice', at)
         seen |= key
         text.colon()
-        this.#part(key, isOuter)
+        if (level === FIELDS) this.#field(key === VERSION)
+        else this.#part(key, level === OUTER)
         const c = text.token()
         if (c === 125) break
         if (c !== 44) text.unexpected('a comma or }')
@@ -146,9 +145,9 @@ export class ChangeEnvelope {
     else if (key === AFTER && c === 123) this.#skipAfter()
     else if (key === BEFORE && c === 123) {
       this.before.start = text.at
-      this.#fields(undefined)
+      this.#object(FIELDS)
       this.before.end = text.at
-    } else if (key === SOURCE && c === 123) this.#fields(this.#versionField)
+    } else if (key === SOURCE && c === 123) this.#object(FIELDS, this.#versionField)
     else if (key === OP && c === 34) {
       text.string()
       this.#op = text.textEnd - text.textStart === 1 ? text.textBytes[text.textStart]! : 0
@@ -156,7 +155,7 @@ export class ChangeEnvelope {
       this.#isWrapped = true
       this.#isPayloadNull = c === 110
       this.#clearEnvelope()
-      if (c === 123) this.#object(false)
+      if (c === 123) this.#object(INNER)
       else text.skip()
     } else if (key === SCHEMA && isOuter && c === 123) this.#skipSchema()
     else text.skip()
@@ -188,30 +187,12 @@ export class ChangeEnvelope {
     return -1
   }
 
-  /** Walks through an object's fields; one of them may be the version. */
-  #fields(version: Uint8Array | undefined): void {
+  #field(isVersion: boolean): void {
     const text = this.#text
-    const keys = this.#fieldKeys
-    keys.clear()
-    text.enter()
-    if (text.token() !== 125)
-      for (;;) {
-        if (text.token() !== 34) text.unexpected('a key')
-        const at = text.at
-        const isEscaped = text.string()
-        if (!this.#isNew(keys, isEscaped)) text.fail('decode.duplicate_key', 'a key that stands twice', at)
-        const isVersion = version !== undefined && isText(text, version)
-        text.colon()
-        const c = text.token()
-        const from = text.at
-        text.skip()
-        if (isVersion && (c === 45 || (c >= 48 && c <= 57)) && text.isInteger) this.version = longIn(text, from)
-        const next = text.token()
-        if (next === 125) break
-        if (next !== 44) text.unexpected('a comma or }')
-        text.at++
-      }
-    text.leave()
+    const c = text.token()
+    const from = text.at
+    text.skip()
+    if (isVersion && (c === 45 || (c >= 48 && c <= 57)) && text.isInteger) this.version = longIn(text, from)
   }
 
   /** Whether the last string is a new key. What is not seen at a glance is left to a strict look at the whole. */
@@ -318,7 +299,10 @@ export interface Range {
   end: number
 }
 
-const [OP, BEFORE, AFTER, SOURCE, PAYLOAD, SCHEMA] = [1, 2, 4, 8, 16, 32] as const
+/** What is read at a level: the envelope or what may be the wrapper around it; the envelope in it; the fields of `source` or `before`. */
+const [OUTER, INNER, FIELDS] = [0, 1, 2] as const
+type Level = typeof OUTER | typeof INNER | typeof FIELDS
+const [OP, BEFORE, AFTER, SOURCE, PAYLOAD, SCHEMA, VERSION] = [1, 2, 4, 8, 16, 32, 64] as const
 const NAMES = (
   [
     ['op', OP],
@@ -339,6 +323,10 @@ function isUpsert(op: number): boolean {
 function keyOf(text: JsonText): number {
   for (let k = 0; k < NAMES.length; k++) if (isText(text, NAMES[k]!.name)) return NAMES[k]!.key
   return 0
+}
+
+function versionKeyOf(text: JsonText, version: Uint8Array | undefined): number {
+  return version !== undefined && isText(text, version) ? VERSION : 0
 }
 
 function isText({ textBytes, textStart, textEnd }: JsonText, name: Uint8Array): boolean {

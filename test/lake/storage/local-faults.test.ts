@@ -1,31 +1,31 @@
 import type { FileHandle } from 'node:fs/promises'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, open, readdir, rm, writeFile } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { LocalStorage } from '../../../src/lake/storage/local.ts'
 
 /** The next flush of a file (or of a folder) fails with this code. */
 const next: { file: string | undefined; folder: string | undefined } = { file: undefined, folder: undefined }
 
-vi.mock('node:fs/promises', async (original) => {
-  const real = await original<typeof import('node:fs/promises')>()
-  const open = async (...args: Parameters<typeof real.open>): Promise<FileHandle> => {
-    const handle = await real.open(...args)
-    const kind = (await handle.stat()).isDirectory() ? 'folder' : 'file'
-    const sync = handle.sync.bind(handle)
-    handle.sync = async () => {
-      const code = next[kind]
-      next[kind] = undefined
-      if (code !== undefined) throw Object.assign(new Error(`${code}: fsync`), { code })
-      await sync()
-    }
-    return handle
-  }
-  return { ...real, open }
-})
-
 const folder = await mkdtemp(path.join(os.tmpdir(), 'kappalake-faults-'))
+const handles = await handlePrototype()
+const { sync } = handles
+handles.sync = async function (this: FileHandle) {
+  const kind = (await this.stat()).isDirectory() ? 'folder' : 'file'
+  const code = next[kind]
+  next[kind] = undefined
+  if (code !== undefined) throw Object.assign(new Error(`${code}: fsync`), { code })
+  await sync.call(this)
+}
+afterAll(() => void (handles.sync = sync))
+
+async function handlePrototype(): Promise<FileHandle> {
+  const handle = await open(folder)
+  await handle.close()
+  return Object.getPrototypeOf(handle) as FileHandle
+}
+
 const storage = await LocalStorage.open(folder)
 await storage.put('k/first', new Uint8Array(1)) // the folder is there: the flushes below are of the file and of its name
 afterAll(() => rm(folder, { recursive: true }))

@@ -8,14 +8,12 @@ import { systemClock } from '../../../src/clock.ts'
 import { linkOnce } from '../../../src/lake/storage/file.ts'
 import { LocalStorage } from '../../../src/lake/storage/local.ts'
 import { assertConditionalWrites } from '../../../src/lake/storage/race.ts'
-import { storageProcesses } from '../../conformance/storage-processes.ts'
 import { keysOf, storageConformance } from '../../conformance/storage.ts'
 
 const folder = await mkdtemp(path.join(os.tmpdir(), 'kappalake-local-'))
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 storageConformance('LocalStorage', () => LocalStorage.open(path.join(folder, 'store')))
-storageProcesses('LocalStorage', () => ({ url: `file://${folder}/processes` }))
 
 const one = new Uint8Array([1])
 

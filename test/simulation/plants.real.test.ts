@@ -1,0 +1,16 @@
+import { pathToFileURL } from 'node:url'
+import { expect, it } from 'vitest'
+// @ts-expect-error plain JavaScript: it runs before anything is built
+import { bundleSimulation } from '../../infra/sim.mjs'
+import { plants } from './plants.ts'
+import type { runSeed } from './run-seed.ts'
+
+it('a planted bug is found', { timeout: 60_000 }, async () => {
+  const plant = plants.find(({ name }) => name === 'no-fence-on-rebase')
+  const bundle = (await import(pathToFileURL((await bundleSimulation(plant)) as string).href)) as {
+    runSeed: typeof runSeed
+  }
+  let found: readonly string[] = []
+  for (let seed = 1; seed <= 60 && found.length === 0; seed++) found = (await bundle.runSeed(seed)).violations
+  expect(found).not.toEqual([])
+})
