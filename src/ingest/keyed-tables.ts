@@ -191,11 +191,18 @@ async function eachFile(
   const files = await storedFiles(storage, table)
   const read = async (file: StoredFile) =>
     [file, await readDeletedRows(storage, file), await work.readKeys(plan, file)] as const
-  for (let start = 0; start < files.length; start += READS_AT_ONCE)
-    for (const [file, deleted, keys] of await Promise.all(files.slice(start, start + READS_AT_ONCE).map(read))) {
+  // Lanes read on while rows are taken up.
+  const reading = files.slice(0, READS_AT_ONCE).map(read)
+  try {
+    for (let next = READS_AT_ONCE; reading.length > 0; next++) {
+      const [file, deleted, keys] = await reading.shift()!
+      if (next < files.length) reading.push(read(files[next]!))
       await take(file, deleted, keys)
       await clock.sleep(0)
     }
+  } finally {
+    await Promise.allSettled(reading)
+  }
 }
 
 async function loadRows(
