@@ -78,13 +78,13 @@ export class KeyedTables {
       const table = new KeyedTable(name, version !== undefined)
       const plan = planOf.get(name)!
       const take = { storage, clock, work: work() }
-      if (version !== undefined)
-        await eachFile(take, tables.get(deletesTable(name))!, plan, (_, deleted, keys) =>
-          inStretches(keys.count, clock, (from, until) => table.loadMarkers(deleted, keys, from, until)),
-        )
-      await eachFile(take, tables.get(name)!, plan, (file, deleted, keys) =>
-        loadRows(table, file, deleted, keys, clock),
+      const rows = await storedFiles(storage, tables.get(name)!)
+      const markers = version === undefined ? [] : await storedFiles(storage, tables.get(deletesTable(name))!)
+      table.reserve(liveRows(rows) + liveRows(markers))
+      await eachFile(take, markers, plan, (_, deleted, keys) =>
+        inStretches(keys.count, clock, (from, until) => table.loadMarkers(deleted, keys, from, until)),
       )
+      await eachFile(take, rows, plan, (file, deleted, keys) => loadRows(table, file, deleted, keys, clock))
       loaded.set(name, table)
     }
     return new KeyedTables(loaded, planOf, work())
@@ -184,11 +184,10 @@ const NO_CHANGES = { deletes: [], removed: [], gone: new Set<string>() } as cons
 
 async function eachFile(
   { storage, work, clock }: { readonly storage: Storage; readonly work: TableWork; readonly clock: Clock },
-  table: LakeTable,
+  files: readonly StoredFile[],
   plan: TablePlan,
   take: (file: StoredFile, deleted: DeletedRows, keys: StoredKeys) => Promise<void>,
 ): Promise<void> {
-  const files = await storedFiles(storage, table)
   const read = async (file: StoredFile) =>
     [file, await readDeletedRows(storage, file), await work.readKeys(plan, file)] as const
   // Lanes read on while rows are taken up.
@@ -203,6 +202,10 @@ async function eachFile(
   } finally {
     await Promise.allSettled(reading)
   }
+}
+
+function liveRows(files: readonly StoredFile[]): number {
+  return files.reduce((sum, { recordCount, deletes }) => sum + recordCount - (deletes?.count ?? 0), 0)
 }
 
 async function loadRows(
