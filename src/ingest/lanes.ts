@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { Cursor, PartitionId, Source } from '../log.ts'
+import type { Clocks } from '../version.ts'
 import type { TableWork } from './keys.ts'
 import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Staged, type TablePlan } from './lane.ts'
 
@@ -8,6 +9,8 @@ import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Stage
 export interface LaneTask {
   readonly from: ReadonlyMap<PartitionId, Cursor>
   readonly tables: readonly TablePlan[]
+  /** The clocks at `from`, by source table: what lateness is judged by. */
+  readonly clocksMs?: Clocks
   /** See `Assignment`. */
   readonly baseless?: ReadonlySet<string>
 }
