@@ -91,10 +91,6 @@ export class Committer {
     return structuredClone(this.#pending.clocksMs)
   }
 
-  get windows(): WindowTables {
-    return this.#windows
-  }
-
   get keyed(): KeyedTables {
     return this.#keyed
   }

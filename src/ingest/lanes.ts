@@ -9,10 +9,10 @@ import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Stage
 export interface LaneTask {
   readonly from: ReadonlyMap<PartitionId, Cursor>
   readonly tables: readonly TablePlan[]
-  /** The clocks at `from`, by source table: what lateness is judged by. */
-  readonly clocksMs?: Clocks
   /** See `Assignment`. */
   readonly baseless?: ReadonlySet<string>
+  /** See `Assignment`. */
+  readonly clocksMs?: Clocks
 }
 
 /**
@@ -98,8 +98,8 @@ class InlineLanes implements Lanes {
     const signal = this.#stop.signal
     const parts = shares(task, this.#options.lanes)
     this.#running = parts.map((from, lane) => {
-      const { tables, baseless = new Set() } = task
-      const assignment: Assignment = { lane, from, tables, microBatch, fatal: new Set(), baseless }
+      const { from: _, baseless = new Set(), ...rest } = task
+      const assignment: Assignment = { ...rest, lane, from, microBatch, fatal: new Set(), baseless }
       return stage(source, assignment, encoder, clock, signal)
     })
     this.#hasWork = task.from.size > 0

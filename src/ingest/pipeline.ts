@@ -85,8 +85,8 @@ export async function run(
       lanes.assign({
         from: committer.cursors,
         tables: tablePlans(definition, committer.tables),
-        clocksMs: committer.clocksMs,
         baseless: committer.baseless,
+        clocksMs: committer.clocksMs,
       })
     const isLossAccepted = definition.onDataLoss === 'record-gap'
     for (const [partition, hole] of await lostRanges(source, committer.head)) {
