@@ -126,7 +126,10 @@ export class PlainFold implements WindowFold {
     this.#rules = rules
   }
 
-  async load(window: string, stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] }) {
+  async load(
+    window: string,
+    stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] },
+  ) {
     const cells = new Map<string, Cell>()
     this.#windows.set(window, cells)
     for (const [counted, at] of await this.#read<Counted>(stored.state)) {
