@@ -6,7 +6,7 @@ import { type WindowInput, SIGN } from './operand.ts'
 import { canonical, sqlTypeOf } from './sql-type.ts'
 import { CELL_COLUMNS } from './window.ts'
 
-const [START, END, MIN_END] = [CELL_COLUMNS.start, CELL_COLUMNS.end, CELL_COLUMNS.minEnd].map(quoted)
+const [START, END] = [CELL_COLUMNS.start, CELL_COLUMNS.end].map(quoted)
 const [ROWS, LAST_EVENT, PART] = [CELL_COLUMNS.rows, CELL_COLUMNS.lastEvent, PART_COLUMN].map(quoted)
 
 /**
