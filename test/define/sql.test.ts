@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { t, table, tumbling, windowSql } from '../../src/define.ts'
 import { checkPipelines } from '../../src/define-check.ts'
@@ -79,6 +79,10 @@ const GROUPED = (call: string) => `SELECT COUNT(*) AS n FROM orders GROUP BY ${c
 const TABLED = (call: string) => `SELECT COUNT(*) n FROM TABLE(${call}) GROUP BY window_start, window_end`
 const DATA = 'TABLE orders, DESCRIPTOR(event_time)'
 
+const sessions = (keys: string) =>
+  `SELECT status, qty, COUNT(*) AS n FROM TABLE(SESSION(TABLE orders PARTITION BY ${keys}, DESCRIPTOR(event_time),
+   INTERVAL '5' MINUTES)) GROUP BY status, qty, window_start, window_end`
+
 describe('SQL of windows', () => {
   test.each<[string, WindowDefinition['window']]>([
     [GROUPED("TUMBLE(event_time, INTERVAL '10' SECOND)"), { kind: 'tumbling', sizeMs: 10_000, offsetMs: 0 }],
@@ -139,11 +143,8 @@ describe('SQL of windows', () => {
   })
 
   test('sessions may be partitioned by what they are grouped by', () => {
-    const sql = (keys: string) =>
-      `SELECT status, qty, COUNT(*) AS n FROM TABLE(SESSION(TABLE orders PARTITION BY ${keys}, DESCRIPTOR(event_time),
-       INTERVAL '5' MINUTES)) GROUP BY status, qty, window_start, window_end`
-    expect(windowSql('w', orders, sql('(qty, status)')).groupBy).toEqual(['status', 'qty'])
-    expect(thrown(() => windowSql('w', orders, sql('status'))).message).toContain('1:80: PARTITION BY')
+    expect(windowSql('w', orders, sessions('(qty, status)')).groupBy).toEqual(['status', 'qty'])
+    expect(thrown(() => windowSql('w', orders, sessions('status'))).message).toContain('1:80: PARTITION BY')
   })
 
   test('what is written beside it holds too', () => {
@@ -355,6 +356,8 @@ test('a definition is the same from YAML and from the SQL that says it', () => {
   )
 })
 
+const plain = (text: string) => sqlTokens(text).map(({ kind, value }) => [kind, value])
+
 describe('expressions', () => {
   test.each<[string, RegExp]>([
     ['', /empty/],
@@ -391,7 +394,6 @@ describe('expressions', () => {
         (text) => {
           const once = textOf(sqlTokens(text))
           expect(textOf(sqlTokens(once))).toBe(once)
-          const plain = (from: string) => sqlTokens(from).map(({ kind, value }) => [kind, value])
           expect(plain(once)).toEqual(plain(text))
         },
       ),

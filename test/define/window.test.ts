@@ -222,6 +222,13 @@ describe('a window', () => {
 const COUNT = { source: 'orders', tumbling: { size: '1m' }, select: { n: 'count()' } }
 const at = (field: string) => `pipelines.shop.windows.w${field === '' ? '' : `.${field}`}`
 
+function kind(change: object): object {
+  return { tumbling: undefined, ...change }
+}
+function hop(size: string, slide: string, offset = '0s'): object {
+  return kind({ hopping: { size, slide, offset } })
+}
+
 describe('errors name the field and the fix', () => {
   const append = { from: { topic: 'c' }, columns: texts, eventTime }
   test.each<[string, object, string, string, RegExp, RegExp?]>([
@@ -335,13 +342,6 @@ describe('errors name the field and the fix', () => {
     if (fix !== undefined) expect(error.fix).toMatch(fix)
   })
 
-  function kind(change: object): object {
-    return { tumbling: undefined, ...change }
-  }
-  function hop(size: string, slide: string, offset = '0s'): object {
-    return kind({ hopping: { size, slide, offset } })
-  }
-
   test('what a record always carries may be read of a table that keeps the rest', () => {
     const part = { from, columns: texts, eventTime, key: ['orderId'], version: 'at', missing: 'keep' }
     const w = { ...COUNT, groupBy: ['orderId'], where: "orderId <> 'amount'", select: { last: 'max(at)' } }
@@ -376,12 +376,13 @@ describe('errors name the field and the fix', () => {
   })
 })
 
+const hash = (change: object, source = orders) =>
+  windowCodeHash(
+    tumbling('w', source, { size: '1m', input: 'events', select: { n: 'count()' }, ...change } as any),
+    source,
+  )
+
 describe('windowCodeHash', () => {
-  const hash = (change: object, source = orders) =>
-    windowCodeHash(
-      tumbling('w', source, { size: '1m', input: 'events', select: { n: 'count()' }, ...change } as any),
-      source,
-    )
   const plain = hash({})
 
   test('covers what decides rows, and the source (R5)', () => {
