@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import {
   codeHash,
@@ -15,6 +16,7 @@ import {
 import { checkPipelines } from '../../src/define-check.ts'
 import type { WindowDefinition } from '../../src/define-window.ts'
 import { LakeError } from '../../src/error.ts'
+import { parse } from 'yaml'
 
 const columns = {
   orderId: t.string().required(),
@@ -414,5 +416,42 @@ describe('windowCodeHash', () => {
   test('does not cover how often rows are written, how many may be open, and where changes go', () => {
     for (const change of [{ early: '1s' }, { openRowsMax: 7 }, { to: { topic: 'x' } }, { offset: '0ms' }])
       expect(hash(change)).toBe(plain)
+  })
+})
+
+describe('docs/windows.md', () => {
+  const blocks = [...readFileSync('docs/windows.md', 'utf8').matchAll(/```yaml\n([\s\S]*?)```/g)].map(
+    ([, text]) => text!,
+  )
+
+  test('its first example is the same in YAML and in TypeScript', () => {
+    const lines = {
+      orderId: t.string(),
+      status: t.enum('created', 'paid', 'cancelled'),
+      amount: t.decimal(12, 2),
+      updatedAt: t.timestamptz('ms'),
+    }
+    const source = table('orders', {
+      from: { topic: 'shop.orders' },
+      columns: lines,
+      key: ['orderId'],
+      eventTime: { column: 'updatedAt', outOfOrderness: '5s' },
+    })
+    const revenue = tumbling('revenue_1m', source, {
+      size: '1m',
+      allowedLateness: '10m',
+      groupBy: ['status'],
+      select: ({ count, sum }) => ({ n: count(), revenue: sum('amount') }),
+    })
+    expect(checkPipelines(parse(blocks[0]!).pipelines, [])).toEqual(defineLake({ shop: [source, revenue] }))
+  })
+
+  test('its SQL is a definition', () => {
+    const { windows } = parse(blocks[1]!)
+    const fields = { customer_id: 'string', amount: 'double', at: 'timestamp' }
+    const tables = { orders: { from: { topic: 'o' }, columns: fields, eventTime: { column: 'at' } } }
+    expect(checkPipelines({ shop: { tables, windows } }, []).pipelines[0]!.windows).toMatchObject([
+      { name: 'revenue_by_customer_hour', groupBy: ['customer_id'], select: [{ fn: 'count' }, { fn: 'sum' }] },
+    ])
   })
 })
