@@ -80,7 +80,7 @@ export function checkOverSource(window: WindowDefinition, source: TableDefinitio
       )
     claimName(names, aggregate.name, 'another column has that name', path)
     const type = resultType(
-      aggregate.fn,
+      aggregate,
       aggregate.column === undefined ? undefined : columnOf(source, aggregate.column, path).type,
     )
     if (type instanceof LakeError) throw invalidField(path, type.message, type.fix)

@@ -149,7 +149,7 @@ describe('types of results', () => {
     ['last', 'boolean', 'boolean'],
     ['top', 'decimal(12,2)', 'list<decimal(12,2)>'],
   ])('%s of %s is %s', (fn, of, result) => {
-    const type = resultType(fn, parseType(of))
+    const type = resultType({ fn }, parseType(of))
     expect(type instanceof LakeError ? type.message : typeText(type)).toBe(result)
   })
 
@@ -166,6 +166,6 @@ describe('types of results', () => {
     ['first', 'struct<a:int>'],
     ['count_distinct', 'list<int>'],
   ])('%s of %s is none', (fn, of) => {
-    expect(resultType(fn, of === undefined ? undefined : parseType(of))).toBeInstanceOf(LakeError)
+    expect(resultType({ fn }, of === undefined ? undefined : parseType(of))).toBeInstanceOf(LakeError)
   })
 })
