@@ -3,6 +3,7 @@ import { columnText, type Column } from './batch.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import { specText, type TypeSpec } from './define-type.ts'
+import type { WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
@@ -137,6 +138,8 @@ export const APPEND = { key: [], recordKey: 'none', version: undefined, missing:
 export interface PipelineDefinition {
   readonly name: string
   readonly tables: readonly TableDefinition[]
+  /** Tables of aggregates over the tables above. */
+  readonly windows?: readonly WindowDefinition[]
   readonly onDataLoss: 'stop' | 'record-gap'
 }
 

@@ -231,6 +231,7 @@ export class Committer {
       ),
       positions: new Map([...pending.positions, ...(change.firstPositions ?? [])]),
       clocksMs: pending.clocksMs,
+      watermarksMs: {},
       watermarkMs: undefined,
       topicIds: { ...head.topicIds, ...change.topicIds },
       tails: pending.tails,

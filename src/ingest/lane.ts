@@ -3,6 +3,7 @@ import type { DataFile, WritePlan } from '../lake/table.ts'
 import type { Cursor, PartitionId, RecordBatch, Source, Tail } from '../log.ts'
 import type { StagedKeys } from './keys.ts'
 import { MicroBatch, split } from './micro-batch.ts'
+import type { StagedWindow, WindowPlan } from './window/window.ts'
 
 /** What a lane is told to do: which partitions from where, and how its output must look. A lane keeps nothing else. */
 export interface Assignment {
@@ -31,6 +32,8 @@ export interface TablePlan {
   /** Of a table with a version column: its name, and how the markers of deleted keys are written. */
   readonly version?: string
   readonly deletes?: WritePlan
+  /** Windows over the table. */
+  readonly windows?: readonly WindowPlan[]
 }
 
 /** Files that nobody refers to yet, and what the committer must know about them. Plain values. */
@@ -64,6 +67,8 @@ export interface StagedTable {
   readonly keys?: StagedKeys | undefined
   /** Of tables with a version column: a row for each DELETE of `keys`, in its order. The version of bare ones is null. */
   readonly deleteFiles?: readonly DataFile[]
+  /** What the batch brings to each window over the table. */
+  readonly windows?: readonly StagedWindow[]
 }
 
 /** What became of the records of one partition in one table: the four numbers add up to its records. */
