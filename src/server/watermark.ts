@@ -11,14 +11,14 @@ export const partitionSchema = z.object({
   end: z.string().nullable().describe('null where this process has not asked for it'),
   lag: z.string().nullable(),
   idle: z.boolean().nullable().describe('null where this process does not read the log'),
-  isHolding: z.boolean().describe('the watermark waits for this partition'),
+  holding: z.boolean().describe('the watermark waits for this partition'),
 })
 
 export type PartitionJson = z.output<typeof partitionSchema>
 
 /** The combined watermark (rule C1) of a source table at a version; undefined while some partition has no clock. */
-export function watermarkOf(version: Version, source: string): number | undefined {
-  return Object.hasOwn(version.clocksMs, source) ? version.watermarkMs : undefined
+export function watermarkOf({ watermarksMs }: Version, source: string): number | undefined {
+  return Object.hasOwn(watermarksMs, source) ? watermarksMs[source] : undefined
 }
 
 /**
@@ -47,7 +47,7 @@ export function partitionsOf(
       end: end === undefined ? null : String(end),
       lag: end === undefined ? null : String(end > position ? end - position : 0n),
       idle: isIdle ?? null,
-      isHolding: holding.has(id),
+      holding: holding.has(id),
     }
   })
 }

@@ -176,6 +176,9 @@ describe('tables', () => {
       snapshot: expect.stringMatching(/^\d{10,19}$/),
       version: '4',
       time: expect.stringMatching(/Z$/),
+      watermark: null,
+      outOfOrdernessMs: null,
+      allowedLatenessMs: null,
     })
   })
 
