@@ -166,10 +166,10 @@ describe('the windows of a table', () => {
   test('changes are told by window and group', async () => {
     const { body } = await get('/v1/tables/load/diff?from=1&to=2')
     expect(body).toMatchObject({
-      added: '6',
+      added: '7',
       removed: '0',
       changed: '0',
-      key: ['window_start', 'window_end', 'sensor'],
+      key: ['window_start', 'window_end', 'sensor', 'unit'],
     })
   })
 
