@@ -32,7 +32,7 @@ export interface TablePlan {
   /** Of a table with a version column: its name, and how the markers of deleted keys are written. */
   readonly version?: string
   readonly deletes?: WritePlan
-  /** Windows over the table. */
+  /** Of the windows that it feeds. */
   readonly windows?: readonly WindowPlan[]
 }
 
@@ -67,7 +67,7 @@ export interface StagedTable {
   readonly keys?: StagedKeys | undefined
   /** Of tables with a version column: a row for each DELETE of `keys`, in its order. The version of bare ones is null. */
   readonly deleteFiles?: readonly DataFile[]
-  /** What the batch brings to each window over the table. */
+  /** Of the windows that the table feeds, in the order of its plan. */
   readonly windows?: readonly StagedWindow[]
 }
 
