@@ -227,25 +227,6 @@ function hashOf(normal: object): string {
   return createHash('sha256').update(JSON.stringify(normal)).digest('hex').slice(0, 32)
 }
 
-/** Hash of everything that decides a window table's rows, its source included. Limits and where changes go are not part of it. */
-export function windowCodeHash(window: WindowDefinition, source: TableDefinition): string {
-  const normal = {
-    semantics: SEMANTICS,
-    name: window.name,
-    source: [source.name, codeHash(source)],
-    window: Object.entries(window.window).toSorted(([a], [b]) => (a < b ? -1 : 1)),
-    allowedLatenessMs: window.allowedLatenessMs,
-    input: window.input,
-    groupBy: window.groupBy,
-    nullGroup: window.nullGroup,
-    where: window.where,
-    select: window.select.map(({ name, fn, column, n, where }) => [name, fn, column, n, where]),
-    emit: window.emit,
-    retainMs: window.retainMs,
-  }
-  return createHash('sha256').update(JSON.stringify(normal)).digest('hex').slice(0, 32)
-}
-
 /** Name of the companion table that keeps a table's dead letters. Names with `__` are ours alone. */
 export function deadLetterTable(name: string): string {
   return `${name}__dlq`

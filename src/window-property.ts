@@ -1,3 +1,4 @@
+import type { Column } from './batch.ts'
 import type { WindowDefinition } from './define-window.ts'
 import { LakeError } from './error.ts'
 
@@ -14,6 +15,8 @@ export interface StoredWindow {
   readonly topic: string
   /** B of the source's event time. */
   readonly outOfOrdernessMs: number
+  /** Columns of the source that are grouped by or aggregated. */
+  readonly columns: readonly Column[]
 }
 
 /** What a window's tables are created with. */

@@ -46,19 +46,24 @@ export interface WindowLake {
 export const TOPIC = 'lab.metrics'
 export const OUT_OF_ORDERNESS_MS = 5_000
 
-export async function makeWindowLake(windows: readonly WindowTables[]): Promise<WindowLake> {
+export async function makeWindowLake(windows: readonly WindowTables[], source = SOURCE): Promise<WindowLake> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'kappalake-windows-'))
   const storage = await LocalStorage.open(path.join(folder, 'store'))
   const chain = openChain(storage, 'lab', systemClock)
   const cacheDir = path.join(folder, 'cache')
   const columns = new Map<string, { columns: readonly Column[]; properties: Readonly<Record<string, string>> }>()
-  columns.set('metrics', { columns: SOURCE, properties: {} })
+  columns.set('metrics', { columns: source, properties: {} })
   for (const { definition, shape } of windows) {
-    const properties = windowProperties({ definition, topic: TOPIC, outOfOrdernessMs: OUT_OF_ORDERNESS_MS })
+    const properties = windowProperties({
+      definition,
+      topic: TOPIC,
+      outOfOrdernessMs: OUT_OF_ORDERNESS_MS,
+      columns: source,
+    })
     const { name } = definition
     columns.set(name, { columns: resultColumns(shape), properties })
     columns.set(stateTable(name), { columns: partialColumns(shape), properties })
-    columns.set(lateTable(name), { columns: lateColumns(SOURCE), properties })
+    columns.set(lateTable(name), { columns: lateColumns(source), properties })
   }
 
   const fileOf = async (name: string, select: string): Promise<DataFile> => {
