@@ -7,7 +7,7 @@ import { jsonLines } from '../child.mjs'
 import { LakeProcess } from '../exact/lake-process.mjs'
 import { freePort } from '../ports.mjs'
 import { recompute } from './oracle.mjs'
-import { pipelineConfig, SOURCES, WINDOWS } from './pipelines.mjs'
+import { pipelineConfig, SOURCES } from './pipelines.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
