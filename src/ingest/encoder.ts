@@ -17,6 +17,7 @@ import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
+import { checkRowWise } from './row-wise.ts'
 import { LaneWindows } from './window/lane-windows.ts'
 
 export interface EncoderOptions {
@@ -31,7 +32,8 @@ export interface EncoderOptions {
 
 /**
  * The encoder of a lane: JSON to columns by generated code, columns to Parquet by DuckDB. It has a DuckDB of its own
- * with one thread and no access to the network; a lane's parallelism is other lanes.
+ * with one thread and no access to the network; a lane's parallelism is other lanes. Throws `transform.not_row_wise`
+ * before anything is ingested.
  */
 export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   await mkdir(options.storage.scratch, { recursive: true })
@@ -46,6 +48,13 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const connection = await instance.connect()
   // What an expression makes of a time must not depend on where the lane runs.
   await connection.run(`SET TimeZone = 'UTC'`)
+  try {
+    await checkRowWise(options.tables, options.windows ?? [], connection)
+  } catch (error) {
+    connection.closeSync()
+    instance.closeSync()
+    throw error
+  }
   return new DuckEncoder(instance, connection, options)
 }
 
