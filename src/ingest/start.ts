@@ -22,6 +22,7 @@ import {
 } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
+import { windowProperties, type StoredWindow } from '../window-property.ts'
 import type { CommitPolicy } from './committer.ts'
 import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
@@ -229,12 +230,28 @@ async function createWindowTables(
   // Cumulate windows have one start and many ends.
   const span = window.window.kind === 'cumulate' ? ['window_start', 'window_end'] : ['window_start']
   const key = [...shape.groups.map((group) => group.name), ...span]
+  const common = {
+    partitionBy: [],
+    formatVersion: 3,
+    properties: windowProperties(storedWindowOf(window, source)),
+  } as const
   const specs: TableSpec[] = [
-    { name, columns, partitionBy: [], formatVersion: 3, key: mayName(columns, key) ? key : [] },
-    { name: stateTable(name), columns: partialColumns(shape), partitionBy: [], formatVersion: 3 },
-    { name: lateTable(name), columns: lateColumns(tableColumns(source)), partitionBy: [], formatVersion: 3 },
+    { name, columns, ...common, key: mayName(columns, key) ? key : [] },
+    { name: stateTable(name), columns: partialColumns(shape), ...common },
+    { name: lateTable(name), columns: lateColumns(tableColumns(source)), ...common },
   ]
   return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
+}
+
+/** What readers must know of a window beside its tables' columns. */
+function storedWindowOf(definition: WindowDefinition, source: TableDefinition): StoredWindow {
+  const read = new Set([...definition.groupBy, ...definition.select.map(({ column }) => column)])
+  return {
+    definition,
+    topic: source.topic,
+    outOfOrdernessMs: source.eventTime?.outOfOrdernessMs ?? 0,
+    columns: tableColumns(source).filter(({ name }) => read.has(name)),
+  }
 }
 
 function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefinition): TableDefinition {
