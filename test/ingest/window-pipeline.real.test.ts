@@ -61,8 +61,8 @@ class Lake {
     return openChain(this.storage, this.definition.name, clock)
   }
 
-  /** Runs until everything is committed. */
-  async run(how: How): Promise<void> {
+  /** Runs until everything is committed, and a little longer. */
+  async run(how: How, lingerMs = 40): Promise<void> {
     const { storage, definition } = this
     const { tables, windows } = definition
     const stop = new AbortController()
@@ -72,7 +72,8 @@ class Lake {
       compactions: new Map(),
       onHead: (head) => {
         const isAtEnd = ([id, at]: [string, bigint]) => at === this.log.end('c', Number(id.at(-1)))
-        if (head.positions.size > 0 && [...head.positions].every(isAtEnd)) void clock.sleep(40).then(() => stop.abort())
+        if (head.positions.size > 0 && [...head.positions].every(isAtEnd))
+          void clock.sleep(lingerMs).then(() => stop.abort())
       },
     }
     const source = new ContentSource(this.log, clock, { batchOffsetsMax: how.offsetsMax, pollMs: 5 })
@@ -90,10 +91,13 @@ class Lake {
       openFold: () => openWindowFold({ windows, tables, storage, clock }),
     }
     const policy = { writer: 'w', minIntervalMs: 10, heartbeatMs: 1_000 }
-    const result = await run(source, pipeline, this.chain, policy, stop.signal)
-    expect(result.kind).toBe('stopped')
-    await encoder.close()
-    await work.close()
+    try {
+      const result = await run(source, pipeline, this.chain, policy, stop.signal)
+      expect(result.kind).toBe('stopped')
+    } finally {
+      await encoder.close()
+      await work.close()
+    }
   }
 
   /** Live rows, as files and deletion vectors of a version say. */
@@ -488,4 +492,45 @@ describe('windows over a log of three partitions', () => {
     expect(versions).toBeGreaterThan(20)
     expect(corrections).toBeGreaterThan(0)
   })
+})
+
+describe('limits and paces', () => {
+  const how: How = { lanes: 1, recordsMax: 1_000, offsetsMax: 100 }
+  const open = async (more: Partial<WindowDefinition>) => {
+    const window = { ...windowOf({ kind: 'tumbling', sizeMs: 10, offsetMs: 0 }), ...more }
+    return Lake.open({ name: 'p', tables: [source('1h')], windows: [window], onDataLoss: 'stop' }, 1)
+  }
+  const append = (lake: Lake, at: number, g: string) =>
+    lake.log.append('c', 0, [{ timestampMs: 0, key: undefined, value: Buffer.from(JSON.stringify({ at, g })) }])
+
+  test(
+    'E3: what `early` keeps back is written when it is due, without another record',
+    { timeout: 30_000 },
+    async () => {
+      const lake = await open({ earlyMs: 400 })
+      append(lake, 1, 'a')
+      void clock.sleep(150).then(() => append(lake, 2, 'a'))
+      await lake.run(how, 1_500)
+      const seen: string[] = []
+      for (const version of (await lake.chain.versions(100)).toReversed()) {
+        const [row] = await lake.rows(version, 'w', 'n')
+        const stored = await lake.rows(version, 't', '_offset')
+        seen.push(`${stored.length} ${String(row ?? 0)}`)
+      }
+      expect(new Set(seen)).toEqual(new Set(['0 0', '1 1', '2 1', '2 2']))
+    },
+  )
+
+  test(
+    'C3: more open rows than the limit stop the pipeline; raising it is no new code',
+    { timeout: 30_000 },
+    async () => {
+      const lake = await open({ openRowsMax: 2 })
+      for (const g of ['a', 'b', 'c']) append(lake, 1, g)
+      await expect(lake.run(how)).rejects.toMatchObject({ code: 'window.open_rows_max', retryable: false })
+      Object.assign(lake.definition.windows[0]!, { openRowsMax: 3 })
+      await lake.run(how)
+      expect(await lake.rows(await lake.head(), 'w', 'g, n')).toHaveLength(3)
+    },
+  )
 })
