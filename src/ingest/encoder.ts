@@ -90,7 +90,7 @@ class DuckEncoder implements Encoder {
     this.#clock = clock
     this.#tables = new Map(
       tables.map((definition, k) => {
-        const fed = windows.filter(({ source }) => source === definition.name)
+        const fed = windows.filter(({ source, input }) => source === definition.name && input === 'events')
         return [definition.name, this.#table(definition, fed, k)]
       }),
     )

@@ -56,16 +56,15 @@ export class LaneWindows {
   readonly #parts: LaneWindowsParts
   readonly #outOfOrdernessMs: number
 
-  /** `rows` gives the stored columns of slabs, which have the lane's columns behind them. */
+  /** `windows` are over events of the table. `rows` gives the stored columns of slabs, which have the lane's columns behind them. */
   constructor(source: TableDefinition, windows: readonly WindowDefinition[], rows: Relation, parts: LaneWindowsParts) {
     this.#source = source
     this.#rows = rows
     this.#parts = parts
     this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
-    const events = windows.filter(({ input }) => input === 'events')
     const columns = [...tableColumns(source), ...laneColumns]
-    this.#windows = events.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
-    const read = columns.flatMap((column, k) => (isRead(column, events) ? [k] : []))
+    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
+    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [k] : []))
     this.#read = new Relation(
       parts.connection,
       `${parts.name}_read`,
