@@ -98,7 +98,7 @@ export class LaneWindows {
     let partials: string | undefined
     try {
       const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
-      partials = await this.#copyPartials(shape, cellsSql(definition, assigned.counted))
+      partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
       return { window: definition.name, partials, ...(await this.#late(definition, assigned.late, input, rows, plan)) }
     } catch (error) {
       await removeLocal(partials)
@@ -109,14 +109,16 @@ export class LaneWindows {
   }
 
   /** A local file; undefined when nothing counts. */
-  async #copyPartials(shape: WindowShape, counted: string): Promise<string | undefined> {
+  async #copyPartials(definition: WindowDefinition, shape: WindowShape, counted: string): Promise<string | undefined> {
     const { connection, storage, clock, name } = this.#parts
     const file = path.join(storage.scratch, `${clock.uuid()}.parquet`)
-    const isScannedAgain = shape.aggregates.some(({ detail }) => detail !== undefined)
+    // To assign tumbling windows again for each detail takes less than to write their rows down.
+    const isWrittenDown =
+      definition.window.kind !== 'tumbling' && shape.aggregates.some(({ detail }) => detail !== undefined)
     const table = `${name}_counted`
     try {
-      if (isScannedAgain) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
-      const sql = partialsSql(shape, 'events', isScannedAgain ? table : `(${counted})`)
+      if (isWrittenDown) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
+      const sql = partialsSql(shape, 'events', isWrittenDown ? table : `(${counted})`)
       const rows = await this.#number(`COPY (${sql}) TO ${literal(file)} (FORMAT parquet, COMPRESSION uncompressed)`)
       if (rows > 0) return file
       await removeLocal(file)
@@ -125,7 +127,7 @@ export class LaneWindows {
       await removeLocal(file)
       throw error
     } finally {
-      if (isScannedAgain) await this.#drop(table)
+      if (isWrittenDown) await this.#drop(table)
     }
   }
 
