@@ -26,6 +26,8 @@ export interface EncoderOptions {
   readonly windows?: readonly WindowDefinition[]
   readonly storage: Storage
   readonly clock: Clock
+  /** Where partials of windows go, on this machine: it must outlive this process's part in them. Default: the scratch. */
+  readonly partialsFolder?: string | undefined
   /** What DuckDB may take; the raw batches and decoded columns come on top. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
 }
@@ -76,6 +78,7 @@ class DuckEncoder implements Encoder {
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection
   readonly #storage: Storage
+  readonly #partialsFolder: string
   readonly #clock: Clock
   readonly #native = new NativeText()
   readonly #pool = new SlabPool()
@@ -87,6 +90,7 @@ class DuckEncoder implements Encoder {
     this.#instance = instance
     this.#connection = connection
     this.#storage = storage
+    this.#partialsFolder = options.partialsFolder ?? storage.scratch
     this.#clock = clock
     this.#tables = new Map(
       tables.map((definition, k) => {
@@ -113,6 +117,7 @@ class DuckEncoder implements Encoder {
             connection: this.#connection,
             storage: this.#storage,
             clock: this.#clock,
+            partialsFolder: this.#partialsFolder,
             name: `fed_${k}`,
           })
         : undefined,
