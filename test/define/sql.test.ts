@@ -396,6 +396,14 @@ describe('expressions', () => {
     expect(columnsRead(`AMOUNT > year(ts) AND "my col" = 'x'`, known)).toEqual(['amount', 'My Col'])
   })
 
+  test('a doubled quote stands for itself', () => {
+    expect(plain(`'it''s' "a""b" \`c\`\`d\``).slice(0, 3)).toEqual([
+      ['text', "it's"],
+      ['name', 'a"b'],
+      ['name', 'c`d'],
+    ])
+  })
+
   test('tokens give the same text again, and the same tokens', () => {
     const piece = fc.constantFrom('a', '"b c"', "'it''s'", '1.5e3', '(', ')', '<>', ' ', '\n', '||', '.', 'é', '-- x\n')
     fc.assert(
