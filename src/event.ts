@@ -107,8 +107,12 @@ export interface TableCounts {
   readonly deadLetters: number
   readonly tombstones: number
   readonly skipped: number
+  /** Dropped by the table's `where`. */
+  readonly filtered?: number
   readonly files: number
   readonly bytes: number
+  /** Of tables with event time: rows too far ahead of their record to move the clock (rule C8). */
+  readonly futureEvents?: number
 }
 
 export type Observer = (event: LakeEvent) => void

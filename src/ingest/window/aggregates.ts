@@ -1,7 +1,7 @@
 import type { Column } from '../../batch.ts'
 import type { AggregateDefinition } from '../../define-window.ts'
 import { LakeError } from '../../error.ts'
-import { quoted } from '../decode/data-file-writer.ts'
+import { quoted } from '../decode/sql-text.ts'
 import type { AggregateSql } from './aggregate.ts'
 import { doubleAverage, doubleSum } from './double-sums.ts'
 import { exactAverage, exactSum, exactVariance } from './exact-sums.ts'
@@ -56,7 +56,7 @@ export function isOverflow(error: unknown): boolean {
 
 const OVERFLOWS = [
   /Overflow in HUGEINT addition/,
-  /Overflow in (addition|multiplication) of (INT128|DECIMAL\(38\))/,
+  /Overflow in (addition|subtract|subtraction|multiplication) of (INT128|DECIMAL\(38\))/,
   /Could not cast value -?\d+ to DECIMAL\(38,0\)/,
 ]
 
