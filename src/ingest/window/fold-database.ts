@@ -57,6 +57,14 @@ export class FoldDatabase {
     return row!.map(Number)
   }
 
+  /** Columns of numbers, of as many rows as there are. */
+  async columns(sql: string): Promise<number[][]> {
+    const reader = await this.connection.runAndReadAll(sql)
+    // Without rows there are no columns either.
+    const columns = reader.getColumns() as number[][]
+    return reader.columnNames().map((_, k) => columns[k] ?? [])
+  }
+
   /** The same relation anew, of what a query gives, in its order: its row ids count from 0. */
   async temporary(name: string, query: string): Promise<void> {
     await this.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${query}`)

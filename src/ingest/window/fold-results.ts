@@ -109,15 +109,16 @@ export function resultRowsSql({ groups, results, shape }: Relations): string {
  */
 async function chooseCells(
   database: FoldDatabase,
-  { cells, columns, groups, key, values }: Relations,
+  { cells, columns, definition, groups, key, values }: Relations,
   { fold, finalUntil, finalBefore, openSince }: ResultOptions,
 ): Promise<string> {
   const touched = [`SELECT ${list(columns)} FROM changed`]
   if (values.length > 0)
     touched.push(`SELECT ${list(columns)} FROM held WHERE __rid NOT IN (SELECT __rid FROM replaced)`)
+  const isOpenDue = definition.emit === 'update' && openSince !== undefined && openSince < fold - 1
   const wanted = [
     ...(finalUntil === undefined || finalUntil === finalBefore ? [] : [becameFinal(END, finalUntil, finalBefore)]),
-    ...(openSince === undefined || openSince >= fold - 1 ? [] : [`__fold > ${openSince}`]),
+    ...(isOpenDue ? [`__fold > ${openSince}`] : []),
   ]
   if (wanted.length === 0) return `(${touched.join(' UNION ALL ')})`
   const isWanted = `${PART} = 0 AND __fold < ${fold} AND (${wanted.join(' OR ')})`
