@@ -336,6 +336,7 @@ export class Supervisor implements PipelineControl {
 
   #observe(event: LakeEvent): void {
     if (event.kind === 'progress') this.#progress.saw(event.partition, event.end)
+    if (event.kind === 'windows') this.#progress.idle(event.table, event.idle)
     this.#options.observer(event)
   }
 
@@ -356,6 +357,7 @@ export class Supervisor implements PipelineControl {
     const isNews = state !== this.#state || reason?.message !== this.#reason?.message
     this.#state = state
     this.#reason = reason
+    if (state !== 'running') this.#progress.forgetIdle()
     if (!isNews) return
     this.#options.observer({ kind: 'state', pipeline: this.name, state, ...(reason === undefined ? {} : { reason }) })
     this.#changes.notify()

@@ -89,6 +89,14 @@ export class Watermarks {
     }
   }
 
+  /** Partitions of a source table that are idle. */
+  idle(table: string, positions: Positions): readonly PartitionId[] {
+    const { topic, eventTime } = this.#tables.get(table)!
+    return [...positions]
+      .filter(([id, position]) => topicPrefix(id) === `${topic}/` && this.#isIdle(id, position, eventTime!.idleAfterMs))
+      .map(([id]) => id)
+  }
+
   #isIdle(id: PartitionId, position: bigint, idleAfterMs: number): boolean {
     const seen = this.#seen.get(id)
     return seen !== undefined && position >= seen.end && this.#clock.monotonicMs() - seen.sinceMs >= idleAfterMs

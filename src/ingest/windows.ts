@@ -13,7 +13,7 @@ import {
   type TableChange,
   type WritePlan,
 } from '../lake/table.ts'
-import type { Positions, Source } from '../log.ts'
+import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { ConcatenateInput } from './keys.ts'
 import { compactedElsewhere } from './keyed-tables.ts'
@@ -44,6 +44,8 @@ export class WindowTables {
   /** Undefined without windows. */
   readonly #open: Open | undefined
   readonly #windows: ReadonlyMap<string, OpenWindow>
+  /** By source table, at the last fold. */
+  #idle: ReadonlyMap<string, readonly PartitionId[]> = new Map()
   /** By the table whose rows they are: results and states. */
   readonly #live: ReadonlyMap<string, Live>
 
@@ -129,6 +131,7 @@ export class WindowTables {
       const times = timesOf.get(window.definition.source)!
       if (window.hasWork(times, nowMs, isLast)) await window.fold(fold, times, nowMs, isLast)
     }
+    this.#idle = new Map(watermarks.tables.map((table) => [table, watermarks.idle(table, standing.positions)]))
     const all = [...timesOf].map(([table, { watermarkMs }]) => [table, watermarkMs] as const)
     const known = all.filter((each): each is [string, number] => each[1] !== undefined)
     const least = known.length < all.length ? undefined : Math.min(...known.map(([, watermarkMs]) => watermarkMs))
@@ -144,7 +147,7 @@ export class WindowTables {
 
   committed(pipeline: string, observer: Observer): void {
     for (const window of this.#windows.values()) {
-      observer(window.event(pipeline))
+      observer(window.event(pipeline, this.#idle.get(window.definition.source) ?? []))
       window.committed()
     }
   }
@@ -257,13 +260,14 @@ class OpenWindow {
     this.#foldedMs = nowMs
   }
 
-  event(pipeline: string): LakeEvent {
+  event(pipeline: string, idle: readonly PartitionId[]): LakeEvent {
     const { corrected = 0, retractOfUnknown = 0 } = this.#folded ?? {}
     return {
       kind: 'windows',
       pipeline,
       table: this.definition.name,
       watermarkMs: this.#times.watermarkMs,
+      idle,
       openRows: this.#openRows,
       stateBytes: this.#stateBytes,
       late: this.#late,

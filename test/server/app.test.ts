@@ -496,6 +496,7 @@ describe('descriptions', () => {
         pipeline: 'shop',
         table: 'revenue',
         watermarkMs: 1_500,
+        idle: [],
         openRows: 7,
         stateBytes: 4_096,
         late,

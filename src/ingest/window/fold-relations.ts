@@ -110,7 +110,9 @@ export function partialsDdl(shape: WindowShape): string {
 /** Whether two relations have the same values in columns, null being one. */
 export function same(a: string, b: string, columns: readonly string[]): string {
   if (columns.length === 0) return 'true'
-  return columns.map((name) => `${a}.${name} ${name === START ? '=' : 'IS NOT DISTINCT FROM'} ${b}.${name}`).join(' AND ')
+  return columns
+    .map((name) => `${a}.${name} ${name === START ? '=' : 'IS NOT DISTINCT FROM'} ${b}.${name}`)
+    .join(' AND ')
 }
 
 /** Columns of one relation, with commas between them and before other columns. */
