@@ -118,7 +118,7 @@ function judgeFunction(call: Json): Refusal | undefined {
     return at(
       call,
       `the function ${name} is not one of the deterministic scalar functions`,
-      'Aggregates belong into "select" of a window; docs/windows.md lists what an expression may call.',
+      'Aggregates belong into "select" of a window; docs/config.md says what an expression may call.',
     )
   const { orders } = call['order_bys'] as { readonly orders: readonly unknown[] }
   if (call['filter'] !== null || call['distinct'] === true || orders.length > 0)

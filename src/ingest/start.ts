@@ -29,8 +29,6 @@ import type { TablePlan } from './lane.ts'
 import { lateColumns, partialColumns, resultColumns } from './window/columns.ts'
 import { shapeOf } from './window/shape.ts'
 
-const WINDOW_START = 'window_start'
-
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
   | { readonly kind: 'stale'; readonly head: Version }
@@ -229,7 +227,9 @@ async function createWindowTables(
   const { name } = window
   const shape = shapeOf(window, source)
   const columns = resultColumns(shape)
-  const key = [...shape.groups.map((group) => group.name), WINDOW_START]
+  // Cumulate windows have one start and many ends.
+  const span = window.window.kind === 'cumulate' ? ['window_start', 'window_end'] : ['window_start']
+  const key = [...shape.groups.map((group) => group.name), ...span]
   const common = {
     partitionBy: [],
     formatVersion: 3,

@@ -32,8 +32,10 @@ export interface Relations {
   readonly outputs: string
   /** Column names below are quoted. */
   readonly groups: readonly string[]
-  /** Of a cell. */
+  /** Of a cell: the start alone is that of a session, whose end moves. */
   readonly key: readonly string[]
+  /** Of a result row. */
+  readonly identity: readonly string[]
   /** Of values of details. */
   readonly values: readonly string[]
   readonly results: readonly string[]
@@ -68,6 +70,8 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
   const shape = shapeOf(definition, source)
   const groups = shape.groups.map(({ name }) => quoted(name))
   const slices = slicesOf(definition)
+  const isSession = definition.window.kind === 'session'
+  const identity = isSession ? [...groups, START] : [...groups, START, END]
   return {
     definition,
     source,
@@ -75,7 +79,8 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
     cells: `cells_${number}`,
     outputs: `outputs_${number}`,
     groups,
-    key: [...groups, START, ...(shape.isSliced ? [MIN_END] : [])],
+    key: isSession ? identity : [...groups, START, shape.isSliced ? MIN_END : END],
+    identity,
     values: shape.aggregates.flatMap(({ detail }) => (detail === undefined ? [] : [quoted(detail.value.name)])),
     results: shape.aggregates.map(({ result }) => quoted(result.name)),
     columns: partialColumns(shape).map(({ name }) => quoted(name)),
