@@ -35,7 +35,10 @@ export async function makeResults(
   options: ResultOptions,
 ): Promise<Results> {
   const { definition, groups, identity, outputs, results, shape, slices } = relations
-  const rows = slices === undefined ? await chooseCells(database, relations, options) : await chooseWindows(database, relations, options)
+  const rows =
+    slices === undefined
+      ? await chooseCells(database, relations, options)
+      : await chooseWindows(database, relations, options)
   const isFinal = upTo(END, options.finalUntil)
   await database.temporary(
     'fresh',

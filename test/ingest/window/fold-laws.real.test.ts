@@ -117,7 +117,8 @@ function expectedResults(model: FoldModel): string[] {
 /** Cells, each with its distinct values and their weights. Sums of doubles are looked at in the results. */
 function state(harness: FoldHarness): string[] {
   const { rows } = harness.state
-  const identity = (row: Record<string, unknown>): string => JSON.stringify([row['g'], row['__start'], row['__min_end'], isSession(harness) ? 0 : row['__end']])
+  const identity = (row: Record<string, unknown>): string =>
+    JSON.stringify([row['g'], row['__start'], row['__min_end'], isSession(harness) ? 0 : row['__end']])
   return rows
     .filter((row) => row['__part'] === 0)
     .map((row) => {
