@@ -6,6 +6,7 @@ import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from '.
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
 import { runJobs } from './ingest/job-runner.ts'
+import { startFold } from './ingest/window/fold-pool.ts'
 import { LanePool } from './ingest/lane-pool.ts'
 import { openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
@@ -84,6 +85,8 @@ const CLOSE_MS_MAX = 8_000
 /** … and so long when no pipeline has anything to commit. */
 const CLOSE_IDLE_MS_MAX = 500
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
+/** What the open windows of a pipeline take before DuckDB writes them to the scratch folder. */
+const FOLD_MEMORY_BYTES_MAX = 512 * 1024 * 1024
 
 /**
  * Opens a lake: checks the store, starts lanes and query processes, and ingests. Resolves when it is ready to be
@@ -169,6 +172,15 @@ async function assemble(
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
+        openFold: ({ windows, tables }) =>
+          startFold({
+            windows,
+            tables,
+            childPath: childPath('fold-child'),
+            settings: { store: settings.store, memoryBytesMax: FOLD_MEMORY_BYTES_MAX },
+            clock,
+            onOutput: (text) => options.onOutput?.(text),
+          }),
       }),
   )
   if (!isReadOnly) await assertConditionalWrites(storage, clock)

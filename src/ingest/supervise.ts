@@ -17,6 +17,7 @@ import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { untilOurTurn } from './standby.ts'
 import { gapError, supersededError } from './start.ts'
+import type { WindowFold } from './window/window.ts'
 
 export interface SupervisorOptions {
   readonly definition: PipelineDefinition
@@ -31,6 +32,8 @@ export interface SupervisorOptions {
   readonly compaction?: CompactionPolicy
   readonly upkeep?: Partial<Upkeep>
   startLanes(source: Source): Promise<Lanes>
+  /** Of pipelines with windows. */
+  openFold?(definition: PipelineDefinition): Promise<WindowFold>
 }
 
 const RETRY_MS_MAX = 30_000
@@ -249,13 +252,14 @@ export class Supervisor implements PipelineControl {
   }
 
   get #pipeline() {
-    const { definition, storage, clock, compaction, startLanes } = this.#options
+    const { definition, storage, clock, compaction, startLanes, openFold } = this.#options
     return {
       definition,
       storage,
       clock,
       compaction,
       startLanes,
+      ...(openFold === undefined ? {} : { openFold }),
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),
     }
