@@ -69,8 +69,6 @@ export type LakeEvent =
       readonly table: string
       /** C of its source table; undefined while nothing is known of some partition. */
       readonly watermarkMs: number | undefined
-      /** Partitions of the source table that it does not wait for (rule C6). */
-      readonly idle: readonly PartitionId[]
       /** Cells that are not settled, and the bytes that they take in memory and spilled. */
       readonly openRows: number
       readonly stateBytes: number

@@ -9,7 +9,6 @@ const WINDOW_MS = 10_000
 export class Progress {
   readonly #clock: Clock
   readonly #ends = new Map<PartitionId, bigint>()
-  readonly #idle = new Map<string, ReadonlySet<PartitionId>>()
   #samples: { readonly atMs: number; readonly positions: Positions }[] = []
 
   constructor(clock: Clock) {
@@ -18,16 +17,6 @@ export class Progress {
 
   saw(partition: PartitionId, end: bigint): void {
     this.#ends.set(partition, end)
-  }
-
-  /** What the watermark of a window's source did not wait for at the last commit. */
-  idle(window: string, partitions: readonly PartitionId[]): void {
-    this.#idle.set(window, new Set(partitions))
-  }
-
-  /** The log is not read any more. */
-  forgetIdle(): void {
-    this.#idle.clear()
   }
 
   committed(positions: Positions): void {
@@ -59,7 +48,6 @@ export class Progress {
       end: this.end(partition),
       ratePerSecond: this.ratePerSecond(partition),
       clockMs: clocks.map((clock) => clock[partition]).find((ms) => ms !== undefined),
-      isIdle: this.#idle.size === 0 ? undefined : [...this.#idle.values()].some((ids) => ids.has(partition)),
     }))
   }
 }

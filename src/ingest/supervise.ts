@@ -32,7 +32,7 @@ export interface SupervisorOptions {
   readonly compaction?: CompactionPolicy
   readonly upkeep?: Partial<Upkeep>
   startLanes(source: Source): Promise<Lanes>
-  /** Of pipelines with windows. */
+  /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
 }
 
@@ -56,6 +56,7 @@ export class Supervisor implements PipelineControl {
   #head: Version | undefined
   #lastCommitMs: number | undefined
   #missing: readonly string[] = []
+  #idle: ReadonlyMap<PartitionId, boolean> = new Map()
   #advisedMs = -Infinity
   #attempts = 0
   readonly #changes: Changes
@@ -71,7 +72,7 @@ export class Supervisor implements PipelineControl {
       pauseReason: undefined,
       isHurried: false,
       compactions: new Map(),
-      onHead: (head, missing) => this.#onHead(head, missing),
+      onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
 
@@ -128,17 +129,18 @@ export class Supervisor implements PipelineControl {
   status(): PipelineStatus {
     const head = this.#head
     const { definition } = this.#options
+    const all = [...definition.tables, ...definition.windows]
     return {
       name: this.name,
       state: this.#state,
       reason: this.#reason,
       head,
       lastCommitMs: this.#lastCommitMs,
-      partitions: this.#progress.statusOf(head),
-      tables: [
-        ...definition.tables.map(({ name }) => name),
-        ...definition.tables.flatMap((table) => tableNames(table).slice(1)),
-      ],
+      partitions: this.#progress.statusOf(head).map((each) => ({
+        ...each,
+        isIdle: this.#isAtWork ? this.#idle.get(each.partition) : undefined,
+      })),
+      tables: [...all.map(({ name }) => name), ...all.flatMap((table) => tableNames(table).slice(1))],
     }
   }
 
@@ -316,13 +318,14 @@ export class Supervisor implements PipelineControl {
     }
   }
 
-  #onHead(head: Version, missing: readonly string[] | undefined): void {
+  #onHead(head: Version, missing: readonly string[] | undefined, idle: ReadonlyMap<PartitionId, boolean>): void {
     const { clock, source } = this.#options
     // A run that only begins has not shown yet that it gets on.
     if (head.number !== this.#head?.number) this.#attempts = 0
     this.#head = head
     this.#isAtWork = true
     this.#missing = missing ?? this.#missing
+    this.#idle = idle
     this.#lastCommitMs = Date.parse(head.time)
     this.#progress.committed(head.positions)
     if (this.#missing.length > 0)
@@ -340,7 +343,6 @@ export class Supervisor implements PipelineControl {
 
   #observe(event: LakeEvent): void {
     if (event.kind === 'progress') this.#progress.saw(event.partition, event.end)
-    if (event.kind === 'windows') this.#progress.idle(event.table, event.idle)
     this.#options.observer(event)
   }
 
@@ -361,7 +363,6 @@ export class Supervisor implements PipelineControl {
     const isNews = state !== this.#state || reason?.message !== this.#reason?.message
     this.#state = state
     this.#reason = reason
-    if (state !== 'running') this.#progress.forgetIdle()
     if (!isNews) return
     this.#options.observer({ kind: 'state', pipeline: this.name, state, ...(reason === undefined ? {} : { reason }) })
     this.#changes.notify()

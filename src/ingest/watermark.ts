@@ -89,12 +89,14 @@ export class Watermarks {
     }
   }
 
-  /** Partitions of a source table that are idle. */
-  idle(table: string, positions: Positions): readonly PartitionId[] {
-    const { topic, eventTime } = this.#tables.get(table)!
-    return [...positions]
-      .filter(([id, position]) => topicPrefix(id) === `${topic}/` && this.#isIdle(id, position, eventTime!.idleAfterMs))
-      .map(([id]) => id)
+  /** Partitions that no watermark waits for; of those that a watermark is made of. */
+  idle(positions: Positions): ReadonlyMap<PartitionId, boolean> {
+    const found = new Map<PartitionId, boolean>()
+    for (const { topic, eventTime } of this.#tables.values())
+      for (const [id, position] of positions)
+        if (topicPrefix(id) === `${topic}/`)
+          found.set(id, this.#isIdle(id, position, eventTime!.idleAfterMs) && found.get(id) !== false)
+    return found
   }
 
   #isIdle(id: PartitionId, position: bigint, idleAfterMs: number): boolean {

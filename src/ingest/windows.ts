@@ -44,8 +44,6 @@ export class WindowTables {
   /** Undefined without windows. */
   readonly #open: Open | undefined
   readonly #windows: ReadonlyMap<string, OpenWindow>
-  /** By source table, at the last fold. */
-  #idle: ReadonlyMap<string, readonly PartitionId[]> = new Map()
   /** By the table whose rows they are: results and states. */
   readonly #live: ReadonlyMap<string, Live>
 
@@ -95,6 +93,11 @@ export class WindowTables {
     this.#open?.watermarks.hold()
   }
 
+  /** Of the partitions that feed windows: whether their watermark does not wait for them. */
+  idle(positions: Positions): ReadonlyMap<PartitionId, boolean> {
+    return this.#open?.watermarks.idle(positions) ?? new Map()
+  }
+
   add(ranges: readonly StagedRange[], tables: readonly StagedTable[]): void {
     if (this.#open === undefined) return
     for (const range of ranges) this.#open.watermarks.saw(range)
@@ -131,7 +134,6 @@ export class WindowTables {
       const times = timesOf.get(window.definition.source)!
       if (window.hasWork(times, nowMs, isLast)) await window.fold(fold, times, nowMs, isLast)
     }
-    this.#idle = new Map(watermarks.tables.map((table) => [table, watermarks.idle(table, standing.positions)]))
     const all = [...timesOf].map(([table, { watermarkMs }]) => [table, watermarkMs] as const)
     const known = all.filter((each): each is [string, number] => each[1] !== undefined)
     const least = known.length < all.length ? undefined : Math.min(...known.map(([, watermarkMs]) => watermarkMs))
@@ -147,7 +149,7 @@ export class WindowTables {
 
   committed(pipeline: string, observer: Observer): void {
     for (const window of this.#windows.values()) {
-      observer(window.event(pipeline, this.#idle.get(window.definition.source) ?? []))
+      observer(window.event(pipeline))
       window.committed()
     }
   }
@@ -260,14 +262,13 @@ class OpenWindow {
     this.#foldedMs = nowMs
   }
 
-  event(pipeline: string, idle: readonly PartitionId[]): LakeEvent {
+  event(pipeline: string): LakeEvent {
     const { corrected = 0, retractOfUnknown = 0 } = this.#folded ?? {}
     return {
       kind: 'windows',
       pipeline,
       table: this.definition.name,
       watermarkMs: this.#times.watermarkMs,
-      idle,
       openRows: this.#openRows,
       stateBytes: this.#stateBytes,
       late: this.#late,

@@ -496,7 +496,6 @@ describe('descriptions', () => {
         pipeline: 'shop',
         table: 'revenue',
         watermarkMs: 1_500,
-        idle: [],
         openRows: 7,
         stateBytes: 4_096,
         late,
