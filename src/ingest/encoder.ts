@@ -90,7 +90,7 @@ class DuckEncoder implements Encoder {
     this.#clock = clock
     this.#tables = new Map(
       tables.map((definition, k) => {
-        const fed = windows.filter(({ source }) => source === definition.name)
+        const fed = windows.filter(({ source, input }) => source === definition.name && input === 'events')
         return [definition.name, this.#table(definition, fed, k)]
       }),
     )
@@ -144,9 +144,9 @@ class DuckEncoder implements Encoder {
         batches,
         clocksMs,
       )
-      const { rows, deadLetters, counts, operations } = decoded
+      const { rows, deadLetters, counts, operations, kept } = decoded
       // Before rows are divided: their slabs are used again.
-      const windows = await table.windows?.stage(rows, plan)
+      const windows = await table.windows?.stage(rows, kept, plan)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
       if (!table.definition.store) {
@@ -176,7 +176,7 @@ class DuckEncoder implements Encoder {
     if (windows !== undefined && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
     const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
-    clock.judge(judged.rows, judged.eventless, batches[0]!.topic, judged.counts, clocksMs ?? {})
+    clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
     return judged
   }
 
