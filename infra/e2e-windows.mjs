@@ -14,7 +14,7 @@ const { values } = parseArgs({
     partitions: { type: 'string', default: '3' },
     lanes: { type: 'string', default: '2' },
     store: { type: 'string', default: 'disk' },
-    'kill-every': { type: 'string', default: '2500ms' },
+    'kill-every': { type: 'string', default: '3500ms' },
     kills: { type: 'string', default: '4' },
     versions: { type: 'string', default: '8' },
     windows: { type: 'string' },
