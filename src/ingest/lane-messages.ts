@@ -1,4 +1,5 @@
 import type { TableDefinition } from '../define.ts'
+import type { WindowDefinition } from '../define-window.ts'
 import type { ErrorMessage } from '../error.ts'
 import type { PartitionId } from '../log.ts'
 import type { SourceSettings, StoreSettings } from '../settings.ts'
@@ -12,6 +13,7 @@ export type ToLane =
       readonly pipeline: string
       readonly task: number
       readonly tables: readonly TableDefinition[]
+      readonly windows: readonly WindowDefinition[]
       readonly assignment: Assignment
     }
   /** One more batch may be staged and sent. */
@@ -50,4 +52,6 @@ export interface LaneSettings {
   readonly source: SourceSettings
   readonly store: StoreSettings
   readonly memoryBytesMax: number
+  /** A folder of the process that starts the lanes, for partials of windows. Default: the lane's own scratch. */
+  readonly partialsFolder?: string
 }

@@ -1,12 +1,14 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { backoffMs, type Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
+import type { WindowDefinition } from '../define-window.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { MicroBatchLimits, Staged } from './lane.ts'
 import { LaneJobs, type PooledWork } from './lane-jobs.ts'
 import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
 import { LaneWork } from './lane-work.ts'
+import { removePartials } from './window/partial-files.ts'
 import { answerOf, ENDED, IDLE, shares, type LaneAnswer, type Lanes, type LaneTask } from './lanes.ts'
 
 export interface LanePoolOptions {
@@ -65,17 +67,21 @@ export class LanePool {
   }
 
   /** Lanes of one pipeline; at most one at a time of each name. */
-  open(pipeline: string, tables: readonly TableDefinition[]): Lanes {
-    const lanes = new PooledLanes(pipeline, tables, {
-      processes: this.#lanes,
-      options: this.#options,
-      work: this.#jobs.open(pipeline, tables),
-      // Of the pool, not of the run: an answer to the run before must not pass for one to this.
-      newTask: () => ++this.#tasks,
-      onClose: () => {
-        if (this.#pipelines.get(pipeline) === lanes) this.#pipelines.delete(pipeline)
+  open(pipeline: string, tables: readonly TableDefinition[], windows: readonly WindowDefinition[] = []): Lanes {
+    const lanes = new PooledLanes(
+      pipeline,
+      { tables, windows },
+      {
+        processes: this.#lanes,
+        options: this.#options,
+        work: this.#jobs.open(pipeline, tables),
+        // Of the pool, not of the run: an answer to the run before must not pass for one to this.
+        newTask: () => ++this.#tasks,
+        onClose: () => {
+          if (this.#pipelines.get(pipeline) === lanes) this.#pipelines.delete(pipeline)
+        },
       },
-    })
+    )
     this.#pipelines.set(pipeline, lanes)
     return lanes
   }
@@ -174,7 +180,11 @@ class LaneProcess {
     child.on('message', (message: FromLane) => {
       this.#heardMs = clock.monotonicMs()
       if (message.kind === 'worked' || message.kind === 'work-failed') this.#jobs.heard(this.lane, message)
-      else if (message.kind !== 'alive') this.#pipelines.get(message.pipeline)?.heard(this.lane, message)
+      else if (message.kind !== 'alive') {
+        const lanes = this.#pipelines.get(message.pipeline)
+        if (lanes !== undefined) lanes.heard(this.lane, message)
+        else if (message.kind === 'staged') void removePartials(message.staged)
+      }
     })
     this.#exit = new Promise((resolve) => {
       const gone = () => {
@@ -218,10 +228,16 @@ class LaneProcess {
   }
 }
 
+/** What the lanes of a pipeline fill. */
+interface Definitions {
+  readonly tables: readonly TableDefinition[]
+  readonly windows: readonly WindowDefinition[]
+}
+
 /** The share of one pipeline in all lane processes. */
 class PooledLanes implements Lanes {
   readonly #pipeline: string
-  readonly #tables: readonly TableDefinition[]
+  readonly #definitions: Definitions
   readonly #processes: readonly LaneProcess[]
   readonly #options: LanePoolOptions
   readonly #newTask: () => number
@@ -234,7 +250,7 @@ class PooledLanes implements Lanes {
 
   constructor(
     pipeline: string,
-    tables: readonly TableDefinition[],
+    definitions: Definitions,
     pool: {
       readonly processes: readonly LaneProcess[]
       readonly options: LanePoolOptions
@@ -244,7 +260,7 @@ class PooledLanes implements Lanes {
     },
   ) {
     this.#pipeline = pipeline
-    this.#tables = tables
+    this.#definitions = definitions
     this.#processes = pool.processes
     this.#options = pool.options
     this.work = pool.work
@@ -254,7 +270,7 @@ class PooledLanes implements Lanes {
 
   assign(task: LaneTask): void {
     const { clock, microBatch, lanes } = this.#options
-    this.#answers = []
+    this.#dropAnswers()
     this.#error = undefined
     this.#work = shares(task, lanes).map((from) =>
       from.size === 0 ? undefined : new LaneWork(from, task, microBatch, clock),
@@ -278,7 +294,7 @@ class PooledLanes implements Lanes {
 
   close(): Promise<void> {
     this.#work = []
-    this.#answers = []
+    this.#dropAnswers()
     this.work.close()
     for (const process of this.#processes) process.send({ kind: 'release', pipeline: this.#pipeline })
     this.#onClose()
@@ -287,7 +303,10 @@ class PooledLanes implements Lanes {
 
   heard(lane: number, message: Extract<FromLane, { readonly pipeline: string }>): void {
     const work = this.#work[lane]
-    if (work === undefined || message.task !== work.task) return
+    if (work === undefined || message.task !== work.task) {
+      if (message.kind === 'staged') void removePartials(message.staged)
+      return
+    }
     switch (message.kind) {
       case 'staged': {
         const isRelieved = work.staged(message.staged)
@@ -350,9 +369,14 @@ class PooledLanes implements Lanes {
     if (work === undefined) return process.send({ kind: 'release', pipeline })
     if (work.isEnded) return
     const task = (work.task = this.#newTask())
-    process.send({ kind: 'assign', pipeline, task, tables: this.#tables, assignment: work.assignment(lane) })
+    process.send({ kind: 'assign', pipeline, task, ...this.#definitions, assignment: work.assignment(lane) })
     const waiting = this.#answers.filter((answer) => answer.lane === lane).length
     for (let credit = waiting; credit < IN_FLIGHT_MAX; credit++) process.send({ kind: 'credit', pipeline, task })
+  }
+
+  #dropAnswers(): void {
+    for (const { staged } of this.#answers) void removePartials(staged)
+    this.#answers = []
   }
 
   #report(lane: number, { records, bytes, encodeMs }: Staged): void {

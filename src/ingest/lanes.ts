@@ -1,8 +1,10 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { Cursor, PartitionId, Source } from '../log.ts'
+import type { Clocks } from '../version.ts'
 import type { TableWork } from './keys.ts'
 import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Staged, type TablePlan } from './lane.ts'
+import { removePartials } from './window/partial-files.ts'
 
 /** What all lanes of a pipeline are told together; each gets its share of the partitions. */
 export interface LaneTask {
@@ -10,6 +12,8 @@ export interface LaneTask {
   readonly tables: readonly TablePlan[]
   /** See `Assignment`. */
   readonly baseless?: ReadonlySet<string>
+  /** See `Assignment`. */
+  readonly clocksMs?: Clocks
 }
 
 /**
@@ -95,8 +99,8 @@ class InlineLanes implements Lanes {
     const signal = this.#stop.signal
     const parts = shares(task, this.#options.lanes)
     this.#running = parts.map((from, lane) => {
-      const { tables, baseless = new Set() } = task
-      const assignment: Assignment = { lane, from, tables, microBatch, fatal: new Set(), baseless }
+      const { from: _, baseless = new Set(), ...rest } = task
+      const assignment: Assignment = { ...rest, lane, from, microBatch, fatal: new Set(), baseless }
       return stage(source, assignment, encoder, clock, signal)
     })
     this.#hasWork = task.from.size > 0
@@ -130,7 +134,7 @@ class InlineLanes implements Lanes {
   #ask(lane: number): void {
     const { signal } = this.#stop
     const heard = (answer: Answer) => {
-      if (signal.aborted) return
+      if (signal.aborted) return 'result' in answer ? dropped(answer.result) : undefined
       this.#answers.push(answer)
       this.#wake()
     }
@@ -145,6 +149,7 @@ class InlineLanes implements Lanes {
     this.#stop.abort()
     this.#stop = new AbortController()
     this.#open.clear()
+    for (const answer of this.#answers) if ('result' in answer) dropped(answer.result)
     this.#answers = []
   }
 
@@ -153,6 +158,10 @@ class InlineLanes implements Lanes {
     this.#wake = () => timer.abort()
     await this.#options.clock.sleep(timeoutMs, timer.signal)
   }
+}
+
+function dropped({ value }: IteratorResult<Staged, void>): void {
+  if (value !== undefined) void removePartials(value)
 }
 
 /** Lanes in one process share an encoder, and so does an abandoned lane that is still at its last batch. */

@@ -25,6 +25,7 @@ export { openTable } from './lake-table.ts'
 export type { LakeTable, SnapshotInfo } from './lake-table.ts'
 export type { PartitionField, PartitionSpec } from './partition-spec.ts'
 export { readDeletedRows, storedFiles } from './scan.ts'
+export { schemaOf } from './schema.ts'
 export type { IcebergField, IcebergSchema, IcebergType } from './schema.ts'
 export { isKept } from './reachable.ts'
 export { compareValues, lowerBound, singleValue, upperBound } from './single-value.ts'
@@ -42,6 +43,8 @@ export interface TableSpec {
   readonly formatVersion: 2 | 3
   /** Columns that name a row: required, and neither float nor nested. */
   readonly key?: readonly string[]
+  /** Beside those that every table has. */
+  readonly properties?: Readonly<Record<string, string>>
 }
 
 /** All that a lane must know to write data files of a table: plain values, sent to child processes. */
@@ -66,7 +69,7 @@ export async function createTable(storage: Storage, spec: TableSpec, clock: Cloc
     lastColumnId,
     spec: partitionSpec(spec.name, spec.partitionBy, schema),
     nowMs: clock.nowMs(),
-    properties: { 'write.format.default': 'parquet', 'kappalake.format': '1' },
+    properties: { 'write.format.default': 'parquet', 'kappalake.format': '1', ...spec.properties },
   })
   return writeMetadata(storage, spec.name, 0, clock.uuid(), raw, [])
 }
@@ -82,11 +85,18 @@ export async function writeVersionHint(storage: Storage, table: LakeTable): Prom
   await storage.put(`tables/${table.name}/metadata/version-hint.text`, Buffer.from(name, 'latin1'))
 }
 
+/** Whether columns can be identifier fields: required, and neither float nor nested. */
+export function mayName(columns: readonly Column[], key: readonly string[]): boolean {
+  return key.every((column) => {
+    const found = columns.find((candidate) => candidate.name === column)
+    return found?.required === true && !UNNAMING.has(found.type.kind)
+  })
+}
+
 /** The key's columns. Throws `config.invalid` when one cannot name a row. */
 function keyOfSpec({ name, columns, key = [] }: TableSpec): readonly string[] {
   for (const column of key) {
-    const found = columns.find((candidate) => candidate.name === column)
-    if (found?.required === true && !UNNAMING.has(found.type.kind)) continue
+    if (mayName(columns, [column])) continue
     throw new LakeError('config.invalid', `tables.${name}.key: "${column}" cannot be part of a key`, {
       context: { table: name, column },
       fix: 'Name columns of the table that are required, and neither float nor nested.',

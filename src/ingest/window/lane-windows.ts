@@ -1,0 +1,265 @@
+import path from 'node:path'
+import type { DuckDBConnection } from '@duckdb/node-api'
+import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
+import type { Clock } from '../../clock.ts'
+import type { TableDefinition } from '../../define.ts'
+import { isSliced, type WindowDefinition } from '../../define-window.ts'
+import { LakeError } from '../../error.ts'
+import type { Storage, WritePlan } from '../../lake/table.ts'
+import { laneColumns, mayRead, tableColumns } from '../decode/columns.ts'
+import { checkColumns, copyDataFile, literal, quoted } from '../decode/data-file-writer.ts'
+import { Relation } from '../decode/relation.ts'
+import type { Slab } from '../decode/slab.ts'
+import type { KeptValues } from '../decode/table-decoder.ts'
+import type { TablePlan } from '../lane.ts'
+import { aggregateSql, isOverflow } from './aggregates.ts'
+import { assignedSql, LATE_COLUMNS, mayBeLate, needsBoundaries } from './assign.ts'
+import { createBoundaries } from './boundaries.ts'
+import { lateColumns, type WindowShape } from './columns.ts'
+import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
+import { partialsSql } from './long-rows.ts'
+import { removeLocal } from './partial-files.ts'
+import { LANE_COLUMNS, type StagedWindow } from './window.ts'
+
+export interface LaneWindowsParts {
+  readonly connection: DuckDBConnection
+  readonly storage: Storage
+  readonly clock: Clock
+  /** Folder on this machine for what the fold will read. */
+  readonly partialsFolder: string
+  /** What the names of its relations begin with. */
+  readonly name: string
+}
+
+interface Window {
+  readonly definition: WindowDefinition
+  readonly shape: WindowShape
+}
+
+/** What was decoded. */
+interface Rows {
+  readonly slabs: readonly Slab[]
+  readonly kept: readonly KeptValues[]
+}
+
+type LateRows = Pick<StagedWindow, 'lateFiles' | 'late' | 'lateAssignments'>
+
+const NONE_LATE: LateRows = { lateFiles: [], late: 0, lateAssignments: 0 }
+
+/**
+ * What a lane makes of the rows of one table for the windows over its events: partials of what counts, and late rows.
+ * The columns that windows read go once into a table in memory; each window then takes a handful of statements.
+ */
+export class LaneWindows {
+  readonly #source: TableDefinition
+  readonly #windows: readonly Window[]
+  readonly #rows: Relation
+  readonly #read: Relation
+  readonly #parts: LaneWindowsParts
+  readonly #outOfOrdernessMs: number
+
+  /** `windows` are over events of the table. `rows` gives the stored columns of slabs, which have the lane's columns behind them. */
+  constructor(source: TableDefinition, windows: readonly WindowDefinition[], rows: Relation, parts: LaneWindowsParts) {
+    this.#source = source
+    this.#rows = rows
+    this.#parts = parts
+    this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
+    const columns = [...tableColumns(source), ...laneColumns]
+    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
+    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [k] : []))
+    this.#read = new Relation(
+      parts.connection,
+      `${parts.name}_read`,
+      read.map((k) => columns[k]!),
+      read,
+    )
+  }
+
+  /** Files of each window. Throws `aggregate.overflow`, `window.expression_failed`. */
+  async stage(slabs: readonly Slab[], kept: readonly KeptValues[], plan: TablePlan): Promise<readonly StagedWindow[]> {
+    if (slabs.length === 0)
+      return this.#windows.map(({ definition }) => ({ window: definition.name, partials: undefined, ...NONE_LATE }))
+    const input = `${this.#parts.name}_rows`
+    const staged: StagedWindow[] = []
+    try {
+      await this.#makeInput(input, slabs, kept)
+      for (const window of this.#windows) staged.push(await this.#stage(window, input, { slabs, kept }, plan))
+      return staged
+    } catch (error) {
+      for (const { partials } of staged) await removeLocal(partials)
+      throw error
+    } finally {
+      await this.#drop(input)
+    }
+  }
+
+  async #stage({ definition, shape }: Window, input: string, rows: Rows, plan: TablePlan): Promise<StagedWindow> {
+    const { connection, name } = this.#parts
+    const boundaries = needsBoundaries(definition.window) ? `${name}_boundaries` : undefined
+    if (boundaries !== undefined) await createBoundaries(connection, definition.window, input, boundaries)
+    let partials: string | undefined
+    try {
+      const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
+      partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
+      return { window: definition.name, partials, ...(await this.#late(definition, assigned.late, input, rows, plan)) }
+    } catch (error) {
+      await removeLocal(partials)
+      throw expressionError(definition, error)
+    } finally {
+      if (boundaries !== undefined) await this.#drop(boundaries)
+    }
+  }
+
+  /** A local file; undefined when nothing counts. */
+  async #copyPartials(definition: WindowDefinition, shape: WindowShape, counted: string): Promise<string | undefined> {
+    const { connection, clock, partialsFolder, name } = this.#parts
+    const file = path.join(partialsFolder, `${clock.uuid()}.parquet`)
+    // To assign tumbling windows again for each detail takes less than to write their rows down.
+    const isWrittenDown =
+      definition.window.kind !== 'tumbling' && shape.aggregates.some(({ detail }) => detail !== undefined)
+    const table = `${name}_counted`
+    try {
+      if (isWrittenDown) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
+      const sql = partialsSql(shape, 'events', isWrittenDown ? table : `(${counted})`)
+      const rows = await this.#number(`COPY (${sql}) TO ${literal(file)} (FORMAT parquet, COMPRESSION uncompressed)`)
+      if (rows > 0) return file
+      await removeLocal(file)
+      return undefined
+    } catch (error) {
+      await removeLocal(file)
+      throw error
+    } finally {
+      if (isWrittenDown) await this.#drop(table)
+    }
+  }
+
+  /** Rows that are late: whole, with all columns of the source, which were not needed so far. */
+  async #late(
+    definition: WindowDefinition,
+    sql: string,
+    input: string,
+    rows: Rows,
+    plan: TablePlan,
+  ): Promise<LateRows> {
+    const { connection, name } = this.#parts
+    if ((await this.#count(`${input} WHERE ${mayBeLate(definition, this.#outOfOrdernessMs)}`)) === 0) return NONE_LATE
+    const late = `${name}_late`
+    await connection.run(`CREATE OR REPLACE TEMP TABLE ${late} AS ${sql}`)
+    try {
+      const count = await this.#count(late)
+      if (count === 0) return NONE_LATE
+      const target = plan.windows?.find(({ window }) => window === definition.name)?.late
+      if (target === undefined) throw new LakeError('internal', `the lane has no plan of ${definition.name}`)
+      return {
+        lateFiles: [await this.#copyLate(definition, late, count, rows, target)],
+        late: await this.#count(`${late} WHERE ${LATE_COLUMNS.reason} = 'late' AND ${LATE_COLUMNS.countedWindows} = 0`),
+        lateAssignments: await this.#number(`SELECT coalesce(sum(len(${LATE_COLUMNS.lateWindows})), 0) FROM ${late}`),
+      }
+    } finally {
+      await this.#drop(late)
+    }
+  }
+
+  async #copyLate(
+    definition: WindowDefinition,
+    late: string,
+    count: number,
+    { slabs, kept }: Rows,
+    plan: WritePlan,
+  ): Promise<StagedWindow['lateFiles'][number]> {
+    const { connection, storage, clock } = this.#parts
+    checkColumns(plan, lateColumns(tableColumns(this.#source)))
+    const unsaid = kept.length === 0 ? kept : await this.#keptIn(late, kept)
+    this.#rows.feed(slabs)
+    try {
+      const from = lateRowsSql(this.#source, definition, `${this.#rows.name}()`, late, unsaid)
+      return await copyDataFile(connection, storage, clock, plan, { from, rows: count, tuple: [] })
+    } finally {
+      this.#rows.feed([])
+    }
+  }
+
+  /** A window sees what the record says: what its row keeps of another is null, wherever that other one was read. */
+  async #makeInput(table: string, slabs: readonly Slab[], kept: readonly KeptValues[]): Promise<void> {
+    const { connection } = this.#parts
+    this.#read.feed(slabs)
+    try {
+      await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS FROM ${this.#read.name}()`)
+    } finally {
+      this.#read.feed([])
+    }
+    for (const [k, { name }] of tableColumns(this.#source).entries()) {
+      if (!this.#read.columns.some((column) => column.name === name)) continue
+      const rows = kept.filter(({ columns }) => columns.includes(k))
+      if (rows.length > 0) await connection.run(`UPDATE ${table} SET ${quoted(name)} = NULL WHERE ${isAmong(rows)}`)
+    }
+  }
+
+  async #keptIn(table: string, kept: readonly KeptValues[]): Promise<readonly KeptValues[]> {
+    const { partition, offset } = SYSTEM_COLUMNS
+    const answer = await this.#parts.connection.runAndReadAll(`SELECT ${partition}, ${offset} FROM ${table}`)
+    const there = new Set(answer.getRows().map(([p, o]) => `${String(p)}@${String(o)}`))
+    return kept.filter(({ partition, offset }) => there.has(`${partition}@${offset}`))
+  }
+
+  #count(from: string): Promise<number> {
+    return this.#number(`SELECT count(*) FROM ${from}`)
+  }
+
+  async #number(sql: string): Promise<number> {
+    const result = await this.#parts.connection.runAndReadAll(sql)
+    return Number(result.getRows()[0]![0])
+  }
+
+  async #drop(table: string): Promise<void> {
+    await this.#parts.connection.run(`DROP TABLE IF EXISTS ${table}`)
+  }
+}
+
+function eventsShape(definition: WindowDefinition, columns: readonly Column[]): WindowShape {
+  return {
+    groups: definition.groupBy.map((name) => {
+      const { required: _, ...column } = columns.find((candidate) => candidate.name === name)!
+      return definition.nullGroup === 'keep' ? column : { ...column, required: true }
+    }),
+    aggregates: definition.select.map((aggregate) => aggregateSql(aggregate, columns, 'events')),
+    hasLastEvent: true,
+    isSliced: isSliced(definition),
+  }
+}
+
+/** Whether some window needs the column; those that say where and when a row was, always. */
+function isRead(column: Column, windows: readonly WindowDefinition[]): boolean {
+  const always: readonly string[] = [
+    SYSTEM_COLUMNS.partition,
+    SYSTEM_COLUMNS.offset,
+    LANE_COLUMNS.event,
+    LANE_COLUMNS.clock,
+  ]
+  return (
+    always.includes(column.name) ||
+    windows.some(
+      ({ groupBy, select, where }) =>
+        groupBy.includes(column.name) ||
+        mayRead(where ?? '', column) ||
+        select.some((each) => each.column === column.name || mayRead(each.where ?? '', column)),
+    )
+  )
+}
+
+/** What DuckDB says of a statement that is ours but for the user's expressions and values. */
+function expressionError({ name }: WindowDefinition, error: unknown): unknown {
+  if (error instanceof LakeError) return error
+  if (isOverflow(error))
+    return new LakeError('aggregate.overflow', `${name}: an exact sum has more digits than its column`, {
+      context: { table: name },
+      fix: 'Aggregate a column of fewer digits, or in smaller windows.',
+      cause: error,
+    })
+  if (!(error instanceof Error) || !/^(Conversion|Out of Range|Invalid Input) Error/.test(error.message)) return error
+  return new LakeError('window.expression_failed', `${name}: a filter fails on the values of a record`, {
+    context: { table: name },
+    fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY.',
+    cause: error,
+  })
+}
