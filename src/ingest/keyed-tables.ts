@@ -190,12 +190,17 @@ async function eachFile(
 ): Promise<void> {
   const read = async (file: StoredFile) =>
     [file, await readDeletedRows(storage, file), await work.readKeys(plan, file)] as const
-  // Lanes read on while rows are taken up.
-  const reading = files.slice(0, READS_AT_ONCE).map(read)
+  // Lanes read on while rows are taken up. One that fails is heard of when its turn comes, and is no surprise before.
+  const ahead = (file: StoredFile) => {
+    const reading = read(file)
+    reading.catch(() => undefined)
+    return reading
+  }
+  const reading = files.slice(0, READS_AT_ONCE).map(ahead)
   try {
     for (let next = READS_AT_ONCE; reading.length > 0; next++) {
       const [file, deleted, keys] = await reading.shift()!
-      if (next < files.length) reading.push(read(files[next]!))
+      if (next < files.length) reading.push(ahead(files[next]!))
       await take(file, deleted, keys)
       await clock.sleep(0)
     }
