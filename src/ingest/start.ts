@@ -26,8 +26,8 @@ import { windowProperties, type StoredWindow } from '../window-property.ts'
 import type { CommitPolicy } from './committer.ts'
 import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
-import { lateColumns, partialColumns, resultColumns } from './window/columns.ts'
 import { shapeOf } from './window/shape.ts'
+import { lateColumns, partialColumns, resultColumns } from '../window/sql.ts'
 
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
