@@ -25,7 +25,8 @@ const { values } = parseArgs({
 })
 install('kafka', 'python')
 const { caughtUp, createTopic, figure, sleep } = await import('./exact/world.mjs')
-const { compareAt, judge, newLake, PIPELINE, produce, readLog, versionsOf } = await import('./windows/world.mjs')
+const { compareAt, compareListed, judge, newLake, PIPELINE, produce, readLog, versionsOf } =
+  await import('./windows/world.mjs')
 const { SOURCES, WINDOWS } = await import('./windows/pipelines.mjs')
 const { randomOf } = await import('./exact/random.mjs')
 
@@ -72,6 +73,10 @@ async function run(world, { kind, lanes, name }) {
   const all = isDrained ? ((await versionsOf(lake)) ?? []) : []
   const records = readLog(ledger)
   const verdicts = await history(lake, records, all)
+  const listed = []
+  if (isDrained)
+    for (const window of windows)
+      listed.push({ name: window.name, ...(await compareListed(lake, window, records, all.at(-1))) })
   await lake.signalTree('SIGTERM')
 
   const killed = kills.tree + kills.child
@@ -84,6 +89,12 @@ async function run(world, { kind, lanes, name }) {
       rows: verdicts.reduce((sum, { rows }) => sum + rows, 0),
     }),
     ...windows.map((window) => differencesOf(window, name, wrong)),
+    ...listed.map((each) =>
+      figure(`windows.${name}.${each.name}.listed`, each.found.open, 'windows', `${each.wanted.open}`, each.isRight, {
+        found: each.found,
+        wanted: each.wanted,
+      }),
+    ),
     isDrained &&
       strangers(await judge(world, { store, log: records, positions: all.at(-1).positions, windows, name }), name),
   ]
