@@ -33,7 +33,9 @@ const { randomOf } = await import('./exact/random.mjs')
 const number = (name) => Number(values[name])
 const meanMs = milliseconds('kill-every', values['kill-every'])
 const limitMs = number('limit') * 1_000
-const chosen = values.windows?.split(',') ?? WINDOWS.map(({ name }) => name)
+// Windows over rows are refused in this release: they are run when they are named.
+const supported = WINDOWS.filter(({ input }) => input === 'events').map(({ name }) => name)
+const chosen = values.windows?.split(',') ?? supported
 const windows = WINDOWS.filter(({ name }) => chosen.includes(name))
 const attempts = values.full
   ? ['disk', 's3'].flatMap((kind) => [1, 3].map((lanes) => ({ kind, lanes })))
