@@ -7,6 +7,7 @@ import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
+import type { ChangeSink } from './change-sink.ts'
 import { Changes } from './changes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
@@ -31,6 +32,8 @@ export interface SupervisorOptions {
   readonly compaction?: CompactionPolicy
   readonly upkeep?: Partial<Upkeep>
   startLanes(source: Source): Promise<Lanes>
+  /** See `Pipeline`. */
+  openSink?(): ChangeSink
 }
 
 const RETRY_MS_MAX = 30_000
@@ -249,13 +252,14 @@ export class Supervisor implements PipelineControl {
   }
 
   get #pipeline() {
-    const { definition, storage, clock, compaction, startLanes } = this.#options
+    const { definition, storage, clock, compaction, startLanes, openSink } = this.#options
     return {
       definition,
       storage,
       clock,
       compaction,
       startLanes,
+      ...(openSink === undefined ? {} : { openSink }),
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),
     }

@@ -31,4 +31,3 @@ function sideOf(files: readonly StoredFile[], others: ReadonlyMap<string, Stored
 function isSame({ deletes: a }: StoredFile, { deletes: b }: StoredFile): boolean {
   return a?.key === b?.key && a?.offset === b?.offset
 }
-

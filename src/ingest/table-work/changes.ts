@@ -33,7 +33,11 @@ export async function writeChanges(
   const read = async (sql: string, columns: readonly IcebergField[]): Promise<void> => {
     const result = await connection.stream(sql)
     const print = printer(columns, keys)
-    for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
+    for (
+      let chunk = await result.fetchChunk();
+      chunk !== null && chunk.rowCount > 0;
+      chunk = await result.fetchChunk()
+    ) {
       const vectors = columns.map((_, index) => chunk!.getColumnVector(index))
       for (let row = 0; row < chunk.rowCount; row++)
         lines.add(print(vectors.map((vector) => vector.getItem(row) as DuckDBValue)))
@@ -84,12 +88,7 @@ function rowsSql(
 }
 
 /** Rows of one table that the other does not have: null is equal to null. */
-function othersSql(
-  table: string,
-  than: string,
-  columns: readonly IcebergField[],
-  by: readonly IcebergField[],
-): string {
+function othersSql(table: string, than: string, columns: readonly IcebergField[], by: readonly IcebergField[]): string {
   const same = by.map((field) => `o.${nameOf(field)} IS NOT DISTINCT FROM t.${nameOf(field)}`)
   return (
     `SELECT ${names(columns, 't.')} FROM ${table} t WHERE t.is_wanted ` +
