@@ -11,13 +11,14 @@ const REQUEST_TIMEOUT_MS = 30_000
 const RETRIES = 3
 
 /**
- * Topics of a cluster. Records of one key go to the partition that Java's own producer would choose. A producer that
- * failed is dropped: what it had under way has no place in the order of the next one.
+ * Topics of a cluster. Records of one key go to the partition that Java's own producer would choose. Each topic has a
+ * producer of its own, since one of kafkajs fails for all its topics when one of them is missing. A producer that failed
+ * is dropped: what it had under way has no place in the order of the next one.
  */
 export class KafkaSink implements ChangeSink {
   readonly #kafka: Kafka
   readonly #broker: string
-  #producer: Promise<Producer> | undefined
+  readonly #producers = new Map<string, Promise<Producer>>()
 
   constructor(settings: KafkaSettings) {
     this.#broker = settings.brokers.join(', ')
@@ -35,20 +36,22 @@ export class KafkaSink implements ChangeSink {
   }
 
   async send(topic: string, records: readonly ChangeRecord[]): Promise<void> {
+    const opening = this.#producers.get(topic) ?? this.#open()
+    this.#producers.set(topic, opening)
     try {
-      const producer = await (this.#producer ??= this.#open())
       const messages = records.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } }))
-      await producer.send({ topic, messages, acks: -1, compression: CompressionTypes.GZIP })
+      await (await opening).send({ topic, messages, acks: -1, compression: CompressionTypes.GZIP })
     } catch (error) {
-      await this.close()
+      if (this.#producers.get(topic) === opening) this.#producers.delete(topic)
+      await disconnect(opening)
       throw sendError(error, topic, this.#broker)
     }
   }
 
   async close(): Promise<void> {
-    const producer = this.#producer
-    this.#producer = undefined
-    await producer?.then((open) => open.disconnect()).catch(() => undefined)
+    const open = [...this.#producers.values()]
+    this.#producers.clear()
+    await Promise.all(open.map(disconnect))
   }
 
   async #open(): Promise<Producer> {
@@ -61,6 +64,11 @@ export class KafkaSink implements ChangeSink {
     await producer.connect()
     return producer
   }
+}
+
+/** Waits for nothing that is under way. */
+async function disconnect(producer: Promise<Producer>): Promise<void> {
+  await producer.then((open) => open.disconnect()).catch(() => undefined)
 }
 
 /** What kafkajs said, in our words: what it tried several times has the reason as its cause. */
