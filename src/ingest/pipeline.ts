@@ -8,10 +8,10 @@ import type { Version } from '../version.ts'
 import type { ChangeSink } from './change-sink.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
+import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import { loadKeys, openPublisher, openWindows } from './load.ts'
-import type { Change } from './next-version.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
 import { Publisher } from './publisher.ts'
@@ -146,12 +146,18 @@ export async function run(
           return { kind: 'gap', partition, from: result.version.positions.get(partition) ?? from, until }
         }
         case 'ended':
-          return await finish(committer, { kind: 'drained' }, { isLast: true }, signal)
+          return await finish(committer, publisher, { kind: 'drained' }, { isLast: true }, signal)
         case 'idle':
       }
 
       if (control.pauseReason !== undefined)
-        return await finish(committer, { kind: 'paused' }, { paused: { reason: control.pauseReason } }, signal)
+        return await finish(
+          committer,
+          publisher,
+          { kind: 'paused' },
+          { paused: { reason: control.pauseReason } },
+          signal,
+        )
       if (control.isHurried) committer.hurry()
       control.isHurried = false
       if (committer.dueInMs() > 0) continue
@@ -160,7 +166,7 @@ export async function run(
       control.onHead(result.version, undefined)
     }
     return await within(LAST_COMMIT_MS_MAX, clock, (limit) =>
-      finish(committer, { kind: 'stopped' }, { released: true }, limit),
+      finish(committer, publisher, { kind: 'stopped' }, { released: true }, limit),
     )
   } finally {
     await publisher.close()
@@ -171,26 +177,4 @@ export async function run(
 async function idle(clock: Clock, ms: number, signal: AbortSignal): Promise<LaneAnswer> {
   await clock.sleep(ms, signal)
   return IDLE
-}
-
-/** The last commit of a run: all that was folded, and why it ends. */
-async function finish(
-  committer: Committer,
-  end: { readonly kind: 'drained' | 'stopped' | 'paused' },
-  change: Change,
-  signal: AbortSignal,
-): Promise<RunResult> {
-  const result = await committer.commit(change, signal)
-  return result.kind === 'committed' ? { kind: end.kind, head: result.version } : result
-}
-
-/** Does `work` with a signal that aborts after `ms`. */
-async function within<T>(ms: number, clock: Clock, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const [limit, timer] = [new AbortController(), new AbortController()]
-  void clock.sleep(ms, timer.signal).then(() => limit.abort())
-  try {
-    return await work(limit.signal)
-  } finally {
-    timer.abort()
-  }
 }

@@ -22,6 +22,8 @@ export interface PublisherParts {
 
 /** A send that is under way at the end of a run is waited for so long: whoever goes on from there sends it again. */
 const CLOSE_MS_MAX = 2_000
+const CATCH_UP_MS_MAX = 1_000
+const CATCH_UP_LOOK_MS = 10
 
 /**
  * Publishes what a run commits to the change topics of window tables, beside the commits, which never wait for it.
@@ -62,6 +64,15 @@ export class Publisher {
     let isNews = false
     for (const table of this.#tables) isNews = table.saw(head) || isNews
     if (isNews) this.#changes?.notify()
+  }
+
+  /** Waits until everything seen is sent; not for long, and not where sending fails. */
+  async caughtUp(signal: AbortSignal): Promise<void> {
+    if (this.#parts === undefined) return
+    const { clock } = this.#parts
+    const startMs = clock.monotonicMs()
+    const isDue = () => clock.monotonicMs() - startMs < CATCH_UP_MS_MAX && !signal.aborted
+    while (this.#tables.some((table) => table.isSending) && isDue()) await clock.sleep(CATCH_UP_LOOK_MS, signal)
   }
 
   async close(): Promise<void> {

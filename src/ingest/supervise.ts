@@ -135,6 +135,7 @@ export class Supervisor implements PipelineControl {
       head,
       lastCommitMs: this.#lastCommitMs,
       partitions: this.#progress.statusOf(head),
+      publishing: this.#progress.publishing,
       tables: [
         ...definition.tables.map(({ name }) => name),
         ...definition.tables.flatMap((table) => tableNames(table).slice(1)),
@@ -340,6 +341,7 @@ export class Supervisor implements PipelineControl {
 
   #observe(event: LakeEvent): void {
     if (event.kind === 'progress') this.#progress.saw(event.partition, event.end)
+    if (event.kind === 'published') this.#progress.published(event)
     this.#options.observer(event)
   }
 

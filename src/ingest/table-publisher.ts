@@ -36,6 +36,7 @@ export class TablePublisher {
   /** A rollback that no change has told of yet. */
   #discontinuity: bigint | undefined
   #isLost = false
+  #isFailing = false
   /** The version after `#sent` can no longer be read. */
   #isSkipping = false
 
@@ -56,6 +57,11 @@ export class TablePublisher {
     return this.#published
   }
 
+  /** Whether there is something to send, and nothing in the way. */
+  get isSending(): boolean {
+    return this.#sent !== this.#head.number && !this.#isFailing
+  }
+
   /** Whether it is news. */
   saw(head: Version): boolean {
     const isNews = head.number > this.#head.number
@@ -74,8 +80,10 @@ export class TablePublisher {
       try {
         await this.#step(signal)
         attempts = 0
+        this.#isFailing = false
       } catch (error) {
         if (signal.aborted) return
+        this.#isFailing = true
         await this.#failed(asLakeError(error))
         await clock.sleep(backoffMs(clock, attempts++, RETRY_MS, RETRY_MS_MAX), signal)
       }
@@ -91,9 +99,10 @@ export class TablePublisher {
       this.#discontinuity = next.number
       return this.#advance(next, undefined, 0)
     }
-    // The same rows, in other files or in the same.
+    // The same rows, in the same files or in others.
     const isSame = base?.tables[this.name]!.metadata === next.tables[this.name]!.metadata
-    if (isSame || (isNext && next.kind === 'maintenance')) return this.#advance(next, undefined, 0)
+    if (isSame) return this.#advance(next, this.#table, 0)
+    if (isNext && next.kind === 'maintenance') return this.#advance(next, undefined, 0)
     const table = await openTable(this.#parts.storage, next.tables[this.name]!.metadata)
     const records = await this.#send(base, next, table, signal)
     if (!signal.aborted) this.#advance(next, table, records)
