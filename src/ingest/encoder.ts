@@ -26,6 +26,8 @@ export interface EncoderOptions {
   readonly windows?: readonly WindowDefinition[]
   readonly storage: Storage
   readonly clock: Clock
+  /** Where partials of windows go, on this machine: it must outlive this process's part in them. Default: the scratch. */
+  readonly partialsFolder?: string | undefined
   /** What DuckDB may take; the raw batches and decoded columns come on top. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
 }
@@ -76,6 +78,7 @@ class DuckEncoder implements Encoder {
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection
   readonly #storage: Storage
+  readonly #partialsFolder: string
   readonly #clock: Clock
   readonly #native = new NativeText()
   readonly #pool = new SlabPool()
@@ -87,10 +90,11 @@ class DuckEncoder implements Encoder {
     this.#instance = instance
     this.#connection = connection
     this.#storage = storage
+    this.#partialsFolder = options.partialsFolder ?? storage.scratch
     this.#clock = clock
     this.#tables = new Map(
       tables.map((definition, k) => {
-        const fed = windows.filter(({ source }) => source === definition.name)
+        const fed = windows.filter(({ source, input }) => source === definition.name && input === 'events')
         return [definition.name, this.#table(definition, fed, k)]
       }),
     )
@@ -113,6 +117,7 @@ class DuckEncoder implements Encoder {
             connection: this.#connection,
             storage: this.#storage,
             clock: this.#clock,
+            partialsFolder: this.#partialsFolder,
             name: `fed_${k}`,
           })
         : undefined,
@@ -144,9 +149,9 @@ class DuckEncoder implements Encoder {
         batches,
         clocksMs,
       )
-      const { rows, deadLetters, counts, operations } = decoded
+      const { rows, deadLetters, counts, operations, kept } = decoded
       // Before rows are divided: their slabs are used again.
-      const windows = await table.windows?.stage(rows, plan)
+      const windows = await table.windows?.stage(rows, kept, plan)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
       if (!table.definition.store) {
@@ -176,7 +181,7 @@ class DuckEncoder implements Encoder {
     if (windows !== undefined && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
     const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
-    clock.judge(judged.rows, judged.eventless, batches[0]!.topic, judged.counts, clocksMs ?? {})
+    clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
     return judged
   }
 

@@ -73,7 +73,6 @@ export function expressionOf(serialized: string, columns: readonly string[]): Re
 
 /** A query of nothing but what it selects. */
 function isPlain(node: Json): boolean {
-  const isEmpty = (value: unknown): boolean => value === null || (Array.isArray(value) && value.length === 0)
   return (
     node['type'] === 'SELECT_NODE' &&
     (node['from_table'] as Json)['type'] === 'EMPTY' &&
@@ -82,6 +81,10 @@ function isPlain(node: Json): boolean {
       isEmpty(node[name]),
     )
   )
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === null || (Array.isArray(value) && value.length === 0)
 }
 
 /** Walks through an expression and everything in it. `names` are columns, and within lambdas their parameters. */

@@ -7,19 +7,17 @@ import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
-import type { ChangeSink } from './change-sink.ts'
 import { Changes } from './changes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
-import type { Lanes } from './lanes.ts'
-import { run, type Control, type RunResult } from './pipeline.ts'
+import { run, type Control, type Pipeline, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { untilOurTurn } from './standby.ts'
 import { gapError, supersededError } from './start.ts'
 
-export interface SupervisorOptions {
+export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink'> {
   readonly definition: PipelineDefinition
   readonly source: Source
   readonly storage: Storage
@@ -31,9 +29,6 @@ export interface SupervisorOptions {
   /** When files are put together; default: never. */
   readonly compaction?: CompactionPolicy
   readonly upkeep?: Partial<Upkeep>
-  startLanes(source: Source): Promise<Lanes>
-  /** See `Pipeline`. */
-  openSink?(): ChangeSink
 }
 
 const RETRY_MS_MAX = 30_000
@@ -56,6 +51,7 @@ export class Supervisor implements PipelineControl {
   #head: Version | undefined
   #lastCommitMs: number | undefined
   #missing: readonly string[] = []
+  #idle: ReadonlyMap<PartitionId, boolean> = new Map()
   #advisedMs = -Infinity
   #attempts = 0
   readonly #changes: Changes
@@ -71,7 +67,7 @@ export class Supervisor implements PipelineControl {
       pauseReason: undefined,
       isHurried: false,
       compactions: new Map(),
-      onHead: (head, missing) => this.#onHead(head, missing),
+      onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
 
@@ -128,18 +124,19 @@ export class Supervisor implements PipelineControl {
   status(): PipelineStatus {
     const head = this.#head
     const { definition } = this.#options
+    const all = [...definition.tables, ...definition.windows]
     return {
       name: this.name,
       state: this.#state,
       reason: this.#reason,
       head,
       lastCommitMs: this.#lastCommitMs,
-      partitions: this.#progress.statusOf(head),
       publishing: this.#progress.publishing,
-      tables: [
-        ...definition.tables.map(({ name }) => name),
-        ...definition.tables.flatMap((table) => tableNames(table).slice(1)),
-      ],
+      partitions: this.#progress.statusOf(head).map((each) => ({
+        ...each,
+        isIdle: this.#isAtWork ? this.#idle.get(each.partition) : undefined,
+      })),
+      tables: [...all.map(({ name }) => name), ...all.flatMap((table) => tableNames(table).slice(1))],
     }
   }
 
@@ -252,15 +249,11 @@ export class Supervisor implements PipelineControl {
     return this.#stop.signal
   }
 
-  get #pipeline() {
-    const { definition, storage, clock, compaction, startLanes, openSink } = this.#options
+  get #pipeline(): Pipeline {
+    const { compaction } = this.#options
     return {
-      definition,
-      storage,
-      clock,
+      ...this.#options,
       compaction,
-      startLanes,
-      ...(openSink === undefined ? {} : { openSink }),
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),
     }
@@ -317,13 +310,14 @@ export class Supervisor implements PipelineControl {
     }
   }
 
-  #onHead(head: Version, missing: readonly string[] | undefined): void {
+  #onHead(head: Version, missing: readonly string[] | undefined, idle: ReadonlyMap<PartitionId, boolean>): void {
     const { clock, source } = this.#options
     // A run that only begins has not shown yet that it gets on.
     if (head.number !== this.#head?.number) this.#attempts = 0
     this.#head = head
     this.#isAtWork = true
     this.#missing = missing ?? this.#missing
+    this.#idle = idle
     this.#lastCommitMs = Date.parse(head.time)
     this.#progress.committed(head.positions)
     if (this.#missing.length > 0)

@@ -13,7 +13,7 @@ import {
   type TableChange,
   type WritePlan,
 } from '../lake/table.ts'
-import type { Positions, Source } from '../log.ts'
+import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { ConcatenateInput } from './keys.ts'
 import { compactedElsewhere } from './keyed-tables.ts'
@@ -88,9 +88,14 @@ export class WindowTables {
     await this.#open?.watermarks.look(source, positions)
   }
 
-  /** Nothing is read at the moment: whoever says nothing is not idle. */
-  hold(): void {
-    this.#open?.watermarks.hold()
+  /** Nothing was read for so long: that makes no partition idle. */
+  hold(ms: number): void {
+    this.#open?.watermarks.hold(ms)
+  }
+
+  /** Of the partitions that feed windows: whether their watermark does not wait for them. */
+  idle(positions: Positions): ReadonlyMap<PartitionId, boolean> {
+    return this.#open?.watermarks.idle(positions) ?? new Map()
   }
 
   add(ranges: readonly StagedRange[], tables: readonly StagedTable[]): void {

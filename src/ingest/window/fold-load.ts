@@ -36,7 +36,11 @@ export async function loadWindow(
   const { cells, columns, outputs, shape } = relations
   const read = (files: readonly NumberedRows[], of: readonly Column[], insert: (from: string) => string) =>
     readFiles(database, storage, clock, files, of, insert)
-  await read(state, partialColumns(shape), (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`)
+  await read(
+    state,
+    partialColumns(shape),
+    (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`,
+  )
   const [first] = await database.rows(`SELECT min(${END}) FROM ${cells} WHERE ${PART} = 0`)
   const firstEnd = first![0] === null ? undefined : Number(first![0])
   const place = resultColumns(shape).findIndex(({ name }) => name === 'window_end') + 1

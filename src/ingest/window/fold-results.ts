@@ -35,7 +35,10 @@ export async function makeResults(
   options: ResultOptions,
 ): Promise<Results> {
   const { definition, groups, identity, outputs, results, shape, slices } = relations
-  const rows = slices === undefined ? await chooseCells(database, relations, options) : await chooseWindows(database, relations, options)
+  const rows =
+    slices === undefined
+      ? await chooseCells(database, relations, options)
+      : await chooseWindows(database, relations, options)
   const isFinal = upTo(END, options.finalUntil)
   await database.temporary(
     'fresh',
@@ -100,20 +103,36 @@ export function resultRowsSql({ groups, results, shape }: Relations): string {
   return `SELECT ${list(columns)} FROM results ORDER BY rowid`
 }
 
-/** Where a cell is a window: rows of those that changed, or became final. */
+/**
+ * Where a cell is a window: rows of those that changed, which are at hand, and of those that became final or whose open
+ * rows are due, which are looked for only when there may be some.
+ */
 async function chooseCells(
   database: FoldDatabase,
-  { cells, columns, groups, key, values }: Relations,
+  { cells, columns, definition, groups, key, values }: Relations,
   { fold, finalUntil, finalBefore, openSince }: ResultOptions,
 ): Promise<string> {
-  const touched = openSince === undefined ? `__fold = ${fold}` : `__fold > ${openSince}`
-  const isChosen = `${PART} = 0 AND (${touched} OR ${becameFinal(END, finalUntil, finalBefore)})`
-  if (values.length === 0) return `(SELECT * FROM ${cells} WHERE ${isChosen})`
-  await database.temporary('chosen', `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${isChosen}`)
-  const rest = columns.filter((name) => !groups.includes(name) && name !== START && name !== END)
-  const from = `SELECT k.*, ${list(rest, 'c')} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', key)}`
-  await database.temporary('chosen_rows', from)
-  return 'chosen_rows'
+  const touched = [`SELECT ${list(columns)} FROM changed`]
+  if (values.length > 0)
+    touched.push(`SELECT ${list(columns)} FROM held WHERE __rid NOT IN (SELECT __rid FROM replaced)`)
+  const isOpenDue = definition.emit === 'update' && openSince !== undefined && openSince < fold - 1
+  const wanted = [
+    ...(finalUntil === undefined || finalUntil === finalBefore ? [] : [becameFinal(END, finalUntil, finalBefore)]),
+    ...(isOpenDue ? [`__fold > ${openSince}`] : []),
+  ]
+  if (wanted.length === 0) return `(${touched.join(' UNION ALL ')})`
+  const isWanted = `${PART} = 0 AND __fold < ${fold} AND (${wanted.join(' OR ')})`
+  if (values.length === 0) {
+    await database.temporary('chosen_rows', `SELECT ${list(columns)} FROM ${cells} WHERE ${isWanted}`)
+  } else {
+    await database.temporary('chosen', `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${isWanted}`)
+    const rows = columns.map((name) => (name === END ? `k.${END}` : `c.${name}`))
+    await database.temporary(
+      'chosen_rows',
+      `SELECT ${list(rows)} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', key)}`,
+    )
+  }
+  return `(${[...touched, 'FROM chosen_rows'].join(' UNION ALL ')})`
 }
 
 /**

@@ -40,14 +40,16 @@ export class OpenWindow {
     this.#outOfOrdernessMs = relations.source.eventTime!.outOfOrdernessMs
     this.#results = new RowPlaces(relations.outputs)
     this.#state = new RowPlaces(relations.cells)
-
   }
 
   async open(): Promise<void> {
     for (const sql of createSql(this.#relations)) await this.#database.run(sql)
   }
 
-  async load(stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] }): Promise<void> {
+  async load(stored: {
+    readonly results: readonly StoredRows[]
+    readonly state: readonly StoredRows[]
+  }): Promise<void> {
     if (this.#fold !== 0) throw new LakeError('internal', 'a window is loaded before its first fold')
     const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
       results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
@@ -57,11 +59,7 @@ export class OpenWindow {
     this.#goneUntil = loaded.goneUntil
   }
 
-  moved(
-    table: 'results' | 'state',
-    inputs: readonly ConcatenateInput[],
-    output: DataFile | undefined,
-  ): Promise<void> {
+  moved(table: 'results' | 'state', inputs: readonly ConcatenateInput[], output: DataFile | undefined): Promise<void> {
     return (table === 'results' ? this.#results : this.#state).move(this.#database, inputs, output)
   }
 

@@ -60,7 +60,7 @@ describe.each(['events', 'rows'] as const)('%s', (input) => {
       fc.asyncProperty(steps, order, fc.boolean(), (all, merges, isFiltered) =>
         check(kind, definitionsOf(kind, isFiltered), input, all, merges),
       ),
-      { numRuns: 8 },
+      { numRuns: 8, interruptAfterTimeLimit: 60_000 },
     )
   })
 })

@@ -39,7 +39,7 @@ const event = fc.record({
 const step = fc.record({
   batches: fc.array(fc.array(event, { maxLength: 12 }), { maxLength: 2 }),
   idle: fc.uniqueArray(fc.nat(PARTITIONS - 1), { maxLength: 2 }),
-  then: fc.constantFrom('nothing', 'nothing', 'nothing', 'restart', 'compact results', 'compact state'),
+  after: fc.constantFrom('nothing', 'nothing', 'nothing', 'restart', 'compact results', 'compact state'),
 })
 
 describe('what a fold writes is what a recomputation of everything gives', () => {
@@ -52,7 +52,7 @@ describe('what a fold writes is what a recomputation of everything gives', () =>
         const isGrouped = definition.groupBy.length > 0
         const at = Array.from({ length: PARTITIONS }, () => 0)
         try {
-          for (const { batches, idle, then } of steps) {
+          for (const { batches, idle, after } of steps) {
             const judged = batches.map((batch) =>
               model.judge(
                 batch.map(({ partition, g, v, ahead }): Event => {
@@ -73,9 +73,9 @@ describe('what a fold writes is what a recomputation of everything gives', () =>
             expect(state(harness)).toEqual(expectedState(model))
             expect(folded.openRows).toBe(model.cells.length)
             expect(harness.late).toEqual([])
-            if (then === 'restart') await harness.restart()
-            else if (then === 'compact results') await harness.compact('results')
-            else if (then === 'compact state') await harness.compact('state')
+            if (after === 'restart') await harness.restart()
+            else if (after === 'compact results') await harness.compact('results')
+            else if (after === 'compact state') await harness.compact('state')
           }
         } finally {
           await harness.close()
@@ -117,7 +117,8 @@ function expectedResults(model: FoldModel): string[] {
 /** Cells, each with its distinct values and their weights. Sums of doubles are looked at in the results. */
 function state(harness: FoldHarness): string[] {
   const { rows } = harness.state
-  const identity = (row: Record<string, unknown>): string => JSON.stringify([row['g'], row['__start'], row['__min_end'], isSession(harness) ? 0 : row['__end']])
+  const identity = (row: Record<string, unknown>): string =>
+    JSON.stringify([row['g'], row['__start'], row['__min_end'], isSession(harness) ? 0 : row['__end']])
   return rows
     .filter((row) => row['__part'] === 0)
     .map((row) => {

@@ -9,7 +9,6 @@ export interface Event {
   readonly ts: number
 }
 
-
 export interface ModelRow {
   readonly g: string | null
   readonly start: number
@@ -78,7 +77,9 @@ export class FoldModel {
     const live = this.#clocks.filter((_, p) => !idle.has(p))
     if (live.length > 0 && live.every((clock) => clock !== undefined))
       this.#watermark = Math.max(this.#watermark ?? -Infinity, Math.min(...live) - B - 1)
-    const rows = this.#rows().filter(({ final }) => final || (this.#definition.emit === 'update' && !isSliced(this.#definition)))
+    const rows = this.#rows().filter(
+      ({ final }) => final || (this.#definition.emit === 'update' && !isSliced(this.#definition)),
+    )
     const before = this.table
     this.table = rows.map((row) => {
       const prior = before.filter((old) => this.#isPrior(old, row))
@@ -95,7 +96,8 @@ export class FoldModel {
   })[] {
     const { window } = this.#definition
     const until = this.#settledUntil
-    const facts = window.kind === 'session' ? islands(this.#counted) : isSliced(this.#definition) ? this.#slices : this.#counted
+    const facts =
+      window.kind === 'session' ? islands(this.#counted) : isSliced(this.#definition) ? this.#slices : this.#counted
     return grouped(facts)
       .filter(([first]) => {
         const end = isSliced(this.#definition) ? windowsOf(window, first!.start).at(-1)!.endMs : first!.end
