@@ -4,9 +4,9 @@ import { systemClock } from '../../src/clock.ts'
 import type { ChangeRecord } from '../../src/ingest/change-sink.ts'
 import { KafkaSink } from '../../src/ingest/kafka-sink.ts'
 import { openKafka } from '../../src/ingest/kafka.ts'
-import { keyOf, valueOf } from '../../src/ingest/record-batch.ts'
-import { partitionId, type Source } from '../../src/log.ts'
+import type { Source } from '../../src/log.ts'
 import { startKafka, type TestKafka } from '../support/kafka.ts'
+import { readTopic } from '../support/read-topic.ts'
 
 // Changes on their way through a real broker.
 
@@ -23,43 +23,6 @@ afterAll(async () => {
   await source.close()
   await kafka.stop()
 })
-
-interface Read {
-  readonly partition: number
-  readonly key: string
-  readonly value: string | null
-  readonly headers: Readonly<Record<string, string>>
-}
-
-/** All records of a topic, by partition. */
-async function readAll(topic: string): Promise<Read[]> {
-  const { topicId, partitions } = (await source.topics([topic])).get(topic)!
-  const ids = partitions.map((partition) => partitionId(topic, partition))
-  const ends = new Map([...(await source.bounds(ids))].map(([id, { end }]) => [id, end]))
-  const left = new Set(ids.filter((id) => ends.get(id)! > 0n))
-  const from = new Map([...left].map((id) => [id, { offset: 0n, leaderEpoch: -1, topicId }]))
-  const stop = new AbortController()
-  const read: Read[] = []
-  if (left.size === 0) return read
-  for await (const batch of source.read(from, stop.signal)) {
-    for (let i = 0; i < batch.count; i++) {
-      const value = valueOf(batch, i)
-      read.push({
-        partition: batch.partition,
-        key: Buffer.from(keyOf(batch, i)!).toString(),
-        value: value === undefined ? null : Buffer.from(value).toString(),
-        headers: Object.fromEntries(
-          batch.headers(i).map(({ key, value: text }) => [String(key), Buffer.from(text ?? []).toString()]),
-        ),
-      })
-    }
-    const id = partitionId(topic, batch.partition)
-    if (batch.count > 0 && batch.offsets[batch.count - 1]! + 1n >= ends.get(id)!) left.delete(id)
-    if (left.size === 0) break
-  }
-  stop.abort()
-  return read
-}
 
 const record = (key: string, version: number, value: string | null = `${key} of ${version}`): ChangeRecord => ({
   key: JSON.stringify({ k: key }),
@@ -87,7 +50,7 @@ describe('a change topic on a broker (E7)', () => {
       )
       if (isSent) break
     }
-    const read = await readAll('changes')
+    const read = await readTopic(source, 'changes')
     expect(new Set(read.map(({ partition }) => partition)).size).toBe(3)
     const ofKey = (key: string) => read.filter((each) => each.key === JSON.stringify({ k: key }))
     for (const key of keys) {
@@ -114,8 +77,8 @@ describe('a change topic on a broker (E7)', () => {
     expect(sends.slice(1).map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
     await kafka.createTopic('missing', 1)
     await sink.send('missing', [record('a', 1)])
-    expect(await readAll('missing')).toHaveLength(1)
-    expect(await readAll('there')).toHaveLength(2)
+    expect(await readTopic(source, 'missing')).toHaveLength(1)
+    expect(await readTopic(source, 'there')).toHaveLength(2)
   }, 60_000)
 
   test('that does not take records so large is told', async () => {
@@ -123,6 +86,6 @@ describe('a change topic on a broker (E7)', () => {
     const noise = randomBytes(4_000).toString('hex')
     await expect(sink.send('small', [record('a', 1, noise)])).rejects.toMatchObject({ code: 'publish.too_large' })
     await sink.send('small', [record('a', 2)])
-    expect(await readAll('small')).toHaveLength(1)
+    expect(await readTopic(source, 'small')).toHaveLength(1)
   }, 60_000)
 })
