@@ -34,11 +34,10 @@ export async function openWindows(
   }
 }
 
-/** Publishes from where the head says, for as long as the lanes are open. */
+/** Publishes from where the head says, for as long as the lanes are open; not without a sink, as of a fork. */
 export function openPublisher(pipeline: Pipeline, lanes: Lanes, chain: Chain, head: Version): Publisher {
   const { definition, storage, clock, observer, openSink } = pipeline
-  return Publisher.open(definition, head, () => {
-    if (openSink === undefined) throw new LakeError('internal', `nothing publishes the changes of ${definition.name}`)
-    return { definition, chain, storage, clock, observer, sink: openSink(), work: () => lanes.work }
-  })
+  if (openSink === undefined) return Publisher.none
+  const open = () => ({ definition, chain, storage, clock, observer, sink: openSink(), work: () => lanes.work })
+  return Publisher.open(definition, head, open)
 }

@@ -42,7 +42,7 @@ export function nextVersion(
     topicIds: { ...head.topicIds, ...change.topicIds },
     tails: pending.tails,
     holes: pending.holes,
-    published,
+    published: { ...head.published, ...published },
     paused: change.resumed === true ? undefined : (change.paused ?? head.paused),
     released: change.released ?? false,
   }

@@ -31,7 +31,7 @@ export interface Pipeline {
   startLanes(source: Source): Promise<Lanes>
   /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
-  /** Where changes of window tables go; needed by pipelines that publish some. */
+  /** Where changes of window tables go; without it nothing is published. */
   openSink?(): ChangeSink
 }
 

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { backoffMs } from '../clock.ts'
-import type { WindowDefinition } from '../define-window.ts'
+import { windowKey, type WindowDefinition } from '../define-window.ts'
 import { asLakeError, toErrorMessage, type LakeError } from '../error.ts'
 import { isKept, openTable, writePlan, type LakeTable } from '../lake/table.ts'
 import type { Version } from '../version.ts'
@@ -41,13 +41,12 @@ export class TablePublisher {
   #isSkipping = false
 
   constructor(parts: PublisherParts, window: WindowDefinition, head: Version) {
-    const { name, to, groupBy } = window
+    const { name, to } = window
     this.name = name
     this.#parts = parts
     this.#topic = to!.topic
     this.#where = to!.where
-    // Windows that grow have one start and many ends.
-    this.#key = [...groupBy, 'window_start', ...(window.window.kind === 'cumulate' ? ['window_end'] : [])]
+    this.#key = windowKey(window)
     this.#head = head
     this.#sent = this.#published = Object.hasOwn(head.published, name) ? head.published[name] : undefined
   }
