@@ -115,6 +115,7 @@ export async function makeWindowLake(windows: readonly WindowTables[], source = 
             ] as const),
             clocksMs: { metrics: clocksMs },
             watermarksMs: watermarkMs === undefined ? {} : { metrics: watermarkMs },
+            published: {},
             watermarkMs,
             topicIds: {},
             tails: new Map(),
