@@ -7,9 +7,9 @@ import { LakeError } from '../error.ts'
 import { computedColumns, tableColumns } from './decode/columns.ts'
 import { quoted } from './decode/data-file-writer.ts'
 import { duckType } from './decode/relation.ts'
-import { resultColumns } from './window/columns.ts'
 import { shapeOf } from './window/shape.ts'
 import { expressionOf, type Refusal } from './row-wise-tree.ts'
+import { resultColumns } from '../window/sql.ts'
 
 /** One expression of a definition, and what it may read. */
 interface Expression {
