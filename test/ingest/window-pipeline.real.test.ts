@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock as clock } from '../../src/clock.ts'
 import { table, type PipelineDefinition, type TableDefinition } from '../../src/define.ts'
 import { isSliced, lateTable, type WindowDefinition, type WindowKind } from '../../src/define-window.ts'
+import type { LakeEvent } from '../../src/event.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
@@ -45,6 +46,7 @@ class Lake {
   readonly definition: PipelineDefinition
   readonly log = new MemoryLog()
   readonly storage: Storage
+  readonly events: LakeEvent[] = []
   onHead: (head: Version) => void = () => undefined
 
   private constructor(definition: PipelineDefinition, storage: Storage, partitions: number) {
@@ -86,7 +88,7 @@ class Lake {
       definition,
       storage,
       clock,
-      observer: () => undefined,
+      observer: (event: LakeEvent) => this.events.push(event),
       control,
       compaction: EAGER,
       startLanes: () => Promise.resolve(inlineLanes({ source, encoder, work, lanes: how.lanes, microBatch, clock })),
@@ -432,21 +434,30 @@ const SPAN = `${MS('window_start')}, ${MS('window_end')}`
 const RESULTS = `${SPAN}, n, total::BIGINT, mean, low, high, different, newest, exact, positive, ${MS('last_event_time')}, _final`
 
 async function check(lake: Lake, version: Version, log: readonly (readonly Record[])[]): Promise<void> {
-  const [definition] = lake.definition.windows as [WindowDefinition]
+  const stored = await lake.rows(version, 't', '_kafka_partition, _offset')
+  for (const definition of lake.definition.windows) await checkWindow(lake, version, log, definition, stored)
+}
+
+async function checkWindow(
+  lake: Lake,
+  version: Version,
+  log: readonly (readonly Record[])[],
+  definition: WindowDefinition,
+  stored: readonly unknown[][],
+): Promise<void> {
   const wanted = new Recount(log, version, definition)
   expect(new Map(Object.entries(version.clocksMs.t ?? {}))).toEqual(wanted.clocks)
-  const stored = await lake.rows(version, 't', '_kafka_partition, _offset')
   expect(stored.map((row) => row.join('@')).toSorted()).toEqual(wanted.stored.toSorted())
   const lateColumns = `_kafka_partition || '@' || _offset, _reason, coalesce(len(_late_windows), 0), _counted_windows`
-  const late = await lake.rows(version, lateTable('w'), lateColumns)
+  const late = await lake.rows(version, lateTable(definition.name), lateColumns)
   expect(late.map((row) => row.join(' ')).toSorted()).toEqual(wanted.late.toSorted())
   const group = definition.groupBy.length === 0 ? 'NULL' : 'g'
-  const rows = await lake.rows(version, 'w', `${group}, ${RESULTS}`)
+  const rows = await lake.rows(version, definition.name, `${group}, ${RESULTS}`)
   expect(rows.map((row) => row.join(' ')).toSorted()).toEqual(wanted.rows.toSorted())
   // Section 17: without idle partitions nothing but sessions is ever corrected.
   const isIdle = lake.definition.tables[0]!.eventTime!.idleAfterMs === 1
   if (!isIdle && definition.window.kind !== 'session')
-    expect((await lake.rows(version, 'w', '_corrections')).filter(([n]) => n !== 0)).toEqual([])
+    expect((await lake.rows(version, definition.name, '_corrections')).filter(([n]) => n !== 0)).toEqual([])
 }
 
 describe('windows over a log of three partitions', () => {
@@ -458,16 +469,17 @@ describe('windows over a log of three partitions', () => {
   })
 
   test('at every version are what plain TypeScript makes of the log', { timeout: 180_000 }, async () => {
-    let versions = 0
+    let [versions, compactions] = [0, 0]
     await fc.assert(
       fc.asyncProperty(
         records,
-        windows,
+        fc.array(windows, { minLength: 1, maxLength: 2 }),
         idleAfters,
         fc.array(how, { minLength: 1, maxLength: 3 }),
-        async (list, window, idleAfter, runs) => {
+        async (list, windows, idleAfter, runs) => {
           const tables = [source(idleAfter)]
-          const lake = await Lake.open({ name: 'p', tables, windows: [window], onDataLoss: 'stop' }, 3)
+          const named = windows.map((window, k) => ({ ...window, name: `w${k}` }))
+          const lake = await Lake.open({ name: 'p', tables, windows: named, onDataLoss: 'stop' }, 3)
           const log: Record[][] = [[], [], []]
           const share = Math.ceil(list.length / runs.length)
           for (const [k, how] of runs.entries()) {
@@ -484,11 +496,14 @@ describe('windows over a log of three partitions', () => {
             await check(lake, version, log)
             versions++
           }
+          compactions += lake.events.filter((event) => event.kind === 'compaction' && /^w\d/.test(event.table)).length
         },
       ),
-      { numRuns: 16 },
+      { numRuns: 10 },
     )
     expect(versions).toBeGreaterThan(20)
+    expect(compactions).toBeGreaterThan(0)
+    console.log({ versions, compactions })
   })
 })
 
