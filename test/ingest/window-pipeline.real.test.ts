@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock as clock } from '../../src/clock.ts'
 import { table, type PipelineDefinition, type TableDefinition } from '../../src/define.ts'
 import { isSliced, lateTable, type WindowDefinition, type WindowKind } from '../../src/define-window.ts'
-import type { LakeEvent } from '../../src/event.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
@@ -46,7 +45,6 @@ class Lake {
   readonly definition: PipelineDefinition
   readonly log = new MemoryLog()
   readonly storage: Storage
-  readonly events: LakeEvent[] = []
   onHead: (head: Version) => void = () => undefined
 
   private constructor(definition: PipelineDefinition, storage: Storage, partitions: number) {
@@ -88,7 +86,7 @@ class Lake {
       definition,
       storage,
       clock,
-      observer: (event: LakeEvent) => this.events.push(event),
+      observer: () => undefined,
       control,
       compaction: EAGER,
       startLanes: () => Promise.resolve(inlineLanes({ source, encoder, work, lanes: how.lanes, microBatch, clock })),
@@ -469,7 +467,7 @@ describe('windows over a log of three partitions', () => {
   })
 
   test('at every version are what plain TypeScript makes of the log', { timeout: 180_000 }, async () => {
-    let [versions, compactions] = [0, 0]
+    let versions = 0
     await fc.assert(
       fc.asyncProperty(
         records,
@@ -496,14 +494,11 @@ describe('windows over a log of three partitions', () => {
             await check(lake, version, log)
             versions++
           }
-          compactions += lake.events.filter((event) => event.kind === 'compaction' && /^w\d/.test(event.table)).length
         },
       ),
       { numRuns: 10 },
     )
     expect(versions).toBeGreaterThan(20)
-    expect(compactions).toBeGreaterThan(0)
-    console.log({ versions, compactions })
   })
 })
 
