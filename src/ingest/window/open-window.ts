@@ -11,7 +11,7 @@ import { createSql, END, list, PART, type Relations, same, upTo } from './fold-r
 import { makeResults, resultRowsSql } from './fold-results.ts'
 import { mergeCells, stage } from './merge-cells.ts'
 import { RowPlaces } from './row-places.ts'
-import type { FoldedWindow, FoldRequest, StoredRows } from './window.ts'
+import type { FoldedWindow, FoldRequest, StoredRows, TableDelta } from './window.ts'
 
 /** The cells and outputs of one window table. */
 export class OpenWindow {
@@ -89,9 +89,12 @@ export class OpenWindow {
     const stateFile = await this.#write(request.state, stateRows, merged.written)
     const lateFile = await this.#write(request.late, expired.rowsSql(request.late), expired.rows)
     const [resultPlaces, statePlaces] = [OUTDATED.results, OUTDATED.state].map(unionOfPlaces)
+    const resultDelta = await this.#results.delta(database, resultFile, resultPlaces!)
+    const stateDelta = await this.#state.delta(database, stateFile, statePlaces!)
+    await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta), 2 * openRows!)
     return {
-      results: await this.#results.delta(database, resultFile, resultPlaces!),
-      state: await this.#state.delta(database, stateFile, statePlaces!),
+      results: resultDelta,
+      state: stateDelta,
       lateFiles: lateFile === undefined ? [] : [lateFile],
       late: expired.late,
       lateAssignments: expired.lateAssignments,
@@ -180,6 +183,10 @@ interface Bounds {
 
 /** Relations with rows that stand in files of earlier folds and are over. */
 const OUTDATED = { results: ['outdated', 'expired_outputs'], state: ['replaced', 'left_cells'] } as const
+
+function rowsOf({ superseded }: TableDelta): number {
+  return superseded.reduce((sum, { rows }) => sum + rows.length, 0)
+}
 
 function unionOfPlaces(relations: readonly string[]): string {
   return relations.map((name) => `SELECT __file, __row FROM ${name}`).join(' UNION ALL ')
