@@ -4,8 +4,8 @@ import { lateTable, stateTable, type WindowDefinition } from '../../define-windo
 import { createTable, mayName, type LakeTable, type Storage, type TableSpec } from '../../lake/table.ts'
 import { windowProperties, type StoredWindow } from '../../window-property.ts'
 import { tableColumns } from '../decode/columns.ts'
-import { lateColumns, partialColumns, resultColumns } from './columns.ts'
 import { shapeOf } from './shape.ts'
+import { lateColumns, partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** A window table and its companions. Its key names a row where no group is null. */
 export async function createWindowTables(

@@ -1,7 +1,7 @@
 import { quoted } from '../decode/data-file-writer.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { END, LAST_EVENT, list, MIN_END, PART, type Relations, ROWS, same, START, upTo } from './fold-relations.ts'
-import { mergeSql, resultsSql } from './long-rows.ts'
+import { mergeSql, resultsSql } from '../../window/sql.ts'
 
 // Relations that one fold makes: `fresh` (result rows of windows that may have changed), `stored` (what the table has of
 // them), `results` (rows of the results file), `outdated` (rows of `stored` that they replace, or that are no more).

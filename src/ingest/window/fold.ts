@@ -5,11 +5,11 @@ import type { TableDefinition } from '../../define.ts'
 import { asLakeError, LakeError } from '../../error.ts'
 import type { DataFile, Storage } from '../../lake/table.ts'
 import type { ConcatenateInput } from '../keys.ts'
-import { isOverflow } from './aggregates.ts'
 import { FoldDatabase } from './fold-database.ts'
 import { relationsOf } from './fold-relations.ts'
 import { OpenWindow } from './open-window.ts'
 import type { FoldedWindow, FoldRequest, StoredRows, WindowFold } from './window.ts'
+import { isOverflow } from '../../window/sql.ts'
 
 export interface WindowFoldOptions {
   readonly windows: readonly WindowDefinition[]
