@@ -535,7 +535,7 @@ describe('limits and paces', () => {
     'C5: a row that an idle partition let become final is corrected when that wakes',
     { timeout: 60_000 },
     async () => {
-      const lake = await open({}, '1ms', 2)
+      const lake = await open({}, '600ms', 2)
       const rows = async () => {
         const head = await lake.head()
         return { c: head.watermarksMs, rows: (await lake.rows(head, 'w', 'g, n, _final, _corrections')).toSorted() }
@@ -543,9 +543,9 @@ describe('limits and paces', () => {
       append(lake, 100, 'a')
       append(lake, 20, 'b', 1)
       await lake.run(how)
-      // The other has been at its end since the run began.
-      append(lake, 101, 'a')
-      await lake.run(how)
+      // The other has been at its end for long enough by then.
+      void clock.sleep(1_000).then(() => append(lake, 101, 'a'))
+      await lake.run(how, 2_000)
       const a = ['a', 2n, false, 0]
       expect(await rows()).toEqual({ c: { t: 95 }, rows: [a, ['b', 1n, true, 0]] })
       append(lake, 24, 'b', 1)
