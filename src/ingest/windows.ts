@@ -73,7 +73,7 @@ export class WindowTables {
       const results = await storedRows(storage, tables.get(name)!)
       const state = await storedRows(storage, tables.get(stateTable(name))!)
       await fold.load(name, { results, state })
-      windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesOf(definition.source, head)))
+      windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesAt(definition.source, head)))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
   }
