@@ -17,6 +17,7 @@ import type { Hole, Version } from '../version.ts'
 import type { CommitPolicy } from './committer.ts'
 import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
+import { LEFT_BEHIND } from './next-version.ts'
 import { createWindowTables } from './window/create.ts'
 
 export type Opened =
@@ -153,15 +154,24 @@ export async function lostRanges(source: Source, head: Version): Promise<Readonl
 
 export function supersededError(definition: PipelineDefinition, head: Version): LakeError {
   const { name } = definition
-  const changed = changedTables(definition, head)
-  return new LakeError(
-    'code.superseded',
-    `the definition of ${changed.join(', ')} is not the one that made the tables`,
-    {
-      context: { pipeline: name, tables: changed, version: String(head.number) },
-      fix: 'Start with the definition that made the tables, or give the changed tables and the pipeline new names.',
-    },
-  )
+  const tables = changedTables(definition, head)
+  const code = (table: string): string | undefined => head.tables[table]?.code
+  const added = tables.filter((table) => code(table) === undefined)
+  const left = tables.filter((table) => code(table) === LEFT_BEHIND)
+  const changed = tables.filter((table) => !added.includes(table) && !left.includes(table))
+  const said = [
+    [changed, 'the definition of', 'is not the one that made the tables'],
+    [added, '', `is not among the tables that ${name} was begun with`],
+    [left, '', 'lacks records that its source took while it was not in the definition'],
+  ] as const
+  const message = said
+    .filter(([of]) => of.length > 0)
+    .map(([of, before, after]) => `${before} ${of.join(', ')} ${after}`.trim())
+    .join('; ')
+  return new LakeError('code.superseded', message, {
+    context: { pipeline: name, tables, version: String(head.number) },
+    fix: 'Start with the definition that made the tables, or make a pipeline of a new name, with tables of new names.',
+  })
 }
 
 export function gapError(partition: PartitionId, hole: Hole): LakeError {

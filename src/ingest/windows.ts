@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
 import type { PipelineDefinition } from '../define.ts'
 import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
@@ -21,6 +20,7 @@ import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
 import { Watermarks, type Standing, type Times } from './watermark.ts'
 import { LiveRows } from './window/live-rows.ts'
+import { removeLocal, removePartials } from './window/partial-files.ts'
 import type { FoldedWindow, StagedWindow, StoredRows, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
@@ -83,6 +83,11 @@ export class WindowTables {
     return [...this.#live.values()].map(({ rows }) => rows)
   }
 
+  /** Whether a table is one of theirs. */
+  has(table: string): boolean {
+    return this.#live.has(table) || [...this.#windows.values()].some(({ late }) => late === table)
+  }
+
   /** Partitions that are new, or that nothing was staged of, are asked for their ends. */
   async look(source: Source, positions: Positions): Promise<void> {
     await this.#open?.watermarks.look(source, positions)
@@ -106,7 +111,7 @@ export class WindowTables {
 
   /** Files of a batch that nobody folds. */
   async discard(tables: readonly StagedTable[]): Promise<void> {
-    await removeLocal(tables.flatMap(({ windows = [] }) => windows.map(({ partials }) => partials)))
+    await removePartials({ tables })
   }
 
   /** Whether rows could be written, closed or settled by a commit. */
@@ -167,7 +172,7 @@ export class WindowTables {
   }
 
   async close(): Promise<void> {
-    await removeLocal([...this.#windows.values()].flatMap(({ partials }) => partials))
+    for (const { partials } of this.#windows.values()) for (const file of partials) await removeLocal(file)
     await this.#open?.fold.close()
   }
 }
@@ -204,9 +209,8 @@ class OpenWindow {
   /** Cells that the fold holds; after a start at most the rows of the state. */
   #openRows: number
   #stateBytes = 0
-  #foldedMs = -Infinity
-  /** `emit: early` may have kept back something. */
-  #isUnwritten: boolean
+  /** When rows that `early` may have kept back are asked for. */
+  #dueMs: number
 
   constructor(
     definition: WindowDefinition,
@@ -224,7 +228,7 @@ class OpenWindow {
     this.#plans = { results: plan(name), state: plan(this.state.name), late: plan(this.late) }
     this.#times = times
     this.#openRows = this.state.rows - this.state.deadRows
-    this.#isUnwritten = earlyMs > 0 && this.#openRows > 0
+    this.#dueMs = earlyMs > 0 && this.#openRows > 0 ? -Infinity : Infinity
   }
 
   add({ partials, lateFiles, late, lateAssignments }: StagedWindow): void {
@@ -235,11 +239,11 @@ class OpenWindow {
   }
 
   hasWork({ watermarkMs, clockMsMin }: Times, nowMs: number, isLast: boolean): boolean {
-    const { earlyMs, retainMs } = this.definition
+    const { retainMs } = this.definition
     if (this.partials.length > 0 || (isLast && this.#openRows > 0)) return true
     const hasMoved = watermarkMs !== this.#times.watermarkMs || clockMsMin !== this.#times.clockMsMin
     if (hasMoved && (this.#openRows > 0 || retainMs !== undefined)) return true
-    return this.#isUnwritten && nowMs >= this.#foldedMs + earlyMs
+    return nowMs >= this.#dueMs
   }
 
   async fold(fold: WindowFold, times: Times, nowMs: number, isLast: boolean): Promise<void> {
@@ -257,9 +261,9 @@ class OpenWindow {
     this.#openRows = folded.openRows
     this.#stateBytes = folded.stateBytes
     this.#times = times
-    // What is kept back now is asked for again, whether or not there is any.
-    this.#isUnwritten = earlyMs > 0 && partials.length > 0
-    this.#foldedMs = nowMs
+    // What came is asked for again, whether or not it was kept back; a fold before its time leaves that as it is.
+    if (partials.length > 0 && earlyMs > 0) this.#dueMs = nowMs + earlyMs
+    else if (nowMs >= this.#dueMs) this.#dueMs = Infinity
   }
 
   event(pipeline: string): LakeEvent {
@@ -290,8 +294,4 @@ class OpenWindow {
 async function storedRows(storage: Storage, table: LakeTable): Promise<readonly StoredRows[]> {
   const files = await storedFiles(storage, table)
   return Promise.all(files.map(async (file) => ({ file, deleted: await readDeletedRows(storage, file) })))
-}
-
-async function removeLocal(paths: readonly (string | undefined)[]): Promise<void> {
-  await Promise.all(paths.map((path) => (path === undefined ? undefined : rm(path, { force: true }))))
 }
