@@ -27,7 +27,8 @@ export type Opened =
 
 /**
  * The head that a pipeline goes on from. When there is none, version 1: the first position of every partition, the
- * code of every table, empty tables that can be queried. Nothing is fetched before it is committed.
+ * code of every table, empty tables that can be queried. Nothing is fetched before it is committed. While nothing was
+ * read of the log, another definition begins anew: most of the time it mends what the one before could not run.
  */
 export async function openHead(
   source: Source,
@@ -40,13 +41,39 @@ export async function openHead(
 ): Promise<Opened> {
   checkInputs(definition)
   const head = await chain.head()
-  if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
+  if (head !== undefined && hasCode(definition, head)) return { kind: 'head', head }
+  if (head !== undefined && !isUntouched(head)) return { kind: 'superseded', head }
   for (const table of [...definition.tables, ...definition.windows])
     for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
-  const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
-  const result = await chain.append(undefined, draft, signal)
+  const build = (_: Version | undefined, number: bigint): Promise<VersionContent> =>
+    Promise.resolve({
+      ...first,
+      positions: since(first, head),
+      published: firstPublished(definition, number),
+      paused: head?.paused,
+    })
+  const result = await chain.append(head, { commitId: clock.uuid(), build }, signal)
   return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
+}
+
+/** Whether no record was read, by any version, and none was passed over. */
+function isUntouched({ tables, tails, holes }: Version): boolean {
+  return tails.size === 0 && holes.size === 0 && Object.values(tables).every(({ snapshot }) => snapshot === undefined)
+}
+
+/** As a head of which nothing was read had promised: with `startAt: latest` the log's end was another one then. */
+function since({ positions, topicIds }: VersionContent, head: Version | undefined): Positions {
+  const isKept = (id: PartitionId): boolean => {
+    const { topic } = parsePartitionId(id)
+    return head?.topicIds[topic] === topicIds[topic]
+  }
+  return new Map(
+    [...positions].map(([id, now]) => {
+      const before = isKept(id) ? (head?.positions.get(id) ?? now) : now
+      return [id, before < now ? before : now]
+    }),
+  )
 }
 
 /** Nobody tells a window yet what was taken back of a keyed table: it would be wrong in silence. */
@@ -212,7 +239,7 @@ async function firstVersion(
     clocksMs: {},
     watermarksMs: {},
     watermarkMs: undefined,
-    published: firstPublished(definition),
+    published: {},
     topicIds: Object.fromEntries([...topics.values()].map(({ topic, topicId }) => [topic, topicId])),
     tails: new Map(),
     holes: new Map(),
@@ -221,9 +248,9 @@ async function firstVersion(
   }
 }
 
-/** Nothing is in the tables of version 1, so all of it is sent. */
-function firstPublished({ windows }: PipelineDefinition): Version['published'] {
-  return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, 1n]))
+/** Nothing is in the tables of the first version, so all of what comes is sent. */
+function firstPublished({ windows }: PipelineDefinition, version: bigint): Version['published'] {
+  return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, version]))
 }
 
 /** A source table and its companions. Those that lose rows some day are v3 from the start. */
