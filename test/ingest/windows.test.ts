@@ -329,7 +329,7 @@ describe('windows', { timeout: 60_000 }, () => {
     bench.definition = whole
     const result = await bench.run()
     expect(result.kind).toBe('superseded')
-    const error = supersededError(whole, result.kind === 'superseded' ? result.head : (undefined as never))
+    const error = supersededError(whole, (result as { readonly head: Version }).head)
     expect(error.message).toBe('w lacks records that its source took while it was not in the definition')
     bench.definition = { ...whole, windows: [] }
     expect((await bench.run()).kind).toBe('stopped')
@@ -505,8 +505,13 @@ describe('windows', { timeout: 60_000 }, () => {
     const windows = [...bench.definition.windows]
     const change = (to: readonly WindowDefinition[]) => Object.assign(bench.definition, { windows: to })
     change([])
+    bench.append(0, 'a:1')
     await bench.run()
     change(windows)
-    expect((await bench.run()).kind).toBe('superseded')
+    const result = await bench.run()
+    expect(result.kind).toBe('superseded')
+    expect(supersededError(bench.definition, (result as { readonly head: Version }).head).message).toBe(
+      'w is not among the tables that p was begun with',
+    )
   })
 })
