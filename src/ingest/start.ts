@@ -49,7 +49,8 @@ export async function openHead(
   const build = (_: Version | undefined, number: bigint): Promise<VersionContent> =>
     Promise.resolve({
       ...first,
-      positions: since(first, head),
+      kind: head === undefined ? 'ingest' : 'cutover',
+      ...since(first, head, definition),
       published: firstPublished(definition, number),
       paused: head?.paused,
     })
@@ -63,17 +64,25 @@ function isUntouched({ tables, tails, holes }: Version): boolean {
 }
 
 /** As a head of which nothing was read had promised: with `startAt: latest` the log's end was another one then. */
-function since({ positions, topicIds }: VersionContent, head: Version | undefined): Positions {
-  const isKept = (id: PartitionId): boolean => {
+function since(
+  { positions, topicIds }: VersionContent,
+  head: Version | undefined,
+  definition: PipelineDefinition,
+): Pick<VersionContent, 'positions' | 'topicIds'> {
+  const least = new Map(positions)
+  // `constructor` is a topic like any other.
+  const ids = new Map(Object.entries(topicIds))
+  const before = new Map(Object.entries(head?.topicIds ?? {}))
+  const names = new Set(topicNames(definition))
+  for (const [id, position] of head?.positions ?? []) {
     const { topic } = parsePartitionId(id)
-    return head?.topicIds[topic] === topicIds[topic]
+    const known = before.get(topic)
+    if (!names.has(topic) || known === undefined || (ids.get(topic) ?? known) !== known) continue
+    ids.set(topic, known)
+    const now = positions.get(id)
+    least.set(id, now === undefined || position < now ? position : now)
   }
-  return new Map(
-    [...positions].map(([id, now]) => {
-      const before = isKept(id) ? (head?.positions.get(id) ?? now) : now
-      return [id, before < now ? before : now]
-    }),
-  )
+  return { positions: least, topicIds: Object.fromEntries(ids) }
 }
 
 /** Nobody tells a window yet what was taken back of a keyed table: it would be wrong in silence. */
