@@ -72,8 +72,9 @@ export class WindowTables {
       const { name } = definition
       const results = await storedRows(storage, tables.get(name)!)
       const state = await storedRows(storage, tables.get(stateTable(name))!)
-      await fold.load(name, { results, state })
-      windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesAt(definition.source, head)))
+      const times = watermarks.timesAt(definition.source, head)
+      await fold.load(name, { results, state, watermarkMs: times.watermarkMs })
+      windows.push(new OpenWindow(definition, tables, results, state, times))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
   }

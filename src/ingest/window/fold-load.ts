@@ -23,8 +23,8 @@ export interface Loaded {
 }
 
 /**
- * Reads cells back, and the results of those that are held. Files of results that end before all of them are not read:
- * their bounds say all that must be known.
+ * Reads cells back, and the results of those that are held. Files of results that end before all of them are not read,
+ * unless their rows will be deleted some day: their bounds say all that must be known.
  */
 export async function loadWindow(
   database: FoldDatabase,
@@ -45,7 +45,8 @@ export async function loadWindow(
   const firstEnd = first![0] === null ? undefined : Number(first![0])
   const place = resultColumns(shape).findIndex(({ name }) => name === 'window_end') + 1
   const ends = results.map(({ file }) => upperMs(file.metrics.get(place)?.upper))
-  const isOver = (k: number): boolean => ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
+  const isOver = (k: number): boolean =>
+    !relations.isRetaining && ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
   await database.run(`CREATE OR REPLACE TEMP TABLE loaded AS FROM ${outputs} LIMIT 0`)
   const values = new Map([
     [START, 'epoch_ms(window_start)'],
@@ -58,14 +59,17 @@ export async function loadWindow(
     resultColumns(shape),
     (from) => `INSERT INTO loaded SELECT ${list(output)}, __file, __row FROM ${from}`,
   )
-  await database.run(
-    `INSERT INTO ${outputs} SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', relations.identity)}`,
+  await database.temporary(
+    'held',
+    `SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', relations.identity)}`,
   )
+  await database.run(`INSERT INTO ${outputs} FROM ${relations.isRetaining ? 'loaded' : 'held'}`)
   const [row] = await database.rows(
     `SELECT max(${END}) FILTER (WHERE _final), max(${END}) FILTER (WHERE __row IS NULL) FROM (
-SELECT l.${END}, l._final, o.__row FROM loaded l LEFT JOIN ${outputs} o ON l.__file = o.__file AND l.__row = o.__row)`,
+SELECT l.${END}, l._final, h.__row FROM loaded l LEFT JOIN held h ON l.__file = h.__file AND l.__row = h.__row)`,
   )
   await database.run('DROP TABLE loaded')
+  await database.run('DROP TABLE held')
   const [finalUntil, goneUntil] = row!.map((end) => (end === null ? [] : [Number(end)]))
   // A row that is deleted may have been the last, and was not final.
   const over = ends.filter((_, k) => isOver(k) && results[k]!.deleted.count === 0) as number[]

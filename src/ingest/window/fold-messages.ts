@@ -33,6 +33,7 @@ export type FoldCall =
       readonly window: string
       readonly results: readonly PlainStoredRows[]
       readonly state: readonly PlainStoredRows[]
+      readonly watermarkMs: number | undefined
     }
   | { readonly method: 'fold'; readonly window: string; readonly request: FoldRequest }
   | {
@@ -52,8 +53,8 @@ interface PlainStoredRows {
 export function remoteFold(send: (call: FoldCall) => Promise<unknown>, close: () => Promise<void>): WindowFold {
   const sent = async <T>(call: FoldCall): Promise<T> => (await send(call)) as T
   return {
-    load: (window, { results, state }) =>
-      sent({ method: 'load', window, results: results.map(plain), state: state.map(plain) }),
+    load: (window, { results, state, watermarkMs }) =>
+      sent({ method: 'load', window, results: results.map(plain), state: state.map(plain), watermarkMs }),
     fold: (window, request) => sent({ method: 'fold', window, request }),
     moved: (window, table, inputs, output) =>
       sent({ method: 'moved', window, table, inputs: inputs.map(plain), output }),
@@ -65,7 +66,11 @@ export function remoteFold(send: (call: FoldCall) => Promise<unknown>, close: ()
 export function performFold(fold: WindowFold, call: FoldCall): Promise<unknown> {
   switch (call.method) {
     case 'load':
-      return fold.load(call.window, { results: call.results.map(whole), state: call.state.map(whole) })
+      return fold.load(call.window, {
+        results: call.results.map(whole),
+        state: call.state.map(whole),
+        watermarkMs: call.watermarkMs,
+      })
     case 'fold':
       return fold.fold(call.window, call.request)
     case 'moved':

@@ -17,7 +17,7 @@ export const [START, END, MIN_END, ROWS, LAST_EVENT, PART] = [
 /**
  * What the fold holds of one window table, as relations of its DuckDB. `cells`: the living rows of `<w>__state`, long
  * as there, with `__fold` (in which they came or changed last) and `__file` and `__row`, where they stand. `outputs`:
- * the rows of `<w>` of windows that are not settled, with the same.
+ * the rows of `<w>` of windows that are not settled, or that will be deleted some day, with the same.
  */
 export interface Relations {
   readonly definition: WindowDefinition
@@ -38,6 +38,8 @@ export interface Relations {
   readonly columns: readonly string[]
   /** Of hopping windows whose cells are slices. */
   readonly slices: Slices | undefined
+  /** Whether rows are deleted when they are old: until then it must be known where they stand, settled or not. */
+  readonly isRetaining: boolean
   /** End of the last window that a cell counts for, as SQL: until then it is needed. */
   readonly cellEnd: string
 }
@@ -61,6 +63,7 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
     results: shape.aggregates.map(({ result }) => quoted(result.name)),
     columns: partialColumns(shape).map(({ name }) => quoted(name)),
     slices,
+    isRetaining: definition.retainMs !== undefined,
     cellEnd: slices === undefined ? END : slices.lastEnd(START),
   }
 }

@@ -66,8 +66,9 @@ OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${
   )
   await database.run(`DELETE FROM ${outputs} WHERE rowid IN (SELECT __rid FROM outdated)`)
   const columns = outputColumns(relations)
+  const isKnown = relations.isRetaining ? 'true' : `NOT ${upTo(END, options.settledUntil)}`
   await database.run(
-    `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE NOT ${upTo(END, options.settledUntil)}`,
+    `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE ${isKnown}`,
   )
   const [written, corrected] = await database.numbers(
     'SELECT count(*), count(*) FILTER (WHERE __was_final) FROM results',

@@ -8,7 +8,7 @@ import type { ConcatenateInput } from '../keys.ts'
 import { FoldDatabase } from './fold-database.ts'
 import { relationsOf } from './fold-relations.ts'
 import { OpenWindow } from './open-window.ts'
-import type { FoldedWindow, FoldRequest, StoredRows, WindowFold } from './window.ts'
+import type { FoldedWindow, FoldRequest, WindowAtHead, WindowFold } from './window.ts'
 import { isOverflow } from '../../window/sql.ts'
 
 export interface WindowFoldOptions {
@@ -53,10 +53,7 @@ class DuckWindowFold implements WindowFold {
     this.#windows = windows
   }
 
-  load(
-    window: string,
-    stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] },
-  ): Promise<void> {
+  load(window: string, stored: WindowAtHead): Promise<void> {
     return this.#inTurn(() => this.#window(window).load(stored))
   }
 

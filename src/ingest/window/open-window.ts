@@ -10,7 +10,7 @@ import { createSql, END, list, PART, type Relations, same, upTo } from './fold-r
 import { makeResults, resultRowsSql } from './fold-results.ts'
 import { mergeCells, stage } from './merge-cells.ts'
 import { RowPlaces } from './row-places.ts'
-import type { FoldedWindow, FoldRequest, StoredRows, TableDelta } from './window.ts'
+import type { FoldedWindow, FoldRequest, TableDelta, WindowAtHead } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** The cells and outputs of one window table. */
@@ -46,17 +46,26 @@ export class OpenWindow {
     for (const sql of createSql(this.#relations)) await this.#database.run(sql)
   }
 
-  async load(stored: {
-    readonly results: readonly StoredRows[]
-    readonly state: readonly StoredRows[]
-  }): Promise<void> {
+  async load(stored: WindowAtHead): Promise<void> {
     if (this.#fold !== 0) throw new LakeError('internal', 'a window is loaded before its first fold')
     const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
       results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
       state: stored.state.map((rows) => ({ ...rows, number: this.#state.add(rows.file.key) })),
     })
     this.#finalUntil = loaded.finalUntil
-    this.#goneUntil = loaded.goneUntil
+    this.#goneUntil = greatest(loaded.goneUntil, await this.#expiredBy(stored.watermarkMs))
+  }
+
+  /** What had expired by then, as far as nothing of it stands any more: the last to be due may not have gone yet. */
+  async #expiredBy(watermarkMs: number | undefined): Promise<number | undefined> {
+    const { cells, outputs, definition, slices } = this.#relations
+    const until = definition.retainMs === undefined ? undefined : plus(watermarkMs, -definition.retainMs - 1)
+    if (until === undefined) return undefined
+    const held = slices === undefined ? ` UNION ALL SELECT ${END} FROM ${cells} WHERE ${PART} = 0` : ''
+    const [first] = await this.#database.numbers(
+      `SELECT coalesce(min(${END}), ${until + 1}) FROM (SELECT ${END} FROM ${outputs}${held})`,
+    )
+    return Math.min(until, first! - 1)
   }
 
   moved(table: 'results' | 'state', inputs: readonly ConcatenateInput[], output: DataFile | undefined): Promise<void> {
@@ -146,7 +155,8 @@ export class OpenWindow {
     await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM left_cells)`)
     const isOld = `${upTo(END, expiredUntil)} AND __file <> ${this.#results.next}`
     await database.temporary('expired_outputs', `SELECT *, rowid AS __rid FROM ${outputs} WHERE ${isOld}`)
-    await database.run(`DELETE FROM ${outputs} WHERE ${upTo(END, settledUntil)} OR (${isOld})`)
+    const isKnown = this.#relations.isRetaining ? 'false' : upTo(END, settledUntil)
+    await database.run(`DELETE FROM ${outputs} WHERE ${isKnown} OR (${isOld})`)
     this.#finalUntil = finalUntil
     this.#goneUntil = greatest(this.#goneUntil, greatest(settledUntil, expiredUntil))
   }

@@ -42,6 +42,14 @@ export interface StoredRows {
   readonly deleted: DeletedRows
 }
 
+/** What the tables of a window hold at the head. */
+export interface WindowAtHead {
+  readonly results: readonly StoredRows[]
+  readonly state: readonly StoredRows[]
+  /** C of the source there: what it has expired is gone for good. */
+  readonly watermarkMs: number | undefined
+}
+
 export interface FoldRequest {
   /** Local files of `StagedWindow.partials`, in the order in which they were folded. */
   readonly partials: readonly string[]
@@ -88,10 +96,7 @@ export interface FoldedWindow {
  */
 export interface WindowFold {
   /** Reads back what is stored at the head, before any fold of the window. */
-  load(
-    window: string,
-    stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] },
-  ): Promise<void>
+  load(window: string, stored: WindowAtHead): Promise<void>
   /** Throws `window.open_rows_max`, `aggregate.overflow`, `aggregate.negative_count`. */
   fold(window: string, request: FoldRequest): Promise<FoldedWindow>
   /** Rows stand elsewhere: those of `inputs` that are not deleted are those of `output`, in their order. */

@@ -116,6 +116,7 @@ export class FoldHarness {
   readonly #plans: { readonly results: WritePlan; readonly state: WritePlan; readonly late: WritePlan }
   readonly #storage: Storage
   readonly #start: () => Promise<WindowFold>
+  #watermarkMs: number | undefined
   #fold: WindowFold
   #offset = 0
 
@@ -161,6 +162,7 @@ export class FoldHarness {
   async fold(step: Step): Promise<FoldedWindow> {
     const partials = []
     for (const batch of step.batches ?? []) partials.push(await this.#partials(batch))
+    this.#watermarkMs = step.watermarkMs
     const folded = await this.#fold.fold('w', {
       partials,
       watermarkMs: step.watermarkMs,
@@ -179,7 +181,8 @@ export class FoldHarness {
   async restart(): Promise<void> {
     await this.#fold.close()
     this.#fold = await this.#start()
-    await this.#fold.load('w', { results: this.results.stored, state: this.state.stored })
+    const [results, state] = [this.results.stored, this.state.stored]
+    await this.#fold.load('w', { results, state, watermarkMs: this.#watermarkMs })
   }
 
   /** Puts all files of a table into one. */

@@ -119,6 +119,48 @@ describe('finality and settlement', () => {
     expect([rows(harness), lateAssignments]).toEqual([[], 1])
   })
 
+  test('E6: settled rows go too, whether they were settled before a restart or after', async () => {
+    const harness = await harnessOf({ retainMs: 20 })
+    await harness.fold({ batches: [tumbling([1])], watermarkMs: 20, clockMsMin: 26 })
+    await harness.fold({ batches: [tumbling([21])], watermarkMs: 29, clockMsMin: 35 })
+    expect([rows(harness), cells(harness)]).toEqual([['a [0,10) n=1 final 0', 'a [20,30) n=1 final 0'], []])
+    await harness.fold({ watermarkMs: 30, clockMsMin: 36 })
+    expect(rows(harness)).toHaveLength(2)
+    await harness.fold({ watermarkMs: 31, clockMsMin: 37 })
+    expect(rows(harness)).toEqual(['a [20,30) n=1 final 0'])
+    await harness.restart()
+    await harness.compact('results')
+    await harness.fold({ watermarkMs: 50, clockMsMin: 56 })
+    expect(rows(harness)).toHaveLength(1)
+    await harness.fold({ watermarkMs: 51, clockMsMin: 57 })
+    expect(rows(harness)).toEqual([])
+  })
+
+  test.each([{ kind: 'tumbling', sizeMs: 10, offsetMs: 0 } as const, { kind: 'session', gapMs: 9 } as const])(
+    'C5: what was expired before a restart is not begun anew: $kind',
+    async (window) => {
+      const harness = await harnessOf({ retainMs: 20, window })
+      const batch = (ts: number) => (window.kind === 'session' ? session([ts], 9) : tumbling([ts]))
+      await harness.fold({ batches: [batch(1)], watermarkMs: 60 })
+      await harness.fold({ watermarkMs: 61 })
+      expect([rows(harness), cells(harness)]).toEqual([[], []])
+      await harness.restart()
+      const { lateAssignments } = await harness.fold({ batches: [batch(2)], watermarkMs: 61 })
+      expect([rows(harness), lateAssignments]).toEqual([[], 1])
+      // What is not is.
+      await harness.fold({ batches: [batch(45)], watermarkMs: 61 })
+      expect(rows(harness)).toHaveLength(1)
+    },
+  )
+
+  test('E6: what was due at a restart and still stands is corrected, not expired', async () => {
+    const harness = await harnessOf({ retainMs: 20 })
+    await harness.fold({ batches: [tumbling([1])], watermarkMs: 60 })
+    await harness.restart()
+    await harness.fold({ batches: [tumbling([2])], watermarkMs: 60 })
+    expect(rows(harness)).toEqual(['a [0,10) n=2 final 1'])
+  })
+
   test('openRowsMax counts the cells that are held', async () => {
     const harness = await harnessOf({ openRowsMax: 2 })
     await harness.fold({ batches: [tumbling([1, 11])], watermarkMs: 0 })
