@@ -23,6 +23,8 @@ export interface Column {
   readonly type: ColumnType
   /** A null or absent value is then a dead letter. Default: optional. */
   readonly required?: boolean
+  /** SQL, row-wise over the columns that the record itself carries: the value is computed. */
+  readonly as?: string
 }
 
 /** Columns that every source table gets beside the declared ones, in this order, after them. */

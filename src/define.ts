@@ -3,6 +3,7 @@ import { columnText, type Column } from './batch.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import { specText, type TypeSpec } from './define-type.ts'
+import type { WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
@@ -127,6 +128,10 @@ export interface TableDefinition {
   readonly missing: 'null' | 'keep'
   /** What a truncate event of a change stream does; `apply` needs a topic of one partition. */
   readonly onTruncate: 'stop' | 'apply'
+  /** SQL, row-wise over the columns: other records are dropped, counted, and move no clock. */
+  readonly where?: string | undefined
+  /** False: no rows are kept, only clocks, dead letters and windows. Default: true. */
+  readonly store?: boolean
 }
 
 export type RecordKey = 'string' | 'json' | 'debezium' | 'none'
@@ -137,6 +142,7 @@ export const APPEND = { key: [], recordKey: 'none', version: undefined, missing:
 export interface PipelineDefinition {
   readonly name: string
   readonly tables: readonly TableDefinition[]
+  readonly windows?: readonly WindowDefinition[]
   readonly onDataLoss: 'stop' | 'record-gap'
 }
 

@@ -89,6 +89,8 @@ export interface TableCounts {
   readonly deadLetters: number
   readonly tombstones: number
   readonly skipped: number
+  /** Dropped by the table's `where`. */
+  readonly filtered?: number
   readonly files: number
   readonly bytes: number
 }

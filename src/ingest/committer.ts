@@ -3,7 +3,7 @@ import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import { changeTable, writeVersionHint, type Stamp, type Storage, type TableChange } from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId, type Positions } from '../log.ts'
-import type { Version } from '../version.ts'
+import type { Clocks, Version } from '../version.ts'
 import type { Replacement } from './compactor.ts'
 import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
@@ -90,6 +90,11 @@ export class Committer {
       cursors.set(id, { offset, leaderEpoch: this.#pending.tails.get(id)?.leaderEpoch ?? -1, topicId })
     }
     return cursors
+  }
+
+  /** The clocks at `cursors`. */
+  get clocksMs(): Clocks {
+    return structuredClone(this.#pending.clocksMs)
   }
 
   get keyed(): KeyedTables {

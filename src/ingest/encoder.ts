@@ -2,20 +2,27 @@ import { mkdir } from 'node:fs/promises'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
+import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import type { RecordBatch } from '../log.ts'
+import type { Clocks } from '../version.ts'
 import { deadLetterColumns, deletesColumns, tableColumns } from './decode/columns.ts'
 import { checkColumns, writeDataFile } from './decode/data-file-writer.ts'
 import { NativeText } from './decode/native-text.ts'
 import { divide, type RowPlaces } from './decode/partition.ts'
+import { RecordClock } from './decode/record-clock.ts'
 import { Relation } from './decode/relation.ts'
+import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
-import { TableDecoder } from './decode/table-decoder.ts'
+import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
+import { LaneWindows } from './window/lane-windows.ts'
 
 export interface EncoderOptions {
   readonly tables: readonly TableDefinition[]
+  /** Over these tables. */
+  readonly windows?: readonly WindowDefinition[]
   readonly storage: Storage
   readonly clock: Clock
   /** What DuckDB may take; the raw batches and decoded columns come on top. Default: 512 MiB. */
@@ -37,6 +44,8 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
     autoload_known_extensions: 'false',
   })
   const connection = await instance.connect()
+  // What an expression makes of a time must not depend on where the lane runs.
+  await connection.run(`SET TimeZone = 'UTC'`)
   return new DuckEncoder(instance, connection, options)
 }
 
@@ -47,6 +56,11 @@ interface Table {
   readonly deadLetters: Relation
   /** Of a table with a version. */
   readonly markers: Relation | undefined
+  /** Of a table with a filter or computed columns. */
+  readonly transform: RowTransform | undefined
+  /** Of such a table, and of one that feeds windows: decoders move the clocks of all others. */
+  readonly clock: RecordClock | undefined
+  readonly windows: LaneWindows | undefined
 }
 
 class DuckEncoder implements Encoder {
@@ -59,19 +73,40 @@ class DuckEncoder implements Encoder {
   readonly #tables: ReadonlyMap<string, Table>
   #isBusy = false
 
-  constructor(instance: DuckDBInstance, connection: DuckDBConnection, { tables, storage, clock }: EncoderOptions) {
+  constructor(instance: DuckDBInstance, connection: DuckDBConnection, options: EncoderOptions) {
+    const { tables, windows = [], storage, clock } = options
     this.#instance = instance
     this.#connection = connection
     this.#storage = storage
     this.#clock = clock
-    this.#tables = new Map(tables.map((definition, k) => [definition.name, this.#table(definition, k)]))
+    this.#tables = new Map(
+      tables.map((definition, k) => {
+        const fed = windows.filter(({ source }) => source === definition.name)
+        return [definition.name, this.#table(definition, fed, k)]
+      }),
+    )
   }
 
-  #table(definition: TableDefinition, k: number): Table {
+  #table(definition: TableDefinition, fed: readonly WindowDefinition[], k: number): Table {
+    const columns = tableColumns(definition)
+    const rows = new Relation(this.#connection, `rows_${k}`, columns)
+    const hasLaneColumns = fed.length > 0
+    const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
     return {
       definition,
-      decoder: new TableDecoder(definition, this.#native, this.#pool),
-      rows: new Relation(this.#connection, `rows_${k}`, tableColumns(definition)),
+      decoder: new TableDecoder(definition, this.#native, this.#pool, { hasLaneColumns }),
+      rows,
+      transform,
+      clock:
+        transform === undefined && !hasLaneColumns ? undefined : new RecordClock(definition, columns, hasLaneColumns),
+      windows: hasLaneColumns
+        ? new LaneWindows(definition, fed, rows, {
+            connection: this.#connection,
+            storage: this.#storage,
+            clock: this.#clock,
+            name: `fed_${k}`,
+          })
+        : undefined,
       deadLetters: new Relation(this.#connection, `dead_letters_${k}`, deadLetterColumns),
       markers:
         definition.version === undefined
@@ -85,6 +120,7 @@ class DuckEncoder implements Encoder {
     batches: readonly RecordBatch[],
     fatal: ReadonlySet<string>,
     baseless: ReadonlySet<string> = new Set(),
+    clocksMs?: Clocks[string],
   ): Promise<StagedTable> {
     const table = this.#tables.get(plan.table)
     if (table === undefined) throw new LakeError('internal', `the lane has no definition of ${plan.table}`)
@@ -93,12 +129,23 @@ class DuckEncoder implements Encoder {
     checkColumns(plan.deadLetters, deadLetterColumns)
     this.#isBusy = true
     try {
-      const decoded = table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless })
+      const decoded = await this.#judged(
+        table,
+        table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless }),
+        batches,
+        clocksMs,
+      )
       const { rows, deadLetters, counts, operations } = decoded
-      const places = operations === undefined ? undefined : rowPlaces(rows)
-      const files = await this.#write(plan.data, table.rows, rows, places)
+      // Before rows are divided: their slabs are used again.
+      const windows = await table.windows?.stage(rows, plan)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
-      const staged = { table: plan.table, files, deadLetterFiles, counts }
+      const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
+      if (table.definition.store === false) {
+        for (const slab of rows) this.#pool.give(slab)
+        return { ...fed, files: [], isStored: false }
+      }
+      const places = operations === undefined ? undefined : rowPlaces(rows)
+      const staged = { ...fed, files: await this.#write(plan.data, table.rows, rows, places) }
       if (places === undefined) return staged
       const keys = operations!.staged(places)
       if (plan.deletes === undefined) return { ...staged, keys }
@@ -107,6 +154,21 @@ class DuckEncoder implements Encoder {
       this.#native.clear()
       this.#isBusy = false
     }
+  }
+
+  /** What computed columns, the filter and the clocks make of the rows, in this order (rule T4). */
+  async #judged(
+    { definition, transform, clock, windows }: Table,
+    decoded: Decoded,
+    batches: readonly RecordBatch[],
+    clocksMs: Clocks[string] | undefined,
+  ): Promise<Decoded> {
+    if (clock === undefined || batches.length === 0) return decoded
+    if (windows !== undefined && clocksMs === undefined)
+      throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
+    const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
+    clock.judge(judged.rows, judged.eventless, batches[0]!.topic, judged.counts, clocksMs ?? {})
+    return judged
   }
 
   async #write(

@@ -1,5 +1,7 @@
 import type { Clock } from '../clock.ts'
 import type { Cursor, PartitionId } from '../log.ts'
+import type { Clocks } from '../version.ts'
+import { advancedBy } from './clocks.ts'
 import type { Assignment, MicroBatchLimits, Staged, TablePlan } from './lane.ts'
 import type { Span } from './lane-messages.ts'
 import type { LaneTask } from './lanes.ts'
@@ -20,6 +22,7 @@ export class LaneWork {
   readonly #cursors: Map<PartitionId, Cursor>
   readonly #tables: readonly TablePlan[]
   readonly #baseless: ReadonlySet<string>
+  #clocksMs: Clocks | undefined
   readonly #limits: MicroBatchLimits
   readonly #clock: Clock
   readonly #fatal = new Set<string>()
@@ -36,6 +39,7 @@ export class LaneWork {
     this.#tables = task.tables
     // As it is now: a later assignment may name more.
     this.#baseless = new Set(task.baseless)
+    this.#clocksMs = task.clocksMs
     this.#limits = limits
     this.#clock = clock
   }
@@ -43,7 +47,8 @@ export class LaneWork {
   assignment(lane: number): Assignment {
     const microBatch = { ...this.#limits, recordsMax: Math.min(this.#recordsMax, this.#limits.recordsMax) }
     const [from, fatal] = [new Map(this.#cursors), new Set(this.#fatal)]
-    return { lane, from, tables: this.#tables, microBatch, fatal, baseless: this.#baseless }
+    const clocks = this.#clocksMs === undefined ? {} : { clocksMs: this.#clocksMs }
+    return { lane, from, tables: this.#tables, microBatch, fatal, baseless: this.#baseless, ...clocks }
   }
 
   get isEncoding(): boolean {
@@ -66,6 +71,7 @@ export class LaneWork {
   /** Takes note of a batch; true when the records that killed are behind it and the lane may take full batches again. */
   staged(staged: Staged): boolean {
     this.deaths = 0
+    if (this.#clocksMs !== undefined) this.#clocksMs = advancedBy(staged, this.#clocksMs)
     for (const { partition, until, leaderEpoch } of staged.ranges) {
       const { topicId } = this.#cursors.get(partition)!
       this.#cursors.set(partition, { offset: until, leaderEpoch, topicId })

@@ -1,8 +1,11 @@
 import type { Clock } from '../clock.ts'
 import type { DataFile, WritePlan } from '../lake/table.ts'
 import type { Cursor, PartitionId, RecordBatch, Source, Tail } from '../log.ts'
+import type { Clocks } from '../version.ts'
+import { advancedBy } from './clocks.ts'
 import type { StagedKeys } from './keys.ts'
 import { MicroBatch, split } from './micro-batch.ts'
+import type { StagedWindow, WindowPlan } from './window/window.ts'
 
 /** What a lane is told to do: which partitions from where, and how its output must look. A lane keeps nothing else. */
 export interface Assignment {
@@ -14,6 +17,8 @@ export interface Assignment {
   readonly fatal: ReadonlySet<string>
   /** Records whose missing values no row of a table has, `table topic/partition@offset`: dead letters of that table alone. */
   readonly baseless?: ReadonlySet<string>
+  /** M_p of each source table at `from`, as in `Version.clocksMs`. Pipelines with windows need them. */
+  readonly clocksMs?: Clocks
 }
 
 export interface MicroBatchLimits {
@@ -31,6 +36,8 @@ export interface TablePlan {
   /** Of a table with a version column: its name, and how the markers of deleted keys are written. */
   readonly version?: string
   readonly deletes?: WritePlan
+  /** Of the windows that it feeds. */
+  readonly windows?: readonly WindowPlan[]
 }
 
 /** Files that nobody refers to yet, and what the committer must know about them. Plain values. */
@@ -64,9 +71,13 @@ export interface StagedTable {
   readonly keys?: StagedKeys | undefined
   /** Of tables with a version column: a row for each DELETE of `keys`, in its order. The version of bare ones is null. */
   readonly deleteFiles?: readonly DataFile[]
+  /** Of the windows that the table feeds, in the order of its plan. */
+  readonly windows?: readonly StagedWindow[]
+  /** False: its rows are counted, and no file has them. Default: true. */
+  readonly isStored?: boolean
 }
 
-/** What became of the records of one partition in one table: the four numbers add up to its records. */
+/** What became of the records of one partition in one table: the numbers add up to its records. */
 export interface StagedCounts {
   readonly rows: number
   readonly deadLetters: number
@@ -74,18 +85,24 @@ export interface StagedCounts {
   readonly tombstones: number
   /** Undecodable records that `onError: skip` leaves out, and messages of a change stream that are no change. */
   readonly skipped: number
+  /** Rows that the table's `where` drops; absent when it has none. */
+  readonly filtered?: number
   /** Largest guarded event time, when a row had one. */
   readonly clockMs: number | undefined
 }
 
 /** Turns the raw records of one micro-batch into files: DuckDB and Parquet in production, row arrays in the simulation. */
 export interface Encoder {
-  /** `batches` are of the table's topic, grouped by partition, offsets ascending within each. */
+  /**
+   * `batches` are of the table's topic, grouped by partition, offsets ascending within each. `clocksMs` are the clocks
+   * of its partitions before them; a table that feeds windows needs them.
+   */
   encode(
     plan: TablePlan,
     batches: readonly RecordBatch[],
     fatal: ReadonlySet<string>,
     baseless?: ReadonlySet<string>,
+    clocksMs?: Clocks[string],
   ): Promise<StagedTable>
   close(): Promise<void>
 }
@@ -101,13 +118,16 @@ export async function* stage(
   clock: Clock,
   signal: AbortSignal,
 ): AsyncGenerator<Staged, void, undefined> {
-  let micro = new MicroBatch(assignment, assignment.from)
+  let clocksMs = assignment.clocksMs
+  let micro = new MicroBatch(assignment, assignment.from, clocksMs)
   for await (const batch of source.read(assignment.from, signal)) {
     for (const piece of split(batch, assignment.microBatch.recordsMax)) {
       micro.add(piece, clock.monotonicMs())
       if (!micro.isDue(clock.monotonicMs())) continue
-      yield await micro.encode(encoder, clock)
-      micro = new MicroBatch(assignment, micro.cursors)
+      const staged = await micro.encode(encoder, clock)
+      clocksMs = clocksMs && advancedBy(staged, clocksMs)
+      yield staged
+      micro = new MicroBatch(assignment, micro.cursors, clocksMs)
     }
   }
   if (!signal.aborted && micro.hasMoved) yield await micro.encode(encoder, clock)

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { Cursor, PartitionId, Source } from '../log.ts'
+import type { Clocks } from '../version.ts'
 import type { TableWork } from './keys.ts'
 import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Staged, type TablePlan } from './lane.ts'
 
@@ -10,6 +11,8 @@ export interface LaneTask {
   readonly tables: readonly TablePlan[]
   /** See `Assignment`. */
   readonly baseless?: ReadonlySet<string>
+  /** See `Assignment`. */
+  readonly clocksMs?: Clocks
 }
 
 /**
@@ -95,8 +98,8 @@ class InlineLanes implements Lanes {
     const signal = this.#stop.signal
     const parts = shares(task, this.#options.lanes)
     this.#running = parts.map((from, lane) => {
-      const { tables, baseless = new Set() } = task
-      const assignment: Assignment = { lane, from, tables, microBatch, fatal: new Set(), baseless }
+      const { from: _, baseless = new Set(), ...rest } = task
+      const assignment: Assignment = { ...rest, lane, from, microBatch, fatal: new Set(), baseless }
       return stage(source, assignment, encoder, clock, signal)
     })
     this.#hasWork = task.from.size > 0

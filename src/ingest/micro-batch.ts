@@ -2,6 +2,8 @@ import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import { partitionId, type Cursor, type PartitionId, type RecordBatch } from '../log.ts'
 import type { Assignment, Encoder, Staged, StagedRange, StagedTable } from './lane.ts'
+import type { Clocks } from '../version.ts'
+import { clocksOf } from './clocks.ts'
 import { tailOf } from './record-batch.ts'
 
 /** Records on their way into one file per table, and how far each partition has come with them. */
@@ -9,15 +11,18 @@ export class MicroBatch {
   readonly cursors: Map<PartitionId, Cursor>
   readonly #assignment: Assignment
   readonly #from: ReadonlyMap<PartitionId, Cursor>
+  readonly #clocksMs: Clocks | undefined
   readonly #batches = new Map<PartitionId, RecordBatch[]>()
   readonly #ends = new Map<PartitionId, bigint>()
   #records = 0
   #bytes = 0
   #startedMs: number | undefined
 
-  constructor(assignment: Assignment, from: ReadonlyMap<PartitionId, Cursor>) {
+  /** `clocksMs` are the clocks at `from`. */
+  constructor(assignment: Assignment, from: ReadonlyMap<PartitionId, Cursor>, clocksMs?: Clocks) {
     this.#assignment = assignment
     this.#from = from
+    this.#clocksMs = clocksMs
     this.cursors = new Map(from)
   }
 
@@ -65,7 +70,7 @@ export class MicroBatch {
       if (batches.length === 0) continue
       const { fatal } = this.#assignment
       const baseless = baselessOf(plan.table, this.#assignment)
-      const staged = await encoder.encode(plan, batches, fatal, baseless)
+      const staged = await encoder.encode(plan, batches, fatal, baseless, clocksOf(this.#clocksMs, plan.table))
       assertComplete(staged, batches)
       tables.push(staged)
     }
@@ -98,12 +103,12 @@ function baselessOf(table: string, { baseless = new Set() }: Assignment): Readon
   return new Set(mine.map((record) => record.slice(table.length + 1)))
 }
 
-/** Every record is a row, a dead letter, a tombstone or skipped: one that is none of them would be lost in silence. */
+/** Every record is a row, a dead letter, a tombstone, filtered or skipped: one that is none of them would be lost in silence. */
 function assertComplete({ table, counts }: StagedTable, batches: readonly RecordBatch[]): void {
   const records = batches.reduce((total, { count }) => total + count, 0)
   let counted = 0
-  for (const { rows, deadLetters, tombstones, skipped } of counts.values())
-    counted += rows + deadLetters + tombstones + skipped
+  for (const { rows, deadLetters, tombstones, skipped, filtered = 0 } of counts.values())
+    counted += rows + deadLetters + tombstones + skipped + filtered
   if (counted !== records)
     throw new LakeError('lane.failed', `${table}: ${records} records were read, ${counted} were accounted for`, {
       retryable: true,

@@ -83,7 +83,7 @@ export class Pending {
 export function assertCounted(table: StagedTable): void {
   const [rows, deadLetters] = [recordsIn(table.files), recordsIn(table.deadLetterFiles)]
   const counted = sum(undefined, table)
-  if (rows !== counted.rows || deadLetters !== counted.deadLetters)
+  if (rows !== (table.isStored === false ? 0 : counted.rows) || deadLetters !== counted.deadLetters)
     throw new LakeError('lane.failed', `${table.table}: the files hold ${rows} rows, ${counted.rows} were counted`, {
       retryable: true,
       context: { table: table.table, rows, deadLetters, counted: { ...counted } },
@@ -101,6 +101,7 @@ function sum(before: TableCounts | undefined, table: StagedTable): TableCounts {
     deadLetters: before?.deadLetters ?? 0,
     tombstones: before?.tombstones ?? 0,
     skipped: before?.skipped ?? 0,
+    filtered: before?.filtered ?? 0,
     files: (before?.files ?? 0) + files.length,
     bytes: files.reduce((bytes, file) => bytes + file.fileSizeBytes, before?.bytes ?? 0),
   }
@@ -109,6 +110,7 @@ function sum(before: TableCounts | undefined, table: StagedTable): TableCounts {
     total.deadLetters += counts.deadLetters
     total.tombstones += counts.tombstones
     total.skipped += counts.skipped
+    total.filtered += counts.filtered ?? 0
   }
   return total
 }

@@ -76,6 +76,7 @@ export async function run(
         from: committer.cursors,
         tables: tablePlans(definition, committer.tables),
         baseless: committer.baseless,
+        clocksMs: committer.clocksMs,
       })
     const isLossAccepted = definition.onDataLoss === 'record-gap'
     for (const [partition, hole] of await lostRanges(source, committer.head)) {

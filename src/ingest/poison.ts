@@ -23,7 +23,7 @@ export class PoisonGuard {
     const key = `${table} ${partition}`
     const window = this.#windows.get(key) ?? { records: 0, failed: 0 }
     const failed = count.deadLetters + count.skipped
-    window.records += count.rows + count.tombstones + failed
+    window.records += count.rows + count.tombstones + (count.filtered ?? 0) + failed
     window.failed += failed
     this.#windows.set(key, window)
     if (window.records < WINDOW_RECORDS) return

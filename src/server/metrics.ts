@@ -146,7 +146,7 @@ function countCommit(meters: Meters, event: Extract<LakeEvent, { kind: 'commit' 
     meters.records.inc({ pipeline, table, result: 'ok' }, counts.rows)
     meters.records.inc({ pipeline, table, result: 'dlq' }, counts.deadLetters)
     meters.records.inc({ pipeline, table, result: 'tombstone' }, counts.tombstones)
-    meters.records.inc({ pipeline, table, result: 'filtered' }, counts.skipped)
+    meters.records.inc({ pipeline, table, result: 'filtered' }, counts.skipped + (counts.filtered ?? 0))
     meters.files.inc({ table, kind: 'data' }, counts.files)
     meters.bytes.inc({ pipeline, table }, counts.bytes)
   }

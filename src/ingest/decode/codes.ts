@@ -35,6 +35,8 @@ export type DeadLetterCode =
   | 'cdc.unavailable_without_base'
   /** No change event: not the envelope of a change stream, an unknown operation, a row that is missing. */
   | 'decode.debezium'
+  /** A computed column, or the filter, fails on the values of the record: a cast, an overflow. */
+  | 'transform.failed'
   /** The record killed its lane twice; nobody looked inside again. */
   | 'decode.fatal'
 

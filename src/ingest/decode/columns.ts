@@ -1,5 +1,6 @@
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
+import { LANE_COLUMNS } from '../window/window.ts'
 
 const HEADERS: Column = {
   name: 'headers',
@@ -26,6 +27,22 @@ export const rawColumns: readonly Column[] = [
 export function valueColumns(definition: TableDefinition): readonly Column[] {
   return definition.value === 'raw' ? rawColumns : definition.columns
 }
+
+/** The columns whose values DuckDB computes. */
+export function computedColumns({ columns }: TableDefinition): readonly (Column & { readonly as: string })[] {
+  return columns.flatMap((column) => (column.as === undefined ? [] : [{ ...column, as: column.as }]))
+}
+
+/** Whether a text of SQL may read a column: it has its name somewhere. */
+export function mayRead(text: string, { name }: Pick<Column, 'name'>): boolean {
+  return name.includes('"') || text.toLowerCase().includes(name.toLowerCase())
+}
+
+/** What the lane knows of each row that feeds windows, behind the columns of its table. */
+export const laneColumns: readonly Column[] = [
+  { name: LANE_COLUMNS.event, type: { kind: 'long' } },
+  { name: LANE_COLUMNS.clock, type: { kind: 'long' } },
+]
 
 export function hasExtra(definition: TableDefinition): boolean {
   return definition.value !== 'raw' && definition.unknown === 'extra'

@@ -14,11 +14,18 @@ export class DeadLetters {
   readonly #own = new OwnText()
   readonly #builders = buildersOf(deadLetterColumns)
   readonly #codeHash: Uint8Array
+  readonly #stage: Uint8Array
   #bases: number[] = [0]
   #slabs: Slab[] = []
   #row = 0
 
-  constructor(definition: TableDefinition, native: NativeText, pool: SlabPool) {
+  constructor(
+    definition: TableDefinition,
+    native: NativeText,
+    pool: SlabPool,
+    stage: 'decode' | 'transform' = 'decode',
+  ) {
+    this.#stage = Buffer.from(stage)
     this.#native = native
     this.#pool = pool
     this.#codeHash = Buffer.from(codeHash(definition))
@@ -43,7 +50,7 @@ export class DeadLetters {
     if (reason.code === 'decode.too_large') value!.setNull(row)
     else setRange(value!, row, buffer, segment, batch.valueRanges, i)
     setHeaders(headers!, row, batch.headers(i), this.#own)
-    setOwnText(stage!, row, STAGE, this.#own)
+    setOwnText(stage!, row, this.#stage, this.#own)
     setOwnText(code!, row, Buffer.from(reason.code), this.#own)
     setOwnText(message!, row, Buffer.from(reason.message), this.#own)
     setOwnText(hash!, row, this.#codeHash, this.#own)
@@ -77,5 +84,4 @@ export class DeadLetters {
 }
 
 const OWN_TEXT_MAX = 8 * 1024 * 1024
-const STAGE = Buffer.from('decode')
 const PENDING = Buffer.from('pending')

@@ -28,7 +28,7 @@ export class EventClock {
     const at = columns.findIndex(({ name }) => name === eventTime?.column)
     this.#builder = builders[at]
     this.#maxFutureSkewMs = eventTime?.maxFutureSkewMs ?? 0
-    this.#unit = columns[at]?.type.kind === 'long' && eventTime !== undefined ? eventTime.unit : 'us'
+    this.#unit = unitOf(definition, columns[at])
   }
 
   /** The clock after rows [from, until) of the chunk, all of one batch; `clockMs` is the clock before them. */
@@ -38,7 +38,7 @@ export class EventClock {
     let clock = clockMs ?? Number.NEGATIVE_INFINITY
     for (let row = from; row < until; row++) {
       if (builder.isNull(row)) continue
-      const eventMs = this.#eventMs(builder, row)
+      const eventMs = eventMsOf(builder, row, this.#unit)
       if (eventMs <= clock) continue
       const index = this.recordIndex[row]!
       if (index === NO_EVENT) continue
@@ -47,16 +47,25 @@ export class EventClock {
     }
     return clock === Number.NEGATIVE_INFINITY ? undefined : clock
   }
+}
 
-  /** Whole milliseconds, rounded toward −∞. */
-  #eventMs(builder: ColumnBuilder, row: number): number {
-    const high = builder.i32[2 * row + 1]!
-    // Up to 2^52 a double is exact; beyond, 64-bit arithmetic.
-    const isExact = high < 1 << 20 && high >= -(1 << 20)
-    if (this.#unit !== 'us') return Number(builder.i64[row]!) * (this.#unit === 's' ? 1000 : 1)
-    if (isExact) return Math.floor((high * 4294967296 + (builder.i32[2 * row]! >>> 0)) / 1000)
-    const value = builder.i64[row]!
-    const whole = value / 1000n
-    return Number(value < 0n && whole * 1000n !== value ? whole - 1n : whole)
-  }
+/** How a number of this column says an instant: a timestamp has microseconds. */
+export function unitOf({ eventTime }: TableDefinition, column: Column | undefined): TimeUnit {
+  return column?.type.kind === 'long' && eventTime !== undefined ? eventTime.unit : 'us'
+}
+
+/** The value of a row as whole milliseconds, rounded toward −∞ (rule T1). */
+export function eventMsOf(
+  { i32, i64 }: { readonly i32: Int32Array; readonly i64: BigInt64Array },
+  row: number,
+  unit: TimeUnit,
+): number {
+  if (unit !== 'us') return Number(i64[row]!) * (unit === 's' ? 1000 : 1)
+  const high = i32[2 * row + 1]!
+  // Up to 2^52 a double is exact; beyond, 64-bit arithmetic.
+  const isExact = high < 1 << 20 && high >= -(1 << 20)
+  if (isExact) return Math.floor((high * 4294967296 + (i32[2 * row]! >>> 0)) / 1000)
+  const value = i64[row]!
+  const whole = value / 1000n
+  return Number(value < 0n && whole * 1000n !== value ? whole - 1n : whole)
 }

@@ -90,6 +90,37 @@ export class KeyOperations {
     return found < this.truncatedAt && this.truncatedAt < operation ? this.truncatedAt : found
   }
 
+  /** Rows have other numbers: those of `places`, by the old ones. Operations of rows that are gone, at −1, go too. */
+  renumber(places: Int32Array): void {
+    const { hashes, rows, offsets, versions } = this
+    const numbers = new Int32Array(this.count).fill(-1)
+    let to = 0
+    let from = 0
+    const runs = this.#runs.splice(0)
+    for (const run of runs) {
+      const first = to
+      for (const end = from + run.count; from < end; from++) {
+        const row = rows[from]!
+        if (row >= 0 && places[row] === -1) continue
+        hashes.copyWithin(4 * to, 4 * from, 4 * from + 4)
+        offsets[to] = offsets[from]!
+        versions[to] = versions[from]!
+        rows[to] = row < 0 ? row : places[row]!
+        numbers[from] = to++
+      }
+      if (to > first) this.#runs.push({ partition: run.partition, count: to - first })
+    }
+    this.count = to
+    this.#latest = undefined
+    this.#indexed = 0
+    const [bare, holes] = [[...this.#bare], [...this.#holes]]
+    this.#bare.clear()
+    this.#holes.clear()
+    for (const operation of bare) if (numbers[operation]! >= 0) this.#bare.add(numbers[operation]!)
+    for (const [operation, columns] of holes)
+      if (numbers[operation]! >= 0) this.#holes.set(numbers[operation]!, columns)
+  }
+
   /** As the committer takes them. `places` say where the rows went. */
   staged({ files, rows }: RowPlaces): StagedKeys {
     const { count } = this

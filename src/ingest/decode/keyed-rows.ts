@@ -5,6 +5,7 @@ import type { RecordBatch } from '../../log.ts'
 import { KeyEncoder, KeyHasher } from '../key-hash.ts'
 import { DELETE, TRUNCATE } from '../keys.ts'
 import type { Reason } from './codes.ts'
+import { computedColumns, mayRead } from './columns.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
 import type { ChangeEnvelope } from './debezium-envelope.ts'
@@ -34,7 +35,7 @@ export class KeyedRows {
   readonly #own: OwnText
   readonly #recordKeys: RecordKeys
   readonly #version: ColumnBuilder | undefined
-  /** Columns that decide where a row is written, and so cannot be filled in later. */
+  /** Columns that decide whether and where a row is written, or what it is, and so cannot be filled in later. */
   readonly #fixed: ReadonlySet<number>
   #uuid = ''
   #keys: RowKeys | undefined
@@ -62,7 +63,10 @@ export class KeyedRows {
     const name = columns.some((column) => column.name === version) ? version : SYSTEM_COLUMNS.version
     this.#version = builders[columns.findIndex((column) => column.name === name)]
     const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
-    this.#fixed = new Set(columns.flatMap((column, k) => (sources.includes(column.name) ? [k] : [])))
+    const texts = [definition.where ?? '', ...computedColumns(definition).map(({ as }) => as)].join('\n')
+    this.#fixed = new Set(
+      columns.flatMap((column, k) => (sources.includes(column.name) || mayRead(texts, column) ? [k] : [])),
+    )
   }
 
   begin(uuid: string): void {
@@ -175,7 +179,9 @@ export class KeyedRows {
     const name = (column: number): string => this.#definition.columns[column]!.name
     const fixed = columns.find((column) => this.#fixed.has(column))
     if (fixed !== undefined)
-      return { ...NO_BASE, message: `${name(fixed)}: absent, and the table is partitioned by it` }
+      return { ...NO_BASE, message: `${name(fixed)}: absent, and the table is partitioned, filtered or computed by it` }
+    // The row that it would take them from may be one that the filter drops.
+    if (this.#definition.where !== undefined && this.#version === undefined) return NO_FILTERED_BASE
     const names = columns.map(name)
     // Which of the key's records won is known to the committer alone.
     const base = this.#version === undefined ? operations.baseOf(operation) : -1
@@ -207,6 +213,10 @@ export class KeyedRows {
 
 const NO_VERSION: Reason = { code: 'version.null', message: 'no version: its order among those of its key is unknown' }
 const NO_KEY: Reason = { code: 'key.null', message: 'a null value without a key' }
+const NO_FILTERED_BASE: Reason = {
+  code: 'cdc.unavailable_without_base',
+  message: 'values are kept of an earlier row, in a table with a filter and without a version',
+}
 /** What a record keeps of a row, when there is none. */
 export const NO_BASE: Reason = {
   code: 'cdc.unavailable_without_base',

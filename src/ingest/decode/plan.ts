@@ -89,18 +89,20 @@ export interface PlanOptions {
   readonly key?: readonly string[]
   /** Columns that a record without them keeps. */
   readonly keeps?: readonly string[]
+  /** Columns that no record carries: they have builders and no node. */
+  readonly computed?: readonly string[]
 }
 
 export function planOf(columns: readonly Column[], options: PlanOptions = {}): Plan {
-  const { limits, key, keeps } = options
+  const { limits, key, keeps, computed } = options
   const builders = buildersOf(columns)
-  const root = columns.map((column, i): PlanNode => ({
-    ...fieldNode(column, '', builders[i]!, limits?.get(column.name)),
-    isKey: key?.includes(column.name) === true,
-    isKept: keeps?.includes(column.name) === true,
-    column: i,
-  }))
-  const fields = new FieldNames(columns.map((c) => c.name))
+  const root = columns.flatMap((column, i): PlanNode[] => {
+    if (computed?.includes(column.name) === true) return []
+    const isKey = key?.includes(column.name) === true
+    const isKept = keeps?.includes(column.name) === true
+    return [{ ...fieldNode(column, '', builders[i]!, limits?.get(column.name)), isKey, isKept, column: i }]
+  })
+  const fields = new FieldNames(root.map(({ name }) => name))
   return { root, fields, builders, kept: new KeptColumns(), elements: elementsOf(builders) }
 }
 

@@ -29,9 +29,11 @@ export class Relation {
   #slabs: readonly Slab[] = []
   #next = 0
 
-  constructor(connection: DuckDBConnection, name: string, columns: readonly Column[]) {
+  /** `at` names the slabs' columns that are given, by number. Without it they are the first ones. */
+  constructor(connection: DuckDBConnection, name: string, columns: readonly Column[], at?: readonly number[]) {
     this.name = name
     this.columns = columns
+    const picked = at ?? columns.map((_, k) => k)
     connection.registerTableFunction(
       DuckDBTableFunction.create({
         name,
@@ -42,7 +44,7 @@ export class Relation {
         mainFunction: (_info, output) => {
           const slab = this.#slabs[this.#next++]
           output.rowCount = slab?.rows ?? 0
-          if (slab !== undefined) fill(output.chunk, slab)
+          if (slab !== undefined) fill(output.chunk, slab, picked)
         },
       }),
     )
@@ -95,8 +97,8 @@ export function duckType(type: ColumnType): DuckDBType {
   }
 }
 
-function fill(chunk: duckdb.DataChunk, slab: Slab): void {
-  slab.columns.forEach((column, k) => fillVector(duckdb.data_chunk_get_vector(chunk, k), slab.buffer, column))
+function fill(chunk: duckdb.DataChunk, { buffer, columns }: Slab, picked: readonly number[]): void {
+  picked.forEach((at, k) => fillVector(duckdb.data_chunk_get_vector(chunk, k), buffer, columns[at]!))
 }
 
 function fillVector(vector: duckdb.Vector, buffer: ArrayBuffer, column: SlabColumn): void {

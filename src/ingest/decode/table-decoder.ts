@@ -1,9 +1,8 @@
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
-import type { StagedCounts } from '../lane.ts'
-import { OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
-import { hasExtra, tableColumns, valueColumns } from './columns.ts'
+import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
+import { computedColumns, hasExtra, laneColumns, tableColumns, valueColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
 import { CompiledReader } from './compiled-reader.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -21,19 +20,28 @@ import { seal, type Slab, type SlabPool } from './slab.ts'
 export interface Decoded {
   readonly rows: readonly Slab[]
   readonly deadLetters: readonly Slab[]
-  readonly counts: ReadonlyMap<PartitionId, StagedCounts>
+  readonly counts: ReadonlyMap<PartitionId, MutableCounts>
   /** Rows of `<table>__deletes`, of a table with a version. */
   readonly markers: readonly Slab[]
   /** Of keyed tables, valid until the next call. */
   readonly operations: KeyOperations | undefined
+  /** Numbers of the rows whose event time is not their own, ascending; of decoders that leave the clocks to others. */
+  readonly eventless: readonly number[]
 }
 
-interface MutableCounts {
+/** Counts of one partition while they are made. */
+export interface MutableCounts {
   rows: number
   deadLetters: number
   tombstones: number
   skipped: number
+  filtered?: number
   clockMs: number | undefined
+}
+
+export interface DecoderOptions {
+  /** Rows get the columns that windows need beside those of the table, empty. */
+  readonly hasLaneColumns?: boolean
 }
 
 /** From raw records to columns, for one table. Keeps no state from call to call but buffers. */
@@ -43,8 +51,14 @@ export class TableDecoder {
   readonly #pool: SlabPool
   readonly #own = new OwnText()
   readonly #plan: Plan
-  /** The columns of the value, then those of the system. */
+  /** The columns of the value, those of the system, then those of the lane. */
   readonly #builders: readonly ColumnBuilder[]
+  /** Those that are filled when the rows of a micro-batch are complete. */
+  readonly #later: readonly ColumnBuilder[]
+  /** Whether clocks move only when it is known which rows there are. */
+  readonly #isUnjudged: boolean
+  #eventless: number[] = []
+  #flushedRows = 0
   readonly #extra: ColumnBuilder | undefined
   readonly #system: {
     readonly partition: ColumnBuilder
@@ -69,18 +83,28 @@ export class TableDecoder {
   #row = 0
   #used = 0
 
-  constructor(definition: TableDefinition, native: NativeText, pool: SlabPool) {
+  constructor(
+    definition: TableDefinition,
+    native: NativeText,
+    pool: SlabPool,
+    { hasLaneColumns = false }: DecoderOptions = {},
+  ) {
     this.#definition = definition
     this.#native = native
     this.#pool = pool
     const columns = tableColumns(definition)
+    const computed = computedColumns(definition)
     this.#plan = planOf(columns.slice(0, valueColumns(definition).length), {
       limits: eventLimits(definition),
       key: definition.key,
       keeps: keptColumns(definition),
+      computed: computed.map(({ name }) => name),
     })
-    const system = planOf(columns.slice(this.#plan.root.length)).builders
-    this.#builders = [...this.#plan.builders, ...system]
+    const system = planOf(columns.slice(this.#plan.builders.length)).builders
+    const lane = hasLaneColumns ? buildersOf(laneColumns) : []
+    this.#builders = [...this.#plan.builders, ...system, ...lane]
+    this.#later = [...this.#plan.builders.filter((_, k) => columns[k]!.as !== undefined), ...lane]
+    this.#isUnjudged = this.#later.length > 0 || definition.where !== undefined
     this.#extra = hasExtra(definition) ? system[0] : undefined
     const [partition, offset, timestamp] = system.slice(-3) as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
     this.#system = { partition, offset, timestamp }
@@ -118,7 +142,8 @@ export class TableDecoder {
       this.#flush()
       const operations = this.#keyed?.operations
       const markers = this.#keyed?.markers?.finish() ?? []
-      return { rows: this.#slabs, deadLetters: this.#deadLetters.finish(), counts, operations, markers }
+      const [rows, deadLetters, eventless] = [this.#slabs, this.#deadLetters.finish(), this.#eventless]
+      return { rows, deadLetters, counts, operations, markers, eventless }
     } finally {
       this.#slabs = []
       this.#deadLetters.clear()
@@ -129,6 +154,8 @@ export class TableDecoder {
     this.#bases = [0]
     this.#slabs = []
     this.#row = 0
+    this.#eventless = []
+    this.#flushedRows = 0
     this.#own.used = 0
     for (const builder of this.#builders) builder.clear()
   }
@@ -171,15 +198,19 @@ export class TableDecoder {
       }
       if (this.#row > row) this.#place(batch, i, row)
       if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) {
-        count.clockMs = this.#clock.latest(batch, first, this.#row, count.clockMs)
-        count.rows += this.#row - first
+        this.#count(batch, first, count)
         this.#flush()
         first = 0
       }
     }
     this.#compiled.passed(batch.count - judged)
-    count.clockMs = this.#clock.latest(batch, first, this.#row, count.clockMs)
+    this.#count(batch, first, count)
+  }
+
+  /** Rows of the chunk from `first` on, all of one batch. */
+  #count(batch: RecordBatch, first: number, count: MutableCounts): void {
     count.rows += this.#row - first
+    if (!this.#isUnjudged) count.clockMs = this.#clock.latest(batch, first, this.#row, count.clockMs)
   }
 
   /** A change event; whether it has a row, which is in `after`. Throws `cdc.truncate`. */
@@ -303,13 +334,17 @@ export class TableDecoder {
     offset.i64[row] = batch.offsets[i]!
     setTimestamp(timestamp, row, batch.timestampsMs[i]!)
     // An event time that the record does not say itself moves no clock.
-    this.#clock.recordIndex[row] = this.#plan.kept.columns.includes(this.#eventColumn) ? NO_EVENT : i
+    const isOwn = !this.#plan.kept.columns.includes(this.#eventColumn)
+    this.#clock.recordIndex[row] = isOwn ? i : NO_EVENT
+    if (!isOwn && this.#isUnjudged) this.#eventless.push(this.#flushedRows + row)
   }
 
   #flush(): void {
     if (this.#row > 0) {
       if (this.#own.used > 0) this.#bases[OWN_SEGMENT] = this.#native.put(this.#own.bytes.subarray(0, this.#own.used))
+      for (const builder of this.#later) builder.valid.fill(0)
       this.#slabs.push(seal(this.#builders, this.#row, this.#bases, this.#pool))
+      this.#flushedRows += this.#row
       this.#keyed?.flushed(this.#row)
     }
     this.#row = 0

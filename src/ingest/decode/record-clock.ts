@@ -1,0 +1,123 @@
+import type { Column } from '../../batch.ts'
+import { SYSTEM_COLUMNS } from '../../batch.ts'
+import type { TableDefinition } from '../../define.ts'
+import { partitionId, type PartitionId } from '../../log.ts'
+import type { Clocks } from '../../version.ts'
+import { eventMsOf, unitOf } from './event-clock.ts'
+import type { Slab, SlabColumn } from './slab.ts'
+import type { MutableCounts } from './table-decoder.ts'
+
+/** Times beyond are no instants (rule T2): a computed event time may be one. */
+const EVENT_MS_MAX = 8.64e15
+
+/**
+ * The clocks of partitions over rows that are known to count, record by record (rule L1): what a lane does when a filter
+ * decides first, or when windows need to know each row's clock. Rows are in the order of the log.
+ */
+export class RecordClock {
+  readonly #event: number
+  readonly #partition: number
+  readonly #timestamp: number
+  /** Number of the first lane column, −1 without them. */
+  readonly #lane: number
+  readonly #unit: ReturnType<typeof unitOf>
+  readonly #maxFutureSkewMs: number
+
+  /** `columns` are the table's; slabs have the lane's behind them, or none of them. */
+  constructor(definition: TableDefinition, columns: readonly Column[], hasLaneColumns: boolean) {
+    const { eventTime } = definition
+    const at = (name: string | undefined): number => columns.findIndex((column) => column.name === name)
+    this.#event = at(eventTime?.column)
+    this.#partition = at(SYSTEM_COLUMNS.partition)
+    this.#timestamp = at(SYSTEM_COLUMNS.timestamp)
+    this.#lane = hasLaneColumns ? columns.length : -1
+    this.#unit = unitOf(definition, columns[this.#event])
+    this.#maxFutureSkewMs = eventTime?.maxFutureSkewMs ?? 0
+  }
+
+  /**
+   * Fills the lane columns and the clocks of `counts`. `clocksMs` are the clocks before the rows, `eventless` the numbers
+   * of rows whose event time is not their own, ascending.
+   */
+  judge(
+    slabs: readonly Slab[],
+    eventless: readonly number[],
+    topic: string,
+    counts: ReadonlyMap<PartitionId, MutableCounts>,
+    clocksMs: Clocks[string],
+  ): void {
+    const clocks = new Map<number, Moving>()
+    let [first, next] = [0, 0]
+    for (const slab of slabs) {
+      const partitions = viewOf(slab, slab.columns[this.#partition]!).i32
+      const timestamps = viewOf(slab, slab.columns[this.#timestamp]!)
+      const events = this.#event < 0 ? undefined : viewOf(slab, slab.columns[this.#event]!)
+      const lane = this.#lane < 0 ? undefined : this.#laneOf(slab)
+      let partition = -1
+      let moving: Moving | undefined
+      for (let row = 0; row < slab.rows; row++) {
+        if (moving === undefined || partitions[row] !== partition) {
+          partition = partitions[row]!
+          moving = clocks.get(partition)
+          const id = partitionId(topic, partition)
+          if (moving === undefined)
+            clocks.set(partition, (moving = { id, clock: clocksMs[id] ?? -Infinity, own: -Infinity }))
+        }
+        if (lane !== undefined && moving.clock !== -Infinity) setLong(lane.clock, row, moving.clock)
+        const isEventless = eventless[next] === first + row
+        if (isEventless) next++
+        if (isEventless || events === undefined || isNull(events, row)) continue
+        const eventMs = eventMsOf(events, row, this.#unit)
+        if (eventMs > EVENT_MS_MAX || eventMs < -EVENT_MS_MAX) continue
+        if (lane !== undefined) setLong(lane.event, row, eventMs)
+        if (eventMs <= moving.own) continue
+        if (!isNull(timestamps, row) && eventMs > eventMsOf(timestamps, row, 'us') + this.#maxFutureSkewMs) continue
+        moving.own = eventMs
+        if (eventMs > moving.clock) moving.clock = eventMs
+      }
+      first += slab.rows
+    }
+    for (const { id, own } of clocks.values()) if (own !== -Infinity) counts.get(id)!.clockMs = own
+  }
+
+  #laneOf(slab: Slab): { readonly event: View; readonly clock: View } {
+    return { event: viewOf(slab, slab.columns[this.#lane]!), clock: viewOf(slab, slab.columns[this.#lane + 1]!) }
+  }
+}
+
+/** A partition's clock, and the largest guarded event time of these rows alone. */
+interface Moving {
+  readonly id: PartitionId
+  clock: number
+  own: number
+}
+
+/** A column of 64-bit values, or of 32-bit ones. */
+interface View {
+  readonly i32: Int32Array
+  readonly i64: BigInt64Array
+  /** Undefined when nothing is null. */
+  readonly valid: Uint8Array | undefined
+}
+
+function viewOf({ buffer }: Slab, { dataAt, validAt, rows, width }: SlabColumn): View {
+  return {
+    i32: new Int32Array(buffer, dataAt, (rows * width) / 4),
+    i64: width < 8 ? NO_LONGS : new BigInt64Array(buffer, dataAt, rows),
+    valid: validAt < 0 ? undefined : new Uint8Array(buffer, validAt, Math.ceil(rows / 8)),
+  }
+}
+
+const NO_LONGS = new BigInt64Array(0)
+
+function isNull({ valid }: View, row: number): boolean {
+  return valid !== undefined && (valid[row >> 3]! & (1 << (row & 7))) === 0
+}
+
+/** Lane columns are sealed as null. */
+function setLong({ i32, valid }: View, row: number, value: number): void {
+  const high = Math.floor(value / 4294967296)
+  i32[2 * row] = value - high * 4294967296
+  i32[2 * row + 1] = high
+  valid![row >> 3]! |= 1 << (row & 7)
+}

@@ -1,0 +1,218 @@
+import duckdb from '@duckdb/node-bindings'
+import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
+import { SYSTEM_COLUMNS } from '../../batch.ts'
+import type { TableDefinition } from '../../define.ts'
+import { LakeError } from '../../error.ts'
+import { partitionId, type RecordBatch } from '../../log.ts'
+import type { Reason } from './codes.ts'
+import { computedColumns, mayRead, tableColumns } from './columns.ts'
+import { quoted } from './data-file-writer.ts'
+import { DeadLetters } from './dead-letters.ts'
+import type { NativeText } from './native-text.ts'
+import { duckType, Relation } from './relation.ts'
+import { gather, type Slab, type SlabPool } from './slab.ts'
+import { fillFrom } from './slab-fill.ts'
+import type { Decoded } from './table-decoder.ts'
+
+/** What a row becomes. In the query's first column. */
+const KEPT = 0
+const FILTERED = 1
+
+/**
+ * Computed columns and the filter of a table, over all rows of a micro-batch in one statement. Values come back into the
+ * slabs, which have room for them; rows that fail are dead letters.
+ */
+export class RowTransform {
+  readonly #connection: DuckDBConnection
+  readonly #definition: TableDefinition
+  readonly #native: NativeText
+  readonly #pool: SlabPool
+  readonly #input: Relation
+  readonly #deadLetters: DeadLetters
+  readonly #sql: string
+  /** Numbers of the computed columns in slabs, in the order of the query's. */
+  readonly #computed: readonly number[]
+  readonly #partition: number
+  readonly #offset: number
+  /** The batch of the last dead letter. */
+  #opened: RecordBatch | undefined
+
+  /** Undefined when the table has neither. `name` is that of a table function. */
+  static of(
+    definition: TableDefinition,
+    connection: DuckDBConnection,
+    name: string,
+    native: NativeText,
+    pool: SlabPool,
+  ): RowTransform | undefined {
+    if (definition.where === undefined && computedColumns(definition).length === 0) return undefined
+    return new RowTransform(definition, connection, name, native, pool)
+  }
+
+  private constructor(
+    definition: TableDefinition,
+    connection: DuckDBConnection,
+    name: string,
+    native: NativeText,
+    pool: SlabPool,
+  ) {
+    this.#definition = definition
+    this.#connection = connection
+    this.#native = native
+    this.#pool = pool
+    this.#deadLetters = new DeadLetters(definition, native, pool, 'transform')
+    const columns = tableColumns(definition)
+    const computed = computedColumns(definition)
+    const at = (name: string): number => columns.findIndex((column) => column.name === name)
+    this.#computed = computed.map((column) => at(column.name))
+    this.#partition = at(SYSTEM_COLUMNS.partition)
+    this.#offset = at(SYSTEM_COLUMNS.offset)
+    const texts = [definition.where ?? '', ...computed.map(({ as }) => as)].join('\n')
+    const read = columns.flatMap((column, k) =>
+      column.as === undefined && (k === this.#offset || mayRead(texts, column)) ? [k] : [],
+    )
+    this.#input = new Relation(
+      connection,
+      name,
+      read.map((k) => columns[k]!),
+      read,
+    )
+    this.#sql = transformSql(definition, `${name}()`)
+  }
+
+  /** `batches` are those that were decoded. Throws `decode.stopped`. */
+  async apply(decoded: Decoded, batches: readonly RecordBatch[]): Promise<Decoded> {
+    const { rows: slabs, counts } = decoded
+    if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered = 0
+    if (slabs.length === 0) return decoded
+    const verdicts = await this.#evaluate(slabs)
+    if (verdicts.every((verdict) => verdict === KEPT)) return decoded
+    try {
+      const rows = this.#keep(slabs, verdicts, decoded, batches)
+      const places = placesOf(verdicts)
+      decoded.operations?.renumber(places)
+      const eventless = decoded.eventless.map((row) => places[row]!).filter((row) => row >= 0)
+      const deadLetters = [...decoded.deadLetters, ...this.#deadLetters.finish()]
+      return { ...decoded, rows, eventless, deadLetters }
+    } finally {
+      this.#deadLetters.clear()
+      this.#opened = undefined
+    }
+  }
+
+  /** Computes, and tells what becomes of each row. */
+  async #evaluate(slabs: readonly Slab[]): Promise<Uint8Array> {
+    const verdicts = new Uint8Array(slabs.reduce((sum, { rows }) => sum + rows, 0))
+    this.#input.feed(slabs)
+    try {
+      const result = await this.#connection.run(this.#sql)
+      let [slab, row, seen] = [0, 0, 0]
+      for (;;) {
+        const chunk = await result.fetchChunk()
+        if (chunk === null || chunk.rowCount === 0) break
+        for (let from = 0; from < chunk.rowCount;) {
+          const target = slabs[slab]!
+          const rows = Math.min(chunk.rowCount - from, target.rows - row)
+          verdicts.set(verdictsOf(chunk).subarray(from, from + rows), seen)
+          for (const [k, column] of this.#computed.entries())
+            fillFrom(vectorOf(chunk, k + 1), from, rows, target, target.columns[column]!, row, this.#native)
+          from += rows
+          row += rows
+          seen += rows
+          if (row < target.rows) continue
+          slab++
+          row = 0
+        }
+      }
+      if (seen !== verdicts.length)
+        throw new LakeError('internal', `${this.#definition.name}: ${verdicts.length} rows were computed as ${seen}`)
+      return verdicts
+    } finally {
+      this.#input.feed([])
+    }
+  }
+
+  /** The rows that stay; the others are counted. */
+  #keep(slabs: readonly Slab[], verdicts: Uint8Array, { counts }: Decoded, batches: readonly RecordBatch[]): Slab[] {
+    const kept: Slab[] = []
+    const topic = batches[0]!.topic
+    let first = 0
+    for (const slab of slabs) {
+      const partitions = new Int32Array(slab.buffer, slab.columns[this.#partition]!.dataAt, slab.rows)
+      const offsets = new BigInt64Array(slab.buffer, slab.columns[this.#offset]!.dataAt, slab.rows)
+      const picked: number[] = []
+      for (let row = 0; row < slab.rows; row++) {
+        const verdict = verdicts[first + row]
+        if (verdict === KEPT) {
+          picked.push(row)
+          continue
+        }
+        const count = counts.get(partitionId(topic, partitions[row]!))!
+        count.rows--
+        if (verdict === FILTERED) count.filtered!++
+        else if (this.#reject(batches, partitions[row]!, offsets[row]!)) count.deadLetters++
+        else count.skipped++
+      }
+      first += slab.rows
+      if (picked.length === slab.rows) kept.push(slab)
+      else {
+        if (picked.length > 0) kept.push(gather(slab, Int32Array.from(picked), this.#pool))
+        this.#pool.give(slab)
+      }
+    }
+    return kept
+  }
+
+  /** A record that fails; whether it is a dead letter. */
+  #reject(batches: readonly RecordBatch[], partition: number, offset: bigint): boolean {
+    const { onError, name } = this.#definition
+    const batch = batches.find(
+      (each) => each.partition === partition && each.count > 0 && each.offsets[each.count - 1]! >= offset,
+    )!
+    if (onError === 'stop')
+      throw new LakeError('decode.stopped', `${name}: a record could not be read: ${FAILED.message}`, {
+        context: { table: name, topic: batch.topic, partition, offset: String(offset), reason: FAILED.code },
+        fix: 'Correct the expressions, or set onError to dead-letter, and start again.',
+      })
+    if (onError === 'skip') return false
+    if (this.#opened !== batch) this.#deadLetters.open(this.#native.put(batch.buffer))
+    this.#opened = batch
+    this.#deadLetters.add(batch, batch.offsets.subarray(0, batch.count).indexOf(offset), FAILED)
+    return true
+  }
+}
+
+const FAILED: Reason = { code: 'transform.failed', message: 'a computed column or the filter fails on its values' }
+
+/** Values are packed: a null is a value, and what fails is none. */
+function transformSql(definition: TableDefinition, from: string): string {
+  const computed = computedColumns(definition)
+  const tried = (text: string, type: string): string => `TRY({'v': CAST((${text}\n) AS ${type})})`
+  const packed = computed.map(
+    ({ name, as, type }) => `${tried(as, String(duckType(type)))} AS ${quoted(`${name}__try`)}`,
+  )
+  const values = computed.map(({ name }) => `${quoted(`${name}__try`)}.v AS ${quoted(name)}`)
+  const failed = computed.map(({ name }) => `${quoted(`${name}__try`)} IS NULL`)
+  const filter = definition.where === undefined ? `{'v': true}` : tried(definition.where, 'BOOLEAN')
+  return `SELECT CASE WHEN __failed OR __filter IS NULL THEN 2 WHEN __filter.v THEN ${KEPT} ELSE ${FILTERED} END::UTINYINT
+${computed.map(({ name }) => `, ${quoted(name)}`).join('')}
+FROM (SELECT *, ${filter} AS __filter
+FROM (SELECT *, ${['false', ...failed].join(' OR ')} AS __failed${values.map((value) => `, ${value}`).join('')}
+FROM (SELECT *${packed.map((each) => `, ${each}`).join('')} FROM ${from})))`
+}
+
+/** The number of each row that stays, among those that stay; −1 for the others. */
+function placesOf(verdicts: Uint8Array): Int32Array {
+  const places = new Int32Array(verdicts.length)
+  let next = 0
+  for (const [row, verdict] of verdicts.entries()) places[row] = verdict === KEPT ? next++ : -1
+  return places
+}
+
+function verdictsOf(chunk: DuckDBDataChunk): Uint8Array {
+  return duckdb.vector_get_data(vectorOf(chunk, 0), chunk.rowCount)
+}
+
+function vectorOf(chunk: DuckDBDataChunk, k: number): duckdb.Vector {
+  return duckdb.data_chunk_get_vector(chunk.chunk, k)
+}

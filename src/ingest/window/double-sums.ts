@@ -1,0 +1,65 @@
+import { quoted } from '../decode/data-file-writer.ts'
+import type { AggregateSql, DetailSql } from './aggregate.ts'
+import { EXACT } from './exact-names.ts'
+import { countPartial, type Operand, SIGN } from './operand.ts'
+
+const MANTISSA = 4_503_599_627_370_495n
+const IMPLICIT_BIT = 4_503_599_627_370_496n
+
+/** Floats and doubles: the sum of all as if in unlimited precision, rounded once (rule A5). */
+export function doubleSum(operand: Operand): AggregateSql {
+  return summed(operand, (weights) => `${EXACT.sum}(${weights})`)
+}
+
+/** That sum, not yet rounded, divided by the count. */
+export function doubleAverage(operand: Operand): AggregateSql {
+  return summed(operand, (weights, count) => `${EXACT.average}(${weights}, ${count})`)
+}
+
+/** What is not finite is counted apart, as in IEEE 754: NaN wins, and so do both infinities together. */
+function summed(operand: Operand, rounded: (weights: string, count: string) => string): AggregateSql {
+  const { name, value, input } = operand
+  const partials = [
+    countPartial(name, 'count', `(${value}) IS NOT NULL`, input),
+    countPartial(name, 'nan', `isnan(${value})`, input),
+    countPartial(name, 'positive_infinity', `(${value}) = CAST('Infinity' AS DOUBLE)`, input),
+    countPartial(name, 'negative_infinity', `(${value}) = CAST('-Infinity' AS DOUBLE)`, input),
+  ]
+  const [count, nan, positive, negative] = partials.map(({ column }) => quoted(column.name))
+  const detail = bucketDetail(operand)
+  const weights = quoted(detail.reduced)
+  return {
+    result: { name, type: { kind: 'double' } },
+    partials,
+    detail,
+    finish: `CASE WHEN coalesce(${count}, 0) <= 0 THEN NULL
+WHEN ${nan} > 0 OR (${positive} > 0 AND ${negative} > 0) THEN CAST('NaN' AS DOUBLE)
+WHEN ${positive} > 0 THEN CAST('Infinity' AS DOUBLE)
+WHEN ${negative} > 0 THEN CAST('-Infinity' AS DOUBLE)
+WHEN ${weights} IS NULL THEN CAST(0 AS DOUBLE)
+ELSE ${rounded(weights, count!)} END`,
+  }
+}
+
+/** Sign, mantissa and exponent by shifts of the double's bits; buckets and weights as `registerExact` reads them. */
+function bucketDetail({ name, value, input }: Operand): DetailSql {
+  const bits = `CAST(CAST(CAST(${value} AS DOUBLE) AS BIT) AS BIGINT)`
+  const exponentBits = `CAST((${bits} >> 52) & 2047 AS INTEGER)`
+  const exponent = `greatest(${exponentBits}, 1)`
+  const mantissa = `((${bits} & ${MANTISSA}) + CASE WHEN ${exponentBits} > 0 THEN ${IMPLICIT_BIT} ELSE 0 END)`
+  const isNegative = input === 'events' ? `(${value}) < 0` : `((${value}) < 0) <> (${SIGN} < 0)`
+  const [bucket, weight] = [`${name}__value`, `${name}__weight`]
+  const pair = `{'bucket': ${quoted(bucket)}, 'weight': ${quoted(weight)}}`
+  return {
+    value: { name: bucket, type: { kind: 'int' } },
+    weight: { name: weight, type: { kind: 'decimal', precision: 38, scale: 0 } },
+    ofRows: {
+      value: `${exponent} // 32`,
+      // Negative numbers cannot be shifted.
+      weight: `CASE WHEN ${isNegative} THEN -1 ELSE 1 END * (CAST(${mantissa} AS HUGEINT) << (${exponent} % 32))`,
+      isThere: `(${value}) <> 0 AND isfinite(${value})`,
+    },
+    reduce: `list(${pair}) FILTER (WHERE ${quoted(weight)} <> 0)`,
+    reduced: `${name}__reduced`,
+  }
+}

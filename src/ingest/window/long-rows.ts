@@ -1,0 +1,129 @@
+import type { Column } from '../../batch.ts'
+import { quoted } from '../decode/data-file-writer.ts'
+import { type AggregateSql, type DetailSql, PART_COLUMN } from './aggregate.ts'
+import { partialColumns, type WindowShape } from './columns.ts'
+import { type WindowInput, SIGN } from './operand.ts'
+import { canonical, sqlTypeOf } from './sql-type.ts'
+import { CELL_COLUMNS } from './window.ts'
+
+const [START, END] = [CELL_COLUMNS.start, CELL_COLUMNS.end].map(quoted)
+const [ROWS, LAST_EVENT, PART] = [CELL_COLUMNS.rows, CELL_COLUMNS.lastEvent, PART_COLUMN].map(quoted)
+
+/**
+ * The query that aggregates counted rows to partials, columns as in `partialColumns`. `relation` is what stands after
+ * FROM; it has the columns of the source, `__start`, `__end`, of sliced windows `__min_end`, `__event_ms`,
+ * `_kafka_partition`, `_offset`, and of `rows` input `__sign`. It is scanned once, and once more for each aggregate with
+ * a detail: what gives its rows only once, such as a table function that is fed, must be put into a table before.
+ */
+export function partialsSql(shape: WindowShape, input: WindowInput, relation: string): string {
+  const groups = shape.groups.map((column) => [canonical(quoted(column.name), column.type), column.name] as const)
+  const cell = [...groups, ...cellColumns(shape).map((name) => [quoted(name), name] as const)]
+  const rows = input === 'events' ? 'count(*)' : `CAST(sum(${SIGN}) AS BIGINT)`
+  const cells: Expressions = new Map([
+    ...cell.map(([sql, name]) => [name, sql] as const),
+    [PART_COLUMN, '0'],
+    [CELL_COLUMNS.rows, rows],
+    [CELL_COLUMNS.lastEvent, 'max("__event_ms")'],
+    ...shape.aggregates.flatMap(({ partials }) => partials.map(({ column, ofRows }) => [column.name, ofRows] as const)),
+  ])
+  const detail = ({ value, weight, ofRows }: DetailSql, part: number): string => {
+    const sum = `sum(${ofRows.weight})`
+    const expressions: Expressions = new Map([
+      ...cell.map(([sql, name]) => [name, sql] as const),
+      [PART_COLUMN, String(part)],
+      [value.name, ofRows.value],
+      [weight.name, `CAST(${sum} AS ${sqlTypeOf(weight.type)})`],
+    ])
+    const keys = [...cell.map(([sql]) => sql), ofRows.value]
+    return `SELECT ${list(shape, expressions)}
+FROM ${relation} WHERE ${ofRows.isThere} GROUP BY ${keys.join(', ')} HAVING ${sum} <> 0`
+  }
+  return union([
+    `SELECT ${list(shape, cells)}\nFROM ${relation} GROUP BY ${cell.map(([sql]) => sql).join(', ')}`,
+    ...details(shape).map(({ sql, part }) => detail(sql, part)),
+  ])
+}
+
+/**
+ * The query that makes one row per (cell, part, value) of long rows of many files, columns as in `partialColumns`.
+ * Values whose weights add up to 0 are gone; cells stay, whatever their row count. `relation` is scanned once per part.
+ */
+export function mergeSql(shape: WindowShape, relation: string): string {
+  const keys = [...shape.groups.map(({ name }) => name), ...cellColumns(shape)]
+  const cell = keys.map((name) => [name, quoted(name)] as const)
+  const cells: Expressions = new Map([...cell, [PART_COLUMN, '0'], ...ofPartials(shape)])
+  const by = keys.map(quoted).join(', ')
+  const detail = ({ value, weight }: DetailSql, part: number): string => {
+    const sum = `sum(${quoted(weight.name)})`
+    const expressions: Expressions = new Map([
+      ...cell,
+      [PART_COLUMN, String(part)],
+      [value.name, quoted(value.name)],
+      [weight.name, weightSum(sum, weight)],
+    ])
+    return `SELECT ${list(shape, expressions)}
+FROM ${relation} WHERE ${PART} = ${part} GROUP BY ${by}, ${quoted(value.name)} HAVING ${sum} <> 0`
+  }
+  return union([
+    `SELECT ${list(shape, cells)}\nFROM ${relation} WHERE ${PART} = 0 GROUP BY ${by}`,
+    ...details(shape).map(({ sql, part }) => detail(sql, part)),
+  ])
+}
+
+/**
+ * The query that makes result rows of merged long rows: group columns, `__start`, `__end`, `__rows`, `__last_event` if
+ * there is one, then the results by name. To put slices together into windows, write the windows' `__start` and `__end`
+ * over those of their slices, null over `__min_end`, and merge. Needs the functions of `registerExact`. Texts are those
+ * of `AggregateSql`: no partial stands in rows of a detail and no weight in others, so each ignores what is not its own.
+ */
+export function resultsSql(shape: WindowShape, relation: string): string {
+  const keys = [...shape.groups.map(({ name }) => quoted(name)), START, END]
+  const reduced = details(shape).map(({ sql }) => `${sql.reduce} AS ${quoted(sql.reduced)}`)
+  const merged = ofPartials(shape).map(([name, sql]) => `${sql} AS ${quoted(name)}`)
+  const head = [...keys, ROWS, ...(shape.hasLastEvent ? [LAST_EVENT] : [])]
+  const results = shape.aggregates.map(
+    ({ finish, result }) => `CAST(${finish} AS ${sqlTypeOf(result.type)}) AS ${quoted(result.name)}`,
+  )
+  return `SELECT ${[...head, ...results].join(', ')}
+FROM (SELECT ${[...keys, ...merged, ...reduced].join(', ')} FROM ${relation} GROUP BY ${keys.join(', ')})`
+}
+
+/** By name of the column that it gives. */
+type Expressions = ReadonlyMap<string, string>
+
+/** All columns in their order and with their types; null where there is no expression. */
+function list(shape: WindowShape, expressions: Expressions): string {
+  return partialColumns(shape)
+    .map(({ name, type }) => `CAST(${expressions.get(name) ?? 'NULL'} AS ${sqlTypeOf(type)}) AS ${quoted(name)}`)
+    .join(', ')
+}
+
+function cellColumns({ isSliced }: WindowShape): string[] {
+  return [CELL_COLUMNS.start, CELL_COLUMNS.end, ...(isSliced ? [CELL_COLUMNS.minEnd] : [])]
+}
+
+function ofPartials({ aggregates, hasLastEvent }: WindowShape): (readonly [name: string, sql: string])[] {
+  return [
+    [CELL_COLUMNS.rows, `CAST(sum(${ROWS}) AS BIGINT)`],
+    ...(hasLastEvent ? [[CELL_COLUMNS.lastEvent, `max(${LAST_EVENT})`] as const] : []),
+    ...aggregates.flatMap(({ partials }) =>
+      partials.map((partial) => [partial.column.name, partial.ofPartials] as const),
+    ),
+  ]
+}
+
+/** Details with the part that their rows have. */
+function details({ aggregates }: WindowShape): { readonly sql: DetailSql; readonly part: number }[] {
+  return aggregates.flatMap(({ detail }: AggregateSql, k) =>
+    detail === undefined ? [] : [{ sql: detail, part: k + 1 }],
+  )
+}
+
+/** A sum of decimals is not looked at: more than 38 digits would go on unseen. */
+function weightSum(sum: string, { type }: Column): string {
+  return `CAST(CAST(${sum} AS HUGEINT) AS ${sqlTypeOf(type)})`
+}
+
+function union(queries: readonly string[]): string {
+  return queries.join('\nUNION ALL\n')
+}
