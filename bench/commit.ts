@@ -134,6 +134,7 @@ function contentOf(name: string, table: LakeTable, number: bigint): VersionConte
     tables: { [name]: { metadata: table.metadata, snapshot: table.snapshot, code: 'code' } },
     positions: new Map([['shop.orders/0', number]]),
     clocksMs: {},
+    watermarksMs: {},
     watermarkMs: undefined,
     topicIds: {},
     tails: new Map(),

@@ -197,6 +197,7 @@ async function openLake(storage: Storage, folder: string, childPath: string): Pr
       tables,
       positions: new Map([['bench/0', 1n]]),
       clocksMs: {},
+      watermarksMs: {},
       watermarkMs: undefined,
       topicIds: {},
       tails: new Map(),

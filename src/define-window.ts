@@ -93,6 +93,6 @@ export function lateTable(window: string): string {
 }
 
 /** A window table and its companions. */
-export function windowTableNames({ name }: WindowDefinition): readonly string[] {
+export function windowTableNames({ name }: Pick<WindowDefinition, 'name'>): readonly string[] {
   return [name, stateTable(name), lateTable(name)]
 }

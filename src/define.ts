@@ -142,6 +142,7 @@ export const APPEND = { key: [], recordKey: 'none', version: undefined, missing:
 export interface PipelineDefinition {
   readonly name: string
   readonly tables: readonly TableDefinition[]
+  /** Tables of aggregates over the tables above. */
   readonly windows?: readonly WindowDefinition[]
   readonly onDataLoss: 'stop' | 'record-gap'
 }

@@ -54,6 +54,10 @@ export type LakeErrorCode =
   | 'cdc.truncate' // the source of a change stream was truncated, in a table with `onTruncate: stop`
   | 'decode.fatal' // a record that killed its lane twice; used as the code of a dead letter
   | 'upsert.key_in_two_partitions' // no version column says which of its records is the later one
+  | 'window.open_rows_max' // a window table holds more open cells than `openRowsMax`
+  | 'window.fold_failed' // the process that holds the open windows died, or its disk is full
+  | 'aggregate.overflow' // an exact sum no longer fits its column
+  | 'aggregate.negative_count' // more rows were taken back than were counted: the source table contradicts the log
   | 'not_ready'
   | 'internal'
 

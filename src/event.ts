@@ -61,6 +61,24 @@ export type LakeEvent =
       readonly stale: number
       readonly unordered: number
     }
+  /** What a commit did to a window table, and what is held for it. */
+  | {
+      readonly kind: 'windows'
+      readonly pipeline: string
+      /** The window table. */
+      readonly table: string
+      /** C of its source table; undefined while nothing is known of some partition. */
+      readonly watermarkMs: number | undefined
+      /** Cells that are not settled, and the bytes that they take in memory and spilled. */
+      readonly openRows: number
+      readonly stateBytes: number
+      /** In this commit: records that were late for all their windows, and (record, window) pairs that were late. */
+      readonly late: number
+      readonly lateAssignments: number
+      /** Rows that were final and were written again, and retractions of rows that nobody knows. */
+      readonly corrected: number
+      readonly retractOfUnknown: number
+    }
   | {
       readonly kind: 'lane'
       readonly lane: number

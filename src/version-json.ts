@@ -61,6 +61,7 @@ export function decodeVersion(bytes: Uint8Array): Version {
     ),
     positions: unpairs(raw.positions, (offset: string) => BigInt(offset)),
     clocksMs: raw.clocksMs ?? {},
+    watermarksMs: raw.watermarksMs ?? {},
     watermarkMs: raw.watermarkMs,
     topicIds: raw.topicIds ?? {},
     tails: unpairs(raw.tails, (tail: any) => ({

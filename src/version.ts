@@ -41,6 +41,9 @@ export interface Version {
   readonly tables: Readonly<Record<string, TableVersion>>
   readonly positions: Positions
   readonly clocksMs: Clocks
+  /** C of each source table that feeds windows, milliseconds: what their rows are final by. It never goes back. */
+  readonly watermarksMs: Readonly<Record<string, number>>
+  /** The least of them; undefined while one is not known. */
   readonly watermarkMs: number | undefined
   readonly topicIds: Readonly<Record<string, string>>
   readonly tails: ReadonlyMap<PartitionId, Tail>

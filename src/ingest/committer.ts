@@ -4,11 +4,12 @@ import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import { changeTable, writeVersionHint, type Stamp, type Storage, type TableChange } from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId, type Positions } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
-import type { Replacement } from './compactor.ts'
+import type { LiveTable, Replacement } from './compactor.ts'
 import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
 import { changeEach, openTables, type Tables } from './tables.ts'
 import { assertCounted, Pending } from './pending.ts'
+import { WindowTables } from './windows.ts'
 
 export interface CommitPolicy {
   readonly writer: string
@@ -28,6 +29,8 @@ export interface Change {
   readonly released?: boolean
   /** The same rows in other files. */
   readonly isMaintenance?: boolean
+  /** A bounded log is drained: nothing will come after it. */
+  readonly isLast?: boolean
 }
 
 /**
@@ -50,6 +53,8 @@ export class Committer {
   readonly #clock: Clock
   readonly #observer: Observer
   readonly #keyed: KeyedTables
+  readonly #windows: WindowTables
+  readonly #live: ReadonlyMap<string, LiveTable>
   readonly #baseless = new Map<string, { readonly partition: PartitionId; readonly offset: bigint }>()
   #pending: Pending
   #lastCommitMs: number
@@ -62,6 +67,8 @@ export class Committer {
     this.#clock = parts.clock
     this.#observer = parts.observer
     this.#keyed = parts.keyed ?? KeyedTables.none
+    this.#windows = parts.windows ?? WindowTables.none
+    this.#live = new Map([...this.#keyed.all, ...this.#windows.all].map((table) => [table.name, table]))
     this.#head = head
     this.#tables = tables
     this.#pending = new Pending(head)
@@ -92,13 +99,22 @@ export class Committer {
     return cursors
   }
 
-  /** The clocks at `cursors`. */
+  /** What lateness is judged by in batches that begin at `cursors`. */
   get clocksMs(): Clocks {
     return structuredClone(this.#pending.clocksMs)
   }
 
+  get windows(): WindowTables {
+    return this.#windows
+  }
+
   get keyed(): KeyedTables {
     return this.#keyed
+  }
+
+  /** Tables whose rows die one by one, by name. */
+  get live(): ReadonlyMap<string, LiveTable> {
+    return this.#live
   }
 
   /** Records that are dead letters because nothing has the values that they lack: of those that are to be read again. */
@@ -113,17 +129,25 @@ export class Committer {
 
   async fold(staged: Staged): Promise<FoldVerdict> {
     const { positions } = this.#pending
-    if (staged.ranges.every(({ partition, until }) => until <= (positions.get(partition) ?? -1n))) return 'repeated'
-    if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition))) return 'gap'
+    if (staged.ranges.every(({ partition, until }) => until <= (positions.get(partition) ?? -1n)))
+      return this.#refuse(staged, 'repeated')
+    if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition)))
+      return this.#refuse(staged, 'gap')
     const prepared = await this.#keyed.prepare(staged)
     if (prepared.kind === 'baseless') {
       for (const { text, ...record } of prepared.records) this.#baseless.set(text, record)
-      return 'baseless'
+      return this.#refuse(staged, 'baseless')
     }
     for (const table of prepared.staged.tables) assertCounted(table)
     for (const table of prepared.staged.tables) this.#keyed.fold(table)
+    this.#windows.add(staged.ranges, prepared.staged.tables)
     this.#pending.add(prepared.staged)
     return 'folded'
+  }
+
+  async #refuse(staged: Staged, verdict: FoldVerdict): Promise<FoldVerdict> {
+    await this.#windows.discard(staged.tables)
+    return verdict
   }
 
   /**
@@ -142,18 +166,21 @@ export class Committer {
 
   /** Milliseconds until `commit` should be called; 0 when it is due. */
   dueInMs(): number {
-    const waits = this.#pending.hasFiles || this.#keyed.haveChanged || (this.#isHurried && this.#pending.hasMoved)
-    const intervalMs = waits ? this.#policy.minIntervalMs : this.#policy.heartbeatMs
+    const pending = this.#pending
+    const hasNews = pending.hasFiles || this.#keyed.haveChanged || (this.#isHurried && pending.hasMoved)
+    const intervalMs = hasNews || this.#windows.isWaiting(pending) ? this.#policy.minIntervalMs : this.#policy.heartbeatMs
     return Math.max(0, this.#lastCommitMs + intervalMs - this.#clock.monotonicMs())
   }
 
   async commit(change: Change = {}, signal?: AbortSignal): Promise<CommitResult> {
     const filled = await this.#keyed.finish()
     const pending = this.#pending
+    const standing = pending.standing(change.firstPositions)
+    pending.watermarks = (await this.#windows.fold(standing, change.isLast === true)) ?? pending.watermarks
     return this.#append(pending, change, signal, (tables, stamp) =>
       changeEach(tables, (name, table) => {
         const ranges = pending.rangesText(name, this.#head.positions)
-        const of = this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
+        const of = this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
         return changeTable(this.#storage, table, of, { ...stamp, ranges }, this.#clock)
       }),
     )
@@ -164,7 +191,7 @@ export class Committer {
     { table: name, inputs, output, sequenceNumber }: Replacement,
     signal?: AbortSignal,
   ): Promise<CommitResult> {
-    const dead = this.#keyed.get(name)?.replace(inputs, output)
+    const dead = this.#live.get(name)?.replace(inputs, output)
     const file = output === undefined ? undefined : { ...output, sequenceNumber }
     const change: TableChange = {
       kind: 'replace',
@@ -173,7 +200,7 @@ export class Committer {
       removed: inputs.map(({ file }) => file.key),
     }
     const before = this.#tables.get(name)
-    return this.#append(new Pending(this.#head), { isMaintenance: true }, signal, async (tables, stamp) => {
+    const result = await this.#append(new Pending(this.#head), { isMaintenance: true }, signal, async (tables, stamp) => {
       if (tables.get(name)?.metadata !== before?.metadata) throw compactedElsewhere(name)
       const replaced = await changeTable(
         this.#storage,
@@ -184,6 +211,8 @@ export class Committer {
       )
       return new Map([...tables, [name, replaced]])
     })
+    if (result.kind === 'committed') await this.#windows.moved(name, inputs, output)
+    return result
   }
 
   async #append(
@@ -198,6 +227,7 @@ export class Committer {
     const build = async (head: Version | undefined, number: bigint): Promise<VersionContent> => {
       const current = head === base ? before : await openTables(this.#storage, head!.tables)
       this.#keyed.assertCurrent(before, current)
+      this.#windows.assertCurrent(before, current)
       tables = await write(current, { commitId, version: number })
       return this.#content(head!, pending, tables, change)
     }
@@ -215,6 +245,7 @@ export class Committer {
       this.#tables = tables
       this.#keyed.report(this.#chain.pipeline, this.#observer)
       this.#keyed.committed()
+      this.#windows.committed(this.#chain.pipeline, this.#observer)
       this.#pending = new Pending(result.version)
       for (const [text, { partition, offset }] of this.#baseless)
         if (offset < (result.version.positions.get(partition) ?? 0n)) this.#baseless.delete(text)
@@ -236,7 +267,7 @@ export class Committer {
       ),
       positions: new Map([...pending.positions, ...(change.firstPositions ?? [])]),
       clocksMs: pending.clocksMs,
-      watermarkMs: undefined,
+      ...pending.watermarks,
       topicIds: { ...head.topicIds, ...change.topicIds },
       tails: pending.tails,
       holes: pending.holes,
@@ -265,4 +296,6 @@ export interface CommitterParts {
   readonly observer: Observer
   /** Needed to fold batches of keyed tables. */
   readonly keyed?: KeyedTables
+  /** Needed to fold batches of tables that feed windows. */
+  readonly windows?: WindowTables
 }

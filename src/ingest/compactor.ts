@@ -11,12 +11,11 @@ import {
   type CompactionCandidate,
   type CompactionPolicy,
   type DataFile,
+  type DeletedRows,
   type LakeTable,
   type Storage,
 } from '../lake/table.ts'
 import type { ConcatenateInput, TableWork } from './keys.ts'
-import type { KeyedTables } from './keyed-tables.ts'
-import type { KeyedTable } from './upsert.ts'
 
 /** Files of a table, and the one that holds their rows: undefined when none of them was alive. */
 export interface Replacement {
@@ -25,6 +24,19 @@ export interface Replacement {
   readonly output: DataFile | undefined
   /** Of the snapshot that the inputs were taken from. */
   readonly sequenceNumber: bigint
+}
+
+/** A table whose rows die one by one: which of them are dead by now, whatever its last version says. */
+export interface LiveTable {
+  readonly name: string
+  /** Rows of all files, and those of them that are dead. */
+  readonly rows: number
+  readonly deadRows: number
+  readonly files: readonly { readonly file: DataFile; readonly deleted: DeletedRows }[]
+  /** Whether the files are still there to be replaced. */
+  holds(inputs: readonly ConcatenateInput[]): boolean
+  /** Swaps files for the one that holds their rows; rows that died meanwhile are dead in it, and returned. */
+  replace(inputs: readonly ConcatenateInput[], output: DataFile | undefined): DeletedRows | undefined
 }
 
 /**
@@ -107,8 +119,8 @@ export class Compactor {
   }
 
   /** Whether ingestion has to wait until compaction has caught up. */
-  isBehind(keyed: KeyedTables): boolean {
-    return this.#overLimit.size > 0 || keyed.all.some((table) => this.#isUrgent(table))
+  isBehind(live: ReadonlyMap<string, LiveTable>): boolean {
+    return this.#overLimit.size > 0 || [...live.values()].some((table) => this.#isUrgent(table))
   }
 
   /** A finished compaction, once. */
@@ -127,14 +139,14 @@ export class Compactor {
   /** Begins a look at the tables of the head when none is under way. What it comes to is there to `take` some time later. */
   consider(
     tables: ReadonlyMap<string, LakeTable>,
-    keyed: KeyedTables,
+    live: ReadonlyMap<string, LiveTable>,
     asked: ReadonlyMap<string, CompactionRequest> = new Map(),
   ): void {
     const nowMs = this.#options.clock.monotonicMs()
     const { policy = asked.size > 0 ? COMPACTION : undefined } = this.#options
     if (policy === undefined || this.#isBusy) return
     const all = [...tables]
-    const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#isUrgent(keyed.get(name)))
+    const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#isUrgent(live.get(name)))
     const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
     if (urgent === undefined && (this.#options.policy === undefined || mayRest)) return
     const due = urgent ?? all.find(([, table]) => table.snapshot !== undefined && this.#isDue(table, nowMs))
@@ -144,7 +156,7 @@ export class Compactor {
     this.#lookedMs.set(name, nowMs)
     const request = asked.get(name)
     const aim = request === undefined ? policy : { ...policy, ...EVERYTHING }
-    void this.#compact(table, keyed.get(name), aim, request).catch((error) => {
+    void this.#compact(table, live.get(name), aim, request).catch((error) => {
       this.#nothingToDo(name)
       this.#restUntilMs = this.#options.clock.monotonicMs() + REST_AFTER_FAILURE_MS
       const { pipeline, observer } = this.#options
@@ -156,12 +168,12 @@ export class Compactor {
 
   async #compact(
     table: LakeTable,
-    keyed: KeyedTable | undefined,
+    live: LiveTable | undefined,
     policy: CompactionPolicy,
     request: CompactionRequest | undefined,
   ): Promise<void> {
     const { clock, work } = this.#options
-    const inputs = await this.#inputs(table, keyed)
+    const inputs = await this.#inputs(table, live)
     const candidates = [...inputs.values()].map(candidateOf)
     const state = compactionState(candidates, policy)
     if (state.isOverLimit) this.#overLimit.add(table.name)
@@ -187,7 +199,7 @@ export class Compactor {
   }
 
   /** Dead rows gather faster than tables are looked at. Those that nothing can be done about hold nobody up. */
-  #isUrgent(table: KeyedTable | undefined): boolean {
+  #isUrgent(table: LiveTable | undefined): boolean {
     const { policy, clock } = this.#options
     if (policy === undefined || table === undefined || table.rows < URGENT_ROWS_MIN) return false
     if (table.deadRows < table.rows * policy.deadShareMax * URGENT_PART) return false
@@ -205,13 +217,13 @@ export class Compactor {
   }
 
   /** The stored files of the table, with the rows that are dead by now. */
-  async #inputs(table: LakeTable, keyed: KeyedTable | undefined): Promise<ReadonlyMap<string, ConcatenateInput>> {
+  async #inputs(table: LakeTable, live: LiveTable | undefined): Promise<ReadonlyMap<string, ConcatenateInput>> {
     const { storage } = this.#options
     const stored = await storedFiles(storage, table)
-    const live = new Map(keyed?.files.map(({ file, deleted }) => [file.key, deleted]))
+    const files = new Map(live?.files.map(({ file, deleted }) => [file.key, deleted]))
     const inputs = new Map<string, ConcatenateInput>()
     for (const file of stored) {
-      const deleted = keyed === undefined ? await readDeletedRows(storage, file) : live.get(file.key)?.clone()
+      const deleted = live === undefined ? await readDeletedRows(storage, file) : files.get(file.key)?.clone()
       if (deleted === undefined) continue
       inputs.set(file.key, { file, firstRowId: file.firstRowId, sequenceNumber: file.sequenceNumber, deleted })
     }

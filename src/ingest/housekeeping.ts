@@ -21,7 +21,7 @@ export class Housekeeping {
 
   /** Whether the stream has to wait for its files. */
   get isBehind(): boolean {
-    return this.#compactor.isBehind(this.#committer.keyed)
+    return this.#compactor.isBehind(this.#committer.live)
   }
 
   /** Commits a finished compaction, or sees whether one is due. The result of the last commit that it made, if any. */
@@ -30,13 +30,13 @@ export class Housekeeping {
     for (const table of committer.keyed.all) table.sweep(SHARDS_AT_ONCE)
     const done = compactor.take()
     if (done === undefined) {
-      compactor.consider(committer.tables, committer.keyed, this.#asked)
+      compactor.consider(committer.tables, committer.live, this.#asked)
       return undefined
     }
     try {
       const first = committer.hasPending ? await committer.commit({}, signal) : undefined
       if (first !== undefined && first.kind !== 'committed') return first
-      if (committer.keyed.get(done.table)?.holds(done.inputs) === false) return first
+      if (committer.live.get(done.table)?.holds(done.inputs) === false) return first
       const result = await committer.replace(done, signal)
       const { pipeline, observer } = this.#options
       const [filesIn, rowsOut] = [done.inputs.length, done.output?.recordCount ?? 0]

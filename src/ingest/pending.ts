@@ -1,10 +1,13 @@
 import { deadLetterTable } from '../define.ts'
+import { windowTableNames } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import type { TableCounts } from '../event.ts'
 import type { DataFile } from '../lake/table.ts'
 import { parsePartitionId, type PartitionId, type Positions, type Tail } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
 import type { Staged, StagedTable } from './lane.ts'
+import type { Standing } from './watermark.ts'
+import type { WatermarksAt } from './windows.ts'
 
 /** Everything folded since the head, as it will stand in the next version. */
 export class Pending {
@@ -12,6 +15,7 @@ export class Pending {
   readonly tails: Map<PartitionId, Tail>
   readonly holes: Map<PartitionId, readonly Hole[]>
   readonly clocksMs: Record<string, Record<PartitionId, number>>
+  watermarks: WatermarksAt
   readonly files = new Map<string, DataFile[]>()
   readonly counts = new Map<string, TableCounts>()
   /** Topics that fed a table. */
@@ -22,11 +26,22 @@ export class Pending {
     this.positions = new Map(head.positions)
     this.tails = new Map(head.tails)
     this.holes = new Map(head.holes)
+    this.watermarks = { watermarksMs: head.watermarksMs, watermarkMs: head.watermarkMs }
     this.clocksMs = Object.fromEntries(Object.entries(head.clocksMs).map(([table, clocks]) => [table, { ...clocks }]))
   }
 
   get hasFiles(): boolean {
     return this.files.size > 0
+  }
+
+  get watermarksMs(): WatermarksAt['watermarksMs'] {
+    return this.watermarks.watermarksMs
+  }
+
+  /** What watermarks are made of, with partitions that are new. */
+  standing(firstPositions: Positions = new Map()): Standing {
+    const { clocksMs, watermarksMs } = this
+    return { positions: new Map([...this.positions, ...firstPositions]), clocksMs, watermarksMs }
   }
 
   add(staged: Staged): void {
@@ -42,6 +57,8 @@ export class Pending {
       this.counts.set(table.table, sum(this.counts.get(table.table), table))
       const topics = this.#topics.get(table.table) ?? new Set()
       for (const name of [table.table, deadLetterTable(table.table)]) this.#topics.set(name, topics)
+      for (const { window } of table.windows ?? [])
+        for (const name of windowTableNames({ name: window })) this.#topics.set(name, topics)
       for (const [partition, { clockMs }] of table.counts) {
         topics.add(parsePartitionId(partition).topic)
         this.#advanceClock(table.table, partition, clockMs)

@@ -63,13 +63,14 @@ export async function rollBack(
   target: Version,
   commitId: string,
 ): Promise<Version | undefined> {
-  const { tables, positions, clocksMs, watermarkMs, topicIds, tails, holes } = target
+  const { tables, positions, clocksMs, watermarksMs, watermarkMs, topicIds, tails, holes } = target
   const content: VersionContent = {
     kind: 'rollback',
     writer,
     tables,
     positions,
     clocksMs,
+    watermarksMs,
     watermarkMs,
     topicIds,
     tails,

@@ -173,6 +173,7 @@ async function firstVersion(
     tables,
     positions,
     clocksMs: {},
+    watermarksMs: {},
     watermarkMs: undefined,
     topicIds: Object.fromEntries([...topics.values()].map(({ topic, topicId }) => [topic, topicId])),
     tails: new Map(),

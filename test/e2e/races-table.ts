@@ -70,6 +70,7 @@ export async function createRace(storage: Storage, clock: Clock): Promise<void> 
     tables: { race: { metadata: created.metadata, snapshot: undefined, code: 'c' } },
     positions: new Map([[PARTITION, 0n]]),
     clocksMs: {},
+    watermarksMs: {},
     watermarkMs: undefined,
     topicIds: { race: 'topic-id' },
     tails: new Map(),

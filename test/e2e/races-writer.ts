@@ -61,7 +61,7 @@ export async function race(
 
   async function compact(committer: Committer): Promise<boolean> {
     const table = committer.tables.get('race')!
-    const dead = new Map(committer.keyed.get('race')!.files.map(({ file, deleted }) => [file.key, deleted]))
+    const dead = new Map(committer.live.get('race')!.files.map(({ file, deleted }) => [file.key, deleted]))
     const inputs = inputsOf(await storedFiles(storage, table), dead)
     const isEmpty = inputs.every(({ file, deleted }) => deleted.count === file.recordCount)
     const output = isEmpty ? undefined : await work.concatenate(planOf(table).data, inputs)

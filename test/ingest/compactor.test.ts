@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { LakeError } from '../../src/error.ts'
-import { CompactionRequest, Compactor } from '../../src/ingest/compactor.ts'
-import { KeyedTables } from '../../src/ingest/keyed-tables.ts'
+import { CompactionRequest, Compactor, type LiveTable } from '../../src/ingest/compactor.ts'
 import type { ConcatenateInput, TableWork } from '../../src/ingest/keys.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import {
@@ -55,8 +54,8 @@ class Bench {
   }
 
   /** One look of the compactor, and the commit of what it comes to. */
-  async look(keyed = KeyedTables.none): Promise<void> {
-    this.compactor.consider(new Map([['t', this.table]]), keyed, this.asked)
+  async look(live: ReadonlyMap<string, LiveTable> = new Map()): Promise<void> {
+    this.compactor.consider(new Map([['t', this.table]]), live, this.asked)
     for (let k = 0; k < 20; k++) await new Promise(setImmediate)
     const done = this.compactor.take()
     if (done === undefined) return
@@ -114,7 +113,7 @@ test('ingestion does not wait for compactions that fail', async () => {
   bench.fails = new Error('no space left')
   await bench.look()
   expect(bench.errors).toEqual(['internal'])
-  expect(bench.compactor.isBehind(KeyedTables.none)).toBe(false)
+  expect(bench.compactor.isBehind(new Map())).toBe(false)
   bench.fails = undefined
   bench.clock.advance(60_000)
   await bench.look()
@@ -133,18 +132,18 @@ test('a table that is well as it is is looked at again only when it has changed,
       return []
     },
   }
-  const keyed = { all: [table], get: () => table } as unknown as KeyedTables
+  const live = new Map([['t', table as unknown as LiveTable]])
   const seen: number[] = []
   for (let k = 0; k < 6; k++) {
     if (k % 3 === 0) await bench.write()
-    await bench.look(keyed)
+    await bench.look(live)
     seen.push(looks)
     bench.clock.advance(60_000)
   }
   expect(seen).toEqual([1, 1, 1, 2, 2, 2])
   const request = new CompactionRequest()
   bench.asked.set('t', request)
-  await bench.look(keyed)
+  await bench.look(live)
   expect(request.isDone).toBe(true)
   expect(looks).toBe(3)
 })

@@ -53,6 +53,7 @@ function draft(commitId: string, kind: VersionKind = 'ingest'): Draft {
     tables: { orders: { metadata: 'm', snapshot: undefined, code: 'a' } },
     positions: new Map([['orders/0', 10n]]),
     clocksMs: {},
+    watermarksMs: {},
     watermarkMs: undefined,
     topicIds: {},
     tails: new Map(),

@@ -181,6 +181,7 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
           tables: { orders: { metadata: table.metadata, snapshot: table.snapshot, code: 'c0de' } },
           positions: new Map([['shop.orders/0', offset]]),
           clocksMs: {},
+          watermarksMs: {},
           watermarkMs: undefined,
           topicIds: {},
           tails: new Map(),

@@ -89,6 +89,7 @@ export async function makeLake(
             tables: Object.fromEntries(await Promise.all(pipelines[pipeline]!.map(grow))),
             positions: new Map([[id, BigInt(from + rows)]]),
             clocksMs: {},
+            watermarksMs: {},
             watermarkMs: undefined,
             topicIds: {},
             tails: new Map(),

@@ -75,6 +75,7 @@ export function content(position: bigint, change: Partial<VersionContent> = {}):
     tables: { orders: { metadata: 'm', snapshot: undefined, code: 'a' } },
     positions: new Map([[P, position]]),
     clocksMs: {},
+    watermarksMs: {},
     watermarkMs: undefined,
     topicIds: {},
     tails: new Map(),

@@ -1,0 +1,106 @@
+import type { Clock } from '../clock.ts'
+import type { TableDefinition } from '../define.ts'
+import type { PartitionId, Positions, Source } from '../log.ts'
+import type { Clocks } from '../version.ts'
+import type { StagedRange } from './lane.ts'
+
+/** How far the events of one source table have come, over all its partitions. */
+export interface Times {
+  /** C (rule C1): no event at or below it is expected of a partition that is not idle. Undefined: nothing is known yet. */
+  readonly watermarkMs: number | undefined
+  /** The least clock of all partitions, idle ones too (rule C4); undefined when one has none. */
+  readonly clockMsMin: number | undefined
+}
+
+/** Where a pipeline stands: all of it that a watermark depends on, beside what is idle. */
+export interface Standing {
+  readonly positions: Positions
+  readonly clocksMs: Clocks
+  /** C of each source table in the version before. */
+  readonly watermarksMs: Readonly<Record<string, number>>
+}
+
+interface Seen {
+  /** End of the log when it was last answered. */
+  readonly end: bigint
+  /** Since when no record of it came, by the monotonic clock. */
+  readonly sinceMs: number
+}
+
+/**
+ * The combined watermark of each source table that feeds windows: what is final, and what leaves memory. It never
+ * decides whether a record counts, which is why what is idle may depend on the wall clock.
+ */
+export class Watermarks {
+  readonly #tables: ReadonlyMap<string, TableDefinition>
+  readonly #clock: Clock
+  readonly #seen = new Map<PartitionId, Seen>()
+
+  /** `tables` feed windows, so each has an event time. */
+  constructor(tables: readonly TableDefinition[], clock: Clock) {
+    this.#tables = new Map(tables.map((table) => [table.name, table]))
+    this.#clock = clock
+  }
+
+  get tables(): readonly string[] {
+    return [...this.#tables.keys()]
+  }
+
+  /** Asks for the ends of partitions that nothing was staged of: one that is empty must not hold C for ever (rule C9). */
+  async look(source: Source, positions: Positions): Promise<void> {
+    const topics = new Set([...this.#tables.values()].map(({ topic }) => `${topic}/`))
+    const unseen = [...positions.keys()].filter((id) => !this.#seen.has(id) && topics.has(topicPrefix(id)))
+    if (unseen.length === 0) return
+    const sinceMs = this.#clock.monotonicMs()
+    for (const [id, { end }] of await source.bounds(unseen)) this.#seen.set(id, { end, sinceMs })
+  }
+
+  saw({ partition, end }: StagedRange): void {
+    const before = this.#seen.get(partition)?.end ?? 0n
+    this.#seen.set(partition, { end: end > before ? end : before, sinceMs: this.#clock.monotonicMs() })
+  }
+
+  /** Nothing is read at the moment, for reasons of ours: a partition that says nothing is not idle (rule C6). */
+  hold(): void {
+    const sinceMs = this.#clock.monotonicMs()
+    for (const [id, { end }] of this.#seen) this.#seen.set(id, { end, sinceMs })
+  }
+
+  /** `isLast`: a bounded log is drained, so that a partition without a clock will never have one. */
+  timesOf(table: string, { positions, clocksMs, watermarksMs }: Standing, isLast = false): Times {
+    const { topic, eventTime } = this.#tables.get(table)!
+    const { outOfOrdernessMs, idleAfterMs } = eventTime!
+    const clocks = own(clocksMs, table) ?? {}
+    let [least, leastOfAll, isHeld, isUnknown] = [Infinity, Infinity, false, false]
+    for (const [id, position] of positions) {
+      if (topicPrefix(id) !== `${topic}/`) continue
+      const clockMs = clocks[id]
+      if (clockMs === undefined) isUnknown = true
+      else leastOfAll = Math.min(leastOfAll, clockMs)
+      if (!isLast && this.#isIdle(id, position, idleAfterMs)) continue
+      if (clockMs !== undefined) least = Math.min(least, clockMs)
+      else if (!isLast) isHeld = true
+    }
+    const before = own(watermarksMs, table)
+    const isMoving = !isHeld && least < Infinity
+    return {
+      watermarkMs: isMoving ? Math.max(before ?? -Infinity, least - outOfOrdernessMs - 1) : before,
+      clockMsMin: isUnknown || leastOfAll === Infinity ? undefined : leastOfAll,
+    }
+  }
+
+  #isIdle(id: PartitionId, position: bigint, idleAfterMs: number): boolean {
+    const seen = this.#seen.get(id)
+    return seen !== undefined && position >= seen.end && this.#clock.monotonicMs() - seen.sinceMs >= idleAfterMs
+  }
+}
+
+/** `constructor` is a table like any other. */
+function own<V>(record: Readonly<Record<string, V>>, key: string): V | undefined {
+  return Object.hasOwn(record, key) ? record[key] : undefined
+}
+
+/** A topic's name has no slash. */
+function topicPrefix(id: PartitionId): string {
+  return id.slice(0, id.lastIndexOf('/') + 1)
+}

@@ -1,0 +1,291 @@
+import { rm } from 'node:fs/promises'
+import type { Clock } from '../clock.ts'
+import type { PipelineDefinition } from '../define.ts'
+import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
+import type { LakeEvent, Observer } from '../event.ts'
+import {
+  readDeletedRows,
+  storedFiles,
+  writePlan,
+  type DataFile,
+  type LakeTable,
+  type Storage,
+  type TableChange,
+  type WritePlan,
+} from '../lake/table.ts'
+import type { Positions, Source } from '../log.ts'
+import type { Version } from '../version.ts'
+import type { ConcatenateInput } from './keys.ts'
+import { compactedElsewhere } from './keyed-tables.ts'
+import type { StagedRange, StagedTable } from './lane.ts'
+import type { Tables } from './tables.ts'
+import { Watermarks, type Standing, type Times } from './watermark.ts'
+import { LiveRows } from './window/live-rows.ts'
+import type { FoldedWindow, StagedWindow, StoredRows, WindowFold } from './window/window.ts'
+
+export interface WindowParts {
+  readonly definition: PipelineDefinition
+  readonly fold: WindowFold
+  readonly storage: Storage
+  readonly clock: Clock
+  readonly source: Source
+  /** The tables at the head, and where it stands. */
+  readonly tables: Tables
+  readonly head: Standing
+}
+
+/**
+ * The window tables of one pipeline, as its committer holds them: what lanes staged for them since the last commit,
+ * which rows of theirs are dead, and the fold, which holds what is open. Like the fold a cache of what the tables say.
+ *
+ *   staged partials, C ──▶ fold ──▶ files and positions they replace ──▶ changes of `<w>`, `<w>__state`, `<w>__late`
+ */
+export class WindowTables {
+  /** Undefined without windows. */
+  readonly #open: Open | undefined
+  readonly #windows: ReadonlyMap<string, OpenWindow>
+  /** By the table whose rows they are: results and states. */
+  readonly #live: ReadonlyMap<string, Live>
+
+  private constructor(open?: Open, windows: readonly OpenWindow[] = []) {
+    this.#open = open
+    this.#windows = new Map(windows.map((window) => [window.definition.name, window]))
+    const live = windows.flatMap(({ definition: { name }, results, state }): [string, Live][] => [
+      [results.name, { window: name, of: 'results', rows: results }],
+      [state.name, { window: name, of: 'state', rows: state }],
+    ])
+    this.#live = new Map(live)
+  }
+
+  /** Of a pipeline without any, or of a commit that folds nothing. */
+  static readonly none = new WindowTables()
+
+  /** Has the fold read back what is open at the head. */
+  static async load(parts: WindowParts): Promise<WindowTables> {
+    const { definition, fold, storage, clock, source, tables, head } = parts
+    const { windows: definitions = [] } = definition
+    const sources = definition.tables.filter(({ name }) => definitions.some((window) => window.source === name))
+    const watermarks = new Watermarks(sources, clock)
+    await watermarks.look(source, head.positions)
+    const windows: OpenWindow[] = []
+    for (const definition of definitions) {
+      const { name } = definition
+      const results = await storedRows(storage, tables.get(name)!)
+      const state = await storedRows(storage, tables.get(stateTable(name))!)
+      await fold.load(name, { results, state })
+      windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesOf(definition.source, head)))
+    }
+    return new WindowTables({ fold, clock, watermarks }, windows)
+  }
+
+  /** Tables whose rows die one by one. */
+  get all(): readonly LiveRows[] {
+    return [...this.#live.values()].map(({ rows }) => rows)
+  }
+
+  /** Partitions that are new, or that nothing was staged of, are asked for their ends. */
+  async look(source: Source, positions: Positions): Promise<void> {
+    await this.#open?.watermarks.look(source, positions)
+  }
+
+  /** Nothing is read at the moment: whoever says nothing is not idle. */
+  hold(): void {
+    this.#open?.watermarks.hold()
+  }
+
+  add(ranges: readonly StagedRange[], tables: readonly StagedTable[]): void {
+    if (this.#open === undefined) return
+    for (const range of ranges) this.#open.watermarks.saw(range)
+    for (const { windows = [] } of tables) for (const staged of windows) this.#windows.get(staged.window)!.add(staged)
+  }
+
+  /** Files of a batch that nobody folds. */
+  async discard(tables: readonly StagedTable[]): Promise<void> {
+    await removeLocal(tables.flatMap(({ windows = [] }) => windows.map(({ partials }) => partials)))
+  }
+
+  /** Whether rows could be written, closed or settled by a commit. */
+  isWaiting(standing: Standing): boolean {
+    if (this.#open === undefined) return false
+    const { clock, watermarks } = this.#open
+    const nowMs = clock.monotonicMs()
+    return [...this.#windows.values()].some((window) =>
+      window.hasWork(watermarks.timesOf(window.definition.source, standing), nowMs, false),
+    )
+  }
+
+  /**
+   * Folds what was staged, at the watermarks of the version to come, which it returns; undefined without windows. Once
+   * for each commit, before `changeOf`. `isLast`: a bounded log is drained.
+   */
+  async fold(standing: Standing, isLast: boolean): Promise<WatermarksAt | undefined> {
+    if (this.#open === undefined) return undefined
+    const { fold, clock, watermarks } = this.#open
+    const nowMs = clock.monotonicMs()
+    const timesOf = new Map(watermarks.tables.map((table) => [table, watermarks.timesOf(table, standing, isLast)]))
+    for (const window of this.#windows.values()) {
+      const times = timesOf.get(window.definition.source)!
+      if (window.hasWork(times, nowMs, isLast)) await window.fold(fold, times, nowMs, isLast)
+    }
+    const all = [...timesOf].map(([table, { watermarkMs }]) => [table, watermarkMs] as const)
+    const known = all.filter((each): each is [string, number] => each[1] !== undefined)
+    const least = known.length < all.length ? undefined : Math.min(...known.map(([, watermarkMs]) => watermarkMs))
+    return { watermarksMs: Object.fromEntries(known), watermarkMs: least }
+  }
+
+  /** What a commit does to a table of ours; undefined when it is none. */
+  changeOf(table: string): TableChange | undefined {
+    for (const window of this.#windows.values())
+      if (table === window.late) return { kind: 'write', added: window.lateFiles, deletes: [], removed: [] }
+    return this.#live.get(table)?.rows.change()
+  }
+
+  committed(pipeline: string, observer: Observer): void {
+    for (const window of this.#windows.values()) {
+      observer(window.event(pipeline))
+      window.committed()
+    }
+  }
+
+  /** After a compaction was committed. */
+  async moved(table: string, inputs: readonly ConcatenateInput[], output: DataFile | undefined): Promise<void> {
+    const live = this.#live.get(table)
+    if (live !== undefined) await this.#open!.fold.moved(live.window, live.of, inputs, output)
+  }
+
+  /** Throws when other files hold the rows than those that the fold knows. */
+  assertCurrent(base: ReadonlyMap<string, LakeTable>, head: ReadonlyMap<string, LakeTable>): void {
+    for (const name of this.#live.keys())
+      if (base.get(name)?.metadata !== head.get(name)?.metadata) throw compactedElsewhere(name)
+  }
+
+  async close(): Promise<void> {
+    await removeLocal([...this.#windows.values()].flatMap(({ partials }) => partials))
+    await this.#open?.fold.close()
+  }
+
+}
+
+interface Open {
+  readonly fold: WindowFold
+  readonly clock: Clock
+  readonly watermarks: Watermarks
+}
+
+interface Live {
+  readonly window: string
+  readonly of: 'results' | 'state'
+  readonly rows: LiveRows
+}
+
+/** As a version has them. */
+export type WatermarksAt = Pick<Version, 'watermarksMs' | 'watermarkMs'>
+
+/** One window table between two commits. */
+class OpenWindow {
+  readonly definition: WindowDefinition
+  readonly late: string
+  readonly results: LiveRows
+  readonly state: LiveRows
+  readonly #plans: { readonly results: WritePlan; readonly state: WritePlan; readonly late: WritePlan }
+  partials: string[] = []
+  lateFiles: DataFile[] = []
+  #late = 0
+  #lateAssignments = 0
+  #folded: FoldedWindow | undefined
+  /** As they were at the last fold. */
+  #times: Times
+  /** Cells that the fold holds; after a start at most the rows of the state. */
+  #openRows: number
+  #stateBytes = 0
+  #foldedMs = -Infinity
+  /** `emit: early` may have kept back something. */
+  #isUnwritten: boolean
+
+  constructor(
+    definition: WindowDefinition,
+    tables: Tables,
+    results: readonly StoredRows[],
+    state: readonly StoredRows[],
+    times: Times,
+  ) {
+    const { name, earlyMs } = definition
+    this.definition = definition
+    this.late = lateTable(name)
+    this.results = new LiveRows(name, results)
+    this.state = new LiveRows(stateTable(name), state)
+    const plan = (table: string): WritePlan => writePlan(tables.get(table)!)
+    this.#plans = { results: plan(name), state: plan(this.state.name), late: plan(this.late) }
+    this.#times = times
+    this.#openRows = this.state.rows - this.state.deadRows
+    this.#isUnwritten = earlyMs > 0 && this.#openRows > 0
+  }
+
+  add({ partials, lateFiles, late, lateAssignments }: StagedWindow): void {
+    if (partials !== undefined) this.partials.push(partials)
+    this.lateFiles.push(...lateFiles)
+    this.#late += late
+    this.#lateAssignments += lateAssignments
+  }
+
+  hasWork({ watermarkMs, clockMsMin }: Times, nowMs: number, isLast: boolean): boolean {
+    const { earlyMs, retainMs } = this.definition
+    if (this.partials.length > 0 || (isLast && this.#openRows > 0)) return true
+    const hasMoved = watermarkMs !== this.#times.watermarkMs || clockMsMin !== this.#times.clockMsMin
+    if (hasMoved && (this.#openRows > 0 || retainMs !== undefined)) return true
+    return this.#isUnwritten && nowMs >= this.#foldedMs + earlyMs
+  }
+
+  async fold(fold: WindowFold, times: Times, nowMs: number, isLast: boolean): Promise<void> {
+    const { name, earlyMs } = this.definition
+    const { partials } = this
+    // The fold deletes them, whatever comes of it.
+    this.partials = []
+    const folded = await fold.fold(name, { partials, ...times, nowMs, isLast, ...this.#plans })
+    this.results.apply(folded.results)
+    this.state.apply(folded.state)
+    this.lateFiles.push(...folded.lateFiles)
+    this.#late += folded.late
+    this.#lateAssignments += folded.lateAssignments
+    this.#folded = folded
+    this.#openRows = folded.openRows
+    this.#stateBytes = folded.stateBytes
+    this.#times = times
+    // What is kept back now is asked for again, whether or not there is any.
+    this.#isUnwritten = earlyMs > 0 && partials.length > 0
+    this.#foldedMs = nowMs
+  }
+
+  event(pipeline: string): LakeEvent {
+    const { corrected = 0, retractOfUnknown = 0 } = this.#folded ?? {}
+    return {
+      kind: 'windows',
+      pipeline,
+      table: this.definition.name,
+      watermarkMs: this.#times.watermarkMs,
+      openRows: this.#openRows,
+      stateBytes: this.#stateBytes,
+      late: this.#late,
+      lateAssignments: this.#lateAssignments,
+      corrected,
+      retractOfUnknown,
+    }
+  }
+
+  committed(): void {
+    this.results.committed()
+    this.state.committed()
+    this.lateFiles = []
+    this.#late = this.#lateAssignments = 0
+    this.#folded = undefined
+  }
+}
+
+async function storedRows(storage: Storage, table: LakeTable): Promise<readonly StoredRows[]> {
+  const files = await storedFiles(storage, table)
+  return Promise.all(files.map(async (file) => ({ file, deleted: await readDeletedRows(storage, file) })))
+}
+
+async function removeLocal(paths: readonly (string | undefined)[]): Promise<void> {
+  await Promise.all(paths.map((path) => (path === undefined ? undefined : rm(path, { force: true }))))
+}
