@@ -23,7 +23,7 @@ export interface Column {
   readonly type: ColumnType
   /** A null or absent value is then a dead letter. Default: optional. */
   readonly required?: boolean
-  /** SQL, row-wise over the columns that the record itself carries: the value is computed. */
+  /** SQL, row-wise over the columns that come from the value: the column is computed, and not read from the value. */
   readonly as?: string
 }
 
@@ -58,6 +58,6 @@ export function typeText(type: ColumnType): string {
   }
 }
 
-export function columnText(column: Column): string {
-  return column.required === true ? `${typeText(column.type)} required` : typeText(column.type)
+export function columnText({ type, required, as }: Column): string {
+  return `${typeText(type)}${required === true ? ' required' : ''}${as === undefined ? '' : ` = ${as}`}`
 }

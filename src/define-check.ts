@@ -16,6 +16,11 @@ import {
   type FieldPath,
 } from './define-fields.ts'
 import { checkKept, checkKeys, toKeyed } from './define-key.ts'
+import { checkComputed } from './define-computed.ts'
+import { expression } from './define-sql-tokens.ts'
+import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
+import { windowSchema } from './define-window-fields.ts'
+import type { WindowDefinition } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
 
@@ -26,27 +31,48 @@ export function checkTable(tableName: string, input: unknown, at: FieldPath): Ta
   return toTable(tableName, parseFields(tableSchema, input, at), at)
 }
 
-/** Checks what tables must agree on. Tables are checked by themselves before. */
+/** Checks what tables and windows must agree on. Tables are checked by themselves before. */
 export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPath): LakeDefinition {
   const owners = new Map<string, string>()
-  for (const { name: pipeline, tables } of pipelines) {
+  for (const { name: pipeline, tables, windows } of pipelines) {
     const wrongName = nameProblem(pipeline)
     if (wrongName !== undefined) throw invalidField([...at, pipeline], wrongName.message, wrongName.fix)
     if (tables.length === 0) throw invalidField([...at, pipeline, 'tables'], 'a pipeline needs a table', 'Define one.')
-    for (const table of tables) {
-      const owner = owners.get(table.name)
-      if (owner !== undefined)
-        throw invalidField(
-          [...at, pipeline, 'tables', table.name],
-          `the table name "${table.name}" is taken by pipeline "${owner}"`,
-          'A table belongs to one pipeline: rename one of them.',
-        )
-      owners.set(table.name, pipeline)
-    }
+    for (const table of tables) claimTableName(owners, table, pipeline, [...at, pipeline, 'tables', table.name])
+    for (const window of windows) claimTableName(owners, window, pipeline, [...at, pipeline, 'windows', window.name])
     checkStarts(tables, [...at, pipeline, 'tables'])
     checkKeys(tables, [...at, pipeline, 'tables'])
+    const names = windows.map((window) => window.name)
+    for (const window of windows) {
+      const path = [...at, pipeline, 'windows', window.name]
+      checkOverSource(window, sourcesOf(tables, names)(window.source, [...path, 'source']), path)
+    }
+    const idle = tables.find((table) => !table.store && !windows.some(({ source }) => source === table.name))
+    if (idle !== undefined)
+      throw invalidField(
+        [...at, pipeline, 'tables', idle.name, 'store'],
+        'the table keeps no rows and feeds no window',
+        'Remove "store", or define a window over the table.',
+      )
   }
   return { pipelines }
+}
+
+/** Tables and windows share one space of names, across pipelines. */
+function claimTableName(
+  owners: Map<string, string>,
+  { name, kind }: TableDefinition | WindowDefinition,
+  pipeline: string,
+  at: FieldPath,
+): void {
+  const owner = owners.get(name)
+  if (owner !== undefined)
+    throw invalidField(
+      at,
+      `the ${kind} name "${name}" is taken by ${owner}`,
+      `A table belongs to one pipeline, and a window is a table: rename one of them.`,
+    )
+  owners.set(name, `pipeline "${pipeline}"`)
 }
 
 const startAt = leaf('earliest, latest or an RFC 3339 time', (text): StartAt => {
@@ -114,15 +140,15 @@ export const tableSchema = strict(
     partitionBy: z.array(z.string()).prefault([]),
     onError: z.enum(['dead-letter', 'stop', 'skip']).prefault('dead-letter'),
     unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
+    where: expression.optional(),
+    store: z.boolean().prefault(true),
   },
   {
-    where: 'filters are',
     select: 'projections are',
     transform: 'transforms are',
     map: 'map functions are',
     dedup: 'deduplication is',
     retain: 'retention is',
-    store: 'tables that keep no rows are',
     to: 'change topics are',
     evolve: 'schema evolution is',
     renamedFrom: 'renaming tables is',
@@ -137,19 +163,23 @@ export const pipelinesSchema = z.record(
     {
       onDataLoss: z.enum(['stop', 'record-gap']).prefault('stop'),
       tables: z.record(name, tableSchema),
+      windows: z.record(name, windowSchema).prefault({}),
     },
-    { windows: 'windows are', joins: 'joins are', patterns: 'patterns are', references: 'reference tables are' },
+    { joins: 'joins are', patterns: 'patterns are', references: 'reference tables are' },
   ),
 )
 
 export function checkPipelines(input: unknown, at: FieldPath): LakeDefinition {
-  const pipelines = Object.entries(parseFields(pipelinesSchema, input, at)).map(([pipeline, parsed]) => ({
-    name: pipeline,
-    onDataLoss: parsed.onDataLoss,
-    tables: Object.entries(parsed.tables).map(([table, fields]) =>
+  const pipelines = Object.entries(parseFields(pipelinesSchema, input, at)).map(([pipeline, parsed]) => {
+    const tables = Object.entries(parsed.tables).map(([table, fields]) =>
       toTable(table, fields, [...at, pipeline, 'tables', table]),
-    ),
-  }))
+    )
+    const find = sourcesOf(tables, Object.keys(parsed.windows))
+    const windows = Object.entries(parsed.windows).map(([window, fields]) =>
+      toWindow(window, fields, find, [...at, pipeline, 'windows', window]),
+    )
+    return { name: pipeline, onDataLoss: parsed.onDataLoss, tables, windows }
+  })
   if (pipelines.length === 0) throw invalidField(at, 'no pipeline is defined', 'Define one with at least one table.')
   return checkLake(pipelines, at)
 }
@@ -184,7 +214,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
   const { columns, ...keyed } = toKeyed(fields, declared, at)
   const partitionBy = readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy'])
   checkKept({ columns, partitionBy, ...keyed }, at)
-  return {
+  const table: TableDefinition = {
     kind: 'table',
     name: tableName,
     topic: from.topic,
@@ -197,7 +227,11 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     onError,
     unknown: isRaw ? 'ignore' : (fields.unknown ?? 'extra'),
     ...keyed,
+    where: fields.where,
+    store: fields.store,
   }
+  checkComputed(table, at)
+  return table
 }
 
 function readColumns(declared: Readonly<Record<string, string>> | undefined, at: FieldPath): Column[] {

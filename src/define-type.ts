@@ -1,12 +1,20 @@
 import { columnText, typeText, type Column, type ColumnType, type TimeUnit } from './batch.ts'
 import { didYouMean, problem } from './define-fields.ts'
+import { expressionProblem } from './define-sql-tokens.ts'
 import type { LakeError } from './error.ts'
 
-/** A column's type as `t.string()` makes it; `required()` says that null and absent values are dead letters. */
-export interface TypeSpec {
-  readonly type: ColumnType
+type Kind = ColumnType['kind']
+
+/** A column's type as `t.string()` makes it, and how the column comes about. */
+export interface TypeSpec<K extends Kind = Kind> {
+  readonly type: ColumnType & { readonly kind: K }
   readonly isRequired: boolean
-  required(): TypeSpec
+  /** SQL of a computed column. */
+  readonly sql: string | undefined
+  /** Null and absent values are dead letters. */
+  required(): TypeSpec<K>
+  /** Computed from the other columns of the row: `t.decimal(12, 2).as('price * quantity')`. */
+  as(sql: string): TypeSpec<K>
 }
 
 /** Types of columns. Every one has a text form, `typeText`, which YAML uses: `t.decimal(12, 2)` is `decimal(12,2)`. */
@@ -29,7 +37,7 @@ export const t = {
   list: (element: TypeSpec) => spec({ kind: 'list', element: bare(element, 'the element of a list') }),
   map: (value: TypeSpec) => spec({ kind: 'map', value: bare(value, 'the value of a map') }),
   struct: (fields: Readonly<Record<string, TypeSpec>>) =>
-    spec({ kind: 'struct', fields: Object.entries(fields).map(([name, field]) => toColumn(name, field)) }),
+    spec({ kind: 'struct', fields: Object.entries(fields).map(([name, field]) => toField(name, field)) }),
 } as const
 
 /** The text form of a declared column: what a definition in TypeScript and one in YAML are both made of. */
@@ -48,8 +56,11 @@ export function readColumn(name: string, text: string): Column {
 export function parseColumn(name: string, text: string): Column {
   const parser = new TypeParser(text)
   const column = parser.column(name)
-  parser.end()
-  return column
+  const as = parser.expression()
+  if (as === undefined) return column
+  const wrong = expressionProblem(as)
+  if (wrong !== undefined) throw wrong
+  return { ...column, as }
 }
 
 /** Reads what `typeText` writes. Throws `config.invalid`. */
@@ -133,6 +144,13 @@ class TypeParser {
     const isRequired = /^required\b/.test(this.#rest())
     if (isRequired) this.#at += 'required'.length
     return isRequired ? { name, type, required: true } : { name, type }
+  }
+
+  /** What is computed: the rest after `=`. Undefined at the end of the text. */
+  expression(): string | undefined {
+    if (this.#accept('=')) return this.#rest().trim()
+    this.end()
+    return undefined
   }
 
   type(): ColumnType {
@@ -312,15 +330,28 @@ function wholeOf(text: string | undefined): number {
   return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : NaN
 }
 
-function spec(type: ColumnType, isRequired = false): TypeSpec {
-  return { type: checked(type), isRequired, required: () => spec(type, true) }
+function spec<K extends Kind>(type: ColumnType & { readonly kind: K }, isRequired = false, sql?: string): TypeSpec<K> {
+  checked(type)
+  return {
+    type,
+    isRequired,
+    sql,
+    required: () => spec(type, true, sql),
+    as: (sql) => spec(type, isRequired, sql),
+  }
 }
 
-function toColumn(name: string, { type, isRequired }: TypeSpec): Column {
-  return isRequired ? { name, type, required: true } : { name, type }
+function toColumn(name: string, { type, isRequired, sql }: TypeSpec): Column {
+  return { name, type, ...(isRequired ? { required: true } : {}), ...(sql === undefined ? {} : { as: sql.trim() }) }
+}
+
+function toField(name: string, field: TypeSpec): Column {
+  if (field.sql !== undefined) throw problem(`"${name}" of a struct is computed`, 'Compute the whole column.')
+  return toColumn(name, field)
 }
 
 function bare(inner: TypeSpec, what: string): ColumnType {
   if (inner.isRequired) throw problem(`${what} is always optional`, 'Remove required().')
+  if (inner.sql !== undefined) throw problem(`${what} is computed`, 'Compute the whole column.')
   return inner.type
 }

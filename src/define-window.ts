@@ -1,3 +1,7 @@
+import { typeText, type ColumnType } from './batch.ts'
+import { problem } from './define-fields.ts'
+import type { LakeError } from './error.ts'
+
 /**
  * What a window table is: a table of aggregates over a source table of the same pipeline, in event time. Everything
  * here is as it runs: every default filled in. How it is written: `define.ts`, `config.ts`, docs/windows.md.
@@ -96,3 +100,33 @@ export function lateTable(window: string): string {
 export function windowTableNames({ name }: Pick<WindowDefinition, 'name'>): readonly string[] {
   return [name, stateTable(name), lateTable(name)]
 }
+
+/**
+ * Type of an aggregate's result, or why it cannot be of such a column (undefined: of rows). Counts are always there,
+ * every other result is null where no value was.
+ */
+export function resultType(fn: AggregateFunction, column: ColumnType | undefined): ColumnType | LakeError {
+  if (fn === 'count') return LONG
+  if (column === undefined) return problem(`${fn} needs a column`, `Write ${fn}(column).`)
+  if (!isPrimitive(column))
+    return problem(`${fn} of a ${typeText(column)}: lists, maps and structs have no order`, 'Take a plain column.')
+  if (fn === 'count_distinct') return LONG
+  if (fn === 'top') return { kind: 'list', element: column }
+  if (fn === 'min' || fn === 'max' || fn === 'first' || fn === 'last') return column
+  const isExact = column.kind === 'int' || column.kind === 'long' || column.kind === 'decimal'
+  const isFloating = column.kind === 'float' || column.kind === 'double'
+  if (fn === 'var' && isFloating)
+    return problem(`var of a ${column.kind} would depend on the order of the rows`, 'Take an int, long or decimal.')
+  if (!isExact && !isFloating)
+    return problem(`${fn} of a ${typeText(column)}, which is no number`, 'Take an int, long, float, double or decimal.')
+  if (fn === 'avg' || fn === 'var' || isFloating) return DOUBLE
+  return { kind: 'decimal', precision: 38, scale: column.kind === 'decimal' ? column.scale : 0 }
+}
+
+/** Whether values of a type are single ones, with an order. */
+export function isPrimitive({ kind }: ColumnType): boolean {
+  return kind !== 'list' && kind !== 'map' && kind !== 'struct'
+}
+
+const LONG: ColumnType = { kind: 'long' }
+const DOUBLE: ColumnType = { kind: 'double' }

@@ -2,14 +2,16 @@ import { createHash } from 'node:crypto'
 import { columnText, type Column } from './batch.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
+import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
 import { specText, type TypeSpec } from './define-type.ts'
-import type { WindowDefinition } from './define-window.ts'
+import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
+export { cumulate, hopping, session, tumbling, windowSql } from './define-window-options.ts'
 
 /** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */
-export interface TableOptions<C extends string = string> {
+export interface TableOptions<C extends string = string, S extends ColumnSpecs<C> = ColumnSpecs<C>> {
   readonly from: {
     readonly topic: string
     /** `json()` (default), `raw()` or `debezium()`. */
@@ -20,7 +22,11 @@ export interface TableOptions<C extends string = string> {
     readonly startAt?: 'earliest' | 'latest' | (string & {}) | { readonly timestamp: string }
   }
   /** `{ id: t.string().required(), amount: t.decimal(12, 2) }`, or the text form of types. Not for `raw()`. */
-  readonly columns?: Readonly<Record<C, TypeSpec | string>>
+  readonly columns?: S
+  /** SQL, row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
+  readonly where?: string
+  /** Whether rows are kept (default), or only fed to windows. */
+  readonly store?: boolean
   /** Columns that name a row: a later record of the same key replaces it. */
   readonly key?: readonly NoInfer<C>[]
   /** What orders the records of a key instead of their offsets: a column, or a field of the change's source, `source.lsn`. */
@@ -46,7 +52,10 @@ export interface TableOptions<C extends string = string> {
  * A table over a topic. Pure. Throws LakeError `config.invalid`, `config.unknown_key` or `config.unsupported` with the
  * path of the field and what to write instead.
  */
-export function table<C extends string>(name: string, options: TableOptions<C>): TableDefinition {
+export function table<const S extends ColumnSpecs>(
+  name: string,
+  options: TableOptions<keyof S & string, S>,
+): TableOf<KindsOf<S>> {
   const { columns } = options
   const texts =
     columns === undefined || columns === null || typeof columns !== 'object'
@@ -64,18 +73,16 @@ export const raw = (): ValueFormat => 'raw'
 /** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
 export const debezium = (): ValueFormat => 'debezium'
 
-/** The whole of a lake: pipelines by name, each a list of tables, or an object with the pipeline's own options. */
+/** The whole of a lake: pipelines by name, each a list of tables and windows, or an object with the pipeline's own options. */
 export function defineLake(
-  pipelines: Readonly<
-    Record<
-      string,
-      | readonly TableDefinition[]
-      | { readonly tables: readonly TableDefinition[]; readonly onDataLoss?: PipelineDefinition['onDataLoss'] }
-    >
-  >,
+  pipelines: Readonly<Record<string, readonly (TableDefinition | WindowDefinition)[] | PipelineOptions>>,
 ): LakeDefinition {
   const list = Object.entries(pipelines).map(([name, given]): PipelineDefinition => {
-    const { tables, onDataLoss = 'stop', ...rest } = 'tables' in given ? given : { tables: given }
+    if (!('tables' in given)) {
+      const tables = given.filter((one) => one.kind === 'table')
+      return { name, tables, windows: given.filter((one) => one.kind === 'window'), onDataLoss: 'stop' }
+    }
+    const { tables, windows = [], onDataLoss = 'stop', ...rest } = given
     const unknown = Object.keys(rest)[0]
     if (unknown !== undefined)
       throw fieldError([
@@ -83,12 +90,18 @@ export function defineLake(
           code: 'config.unknown_key',
           path: [name, unknown],
           message: `there is no key "${unknown}"`,
-          fix: 'A pipeline has tables and onDataLoss.',
+          fix: 'A pipeline has tables, windows and onDataLoss.',
         },
       ])
-    return { name, tables, onDataLoss }
+    return { name, tables, windows, onDataLoss }
   })
   return checkLake(list, [])
+}
+
+export interface PipelineOptions {
+  readonly tables: readonly TableDefinition[]
+  readonly windows?: readonly WindowDefinition[]
+  readonly onDataLoss?: PipelineDefinition['onDataLoss']
 }
 
 /** How a record's value becomes columns. `raw` keeps key, value and headers as they are; `debezium` is a change envelope. */
@@ -128,16 +141,19 @@ export interface TableDefinition {
   readonly missing: 'null' | 'keep'
   /** What a truncate event of a change stream does; `apply` needs a topic of one partition. */
   readonly onTruncate: 'stop' | 'apply'
-  /** SQL, row-wise over the columns: other records are dropped, counted, and move no clock. */
-  readonly where?: string | undefined
-  /** False: no rows are kept, only clocks, dead letters and windows. Default: true. */
-  readonly store?: boolean
+  /** SQL, row-wise over the columns: records for which it is not true are dropped. */
+  readonly where: string | undefined
+  /** Whether rows are kept. False: the table stays empty, and feeds windows. */
+  readonly store: boolean
 }
 
 export type RecordKey = 'string' | 'json' | 'debezium' | 'none'
 
 /** What a table without a key has in its place. */
 export const APPEND = { key: [], recordKey: 'none', version: undefined, missing: 'null', onTruncate: 'stop' } as const
+
+/** What a table has that neither filters nor feeds windows alone. */
+export const STORED = { where: undefined, store: true } as const
 
 export interface PipelineDefinition {
   readonly name: string
@@ -179,7 +195,35 @@ export function codeHash(table: TableDefinition): string {
           missing: table.missing,
           onTruncate: table.onTruncate,
         }),
+    ...(table.where === undefined ? {} : { where: table.where }),
+    ...(table.store ? {} : { store: false }),
   }
+  return hashOf(normal)
+}
+
+/**
+ * Hash of everything that decides a window's rows, its source's code included: what changes the source's rows changes
+ * the window's (rule R5). How often open rows are written, how many may be open and where changes are published decide
+ * no row, and can be changed at any time.
+ */
+export function windowCodeHash(window: WindowDefinition, source: TableDefinition): string {
+  return hashOf({
+    semantics: SEMANTICS,
+    name: window.name,
+    source: [source.name, codeHash(source)],
+    window: Object.entries(window.window).toSorted(([a], [b]) => (a < b ? -1 : 1)),
+    allowedLatenessMs: window.allowedLatenessMs,
+    input: window.input,
+    groupBy: window.groupBy,
+    nullGroup: window.nullGroup,
+    where: window.where,
+    select: window.select.map(({ name, fn, column, n, where }) => [name, fn, column, n, where]),
+    emit: window.emit,
+    retainMs: window.retainMs,
+  })
+}
+
+function hashOf(normal: object): string {
   return createHash('sha256').update(JSON.stringify(normal)).digest('hex').slice(0, 32)
 }
 
@@ -193,8 +237,9 @@ export function deletesTable(name: string): string {
   return `${name}__deletes`
 }
 
-/** All tables that a definition makes: the source table first, then its companions. */
-export function tableNames(table: TableDefinition): readonly string[] {
+/** All tables that a definition makes: the source table or the window first, then its companions. */
+export function tableNames(table: TableDefinition | WindowDefinition): readonly string[] {
+  if (table.kind === 'window') return windowTableNames(table)
   const names = [table.name, deadLetterTable(table.name)]
   return table.version === undefined ? names : [...names, deletesTable(table.name)]
 }

@@ -25,8 +25,20 @@ import type { Settings } from './settings.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
-export { debezium, defineLake, json, raw, t, table } from './define.ts'
-export type { LakeDefinition, TableDefinition, TableOptions, TypeSpec } from './define.ts'
+export { cumulate, debezium, defineLake, hopping, json, raw, session, t, table, tumbling, windowSql } from './define.ts'
+export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
+export type { TableOf } from './define-kinds.ts'
+export type { WindowDefinition } from './define-window.ts'
+export type {
+  Aggregate,
+  Aggregates,
+  CumulateOptions,
+  HoppingOptions,
+  SessionOptions,
+  SqlWindowOptions,
+  TumblingOptions,
+  WindowOptions,
+} from './define-window-options.ts'
 
 /** A running lake: its pipelines ingest, its tables answer. One object, one life; nothing global is touched. */
 export interface Lake {

@@ -201,7 +201,7 @@ describe('errors name file, line, field and fix', () => {
     const error = await failing(load(`${BROKERS}${PIPELINES.replace('decimal(12,2)', 'decimal(12,22)')}`))
     expect(error.message).toMatch(/kappalake\.yaml:8 pipelines\.shop\.tables\.orders\.columns\.amount: the scale/)
     const windows = await failing(load(`${BROKERS}${PIPELINES}    windows: { w: {} }\n`))
-    expect([windows.code, windows.context.path]).toEqual(['config.unsupported', 'pipelines.shop.windows'])
+    expect([windows.code, windows.context.path]).toEqual(['config.invalid', 'pipelines.shop.windows.w.source'])
     const names = await failing(load(`${BROKERS}${PIPELINES.replace('orders:', 'orders__dlq:')}`))
     expect(names.message).toContain('"__"')
   })

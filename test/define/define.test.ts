@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { APPEND, codeHash, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
+import { APPEND, STORED, codeHash, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
 
 const orders: TableOptions<'orderId' | 'amount' | 'at' | 'ms'> = {
@@ -39,6 +39,7 @@ describe('table', () => {
       onError: 'dead-letter',
       unknown: 'extra',
       ...APPEND,
+      ...STORED,
     })
   })
 
@@ -118,7 +119,7 @@ describe('errors name the field and the fix', () => {
       /raw table/,
       /Remove/,
     ],
-    [{ where: 'x' }, 'config.unsupported', 'orders.where', /not in this release/],
+    [{ map: 'x' }, 'config.unsupported', 'orders.map', /not in this release/],
     [{ map: () => 1 }, 'config.unsupported', 'orders.map', /not in this release/],
     [{ columns: undefined }, 'config.invalid', 'orders.columns', /needs a column/, /raw/],
     [{ columns: {} }, 'config.invalid', 'orders.columns', /needs a column/],
@@ -204,7 +205,7 @@ describe('defineLake', () => {
     ],
     ['no table', () => defineLake({ a: [] }), /needs a table/],
     ['a bad name', () => defineLake({ 'A-b': [at('x', 't', 'latest')] }), /is not a name/],
-    ['an unknown key', () => defineLake({ a: { tables: [], windows: [] } as any }), /no key "windows"/],
+    ['an unknown key', () => defineLake({ a: { tables: [], joins: [] } as any }), /no key "joins"/],
   ])('refuses %s', (_, make, message) => {
     expect(thrown(make).message).toMatch(message)
   })

@@ -129,7 +129,7 @@ class Lake {
     const work = await openTableWork({ tables: [definition], storage, clock })
     const microBatch = { recordsMax: how.recordsMax, bytesMax: 1 << 20, ageMsMax: 2 }
     const pipeline = {
-      definition: { name: 'p', tables: [definition], onDataLoss: 'stop' as const },
+      definition: { name: 'p', tables: [definition], windows: [], onDataLoss: 'stop' as const },
       storage,
       clock,
       observer: () => undefined,

@@ -46,6 +46,7 @@ const PLAIN: Chunking = {
 const DEFINITION: PipelineDefinition = {
   name: 'shop',
   onDataLoss: 'stop',
+  windows: [],
   tables: [rowTable('orders', 'orders'), rowTable('clicks', 'clicks'), rowTable('again', 'orders')],
 }
 const TABLES = ['orders', 'clicks', 'again', 'orders__dlq', 'clicks__dlq', 'again__dlq']

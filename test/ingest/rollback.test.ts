@@ -17,7 +17,12 @@ import { World } from '../simulation/world.ts'
 import { record } from '../support/log.ts'
 import { rowEncoder, rowTable } from '../support/rows.ts'
 
-const DEFINITION: PipelineDefinition = { name: 'shop', onDataLoss: 'stop', tables: [rowTable('orders', 'orders')] }
+const DEFINITION: PipelineDefinition = {
+  name: 'shop',
+  onDataLoss: 'stop',
+  tables: [rowTable('orders', 'orders')],
+  windows: [],
+}
 const HOUR_MS = 3_600_000
 const ID = '00000000-0000-4000-8000-00000000000a'
 

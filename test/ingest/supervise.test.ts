@@ -11,7 +11,12 @@ import { World } from '../simulation/world.ts'
 import { record } from '../support/log.ts'
 import { rowEncoder, rowTable } from '../support/rows.ts'
 
-const DEFINITION: PipelineDefinition = { name: 'shop', onDataLoss: 'stop', tables: [rowTable('orders', 'orders')] }
+const DEFINITION: PipelineDefinition = {
+  name: 'shop',
+  onDataLoss: 'stop',
+  tables: [rowTable('orders', 'orders')],
+  windows: [],
+}
 const TAKEOVER_MS = 5_000
 
 class Bench {

@@ -160,7 +160,7 @@ export class LiveLake {
     const work = await openTableWork({ tables: LIVE_TABLES, storage, clock })
     const microBatch = { recordsMax: 1_000, bytesMax: 1 << 20, ageMsMax: 20 }
     const pipeline = {
-      definition: { name: 'p', tables: LIVE_TABLES, onDataLoss: 'stop' as const },
+      definition: { name: 'p', tables: LIVE_TABLES, windows: [], onDataLoss: 'stop' as const },
       storage,
       clock,
       observer: (event: LakeEvent) => {

@@ -1,4 +1,4 @@
-import { APPEND, type PipelineDefinition } from '../../src/define.ts'
+import { APPEND, STORED, type PipelineDefinition } from '../../src/define.ts'
 import type { Plan } from './plan.ts'
 
 export const PIPELINE = 'shop'
@@ -8,6 +8,7 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
   return {
     name: PIPELINE,
     onDataLoss: plan.onDataLoss,
+    windows: [],
     tables: plan.tables.map(({ name, topic, onError, keyed }) => ({
       kind: 'table',
       name,
@@ -24,6 +25,7 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
       eventTime: undefined,
       partitionBy: [],
       onError,
+      ...STORED,
       unknown: isNew ? 'fail' : 'ignore',
       ...(keyed === undefined
         ? APPEND

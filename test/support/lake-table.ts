@@ -1,5 +1,5 @@
 import type { Column, ColumnType } from '../../src/batch.ts'
-import { APPEND, type TableDefinition } from '../../src/define.ts'
+import { APPEND, STORED, type TableDefinition } from '../../src/define.ts'
 import { deadLetterColumns, tableColumns } from '../../src/ingest/decode/columns.ts'
 import type { TablePlan } from '../../src/ingest/lane.ts'
 import type { IcebergField, IcebergSchema, IcebergType, PartitionSpec, WritePlan } from '../../src/lake/table.ts'
@@ -19,6 +19,7 @@ export function definition(parts: Partial<TableDefinition>): TableDefinition {
     onError: 'dead-letter',
     unknown: 'ignore',
     ...APPEND,
+    ...STORED,
     ...parts,
   }
 }

@@ -1,4 +1,4 @@
-import { APPEND, type TableDefinition } from '../../src/define.ts'
+import { APPEND, STORED, type TableDefinition } from '../../src/define.ts'
 import type { Encoder, StagedCounts } from '../../src/ingest/lane.ts'
 import { valueOf } from '../../src/ingest/record-batch.ts'
 import { dataFiles } from '../../src/lake/scan.ts'
@@ -20,6 +20,7 @@ export function rowTable(name: string, topic: string): TableDefinition {
     onError: 'dead-letter',
     unknown: 'ignore',
     ...APPEND,
+    ...STORED,
   }
 }
 

@@ -1,0 +1,92 @@
+import type { AggregateFunction } from './define-window.ts'
+
+/** The words of the SQL that windows are written in, and those that lead elsewhere. */
+
+export const AGGREGATES: Readonly<Record<string, AggregateFunction>> = {
+  COUNT: 'count',
+  SUM: 'sum',
+  AVG: 'avg',
+  MIN: 'min',
+  MAX: 'max',
+  FIRST_VALUE: 'first',
+  LAST_VALUE: 'last',
+  VAR_SAMP: 'var',
+  VARIANCE: 'var',
+}
+
+export const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+  TUMBLE: ['DATA', 'TIMECOL', 'SIZE', 'OFFSET'],
+  HOP: ['DATA', 'TIMECOL', 'SLIDE', 'SIZE', 'OFFSET'],
+  CUMULATE: ['DATA', 'TIMECOL', 'STEP', 'SIZE', 'OFFSET'],
+  SESSION: ['DATA', 'TIMECOL', 'GAP'],
+}
+
+export const UNITS_MS: Readonly<Record<string, number>> = {
+  SECOND: 1_000,
+  MINUTE: 60_000,
+  HOUR: 3_600_000,
+  DAY: 86_400_000,
+}
+
+export const SUB_QUERY = 'sub-queries are not in this release'
+export const JOIN = 'joins are not in this release'
+
+/** Words that begin what is not in this release, each with the reason and a fix. */
+export const CLAUSES: Readonly<Record<string, readonly [string, string?]>> = {
+  HAVING: [
+    'HAVING is not in this release',
+    'Filter where the table is queried, or with to: {where} what is published.',
+  ],
+  ORDER: ['a table has no order', 'Sort where it is queried.'],
+  LIMIT: ['a table has all its groups', 'Limit where it is queried.'],
+  FETCH: ['a table has all its groups', 'Limit where it is queried.'],
+  OFFSET: ['a table has all its groups', 'Limit where it is queried.'],
+  WINDOW: ['windows of rows (OVER) are no event-time windows'],
+  QUALIFY: ['windows of rows (OVER) are no event-time windows'],
+  UNION: ['UNION is not in this release', 'Define one window for each SELECT.'],
+  INTERSECT: ['INTERSECT is not in this release'],
+  EXCEPT: ['EXCEPT is not in this release'],
+  EMIT: ['EMIT is no clause here', 'Write emit and early beside the SQL.'],
+  WITH: ['WITH is not in this release', 'Name a table of the pipeline in FROM.'],
+  INSERT: ['the SELECT alone is the definition', "Remove INSERT INTO: the table has the window's name."],
+  CREATE: ['the SELECT alone is the definition', "Remove CREATE: the table has the window's name."],
+  MATCH_RECOGNIZE: ['patterns are not in this release'],
+  LATERAL: [JOIN],
+  CASE: ['expressions are not in this release', 'Add a computed column to the table.'],
+  CAST: ['expressions are not in this release', 'Add a computed column to the table.'],
+  INTERVAL: ['expressions are not in this release', 'Add a computed column to the table.'],
+  ...Object.fromEntries(['JOIN', 'LEFT', 'RIGHT', 'FULL', 'INNER', 'CROSS', 'NATURAL'].map((word) => [word, [JOIN]])),
+}
+
+export const CONDITION_ENDS = [
+  'GROUP',
+  'HAVING',
+  'ORDER',
+  'LIMIT',
+  'FETCH',
+  'WINDOW',
+  'QUALIFY',
+  'UNION',
+  'INTERSECT',
+  'EXCEPT',
+]
+export const RESERVED = [
+  ...Object.keys(CLAUSES).filter((word) => word !== 'OFFSET'),
+  ...[
+    'SELECT',
+    'FROM',
+    'WHERE',
+    'GROUP',
+    'BY',
+    'AS',
+    'ON',
+    'USING',
+    'FOR',
+    'TABLE',
+    'FILTER',
+    'OVER',
+    'DISTINCT',
+    'AND',
+  ],
+  ...['OR', 'NOT', 'NULL', 'TRUE', 'FALSE', 'IS', 'IN', 'LIKE', 'BETWEEN'],
+]

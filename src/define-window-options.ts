@@ -1,0 +1,152 @@
+import { AGGREGATES, type Aggregate, type Aggregates } from './define-aggregate.ts'
+import { invalidField, type FieldPath } from './define-fields.ts'
+import type { ColumnKinds, NamesOf, PrimitiveKind, TableOf } from './define-kinds.ts'
+import type { TableDefinition } from './define.ts'
+import { checkWindow, windowOverWindow } from './define-window-check.ts'
+import type { KIND_KEYS } from './define-window-fields.ts'
+import type { WindowDefinition } from './define-window.ts'
+
+export type { Aggregate, Aggregates } from './define-aggregate.ts'
+
+/** What every window may have. YAML takes the same keys and texts; defaults are filled in. Durations: `500ms 5s 10m 1h 7d`. */
+export interface CommonWindowOptions {
+  /** How long after the end of a window a record still counts, by the clock of its own partition. Default: 0s. */
+  readonly allowedLateness?: string
+  /** Default: `rows` over keyed tables, `events` over the others. */
+  readonly input?: WindowDefinition['input']
+  readonly nullGroup?: WindowDefinition['nullGroup']
+  readonly emit?: WindowDefinition['emit']
+  /** Of `emit: update`: how often open rows are written at most. Default: with each commit. */
+  readonly early?: string
+  readonly openRowsMax?: number
+  /** Rows whose window ended so long before the watermark are deleted. Default: never. */
+  readonly retain?: string
+  readonly to?: { readonly topic: string; readonly where?: string }
+}
+
+/** What is grouped and aggregated. `K`: kinds of the source's columns. */
+export interface WindowOptions<K extends ColumnKinds = ColumnKinds> extends CommonWindowOptions {
+  readonly groupBy?: readonly NamesOf<K, PrimitiveKind>[]
+  /** SQL, row-wise over the source's columns: other rows do not count. */
+  readonly where?: string
+  /** Results by name: `({ count, sum }) => ({ n: count(), revenue: sum('amount') })`, or their text forms. */
+  readonly select:
+    | ((aggregates: Aggregates<K>) => Readonly<Record<string, Aggregate>>)
+    | Readonly<Record<string, string>>
+}
+
+type CalendarSize = `1 ${'day' | 'week' | 'month' | 'quarter' | 'year'}`
+
+export interface TumblingOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+  /** A duration, or a calendar unit of the time zone, `1 day`. */
+  readonly size: CalendarSize | (string & {})
+  readonly offset?: string
+  /** Windows begin at wall-clock times of this zone, `Europe/Berlin`. */
+  readonly timeZone?: string
+}
+
+export interface HoppingOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+  readonly size: string
+  readonly slide: string
+  readonly offset?: string
+}
+
+export interface CumulateOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+  readonly step: string
+  readonly max: string
+  readonly offset?: string
+}
+
+export interface SessionOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+  /** What is not further apart is one session. */
+  readonly gap: string
+}
+
+export interface SqlWindowOptions extends CommonWindowOptions {
+  /** Of tumbling windows. */
+  readonly timeZone?: string
+}
+
+/**
+ * Windows of one size, one after the other. Like the other kinds: pure; throws LakeError `config.invalid`,
+ * `config.unknown_key` or `config.unsupported` with the path of the field and what to write instead.
+ */
+export function tumbling<K extends ColumnKinds>(
+  name: string,
+  source: TableOf<K>,
+  options: TumblingOptions<K>,
+): WindowDefinition {
+  return windowOf(name, source, 'tumbling', options)
+}
+
+/** Windows of one size that begin every `slide`. */
+export function hopping<K extends ColumnKinds>(
+  name: string,
+  source: TableOf<K>,
+  options: HoppingOptions<K>,
+): WindowDefinition {
+  return windowOf(name, source, 'hopping', options)
+}
+
+/** Windows of one start that end every `step`, up to `max`. */
+export function cumulate<K extends ColumnKinds>(
+  name: string,
+  source: TableOf<K>,
+  options: CumulateOptions<K>,
+): WindowDefinition {
+  return windowOf(name, source, 'cumulate', options)
+}
+
+/** Windows of what is not further apart than `gap`, per group. */
+export function session<K extends ColumnKinds>(
+  name: string,
+  source: TableOf<K>,
+  options: SessionOptions<K>,
+): WindowDefinition {
+  return windowOf(name, source, 'session', options)
+}
+
+/** A window that SQL defines: one SELECT … GROUP BY with TUMBLE, HOP, CUMULATE or SESSION, as docs/windows.md says. */
+export function windowSql(
+  name: string,
+  source: TableDefinition,
+  sql: string,
+  options: SqlWindowOptions = {},
+): WindowDefinition {
+  return over(name, source, { ...options, sql })
+}
+
+/** Keys of the kinds, which YAML has inside `tumbling: {…}` and the like. */
+const IN_KIND = ['size', 'slide', 'step', 'max', 'gap', 'offset']
+
+function windowOf(
+  name: string,
+  source: TableDefinition,
+  kind: (typeof KIND_KEYS)[number],
+  options: object,
+): WindowDefinition {
+  const { select, ...rest } = options as { readonly select?: WindowOptions['select'] }
+  const entries = Object.entries(rest)
+  const inKind = Object.fromEntries(entries.filter(([key]) => IN_KIND.includes(key)))
+  const others = Object.fromEntries(entries.filter(([key]) => !IN_KIND.includes(key)))
+  return over(name, source, { ...others, [kind]: inKind, select: selectTexts(select, [name, 'select']) })
+}
+
+/** Both forms as texts, which is what is checked. */
+function selectTexts(select: WindowOptions['select'] | undefined, at: FieldPath): unknown {
+  const results: unknown = typeof select === 'function' ? select(AGGREGATES) : select
+  if (typeof results !== 'object' || results === null)
+    throw invalidField(at, 'is missing', 'Write select: ({ count }) => ({ n: count() }).')
+  return Object.fromEntries(
+    Object.entries(results).map(([name, one]) => [name, typeof one === 'object' && one !== null ? one.text : one]),
+  )
+}
+
+function over(name: string, source: TableDefinition, options: Readonly<Record<string, unknown>>): WindowDefinition {
+  const at = [name]
+  if ((source as { readonly kind?: string } | undefined)?.kind === 'window') throw windowOverWindow([name, 'source'])
+  if ((source as { readonly kind?: string } | undefined)?.kind !== 'table')
+    throw invalidField([name, 'source'], 'must be a table', 'Give the table that table(…) made.')
+  if ('source' in options) throw invalidField([name, 'source'], 'stands twice', 'The second argument is the source.')
+  return checkWindow(name, { ...options, source: source.name }, () => source, at)
+}
