@@ -100,7 +100,7 @@ export function defineLake(
 
 export interface PipelineOptions {
   readonly tables: readonly TableDefinition[]
-  readonly windows?: readonly WindowDefinition[]
+  readonly windows: readonly WindowDefinition[]
   readonly onDataLoss?: PipelineDefinition['onDataLoss']
 }
 

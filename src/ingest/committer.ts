@@ -2,11 +2,12 @@ import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import { changeTable, writeVersionHint, type Stamp, type Storage, type TableChange } from '../lake/table.ts'
-import { parsePartitionId, type Cursor, type PartitionId, type Positions } from '../log.ts'
+import { parsePartitionId, type Cursor, type PartitionId } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
 import type { LiveTable, Replacement } from './compactor.ts'
 import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
+import { nextVersion, type Change } from './next-version.ts'
 import { changeEach, openTables, type Tables } from './tables.ts'
 import { assertCounted, Pending } from './pending.ts'
 import { WindowTables } from './windows.ts'
@@ -17,20 +18,6 @@ export interface CommitPolicy {
   readonly minIntervalMs: number
   /** A version without rows is written at most this often, and this often when nothing happens at all. */
   readonly heartbeatMs: number
-}
-
-/** What a commit may say beside the rows that were folded. */
-export interface Change {
-  /** First positions of partitions that are new to the pipeline. */
-  readonly firstPositions?: Positions
-  readonly topicIds?: Readonly<Record<string, string>>
-  readonly paused?: Version['paused']
-  readonly resumed?: boolean
-  readonly released?: boolean
-  /** The same rows in other files. */
-  readonly isMaintenance?: boolean
-  /** A bounded log is drained: nothing will come after it. */
-  readonly isLast?: boolean
 }
 
 /**
@@ -99,13 +86,9 @@ export class Committer {
     return cursors
   }
 
-  /** What lateness is judged by in batches that begin at `cursors`. */
+  /** The clocks at `cursors`. */
   get clocksMs(): Clocks {
     return structuredClone(this.#pending.clocksMs)
-  }
-
-  get windows(): WindowTables {
-    return this.#windows
   }
 
   get keyed(): KeyedTables {
@@ -168,7 +151,8 @@ export class Committer {
   dueInMs(): number {
     const pending = this.#pending
     const hasNews = pending.hasFiles || this.#keyed.haveChanged || (this.#isHurried && pending.hasMoved)
-    const intervalMs = hasNews || this.#windows.isWaiting(pending) ? this.#policy.minIntervalMs : this.#policy.heartbeatMs
+    const intervalMs =
+      hasNews || this.#windows.isWaiting(pending) ? this.#policy.minIntervalMs : this.#policy.heartbeatMs
     return Math.max(0, this.#lastCommitMs + intervalMs - this.#clock.monotonicMs())
   }
 
@@ -200,17 +184,22 @@ export class Committer {
       removed: inputs.map(({ file }) => file.key),
     }
     const before = this.#tables.get(name)
-    const result = await this.#append(new Pending(this.#head), { isMaintenance: true }, signal, async (tables, stamp) => {
-      if (tables.get(name)?.metadata !== before?.metadata) throw compactedElsewhere(name)
-      const replaced = await changeTable(
-        this.#storage,
-        tables.get(name)!,
-        change,
-        { ...stamp, ranges: '' },
-        this.#clock,
-      )
-      return new Map([...tables, [name, replaced]])
-    })
+    const result = await this.#append(
+      new Pending(this.#head),
+      { isMaintenance: true },
+      signal,
+      async (tables, stamp) => {
+        if (tables.get(name)?.metadata !== before?.metadata) throw compactedElsewhere(name)
+        const replaced = await changeTable(
+          this.#storage,
+          tables.get(name)!,
+          change,
+          { ...stamp, ranges: '' },
+          this.#clock,
+        )
+        return new Map([...tables, [name, replaced]])
+      },
+    )
     if (result.kind === 'committed') await this.#windows.moved(name, inputs, output)
     return result
   }
@@ -229,7 +218,7 @@ export class Committer {
       this.#keyed.assertCurrent(before, current)
       this.#windows.assertCurrent(before, current)
       tables = await write(current, { commitId, version: number })
-      return this.#content(head!, pending, tables, change)
+      return nextVersion(head!, pending, tables, change, this.#policy.writer)
     }
     const result = await this.#chain.append(base, { commitId, build }, signal).catch((error) => {
       this.#report('failed', undefined, startMs, pending)
@@ -253,27 +242,6 @@ export class Committer {
     }
     this.#lastCommitMs = this.#clock.monotonicMs()
     return result
-  }
-
-  #content(head: Version, pending: Pending, tables: Tables, change: Change): VersionContent {
-    return {
-      kind: change.isMaintenance === true ? 'maintenance' : 'ingest',
-      writer: this.#policy.writer,
-      tables: Object.fromEntries(
-        Object.entries(head.tables).map(([name, table]) => {
-          const { metadata, snapshot } = tables.get(name) ?? table
-          return [name, { metadata, snapshot, code: table.code }]
-        }),
-      ),
-      positions: new Map([...pending.positions, ...(change.firstPositions ?? [])]),
-      clocksMs: pending.clocksMs,
-      ...pending.watermarks,
-      topicIds: { ...head.topicIds, ...change.topicIds },
-      tails: pending.tails,
-      holes: pending.holes,
-      paused: change.resumed === true ? undefined : (change.paused ?? head.paused),
-      released: change.released ?? false,
-    }
   }
 
   #report(

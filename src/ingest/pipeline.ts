@@ -5,14 +5,17 @@ import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Source } from '../log.ts'
 import type { Version } from '../version.ts'
-import { Committer, type Change, type CommitPolicy } from './committer.ts'
+import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
 import { Housekeeping } from './housekeeping.ts'
-import { KeyedTables } from './keyed-tables.ts'
 import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
+import { loadKeys, openWindows } from './load.ts'
+import type { Change } from './next-version.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
 import { openTables } from './tables.ts'
+import type { WindowFold } from './window/window.ts'
+import { WindowTables } from './windows.ts'
 
 /** Everything that a run needs beside the log and the chain. */
 export interface Pipeline {
@@ -24,6 +27,8 @@ export interface Pipeline {
   /** When files are put together; undefined: never. */
   readonly compaction: CompactionPolicy | undefined
   startLanes(source: Source): Promise<Lanes>
+  /** What holds the open windows; needed by pipelines that have some. */
+  openFold?(definition: PipelineDefinition): Promise<WindowFold>
 }
 
 /** What others ask of a run while it is under way; it looks here between two batches. */
@@ -66,8 +71,13 @@ export async function run(
   if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }
 
   const lanes = await pipeline.startLanes(source)
+  let windows = WindowTables.none
   try {
-    const committer = await openCommitter(pipeline, lanes, chain, policy, opened.head)
+    const tables = await openTables(storage, opened.head.tables)
+    windows = await openWindows(pipeline, source, opened.head, tables)
+    const keyed = await loadKeys(pipeline, lanes, tables)
+    const parts = { chain, storage, policy, clock, observer, keyed, windows }
+    const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard()
     const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction }
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
@@ -92,6 +102,7 @@ export async function run(
         if (found.firstPositions.size > 0) {
           const result = await committer.commit(found, signal)
           if (result.kind !== 'committed') return result
+          await windows.look(source, result.version.positions)
           assign()
         }
         control.onHead(committer.head, found.missing)
@@ -103,7 +114,9 @@ export async function run(
 
       const waitMs = Math.min(committer.dueInMs(), WAIT_MS_MAX)
       // Back-pressure: what is not asked for is not fetched.
-      const answer = housekeeping.isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
+      const isBehind = housekeeping.isBehind
+      if (isBehind) windows.hold()
+      const answer = isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
       switch (answer.kind) {
         case 'staged': {
           const verdict = await committer.fold(answer.staged)
@@ -126,7 +139,7 @@ export async function run(
           return { kind: 'gap', partition, from: result.version.positions.get(partition) ?? from, until }
         }
         case 'ended':
-          return await finish(committer, { kind: 'drained' }, {}, signal)
+          return await finish(committer, { kind: 'drained' }, { isLast: true }, signal)
         case 'idle':
       }
 
@@ -143,22 +156,8 @@ export async function run(
       finish(committer, { kind: 'stopped' }, { released: true }, limit),
     )
   } finally {
-    await lanes.close()
+    await Promise.all([windows.close(), lanes.close()])
   }
-}
-
-/** Reads the keys of all rows first, which lanes do: the committer knows where each key's row stands. */
-async function openCommitter(
-  { definition, storage, clock, observer }: Pipeline,
-  lanes: Lanes,
-  chain: Chain,
-  policy: CommitPolicy,
-  head: Version,
-): Promise<Committer> {
-  const tables = await openTables(storage, head.tables)
-  const plans = tablePlans(definition, tables)
-  const keyed = await KeyedTables.load(definition.tables, tables, plans, storage, () => lanes.work, clock)
-  return Committer.open({ chain, storage, policy, clock, observer, keyed }, head, tables)
 }
 
 async function idle(clock: Clock, ms: number, signal: AbortSignal): Promise<LaneAnswer> {

@@ -3,18 +3,32 @@ import {
   deadLetterTable,
   deletesTable,
   tableNames,
+  windowCodeHash,
   type PipelineDefinition,
   type TableDefinition,
 } from '../define.ts'
+import { lateTable, stateTable, windowTableNames, type WindowDefinition } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { claimTable, createTable, writePlan, type LakeTable, type Storage, type TableSpec } from '../lake/table.ts'
+import {
+  claimTable,
+  createTable,
+  mayName,
+  writePlan,
+  type LakeTable,
+  type Storage,
+  type TableSpec,
+} from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
 import type { CommitPolicy } from './committer.ts'
 import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
+import { lateColumns, partialColumns, resultColumns } from './window/columns.ts'
+import { shapeOf } from './window/shape.ts'
+
+const WINDOW_START = 'window_start'
 
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
@@ -36,8 +50,7 @@ export async function openHead(
 ): Promise<Opened> {
   const head = await chain.head()
   if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
-  for (const table of definition.tables)
-    for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
+  for (const name of allTables(definition)) await claimTable(storage, name, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
   const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
   const result = await chain.append(undefined, draft, signal)
@@ -54,6 +67,9 @@ export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<s
     ...(table.version === undefined
       ? {}
       : { version: versionColumn(table)!, deletes: writePlan(tables.get(deletesTable(table.name))!) }),
+    windows: (definition.windows ?? [])
+      .filter(({ source }) => source === table.name)
+      .map(({ name }) => ({ window: name, late: writePlan(tables.get(lateTable(name))!) })),
   }))
 }
 
@@ -130,8 +146,9 @@ export async function lostRanges(source: Source, head: Version): Promise<Readonl
   return lost
 }
 
-export function supersededError({ name, tables }: PipelineDefinition, head: Version): LakeError {
-  const changed = tables.filter((table) => head.tables[table.name]?.code !== codeHash(table)).map((table) => table.name)
+export function supersededError(definition: PipelineDefinition, head: Version): LakeError {
+  const { name } = definition
+  const changed = changedTables(definition, head)
   return new LakeError(
     'code.superseded',
     `the definition of ${changed.join(', ')} is not the one that made the tables`,
@@ -167,6 +184,11 @@ async function firstVersion(
   for (const table of definition.tables)
     for (const made of await createTables(storage, table, clock))
       tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: codeHash(table) }
+  for (const window of definition.windows ?? []) {
+    const source = sourceOf(window, definition)
+    for (const made of await createWindowTables(storage, window, source, clock))
+      tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: windowCodeHash(window, source) }
+  }
   return {
     kind: 'ingest',
     writer: policy.writer,
@@ -195,8 +217,48 @@ async function createTables(storage: Storage, table: TableDefinition, clock: Clo
   return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
 }
 
+/** A window table and its companions. Its key names a row where no group is null. */
+async function createWindowTables(
+  storage: Storage,
+  window: WindowDefinition,
+  source: TableDefinition,
+  clock: Clock,
+): Promise<LakeTable[]> {
+  const { name } = window
+  const shape = shapeOf(window, source)
+  const columns = resultColumns(shape)
+  const key = [...shape.groups.map((group) => group.name), WINDOW_START]
+  const specs: TableSpec[] = [
+    { name, columns, partitionBy: [], formatVersion: 3, key: mayName(columns, key) ? key : [] },
+    { name: stateTable(name), columns: partialColumns(shape), partitionBy: [], formatVersion: 3 },
+    { name: lateTable(name), columns: lateColumns(tableColumns(source)), partitionBy: [], formatVersion: 3 },
+  ]
+  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
+}
+
+function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefinition): TableDefinition {
+  const found = tables.find((table) => table.name === source)
+  if (found === undefined) throw new LakeError('config.invalid', `${name}: the pipeline has no table ${source}`)
+  return found
+}
+
+function allTables({ tables, windows = [] }: PipelineDefinition): readonly string[] {
+  return [...tables.flatMap(tableNames), ...windows.flatMap(windowTableNames)]
+}
+
 function hasCode(definition: PipelineDefinition, head: Version): boolean {
-  return definition.tables.every((table) => head.tables[table.name]?.code === codeHash(table))
+  return changedTables(definition, head).length === 0
+}
+
+/** Tables that the head does not have, or that other code made. */
+function changedTables(definition: PipelineDefinition, { tables }: Version): readonly string[] {
+  const codes = [
+    ...definition.tables.map((table) => [table.name, codeHash(table)] as const),
+    ...(definition.windows ?? []).map(
+      (window) => [window.name, windowCodeHash(window, sourceOf(window, definition))] as const,
+    ),
+  ]
+  return codes.filter(([name, code]) => tables[name]?.code !== code).map(([name]) => name)
 }
 
 function topicNames(definition: PipelineDefinition): string[] {

@@ -109,8 +109,10 @@ export class WindowTables {
     if (this.#open === undefined) return false
     const { clock, watermarks } = this.#open
     const nowMs = clock.monotonicMs()
-    return [...this.#windows.values()].some((window) =>
-      window.hasWork(watermarks.timesOf(window.definition.source, standing), nowMs, false),
+    return [...this.#windows.values()].some(
+      (window) =>
+        window.lateFiles.length > 0 ||
+        window.hasWork(watermarks.timesOf(window.definition.source, standing), nowMs, false),
     )
   }
 
@@ -163,7 +165,6 @@ export class WindowTables {
     await removeLocal([...this.#windows.values()].flatMap(({ partials }) => partials))
     await this.#open?.fold.close()
   }
-
 }
 
 interface Open {

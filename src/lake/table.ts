@@ -82,11 +82,18 @@ export async function writeVersionHint(storage: Storage, table: LakeTable): Prom
   await storage.put(`tables/${table.name}/metadata/version-hint.text`, Buffer.from(name, 'latin1'))
 }
 
+/** Whether columns can be identifier fields: required, and neither float nor nested. */
+export function mayName(columns: readonly Column[], key: readonly string[]): boolean {
+  return key.every((column) => {
+    const found = columns.find((candidate) => candidate.name === column)
+    return found?.required === true && !UNNAMING.has(found.type.kind)
+  })
+}
+
 /** The key's columns. Throws `config.invalid` when one cannot name a row. */
 function keyOfSpec({ name, columns, key = [] }: TableSpec): readonly string[] {
   for (const column of key) {
-    const found = columns.find((candidate) => candidate.name === column)
-    if (found?.required === true && !UNNAMING.has(found.type.kind)) continue
+    if (mayName(columns, [column])) continue
     throw new LakeError('config.invalid', `tables.${name}.key: "${column}" cannot be part of a key`, {
       context: { table: name, column },
       fix: 'Name columns of the table that are required, and neither float nor nested.',

@@ -10,6 +10,9 @@ import { readStatistics, type CopyStatistics } from './copy-statistics.ts'
 import type { PartitionTuple } from './partition.ts'
 import type { Relation } from './relation.ts'
 import type { Slab } from './slab.ts'
+import { literal, quoted } from './sql-text.ts'
+
+export { literal, quoted }
 
 type Metrics = DataFile['metrics']
 
@@ -147,12 +150,4 @@ export function checkColumns(plan: WritePlan, columns: readonly Column[]): void 
     throw new LakeError('internal', `${plan.table}: the table has other columns than its definition`, {
       context: { table: plan.table, there, here },
     })
-}
-
-export function literal(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`
-}
-
-export function quoted(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
 }

@@ -1,7 +1,7 @@
 import type { Column } from '../../batch.ts'
 import type { AggregateDefinition } from '../../define-window.ts'
 import { LakeError } from '../../error.ts'
-import { quoted } from '../decode/data-file-writer.ts'
+import { quoted } from '../decode/sql-text.ts'
 import type { AggregateSql } from './aggregate.ts'
 import { doubleAverage, doubleSum } from './double-sums.ts'
 import { exactAverage, exactSum, exactVariance } from './exact-sums.ts'

@@ -1,6 +1,6 @@
 import type { ColumnType } from '../../batch.ts'
 import { LakeError } from '../../error.ts'
-import { quoted } from '../decode/data-file-writer.ts'
+import { quoted } from '../decode/sql-text.ts'
 import type { AggregateSql } from './aggregate.ts'
 import { EXACT } from './exact-names.ts'
 import { countPartial, type Operand, sumPartial } from './operand.ts'

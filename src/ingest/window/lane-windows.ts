@@ -3,36 +3,44 @@ import path from 'node:path'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
 import type { Clock } from '../../clock.ts'
-import { codeHash, type TableDefinition } from '../../define.ts'
-import type { WindowDefinition } from '../../define-window.ts'
+import { windowCodeHash, type TableDefinition } from '../../define.ts'
+import { isSliced, type WindowDefinition } from '../../define-window.ts'
 import { LakeError } from '../../error.ts'
-import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
+import type { Storage, WritePlan } from '../../lake/table.ts'
 import { laneColumns, mayRead, tableColumns } from '../decode/columns.ts'
 import { checkColumns, copyDataFile, literal, quoted } from '../decode/data-file-writer.ts'
 import { Relation } from '../decode/relation.ts'
 import type { Slab } from '../decode/slab.ts'
 import type { TablePlan } from '../lane.ts'
-import type { AggregateSql } from './aggregate.ts'
-import { aggregateSql, partialsSql } from './aggregates.ts'
-import { assignedSql, mayBeLate } from './assign.ts'
-import { lateColumns } from './columns.ts'
-import { LANE_COLUMNS, type StagedWindow } from './window.ts'
+import { aggregateSql, isOverflow } from './aggregates.ts'
+import { assignedSql, LATE_COLUMNS, mayBeLate, needsBoundaries } from './assign.ts'
+import { createBoundaries } from './boundaries.ts'
+import { lateColumns, type WindowShape } from './columns.ts'
+import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
+import { partialsSql } from './long-rows.ts'
+import { CELL_COLUMNS, LANE_COLUMNS, type StagedWindow } from './window.ts'
 
 export interface LaneWindowsParts {
   readonly connection: DuckDBConnection
   readonly storage: Storage
   readonly clock: Clock
-  /** Of the relations that it makes. */
+  /** What the names of its relations begin with. */
   readonly name: string
 }
 
 interface Window {
   readonly definition: WindowDefinition
-  readonly aggregates: readonly AggregateSql[]
-  readonly groups: readonly string[]
+  readonly shape: WindowShape
 }
 
-/** What a lane makes of the rows of one table for the windows over its events: partials of what counts, and late rows. */
+type LateRows = Pick<StagedWindow, 'lateFiles' | 'late' | 'lateAssignments'>
+
+const NONE_LATE: LateRows = { lateFiles: [], late: 0, lateAssignments: 0 }
+
+/**
+ * What a lane makes of the rows of one table for the windows over its events: partials of what counts, and late rows.
+ * The columns that windows read go once into a table in memory; each window then takes a handful of statements.
+ */
 export class LaneWindows {
   readonly #source: TableDefinition
   readonly #windows: readonly Window[]
@@ -47,15 +55,10 @@ export class LaneWindows {
     this.#rows = rows
     this.#parts = parts
     this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
+    const events = windows.filter(({ input }) => input === 'events')
     const columns = [...tableColumns(source), ...laneColumns]
-    this.#windows = windows
-      .filter(({ input }) => input === 'events')
-      .map((definition) => ({
-        definition,
-        groups: definition.groupBy,
-        aggregates: definition.select.map((each) => aggregateSql(each, columns, 'events')),
-      }))
-    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [k] : []))
+    this.#windows = events.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
+    const read = columns.flatMap((column, k) => (isRead(column, events) ? [k] : []))
     this.#read = new Relation(
       parts.connection,
       `${parts.name}_read`,
@@ -64,99 +67,123 @@ export class LaneWindows {
     )
   }
 
-  /** Files of each window; none has the partials of a window for which nothing counts. */
+  /** Files of each window. Throws `aggregate.overflow`, `window.expression_failed`. */
   async stage(slabs: readonly Slab[], plan: TablePlan): Promise<readonly StagedWindow[]> {
+    if (slabs.length === 0)
+      return this.#windows.map(({ definition }) => ({ window: definition.name, partials: undefined, ...NONE_LATE }))
     const input = `${this.#parts.name}_rows`
     const staged: StagedWindow[] = []
     try {
-      await this.#makeTable(input, this.#read, slabs)
-      for (const window of this.#windows) staged.push(await this.#window(window, input, slabs, plan))
+      await this.#makeInput(input, slabs)
+      for (const window of this.#windows) staged.push(await this.#stage(window, input, slabs, plan))
       return staged
     } catch (error) {
-      for (const { partials } of staged) if (partials !== undefined) await unlink(partials).catch(() => undefined)
+      for (const { partials } of staged) await removeLocal(partials)
       throw error
     } finally {
       await this.#drop(input)
     }
   }
 
-  async #window(
-    { definition, aggregates, groups }: Window,
+  async #stage(
+    { definition, shape }: Window,
     input: string,
     slabs: readonly Slab[],
     plan: TablePlan,
   ): Promise<StagedWindow> {
-    const window = definition.name
-    const assigned = assignedSql(definition, this.#outOfOrdernessMs, input)
-    const partials = await this.#copyPartials(partialsSql(aggregates, groups, `(${assigned.counted})`))
+    const { connection, name } = this.#parts
+    const boundaries = needsBoundaries(definition.window) ? `${name}_boundaries` : undefined
+    if (boundaries !== undefined) await createBoundaries(connection, definition.window, input, boundaries)
+    let partials: string | undefined
     try {
-      if (!(await this.#isAny(input, mayBeLate(definition, this.#outOfOrdernessMs))))
-        return { window, partials, lateFiles: [], late: 0, lateAssignments: 0 }
-      const target = plan.windows?.find((each) => each.window === window)?.late
-      if (target === undefined) throw new LakeError('internal', `the lane has no plan of ${window}`)
-      return { window, partials, ...(await this.#copyLate(assigned.late, slabs, target)) }
+      const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
+      partials = await this.#copyPartials(shape, cellsSql(definition, assigned.counted))
+      return { window: definition.name, partials, ...(await this.#late(definition, assigned.late, input, slabs, plan)) }
     } catch (error) {
-      if (partials !== undefined) await unlink(partials).catch(() => undefined)
-      throw error
+      await removeLocal(partials)
+      throw expressionError(definition, error)
+    } finally {
+      if (boundaries !== undefined) await this.#drop(boundaries)
     }
   }
 
-  /** A local file; undefined when there is nothing to put into it. */
-  async #copyPartials(sql: string): Promise<string | undefined> {
-    const { storage, clock } = this.#parts
+  /** A local file; undefined when nothing counts. */
+  async #copyPartials(shape: WindowShape, counted: string): Promise<string | undefined> {
+    const { connection, storage, clock, name } = this.#parts
     const file = path.join(storage.scratch, `${clock.uuid()}.parquet`)
+    const isScannedAgain = shape.aggregates.some(({ detail }) => detail !== undefined)
+    const table = `${name}_counted`
     try {
+      if (isScannedAgain) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
+      const sql = partialsSql(shape, 'events', isScannedAgain ? table : `(${counted})`)
       const rows = await this.#number(`COPY (${sql}) TO ${literal(file)} (FORMAT parquet, COMPRESSION uncompressed)`)
       if (rows > 0) return file
+      await removeLocal(file)
+      return undefined
     } catch (error) {
-      await unlink(file).catch(() => undefined)
+      await removeLocal(file)
       throw error
+    } finally {
+      if (isScannedAgain) await this.#drop(table)
     }
-    await unlink(file).catch(() => undefined)
-    return undefined
   }
 
   /** Rows that are late: whole, with all columns of the source, which were not needed so far. */
-  async #copyLate(
+  async #late(
+    definition: WindowDefinition,
     sql: string,
+    input: string,
     slabs: readonly Slab[],
-    plan: WritePlan,
-  ): Promise<Pick<StagedWindow, 'lateFiles' | 'late' | 'lateAssignments'>> {
-    const { connection, storage, clock, name } = this.#parts
-    const columns = lateColumns(tableColumns(this.#source))
-    checkColumns(plan, columns)
+    plan: TablePlan,
+  ): Promise<LateRows> {
+    const { connection, name } = this.#parts
+    if ((await this.#count(`${input} WHERE ${mayBeLate(definition, this.#outOfOrdernessMs)}`)) === 0) return NONE_LATE
     const late = `${name}_late`
     await connection.run(`CREATE OR REPLACE TEMP TABLE ${late} AS ${sql}`)
     try {
-      const rows = await this.#number(`SELECT count(*) FROM ${late}`)
-      if (rows === 0) return { lateFiles: [], late: 0, lateAssignments: 0 }
-      this.#rows.feed(slabs)
-      const from = lateRowsSql(this.#source, `${this.#rows.name}()`, late)
-      const file: DataFile = await copyDataFile(connection, storage, clock, plan, { from, rows, tuple: [] })
-      const entirely = `SELECT count(*) FROM ${late} WHERE _reason = 'late' AND _counted_windows = 0`
-      const assignments = `SELECT coalesce(sum(len(_late_windows)), 0) FROM ${late}`
+      const rows = await this.#count(late)
+      if (rows === 0) return NONE_LATE
+      const target = plan.windows?.find(({ window }) => window === definition.name)?.late
+      if (target === undefined) throw new LakeError('internal', `the lane has no plan of ${definition.name}`)
       return {
-        lateFiles: [file],
-        late: await this.#number(entirely),
-        lateAssignments: await this.#number(assignments),
+        lateFiles: [await this.#copyLate(definition, late, rows, slabs, target)],
+        late: await this.#count(`${late} WHERE ${LATE_COLUMNS.reason} = 'late' AND ${LATE_COLUMNS.countedWindows} = 0`),
+        lateAssignments: await this.#number(`SELECT coalesce(sum(len(${LATE_COLUMNS.lateWindows})), 0) FROM ${late}`),
       }
     } finally {
-      this.#rows.feed([])
       await this.#drop(late)
     }
   }
 
-  async #makeTable(table: string, relation: Relation, slabs: readonly Slab[]): Promise<void> {
-    relation.feed(slabs)
+  async #copyLate(
+    definition: WindowDefinition,
+    late: string,
+    rows: number,
+    slabs: readonly Slab[],
+    plan: WritePlan,
+  ): Promise<StagedWindow['lateFiles'][number]> {
+    const { connection, storage, clock } = this.#parts
+    checkColumns(plan, lateColumns(tableColumns(this.#source)))
+    this.#rows.feed(slabs)
     try {
-      await this.#parts.connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS FROM ${relation.name}()`)
+      const from = lateRowsSql(this.#source, definition, `${this.#rows.name}()`, late)
+      return await copyDataFile(connection, storage, clock, plan, { from, rows, tuple: [] })
     } finally {
-      relation.feed([])
+      this.#rows.feed([])
     }
   }
 
-  async #isAny(table: string, condition: string): Promise<boolean> {
-    return (await this.#number(`SELECT count(*) FROM (SELECT 1 FROM ${table} WHERE ${condition} LIMIT 1)`)) > 0
+  async #makeInput(table: string, slabs: readonly Slab[]): Promise<void> {
+    this.#read.feed(slabs)
+    try {
+      await this.#parts.connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS FROM ${this.#read.name}()`)
+    } finally {
+      this.#read.feed([])
+    }
+  }
+
+  #count(from: string): Promise<number> {
+    return this.#number(`SELECT count(*) FROM ${from}`)
   }
 
   async #number(sql: string): Promise<number> {
@@ -169,33 +196,86 @@ export class LaneWindows {
   }
 }
 
+function eventsShape(definition: WindowDefinition, columns: readonly Column[]): WindowShape {
+  return {
+    groups: definition.groupBy.map((name) => {
+      const { required: _, ...column } = columns.find((candidate) => candidate.name === name)!
+      return definition.nullGroup === 'keep' ? column : { ...column, required: true }
+    }),
+    aggregates: definition.select.map((aggregate) => aggregateSql(aggregate, columns, 'events')),
+    hasLastEvent: true,
+    isSliced: isSliced(definition),
+  }
+}
+
 /** Whether some window needs the column; those that say where and when a row was, always. */
 function isRead(column: Column, windows: readonly WindowDefinition[]): boolean {
-  const { partition, offset } = SYSTEM_COLUMNS
-  if ([partition, offset, LANE_COLUMNS.event, LANE_COLUMNS.clock].includes(column.name as typeof offset)) return true
-  return windows.some(
-    ({ groupBy, select, where }) =>
-      groupBy.includes(column.name) ||
-      mayRead(where ?? '', column) ||
-      select.some((each) => each.column === column.name || mayRead(each.where ?? '', column)),
+  const always: readonly string[] = [
+    SYSTEM_COLUMNS.partition,
+    SYSTEM_COLUMNS.offset,
+    LANE_COLUMNS.event,
+    LANE_COLUMNS.clock,
+  ]
+  return (
+    always.includes(column.name) ||
+    windows.some(
+      ({ groupBy, select, where }) =>
+        groupBy.includes(column.name) ||
+        mayRead(where ?? '', column) ||
+        select.some((each) => each.column === column.name || mayRead(each.where ?? '', column)),
+    )
   )
 }
 
+/** Sessions of a micro-batch that touch are one from the start: otherwise every event would be a cell of its own. */
+function cellsSql({ window, groupBy }: WindowDefinition, counted: string): string {
+  if (window.kind !== 'session') return counted
+  const { start, end } = ISLAND_COLUMNS
+  return `SELECT * EXCLUDE (${start}, ${end}) REPLACE (${start} AS ${CELL_COLUMNS.start}, ${end} AS ${CELL_COLUMNS.end})
+FROM (${islandsSql(counted, groupBy)})`
+}
+
 /** Columns as in `lateColumns`. */
-function lateRowsSql(source: TableDefinition, rows: string, late: string): string {
+function lateRowsSql(source: TableDefinition, definition: WindowDefinition, rows: string, late: string): string {
   const { partition, offset } = SYSTEM_COLUMNS
-  const instant = (column: string): string => `make_timestamptz(late.${column} * 1000)`
+  const { lateWindows, countedWindows, reason } = LATE_COLUMNS
+  const window = `{'start': ${instant('w.start')}, 'end': ${instant('w."end"')}}`
   return `SELECT ${[
     ...tableColumns(source).map(({ name }) => `source.${quoted(name)}`),
     `${literal(source.topic)} AS _topic`,
-    `${instant(LANE_COLUMNS.event)} AS _event_time`,
-    `${instant(LANE_COLUMNS.clock)} AS _clock`,
-    'late._late_windows',
-    'CAST(late._counted_windows AS INTEGER) AS _counted_windows',
+    `${instant(`late.${LANE_COLUMNS.event}`)} AS _event_time`,
+    `${instant(`late.${LANE_COLUMNS.clock}`)} AS _clock`,
+    `[${window} FOR w IN late.${lateWindows}] AS _late_windows`,
+    `late.${countedWindows} AS _counted_windows`,
     'CAST(1 AS INTEGER) AS _weight',
-    'late._reason',
-    `${literal(codeHash(source))} AS _code_hash`,
+    `late.${reason} AS _reason`,
+    `${literal(windowCodeHash(definition, source))} AS _code_hash`,
   ].join(', ')}
 FROM ${rows} AS source JOIN ${late} AS late
 ON source.${partition} = late.${partition} AND source.${offset} = late.${offset}`
+}
+
+function instant(milliseconds: string): string {
+  return `make_timestamptz(${milliseconds} * 1000)`
+}
+
+/** What DuckDB says of a statement that is ours but for the user's expressions and values. */
+function expressionError({ name }: WindowDefinition, error: unknown): unknown {
+  if (error instanceof LakeError) return error
+  if (isOverflow(error))
+    return new LakeError('aggregate.overflow', `${name}: an exact sum has more digits than its column`, {
+      context: { table: name },
+      fix: 'Aggregate a column of fewer digits, or in smaller windows.',
+      cause: error,
+    })
+  if (!(error instanceof Error) || !/^(Conversion|Out of Range|Invalid Input) Error/.test(error.message)) return error
+  return new LakeError('window.expression_failed', `${name}: a filter fails on the values of a record`, {
+    context: { table: name },
+    fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY.',
+    cause: error,
+  })
+}
+
+async function removeLocal(file: string | undefined): Promise<void> {
+  if (file !== undefined) await unlink(file).catch(() => undefined)
 }

@@ -1,5 +1,5 @@
 import type { Column } from '../../batch.ts'
-import { quoted } from '../decode/data-file-writer.ts'
+import { quoted } from '../decode/sql-text.ts'
 import { type AggregateSql, type DetailSql, PART_COLUMN } from './aggregate.ts'
 import { partialColumns, type WindowShape } from './columns.ts'
 import { type WindowInput, SIGN } from './operand.ts'

@@ -1,5 +1,5 @@
 import type { ColumnType } from '../../batch.ts'
-import { quoted } from '../decode/data-file-writer.ts'
+import { quoted } from '../decode/sql-text.ts'
 
 /** DuckDB's name of a column's type. */
 export function sqlTypeOf(type: ColumnType): string {

@@ -1,0 +1,47 @@
+import type { VersionContent } from '../lake/chain.ts'
+import type { Positions } from '../log.ts'
+import type { Version } from '../version.ts'
+import type { Pending } from './pending.ts'
+import type { Tables } from './tables.ts'
+
+/** What a commit may say beside the rows that were folded. */
+export interface Change {
+  /** First positions of partitions that are new to the pipeline. */
+  readonly firstPositions?: Positions
+  readonly topicIds?: Readonly<Record<string, string>>
+  readonly paused?: Version['paused']
+  readonly resumed?: boolean
+  readonly released?: boolean
+  /** The same rows in other files. */
+  readonly isMaintenance?: boolean
+  /** A bounded log is drained: nothing will come after it. */
+  readonly isLast?: boolean
+}
+
+/** What the version after `head` says: all that was folded, and the tables that hold it. */
+export function nextVersion(
+  head: Version,
+  pending: Pending,
+  tables: Tables,
+  change: Change,
+  writer: string,
+): VersionContent {
+  return {
+    kind: change.isMaintenance === true ? 'maintenance' : 'ingest',
+    writer,
+    tables: Object.fromEntries(
+      Object.entries(head.tables).map(([name, table]) => {
+        const { metadata, snapshot } = tables.get(name) ?? table
+        return [name, { metadata, snapshot, code: table.code }]
+      }),
+    ),
+    positions: new Map([...pending.positions, ...(change.firstPositions ?? [])]),
+    clocksMs: pending.clocksMs,
+    ...pending.watermarks,
+    topicIds: { ...head.topicIds, ...change.topicIds },
+    tails: pending.tails,
+    holes: pending.holes,
+    paused: change.resumed === true ? undefined : (change.paused ?? head.paused),
+    released: change.released ?? false,
+  }
+}
