@@ -72,10 +72,11 @@ function scaleOf({ name, column: { type } }: Operand): number {
   throw new LakeError('internal', `${name}: ${type.kind} is no exact number`)
 }
 
-/** The digits of an exact number without its point. */
+/** The digits of an exact number without its point. Products of decimals of 64 bits would have no more. */
 function integerOf(value: string, type: ColumnType): string {
   if (type.kind !== 'decimal' || type.scale === 0) return value
   const { precision, scale } = type
-  if (precision + scale < DIGITS_MAX) return `((${value}) * CAST(1${'0'.repeat(scale)} AS DECIMAL(${scale + 1}, 0)))`
+  if (precision + scale <= DIGITS_MAX)
+    return `(CAST(${value} AS DECIMAL(38, ${scale})) * CAST(1${'0'.repeat(scale)} AS DECIMAL(${scale + 1}, 0)))`
   return `CAST(replace(CAST(${value} AS VARCHAR), '.', '') AS HUGEINT)`
 }

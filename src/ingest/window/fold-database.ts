@@ -1,0 +1,72 @@
+import { rm } from 'node:fs/promises'
+import path from 'node:path'
+import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api'
+import type { Clock } from '../../clock.ts'
+import type { Storage } from '../../lake/table.ts'
+import { AliveRows } from '../table-work/concatenate.ts'
+import { registerExact } from './exact-double.ts'
+import { MovedRows } from './moved-rows.ts'
+
+const MEMORY_BYTES = 512 * 1024 * 1024
+
+/** A DuckDB with one thread that writes to a folder of its own what does not fit into memory. */
+export class FoldDatabase {
+  readonly connection: DuckDBConnection
+  readonly alive: AliveRows
+  readonly moved: MovedRows
+  readonly #instance: DuckDBInstance
+  readonly #folder: string
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection, folder: string) {
+    this.#instance = instance
+    this.#folder = folder
+    this.connection = connection
+    this.alive = new AliveRows(connection)
+    this.moved = new MovedRows(connection)
+    registerExact(connection)
+  }
+
+  /** Nothing is read back from the folder: it is there while the database is open, for what is spilled. */
+  static async open(storage: Storage, clock: Clock, memoryMaxBytes = MEMORY_BYTES): Promise<FoldDatabase> {
+    const folder = path.join(storage.scratch, `fold-${clock.uuid()}`)
+    const instance = await DuckDBInstance.create(':memory:', {
+      threads: '1',
+      memory_limit: `${Math.ceil(memoryMaxBytes / (1024 * 1024))}MiB`,
+      temp_directory: folder,
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    })
+    return new FoldDatabase(instance, await instance.connect(), folder)
+  }
+
+  async run(sql: string): Promise<void> {
+    await this.connection.run(sql)
+  }
+
+  async rows(sql: string): Promise<DuckDBValue[][]> {
+    return (await this.connection.runAndReadAll(sql)).getRows()
+  }
+
+  /** The numbers of a single row. */
+  async numbers(sql: string): Promise<number[]> {
+    const [row] = await this.rows(sql)
+    return row!.map(Number)
+  }
+
+  /** The same relation anew, of what a query gives, in its order: its row ids count from 0. */
+  async temporary(name: string, query: string): Promise<void> {
+    await this.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${query}`)
+  }
+
+  /** In memory and spilled. */
+  async bytes(): Promise<number> {
+    const [bytes] = await this.numbers('SELECT sum(memory_usage_bytes + temporary_storage_bytes) FROM duckdb_memory()')
+    return bytes!
+  }
+
+  async close(): Promise<void> {
+    this.connection.closeSync()
+    this.#instance.closeSync()
+    await rm(this.#folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,108 @@
+import type { Clock } from '../../clock.ts'
+import type { Column } from '../../batch.ts'
+import { schemaOf, type IcebergField, type Storage } from '../../lake/table.ts'
+import { quoted } from '../decode/data-file-writer.ts'
+import { withLocalFiles } from '../table-work/local-files.ts'
+import { filesSql, nameOf } from '../table-work/stored-sql.ts'
+import { partialColumns, resultColumns } from './columns.ts'
+import type { FoldDatabase } from './fold-database.ts'
+import { outputColumns } from './fold-results.ts'
+import { END, LAST_EVENT, list, PART, type Relations, same, START } from './fold-relations.ts'
+import type { StoredRows } from './window.ts'
+
+/** A file, with the number that `RowPlaces` gave it. */
+export interface NumberedRows extends StoredRows {
+  readonly number: number
+}
+
+export interface Loaded {
+  /** The last end of a window that was final. */
+  readonly finalUntil: number | undefined
+  /** The last end of a window that has a row and no cell any more. */
+  readonly goneUntil: number | undefined
+}
+
+/**
+ * Reads cells back, and the results of those that are held. Files of results that end before all of them are not read:
+ * their bounds say all that must be known.
+ */
+export async function loadWindow(
+  database: FoldDatabase,
+  relations: Relations,
+  storage: Storage,
+  clock: Clock,
+  { results, state }: { readonly results: readonly NumberedRows[]; readonly state: readonly NumberedRows[] },
+): Promise<Loaded> {
+  const { cells, columns, outputs, shape } = relations
+  const read = (files: readonly NumberedRows[], of: readonly Column[], insert: (from: string) => string) =>
+    readFiles(database, storage, clock, files, of, insert)
+  await read(state, partialColumns(shape), (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`)
+  const [first] = await database.rows(`SELECT min(${END}) FROM ${cells} WHERE ${PART} = 0`)
+  const firstEnd = first![0] === null ? undefined : Number(first![0])
+  const place = resultColumns(shape).findIndex(({ name }) => name === 'window_end') + 1
+  const ends = results.map(({ file }) => upperMs(file.metrics.get(place)?.upper))
+  const isOver = (k: number): boolean => ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
+  await database.run(`CREATE OR REPLACE TEMP TABLE loaded AS FROM ${outputs} LIMIT 0`)
+  const values = new Map([
+    [START, 'epoch_ms(window_start)'],
+    [END, 'epoch_ms(window_end)'],
+    [LAST_EVENT, 'epoch_ms(last_event_time)'],
+  ])
+  const output = outputColumns(relations).map((name) => values.get(name) ?? name)
+  await read(
+    results.filter((_, k) => !isOver(k)),
+    resultColumns(shape),
+    (from) => `INSERT INTO loaded SELECT ${list(output)}, __file, __row FROM ${from}`,
+  )
+  await database.run(
+    `INSERT INTO ${outputs} SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', [...relations.groups, START])}`,
+  )
+  const [row] = await database.rows(
+    `SELECT max(${END}) FILTER (WHERE _final), max(${END}) FILTER (WHERE __row IS NULL) FROM (
+SELECT l.${END}, l._final, o.__row FROM loaded l LEFT JOIN ${outputs} o ON l.__file = o.__file AND l.__row = o.__row)`,
+  )
+  await database.run('DROP TABLE loaded')
+  const [finalUntil, goneUntil] = row!.map((end) => (end === null ? [] : [Number(end)]))
+  // A row that is deleted may have been the last, and was not final.
+  const over = ends.filter((_, k) => isOver(k) && results[k]!.deleted.count === 0) as number[]
+  return { finalUntil: last([...finalUntil!, ...over]), goneUntil: last([...goneUntil!, ...over]) }
+}
+
+async function readFiles(
+  database: FoldDatabase,
+  storage: Storage,
+  clock: Clock,
+  files: readonly NumberedRows[],
+  columns: readonly Column[],
+  insert: (from: string) => string,
+): Promise<void> {
+  if (files.length === 0) return
+  const { alive } = database
+  const fields: readonly IcebergField[] = schemaOf(columns).schema.fields
+  const keys = files.map(({ file }) => file.key)
+  const numbers = `[${files.map(({ number }) => number).join(', ')}][CAST(file_index AS BIGINT) + 1]`
+  await withLocalFiles(storage, clock, keys, async (paths) => {
+    const named = fields.map((field) => `${nameOf(field)} AS ${quoted(field.name)}`).join(', ')
+    const from = `(SELECT ${named}, ${numbers} AS __file, file_row_number AS __row
+FROM ${filesSql(paths, fields)} WHERE ${alive.name}(file_index, file_row_number))`
+    alive.feed(files.map(({ file, deleted }) => ({ file, deleted, firstRowId: undefined, sequenceNumber: 0n })))
+    await database.run(insert(from))
+    alive.assertDone()
+  })
+}
+
+/** Identities of the windows that cells are, or are part of. */
+function windowsSql({ cells, groups, slices }: Relations): string {
+  const start = slices === undefined ? START : `unnest(${slices.windowStarts(START)}) AS ${START}`
+  return `SELECT ${list([...groups, start])} FROM ${cells} WHERE ${PART} = 0`
+}
+
+/** An upper bound of a timestamptz, microseconds in little-endian order. */
+function upperMs(bound: Uint8Array | undefined): number | undefined {
+  if (bound === undefined) return undefined
+  return Number(Buffer.from(bound).readBigInt64LE() / 1_000n)
+}
+
+function last(ends: readonly number[]): number | undefined {
+  return ends.length === 0 ? undefined : Math.max(...ends)
+}

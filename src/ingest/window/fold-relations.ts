@@ -1,0 +1,124 @@
+import { isSliced, type WindowDefinition } from '../../define-window.ts'
+import type { TableDefinition } from '../../define.ts'
+import { LakeError } from '../../error.ts'
+import { tableColumns } from '../decode/columns.ts'
+import { quoted } from '../decode/data-file-writer.ts'
+import { PART_COLUMN } from './aggregate.ts'
+import { aggregateSql } from './aggregates.ts'
+import { partialColumns, type WindowShape } from './columns.ts'
+import { slicesOf, type Slices } from './slices.ts'
+import { sqlTypeOf } from './sql-type.ts'
+import { CELL_COLUMNS } from './window.ts'
+
+export const [START, END, MIN_END, ROWS, LAST_EVENT, PART] = [
+  CELL_COLUMNS.start,
+  CELL_COLUMNS.end,
+  CELL_COLUMNS.minEnd,
+  CELL_COLUMNS.rows,
+  CELL_COLUMNS.lastEvent,
+  PART_COLUMN,
+].map(quoted) as [string, string, string, string, string, string]
+
+/**
+ * What the fold holds of one window table, as relations of its DuckDB. `cells`: the living rows of `<w>__state`, long
+ * as there, with `__fold` (in which they came or changed last) and `__file` and `__row`, where they stand. `outputs`:
+ * the rows of `<w>` of windows that are not settled, with the same.
+ */
+export interface Relations {
+  readonly definition: WindowDefinition
+  readonly source: TableDefinition
+  readonly shape: WindowShape
+  readonly cells: string
+  readonly outputs: string
+  /** Column names below are quoted. */
+  readonly groups: readonly string[]
+  /** Of a cell. */
+  readonly key: readonly string[]
+  /** Of values of details. */
+  readonly values: readonly string[]
+  readonly results: readonly string[]
+  /** All of `partialColumns`. */
+  readonly columns: readonly string[]
+  /** Of hopping windows whose cells are slices. */
+  readonly slices: Slices | undefined
+  /** End of the last window that a cell counts for, as SQL: until then it is needed. */
+  readonly cellEnd: string
+}
+
+/** The columns of a window over its source, and the SQL of its aggregates. */
+export function shapeOf(definition: WindowDefinition, source: TableDefinition): WindowShape {
+  const columns = tableColumns(source)
+  const groups = definition.groupBy.map((name) => {
+    const column = columns.find((candidate) => candidate.name === name)
+    if (column === undefined)
+      throw new LakeError('internal', `${definition.name}: groups by ${name}, which is no column of ${source.name}`)
+    const { required: _, ...optional } = column
+    // A null is late where it is no group.
+    return definition.nullGroup === 'keep' && column.required !== true ? optional : { ...column, required: true }
+  })
+  return {
+    groups,
+    aggregates: definition.select.map((aggregate) => aggregateSql(aggregate, columns, definition.input)),
+    hasLastEvent: definition.input === 'events' || definition.window.kind === 'session',
+    isSliced: isSliced(definition),
+  }
+}
+
+export function relationsOf(definition: WindowDefinition, source: TableDefinition, number: number): Relations {
+  const shape = shapeOf(definition, source)
+  const groups = shape.groups.map(({ name }) => quoted(name))
+  const slices = slicesOf(definition)
+  return {
+    definition,
+    source,
+    shape,
+    cells: `cells_${number}`,
+    outputs: `outputs_${number}`,
+    groups,
+    key: [...groups, START, ...(shape.isSliced ? [MIN_END] : [])],
+    values: shape.aggregates.flatMap(({ detail }) => (detail === undefined ? [] : [quoted(detail.value.name)])),
+    results: shape.aggregates.map(({ result }) => quoted(result.name)),
+    columns: partialColumns(shape).map(({ name }) => quoted(name)),
+    slices,
+    cellEnd: slices === undefined ? END : slices.lastEnd(START),
+  }
+}
+
+/** Both relations, empty. */
+export function createSql(relations: Relations): readonly string[] {
+  const { shape, cells, outputs } = relations
+  const place = '__file INTEGER, __row BIGINT'
+  const typed = [
+    ...shape.groups.map(({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`),
+    `${START} BIGINT`,
+    `${END} BIGINT`,
+    ...shape.aggregates.map(({ result }) => `${quoted(result.name)} ${sqlTypeOf(result.type)}`),
+    ...(shape.hasLastEvent ? [`${LAST_EVENT} BIGINT`] : []),
+  ]
+  return [
+    `CREATE TABLE ${cells} (${partialsDdl(shape)}, __fold BIGINT, ${place})`,
+    `CREATE TABLE ${outputs} (${typed.join(', ')}, _final BOOLEAN, _corrections INTEGER, ${place})`,
+  ]
+}
+
+export function partialsDdl(shape: WindowShape): string {
+  return partialColumns(shape)
+    .map(({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`)
+    .join(', ')
+}
+
+/** Whether two relations have the same values in columns, null being one. */
+export function same(a: string, b: string, columns: readonly string[]): string {
+  if (columns.length === 0) return 'true'
+  return columns.map((name) => `${a}.${name} ${name === START ? '=' : 'IS NOT DISTINCT FROM'} ${b}.${name}`).join(' AND ')
+}
+
+/** Columns of one relation, with commas between them and before other columns. */
+export function list(columns: readonly string[], of?: string): string {
+  return columns.map((name) => (of === undefined ? name : `${of}.${name}`)).join(', ')
+}
+
+/** `column <= bound`; false without a bound. */
+export function upTo(column: string, bound: number | undefined): string {
+  return bound === undefined ? 'false' : `${column} <= ${bound}`
+}

@@ -1,0 +1,157 @@
+import { quoted } from '../decode/data-file-writer.ts'
+import type { FoldDatabase } from './fold-database.ts'
+import { END, LAST_EVENT, list, MIN_END, PART, type Relations, ROWS, same, START, upTo } from './fold-relations.ts'
+import { mergeSql, resultsSql } from './long-rows.ts'
+
+// Relations that one fold makes: `fresh` (result rows of windows that may have changed), `stored` (what the table has of
+// them), `results` (rows of the results file), `outdated` (rows of `stored` that they replace, or that are no more).
+
+export interface ResultOptions {
+  readonly fold: number
+  /** Of the results file. */
+  readonly file: number
+  /** Windows that end until then are final; undefined: none is. */
+  readonly finalUntil: number | undefined
+  /** What it was at the fold before: those windows were written as final rows, if they were not touched since. */
+  readonly finalBefore: number | undefined
+  /** Windows that end until then were gone before: they are not looked at, what is left of them is not all. */
+  readonly goneUntil: number | undefined
+  readonly settledUntil: number | undefined
+  /** Open rows are written of cells that changed after that fold; undefined: it is not their time. */
+  readonly openSince: number | undefined
+}
+
+export interface Results {
+  readonly written: number
+  /** Rows of which more was taken back than there was. */
+  readonly negative: number
+  readonly corrected: number
+}
+
+/** Makes the result rows of windows that changed or became final, and brings `outputs` up to them. */
+export async function makeResults(
+  database: FoldDatabase,
+  relations: Relations,
+  options: ResultOptions,
+): Promise<Results> {
+  const { definition, groups, outputs, results, shape, slices } = relations
+  const rows = slices === undefined ? await chooseCells(database, relations, options) : await chooseWindows(database, relations, options)
+  const isFinal = upTo(END, options.finalUntil)
+  await database.temporary(
+    'fresh',
+    `SELECT *, ${isFinal} AS _final FROM (${resultsSql(shape, rows)}) WHERE ${ROWS} <> 0`,
+  )
+  const [negative] = await database.numbers(`SELECT count(*) FROM fresh WHERE ${ROWS} < 0`)
+  const identity = [...groups, START]
+  await database.temporary(
+    'stored',
+    `SELECT o.*, o.rowid AS __rid, k.__to FROM ${outputs} o JOIN (
+SELECT ${list(identity)}, ${START} AS __to FROM fresh UNION SELECT ${list(identity)}, __to FROM vanished) k ON ${same('o', 'k', identity)}`,
+  )
+  const values = [END, ...results, ...(shape.hasLastEvent ? [LAST_EVENT] : []), '_final']
+  const differs = values.map((name) => `f.${name} IS DISTINCT FROM s.${name}`).join(' OR ')
+  // Of a session that took in others, what they were is corrected too, and N3 wants one row where they stood.
+  const prior = `SELECT ${list(groups.length === 0 ? ['__to'] : [...groups, '__to'])}, max(_corrections + CAST(_final AS INTEGER)) AS __corrections,
+bool_or(_final) AS __was_final, bool_or(__to <> ${START}) AS __is_joined FROM stored GROUP BY ALL`
+  const samePrior = [...groups.map((name) => same('f', 'p', [name])), `f.${START} = p.__to`].join(' AND ')
+  const isClosing = definition.emit === 'close' || slices !== undefined
+  const isDue = options.openSince !== undefined
+  const isTime = isClosing ? 'f._final' : `(f._final OR ${isDue} OR p.__was_final OR p.__is_joined)`
+  await database.temporary(
+    'results',
+    `SELECT f.*, CAST(coalesce(p.__corrections, 0) AS INTEGER) AS _corrections, coalesce(p.__was_final, false) AS __corrected
+FROM fresh f LEFT JOIN stored s ON ${same('f', 's', identity)} LEFT JOIN (${prior}) p ON ${samePrior}
+WHERE ${isTime} AND (s.__rid IS NULL OR ${differs}) ORDER BY ${list([`f.${END}`, `f.${START}`, ...groups.map((name) => `f.${name}`)])}`,
+  )
+  const kept = isClosing ? 'WHERE _final' : ''
+  await database.temporary(
+    'outdated',
+    `SELECT * FROM stored s WHERE __rid IN (SELECT s.__rid FROM stored s SEMI JOIN results r ON ${same('s', 'r', identity)})
+OR __rid NOT IN (SELECT s.__rid FROM stored s SEMI JOIN (SELECT * FROM fresh ${kept}) f ON ${same('s', 'f', identity)})`,
+  )
+  await database.run(`DELETE FROM ${outputs} WHERE rowid IN (SELECT __rid FROM outdated)`)
+  const columns = outputColumns(relations)
+  await database.run(
+    `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE NOT ${upTo(END, options.settledUntil)}`,
+  )
+  const [written, corrected] = await database.numbers(
+    'SELECT count(*), count(*) FILTER (WHERE __corrected) FROM results',
+  )
+  return { written: written!, negative: negative!, corrected: corrected! }
+}
+
+/** Columns of `outputs` before those of its place. */
+export function outputColumns({ groups, results, shape }: Relations): readonly string[] {
+  return [...groups, START, END, ...results, ...(shape.hasLastEvent ? [LAST_EVENT] : []), '_final', '_corrections']
+}
+
+/** Rows of the results file, with the columns of the table in their order. */
+export function resultRowsSql({ groups, results, shape }: Relations): string {
+  const instant = (column: string, name: string): string => `make_timestamptz(${column} * 1000) AS ${quoted(name)}`
+  const columns = [
+    ...groups,
+    instant(START, 'window_start'),
+    instant(END, 'window_end'),
+    ...results,
+    ...(shape.hasLastEvent ? [instant(LAST_EVENT, 'last_event_time')] : []),
+    '_final',
+    '_corrections',
+  ]
+  return `SELECT ${list(columns)} FROM results ORDER BY rowid`
+}
+
+/** Where a cell is a window: rows of those that changed, or became final. */
+async function chooseCells(
+  database: FoldDatabase,
+  { cells, groups, values, columns }: Relations,
+  { fold, finalUntil, finalBefore, openSince }: ResultOptions,
+): Promise<string> {
+  const touched = openSince === undefined ? `__fold = ${fold}` : `__fold > ${openSince}`
+  const isChosen = `${PART} = 0 AND (${touched} OR ${becameFinal(END, finalUntil, finalBefore)})`
+  if (values.length === 0) return `(SELECT * FROM ${cells} WHERE ${isChosen})`
+  await database.temporary('chosen', `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${isChosen}`)
+  const rest = columns.filter((name) => !groups.includes(name) && name !== START && name !== END)
+  const from = `SELECT k.*, ${list(rest, 'c')} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', [...groups, START])}`
+  await database.temporary('chosen_rows', from)
+  return 'chosen_rows'
+}
+
+/**
+ * Where cells are slices: the windows that became final, and those that were and have a slice that changed, put together
+ * from all of their slices (rules S1 to S3). A slice counts for windows that end at its `__min_end` or later.
+ */
+async function chooseWindows(
+  database: FoldDatabase,
+  { cells, columns, groups, shape, slices }: Relations,
+  { fold, finalUntil, finalBefore, goneUntil }: ResultOptions,
+): Promise<string> {
+  const { sizeMs, firstEnd, lastEnd, windowStarts } = slices!
+  const end = `(__window + ${sizeMs})`
+  const isWhole = goneUntil === undefined ? 'true' : `${end} > ${goneUntil}`
+  const counts = `(${MIN_END} IS NULL OR ${MIN_END} <= ${end})`
+  const isReached = `${upTo(firstEnd(START), finalUntil)}`
+  const windows = (from: string): string => `(SELECT *, unnest(${windowStarts(START)}) AS __window FROM ${from})`
+  const isNew = (column: string): string => becameFinal(column, finalUntil, finalBefore)
+  const reaches = finalBefore === undefined ? 'true' : `(__fold = ${fold} OR ${lastEnd(START)} > ${finalBefore})`
+  await database.temporary(
+    'chosen',
+    `SELECT DISTINCT ${list([...groups, '__window'])} FROM ${windows(`(SELECT * FROM ${cells} WHERE ${PART} = 0 AND ${isReached} AND ${reaches})`)}
+WHERE ${counts} AND ${isWhole} AND (${isNew(end)} OR (__fold = ${fold} AND ${upTo(end, finalUntil)}))`,
+  )
+  // A window of which nothing is left has no fresh row: its stored one, if any, goes.
+  await database.run(`INSERT INTO vanished SELECT ${list([...groups, '__window', '__window'])} FROM chosen`)
+  const rest = columns.filter((name) => ![...groups, START, END, MIN_END].includes(name))
+  await database.temporary(
+    'chosen_slices',
+    `SELECT ${list([...groups, `__window AS ${START}`, `${end} AS ${END}`, `CAST(NULL AS BIGINT) AS ${MIN_END}`, ...rest])}
+FROM ${windows(`(SELECT * FROM ${cells} WHERE ${isReached})`)} c SEMI JOIN chosen k ON ${same('c', 'k', [...groups, '__window'])}
+WHERE ${counts}`,
+  )
+  await database.temporary('chosen_rows', mergeSql(shape, 'chosen_slices'))
+  return 'chosen_rows'
+}
+
+/** Between the bounds of the fold before and of this one. */
+function becameFinal(end: string, until: number | undefined, before: number | undefined): string {
+  return before === undefined ? upTo(end, until) : `(${end} > ${before} AND ${upTo(end, until)})`
+}

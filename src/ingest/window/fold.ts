@@ -1,0 +1,107 @@
+import { mkdir, unlink } from 'node:fs/promises'
+import type { Clock } from '../../clock.ts'
+import type { WindowDefinition } from '../../define-window.ts'
+import type { TableDefinition } from '../../define.ts'
+import { asLakeError, LakeError } from '../../error.ts'
+import type { DataFile, Storage } from '../../lake/table.ts'
+import type { ConcatenateInput } from '../keys.ts'
+import { isOverflow } from './aggregates.ts'
+import { FoldDatabase } from './fold-database.ts'
+import { relationsOf } from './fold-relations.ts'
+import { OpenWindow } from './open-window.ts'
+import type { FoldedWindow, FoldRequest, StoredRows, WindowFold } from './window.ts'
+
+export interface WindowFoldOptions {
+  readonly windows: readonly WindowDefinition[]
+  /** With the sources of all windows. */
+  readonly tables: readonly TableDefinition[]
+  readonly storage: Storage
+  readonly clock: Clock
+  /** What DuckDB may take before it writes to the scratch folder. Default: 512 MiB. */
+  readonly memoryMaxBytes?: number | undefined
+}
+
+/** The open windows of a pipeline in a DuckDB of their own: for a process that may die of it. */
+export async function openWindowFold(options: WindowFoldOptions): Promise<WindowFold> {
+  const { windows, tables, storage, clock, memoryMaxBytes } = options
+  await mkdir(storage.scratch, { recursive: true })
+  const database = await FoldDatabase.open(storage, clock, memoryMaxBytes)
+  try {
+    const open = new Map<string, OpenWindow>()
+    for (const [number, definition] of windows.entries()) {
+      const source = tables.find(({ name }) => name === definition.source)
+      if (source?.eventTime === undefined)
+        throw new LakeError('internal', `${definition.name}: its source has no event time, or is not there`)
+      const window = new OpenWindow(database, relationsOf(definition, source, number), storage, clock)
+      await window.open()
+      open.set(definition.name, window)
+    }
+    return new DuckWindowFold(database, open)
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+class DuckWindowFold implements WindowFold {
+  readonly #database: FoldDatabase
+  readonly #windows: ReadonlyMap<string, OpenWindow>
+  #before: Promise<unknown> = Promise.resolve()
+
+  constructor(database: FoldDatabase, windows: ReadonlyMap<string, OpenWindow>) {
+    this.#database = database
+    this.#windows = windows
+  }
+
+  load(
+    window: string,
+    stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] },
+  ): Promise<void> {
+    return this.#inTurn(() => this.#window(window).load(stored))
+  }
+
+  fold(window: string, request: FoldRequest): Promise<FoldedWindow> {
+    return this.#inTurn(async () => {
+      try {
+        return await this.#window(window).fold(request)
+      } finally {
+        for (const file of request.partials) await unlink(file).catch(() => undefined)
+      }
+    })
+  }
+
+  moved(
+    window: string,
+    table: 'results' | 'state',
+    inputs: readonly ConcatenateInput[],
+    output: DataFile | undefined,
+  ): Promise<void> {
+    return this.#inTurn(() => this.#window(window).moved(table, inputs, output))
+  }
+
+  async close(): Promise<void> {
+    await this.#before
+    await this.#database.close()
+  }
+
+  #window(name: string): OpenWindow {
+    const found = this.#windows.get(name)
+    if (found === undefined) throw new LakeError('internal', `the fold has no definition of ${name}`)
+    return found
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const now = this.#before.then(work).catch((error: unknown) => {
+      throw foldError(error)
+    })
+    this.#before = now.catch(() => undefined)
+    return now
+  }
+}
+
+function foldError(error: unknown): LakeError {
+  if (error instanceof LakeError || !(error instanceof Error)) return asLakeError(error)
+  if (isOverflow(error)) return new LakeError('aggregate.overflow', error.message, { cause: error })
+  const isFull = /out of memory|could not write|no space left|failed to (offload|write)/i.test(error.message)
+  return isFull ? new LakeError('window.fold_failed', error.message, { retryable: true, cause: error }) : asLakeError(error)
+}

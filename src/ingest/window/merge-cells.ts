@@ -1,0 +1,136 @@
+import { literal } from '../decode/data-file-writer.ts'
+import type { FoldDatabase } from './fold-database.ts'
+import { END, list, PART, partialsDdl, type Relations, ROWS, same, START, upTo } from './fold-relations.ts'
+import { mergeSql } from './long-rows.ts'
+
+// Relations that one fold makes: `staged` (what the lanes brought), `held` (all rows of the cells that it touches, as
+// they were), `replaced` (those of them that change), `changed` (what becomes of them), `written` (rows of the state
+// file), `vanished` (identities of result rows that have no cell any more). A touched row is deleted and inserted
+// again: no relation is ever rewritten.
+
+/** What the lanes brought, as `staged`. */
+export async function stage(database: FoldDatabase, relations: Relations, files: readonly string[]): Promise<void> {
+  await database.run(`CREATE OR REPLACE TEMP TABLE staged (${partialsDdl(relations.shape)})`)
+  if (files.length === 0) return
+  const from = `read_parquet([${files.map(literal).join(', ')}])`
+  await database.run(`INSERT INTO staged SELECT ${list(relations.columns)} FROM ${from}`)
+}
+
+export interface MergeOptions {
+  /** Number of the fold, and of the state file that it writes. */
+  readonly fold: number
+  readonly file: number
+  /** What ends until then is settled when the fold is done: it gets no place in the state file. */
+  readonly settledUntil: number | undefined
+}
+
+export interface Merged {
+  /** Rows of `written`. */
+  readonly written: number
+  /** Cells of which more was taken back than there was. */
+  readonly negative: number
+}
+
+/** Merges `staged` into the cells. */
+export async function mergeCells(
+  database: FoldDatabase,
+  relations: Relations,
+  { fold, file, settledUntil }: MergeOptions,
+): Promise<Merged> {
+  const { cells, columns, definition, key, shape, values } = relations
+  await (definition.window.kind === 'session' ? joinSessions(database, relations) : holdCells(database, relations))
+  await database.temporary('replaced', replacedSql(relations))
+  await database.temporary(
+    'parts',
+    `SELECT ${list(columns)} FROM staged UNION ALL SELECT ${list(columns)} FROM replaced`,
+  )
+  const isSettled = upTo(relations.cellEnd, settledUntil)
+  await database.temporary('changed', `SELECT *, ${isSettled} AS __settled FROM (${mergeSql(shape, 'parts')})`)
+  const negative = await removeEmpty(database, relations)
+  await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM replaced)`)
+  const order = [PART, START, ...key.filter((name) => name !== START), ...values]
+  await database.temporary('written', `SELECT * FROM changed WHERE NOT __settled ORDER BY ${list(order)}`)
+  await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, ${file}, rowid FROM written`)
+  await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, NULL, NULL FROM changed WHERE __settled`)
+  const [written] = await database.numbers('SELECT count(*) FROM written')
+  return { written: written!, negative }
+}
+
+/** `held`, where a cell has one start for ever. */
+async function holdCells(database: FoldDatabase, { cells, key, groups }: Relations): Promise<void> {
+  await database.temporary(
+    'held',
+    `SELECT c.*, c.rowid AS __rid, c.${START} AS __was FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', key)}`,
+  )
+  await database.temporary('vanished', `SELECT ${list([...groups, START])}, ${START} AS __to FROM staged LIMIT 0`)
+}
+
+/**
+ * Sessions that touch are one (rules N1, N2): connected components of what came and of what the same groups have. Rows
+ * of both get start and end of their component, so that they merge like cells of any window. Rows of a detail keep the
+ * end that their session had when they last changed: it is its start that names it.
+ */
+async function joinSessions(database: FoldDatabase, relations: Relations): Promise<void> {
+  const { cells, columns, groups } = relations
+  const own = [...groups, START]
+  const spans = `SELECT ${list([...own, END])}, true AS __new FROM staged WHERE ${PART} = 0
+UNION ALL
+SELECT ${list([...own, END], 'c')}, false FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', groups)} WHERE c.${PART} = 0`
+  const by = `PARTITION BY ${list(groups.length === 0 ? ['true'] : groups)}`
+  const order = `ORDER BY ${START}, ${END} ROWS`
+  await database.temporary(
+    'joined',
+    `SELECT DISTINCT ${list(own)}, __to_start, __to_end FROM (
+SELECT *, min(${START}) OVER whole AS __to_start, max(${END}) OVER whole AS __to_end, bool_or(__new) OVER whole AS __touched FROM (
+SELECT *, count(*) FILTER (WHERE __before IS NULL OR ${START} > __before) OVER (${by} ${order} UNBOUNDED PRECEDING) AS __island FROM (
+SELECT *, max(${END}) OVER (${by} ${order} BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS __before FROM (
+${spans})))
+WINDOW whole AS (${by}, __island)) WHERE __touched`,
+  )
+  const joined = (of: string): string => `${of} JOIN joined j ON ${same(of, 'j', own)}`
+  const moved = `REPLACE (j.__to_start AS ${START}, j.__to_end AS ${END})`
+  await database.temporary('incoming', `SELECT staged.* ${moved} FROM ${joined('staged')}`)
+  await database.temporary('staged', `SELECT ${list(columns)} FROM incoming`)
+  await database.temporary(
+    'held',
+    `SELECT ${cells}.* ${moved}, ${cells}.rowid AS __rid, ${cells}.${START} AS __was FROM ${joined(cells)}`,
+  )
+  await database.temporary(
+    'vanished',
+    `SELECT ${list([...groups, '__was'])} AS ${START}, ${START} AS __to FROM held WHERE __was <> ${START} AND ${PART} = 0`,
+  )
+}
+
+/** Rows of cells change, and of details only the values that came, or that come from another session. */
+function replacedSql({ key, values }: Relations): string {
+  if (values.length === 0) return 'SELECT * FROM held'
+  const isMoved = `(${PART} = 0 OR __was <> ${START})`
+  const value = [...key, PART, ...values]
+  return `SELECT * FROM held WHERE ${isMoved}
+UNION ALL
+SELECT h.* FROM (SELECT * FROM held WHERE NOT ${isMoved}) h SEMI JOIN (
+SELECT ${list(value)} FROM staged UNION ALL SELECT ${list(value)} FROM held WHERE __was <> ${START}) s ON ${same('h', 's', value)}`
+}
+
+/**
+ * A cell without rows goes, with all of its details (rule A3). Slices stay: their rows may have been counted in another
+ * slice, for other windows. Gives the number of cells with less than none.
+ */
+async function removeEmpty(database: FoldDatabase, { groups, key, slices }: Relations): Promise<number> {
+  if (slices !== undefined) return 0
+  const isEmpty = `${PART} = 0 AND ${ROWS} = 0`
+  const [empty, negative] = await database.numbers(
+    `SELECT count(*) FILTER (WHERE ${isEmpty}), count(*) FILTER (WHERE ${PART} = 0 AND ${ROWS} < 0) FROM changed`,
+  )
+  if (empty === 0) return negative!
+  await database.temporary('empty', `SELECT ${list(key)} FROM changed WHERE ${isEmpty}`)
+  await database.run(`INSERT INTO vanished SELECT ${list([...groups, START, START])} FROM empty`)
+  await database.run(
+    `INSERT INTO replaced SELECT h.* FROM held h SEMI JOIN empty e ON ${same('h', 'e', key)}
+WHERE __rid NOT IN (SELECT __rid FROM replaced)`,
+  )
+  await database.run(
+    `DELETE FROM changed WHERE rowid IN (SELECT c.rowid FROM changed c SEMI JOIN empty e ON ${same('c', 'e', key)})`,
+  )
+  return negative!
+}

@@ -1,0 +1,202 @@
+import type { Clock } from '../../clock.ts'
+import { LakeError } from '../../error.ts'
+import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
+import { checkColumns, copyDataFile } from '../decode/data-file-writer.ts'
+import type { ConcatenateInput } from '../keys.ts'
+import { partialColumns, resultColumns } from './columns.ts'
+import { takeExpired } from './expired.ts'
+import type { FoldDatabase } from './fold-database.ts'
+import { loadWindow, type Loaded } from './fold-load.ts'
+import { createSql, END, list, PART, type Relations, same, upTo } from './fold-relations.ts'
+import { makeResults, resultRowsSql } from './fold-results.ts'
+import { mergeCells, stage } from './merge-cells.ts'
+import { RowPlaces } from './row-places.ts'
+import type { FoldedWindow, FoldRequest, StoredRows } from './window.ts'
+
+/** The cells and outputs of one window table. */
+export class OpenWindow {
+  readonly #database: FoldDatabase
+  readonly #relations: Relations
+  readonly #storage: Storage
+  readonly #clock: Clock
+  readonly #outOfOrdernessMs: number
+  readonly #results: RowPlaces
+  readonly #state: RowPlaces
+  /** Number of the last fold; rows that were loaded are of fold 0. */
+  #fold = 0
+  /** Windows that end until then are final: they were written as such. */
+  #finalUntil: number | undefined
+  /** What ends until then left, settled or expired, and never comes back. */
+  #goneUntil: number | undefined
+  #openWrittenMs: number | undefined
+  /** The fold after which open rows were written; at first that is not known of any row, since `early` may have been another. */
+  #openSince = -1
+
+  constructor(database: FoldDatabase, relations: Relations, storage: Storage, clock: Clock) {
+    this.#database = database
+    this.#relations = relations
+    this.#storage = storage
+    this.#clock = clock
+    this.#outOfOrdernessMs = relations.source.eventTime!.outOfOrdernessMs
+    this.#results = new RowPlaces(relations.outputs)
+    this.#state = new RowPlaces(relations.cells)
+
+  }
+
+  async open(): Promise<void> {
+    for (const sql of createSql(this.#relations)) await this.#database.run(sql)
+  }
+
+  async load(stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] }): Promise<void> {
+    if (this.#fold !== 0) throw new LakeError('internal', 'a window is loaded before its first fold')
+    const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
+      results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
+      state: stored.state.map((rows) => ({ ...rows, number: this.#state.add(rows.file.key) })),
+    })
+    this.#finalUntil = loaded.finalUntil
+    this.#goneUntil = loaded.goneUntil
+  }
+
+  moved(
+    table: 'results' | 'state',
+    inputs: readonly ConcatenateInput[],
+    output: DataFile | undefined,
+  ): Promise<void> {
+    return (table === 'results' ? this.#results : this.#state).move(this.#database, inputs, output)
+  }
+
+  async fold(request: FoldRequest): Promise<FoldedWindow> {
+    const [database, relations] = [this.#database, this.#relations]
+    checkColumns(request.results, resultColumns(relations.shape))
+    checkColumns(request.state, partialColumns(relations.shape))
+    const fold = ++this.#fold
+    const bounds = this.#bounds(request)
+    await stage(database, relations, request.partials)
+    const expired = await takeExpired(database, relations, this.#goneUntil)
+    const merged = await mergeCells(database, relations, { fold, file: this.#state.next, ...bounds })
+    const results = await makeResults(database, relations, {
+      fold,
+      file: this.#results.next,
+      ...bounds,
+      finalBefore: this.#finalUntil,
+      goneUntil: this.#goneUntil,
+      openSince: this.#openTurn(request),
+    })
+    this.#refuseNegative(merged.negative + results.negative)
+    await this.#leave(bounds)
+    const [openRows] = await database.numbers(`SELECT count(*) FROM ${relations.cells} WHERE ${PART} = 0`)
+    this.#refuseTooMany(openRows!)
+    const stateRows = `SELECT ${list(relations.columns)} FROM written ORDER BY rowid`
+    const resultFile = await this.#write(request.results, resultRowsSql(relations), results.written)
+    const stateFile = await this.#write(request.state, stateRows, merged.written)
+    const lateFile = await this.#write(request.late, expired.rowsSql(request.late), expired.rows)
+    const [resultPlaces, statePlaces] = [OUTDATED.results, OUTDATED.state].map(unionOfPlaces)
+    return {
+      results: await this.#results.delta(database, resultFile, resultPlaces!),
+      state: await this.#state.delta(database, stateFile, statePlaces!),
+      lateFiles: lateFile === undefined ? [] : [lateFile],
+      late: expired.late,
+      lateAssignments: expired.lateAssignments,
+      corrected: results.corrected,
+      retractOfUnknown: 0,
+      openRows: openRows!,
+      stateBytes: await database.bytes(),
+    }
+  }
+
+  /** Rules C2, C4 and E6, as ends of windows; an end is final before it is settled, and was final before it expires. */
+  #bounds({ watermarkMs, clockMsMin }: FoldRequest): Bounds {
+    const { window, allowedLatenessMs, retainMs } = this.#relations.definition
+    const gapMs = window.kind === 'session' ? window.gapMs : 0
+    const instantMs = window.kind === 'session' ? 0 : 1
+    const lagMs = gapMs + allowedLatenessMs + this.#outOfOrdernessMs
+    const finalUntil = greatest(this.#finalUntil, plus(watermarkMs, instantMs - allowedLatenessMs))
+    const expiredUntil = retainMs === undefined ? undefined : plus(watermarkMs, -retainMs - 1)
+    return {
+      finalUntil,
+      settledUntil: least(finalUntil, plus(clockMsMin, -lagMs)),
+      expiredUntil: least(this.#finalUntil, expiredUntil),
+    }
+  }
+
+  /** The fold after which open rows are due; undefined: none are now. */
+  #openTurn({ nowMs, isLast }: FoldRequest): number | undefined {
+    const { earlyMs } = this.#relations.definition
+    const isDue = isLast || this.#openWrittenMs === undefined || nowMs - this.#openWrittenMs >= earlyMs
+    if (!isDue) return undefined
+    const since = this.#openSince
+    this.#openWrittenMs = nowMs
+    this.#openSince = this.#fold
+    return since
+  }
+
+  /** Rules C4 and E6. Slices stay for the sake of windows that others of them are part of. */
+  async #leave(bounds: Bounds): Promise<void> {
+    const { cells, outputs, key, values, slices, cellEnd } = this.#relations
+    const { finalUntil, settledUntil, expiredUntil } = bounds
+    const isExpired = slices === undefined ? `(__fold < ${this.#fold} AND ${upTo(END, expiredUntil)})` : 'false'
+    const isOver = `${PART} = 0 AND (${upTo(cellEnd, settledUntil)} OR ${isExpired})`
+    const over =
+      values.length === 0
+        ? `SELECT *, rowid AS __rid FROM ${cells} WHERE ${isOver}`
+        : `SELECT c.*, c.rowid AS __rid FROM ${cells} c SEMI JOIN (SELECT ${list(key)} FROM ${cells} WHERE ${isOver}) k ON ${same('c', 'k', key)}`
+    const database = this.#database
+    await database.temporary('left_cells', over)
+    await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM left_cells)`)
+    const isOld = `${upTo(END, expiredUntil)} AND __file <> ${this.#results.next}`
+    await database.temporary('expired_outputs', `SELECT *, rowid AS __rid FROM ${outputs} WHERE ${isOld}`)
+    await database.run(`DELETE FROM ${outputs} WHERE ${upTo(END, settledUntil)} OR (${isOld})`)
+    this.#finalUntil = finalUntil
+    this.#goneUntil = greatest(this.#goneUntil, greatest(settledUntil, expiredUntil))
+  }
+
+  #refuseNegative(cells: number): void {
+    if (cells === 0) return
+    const { name } = this.#relations.definition
+    throw new LakeError('aggregate.negative_count', `${name}: more rows were taken back than were counted`, {
+      context: { window: name, cells },
+    })
+  }
+
+  #refuseTooMany(openRows: number): void {
+    const { name, openRowsMax } = this.#relations.definition
+    if (openRows <= openRowsMax) return
+    throw new LakeError('window.open_rows_max', `${name}: ${openRows} groups and windows are open`, {
+      context: { window: name, openRows, openRowsMax },
+      fix: 'Raise openRowsMax, group by fewer values, or look for the partition that holds the watermark back.',
+    })
+  }
+
+  async #write(plan: WritePlan, from: string, rows: number): Promise<DataFile | undefined> {
+    if (rows === 0) return undefined
+    return copyDataFile(this.#database.connection, this.#storage, this.#clock, plan, { from, rows, tuple: [] })
+  }
+}
+
+/** Ends of windows, or sessions: all until then, that one included. Undefined: none. */
+interface Bounds {
+  readonly finalUntil: number | undefined
+  readonly settledUntil: number | undefined
+  readonly expiredUntil: number | undefined
+}
+
+/** Relations with rows that stand in files of earlier folds and are over. */
+const OUTDATED = { results: ['outdated', 'expired_outputs'], state: ['replaced', 'left_cells'] } as const
+
+function unionOfPlaces(relations: readonly string[]): string {
+  return relations.map((name) => `SELECT __file, __row FROM ${name}`).join(' UNION ALL ')
+}
+
+function plus(value: number | undefined, more: number): number | undefined {
+  return value === undefined ? undefined : value + more
+}
+
+function greatest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b
+  return Math.max(a, b)
+}
+
+/** Undefined is below everything. */
+function least(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : Math.min(a, b)
+}

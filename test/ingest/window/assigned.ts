@@ -1,0 +1,101 @@
+import { DuckDBInstance, type DuckDBConnection, type Json } from '@duckdb/node-api'
+import type { WindowDefinition } from '../../../src/define-window.ts'
+import { assignedSql, mayBeLate, needsBoundaries } from '../../../src/ingest/window/assign.ts'
+import { createBoundaries } from '../../../src/ingest/window/boundaries.ts'
+
+/** A row of a source table, as a lane judges it. `keep` is what a `where` may ask for. */
+export interface Row {
+  readonly partition?: number
+  readonly group: string | null
+  readonly keep: boolean | null
+  readonly eventMs: number | null
+  readonly clockMs: number | null
+}
+
+export interface Counted {
+  readonly id: number
+  readonly start: number
+  readonly end: number
+  readonly minEnd?: number | null
+}
+
+export interface Late {
+  readonly id: number
+  readonly windows: readonly (readonly [number, number])[]
+  readonly counted: number
+  readonly reason: string
+}
+
+/** Runs the SQL of assignment over rows. */
+export class Assigner {
+  readonly connection: DuckDBConnection
+  readonly #instance: DuckDBInstance
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
+    this.#instance = instance
+    this.connection = connection
+  }
+
+  static async open(): Promise<Assigner> {
+    const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
+    return new Assigner(instance, await instance.connect())
+  }
+
+  close(): void {
+    this.connection.closeSync()
+    this.#instance.closeSync()
+  }
+
+  async assign(
+    definition: WindowDefinition,
+    outOfOrdernessMs: number,
+    rows: readonly Row[],
+  ): Promise<{ counted: Counted[]; late: Late[]; mayBeLate: number[] }> {
+    const values = rows.map(
+      ({ group, keep, eventMs, clockMs }, id) =>
+        `(${id}, ${group === null ? 'NULL' : `'${group}'`}, ${keep}, ${eventMs}, ${clockMs})`,
+    )
+    await this.connection
+      .run(`CREATE OR REPLACE TEMP TABLE input AS SELECT id, grp, keep, e::BIGINT AS __event_ms, c::BIGINT AS __clock_ms
+FROM (VALUES (-1, NULL, NULL, NULL, NULL), ${values.join(', ')}) t(id, grp, keep, e, c) WHERE id >= 0`)
+    if (needsBoundaries(definition.window))
+      await createBoundaries(this.connection, definition.window, 'input', 'boundaries')
+    const sql = assignedSql(definition, outOfOrdernessMs, 'input', 'boundaries')
+    const counted = await this.#rows(`SELECT * FROM (${sql.counted}) ORDER BY id, __end`)
+    const late = await this.#rows(`SELECT * FROM (${sql.late}) ORDER BY id`)
+    const may = await this.#rows(`SELECT id FROM input WHERE ${mayBeLate(definition, outOfOrdernessMs)} ORDER BY id`)
+    return {
+      counted: counted.map((row) => ({
+        id: Number(row['id']),
+        start: Number(row['__start']),
+        end: Number(row['__end']),
+        ...(row['__min_end'] === undefined
+          ? {}
+          : { minEnd: row['__min_end'] === null ? null : Number(row['__min_end']) }),
+      })),
+      late: late.map((row) => ({
+        id: Number(row['id']),
+        windows: (row['__late_windows'] as { start: string; end: string }[]).map(
+          ({ start, end }) => [Number(start), Number(end)] as const,
+        ),
+        counted: Number(row['__counted_windows']),
+        reason: String(row['__reason']),
+      })),
+      mayBeLate: may.map((row) => Number(row['id'])),
+    }
+  }
+
+  async #rows(sql: string): Promise<Record<string, Json>[]> {
+    return (await this.connection.runAndReadAll(sql)).getRowObjectsJson()
+  }
+}
+
+/** Rows of a log in which every partition has a clock of its own (rule L1): the largest event time below an offset. */
+export function clocked(log: readonly { readonly partition: number; readonly eventMs: number }[]): Row[] {
+  const clocks = new Map<number, number>()
+  return log.map(({ partition, eventMs }) => {
+    const clockMs = clocks.get(partition) ?? null
+    clocks.set(partition, Math.max(eventMs, clockMs ?? eventMs))
+    return { partition, group: 'a', keep: true, eventMs, clockMs }
+  })
+}
