@@ -100,7 +100,7 @@ export function defineLake(
 
 export interface PipelineOptions {
   readonly tables: readonly TableDefinition[]
-  readonly windows: readonly WindowDefinition[]
+  readonly windows?: readonly WindowDefinition[]
   readonly onDataLoss?: PipelineDefinition['onDataLoss']
 }
 
@@ -158,8 +158,8 @@ export const STORED = { where: undefined, store: true } as const
 export interface PipelineDefinition {
   readonly name: string
   readonly tables: readonly TableDefinition[]
-  /** Tables of aggregates over the tables above. */
-  readonly windows?: readonly WindowDefinition[]
+  /** Over tables of the same pipeline. */
+  readonly windows: readonly WindowDefinition[]
   readonly onDataLoss: 'stop' | 'record-gap'
 }
 

@@ -168,7 +168,7 @@ async function assemble(
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
-        startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables)),
+        startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
       }),
   )
   if (!isReadOnly) await assertConditionalWrites(storage, clock)

@@ -52,13 +52,14 @@ class Job {
     return this.#done.finally(() => clearTimeout(timer))
   }
 
-  async #run({ pipeline, task, tables, assignment }: Assign): Promise<void> {
+  async #run({ pipeline, task, tables, windows, assignment }: Assign): Promise<void> {
     const { signal } = this.#stop
     if (signal.aborted) return
     const source = openSource(settings.source, systemClock)
     const memoryMaxBytes = settings.memoryBytesMax
-    const encoder = await openEncoder({ tables, storage, clock: systemClock, memoryMaxBytes })
+    let encoder: Encoder | undefined
     try {
+      encoder = await openEncoder({ tables, windows, storage, clock: systemClock, memoryMaxBytes })
       const announced = announcing(encoder, pipeline, task)
       for await (const staged of stage(source, assignment, announced, systemClock, signal)) {
         if (signal.aborted) return
@@ -70,7 +71,7 @@ class Job {
     } catch (error) {
       if (!signal.aborted) await send({ kind: 'failed', pipeline, task, error: toErrorMessage(error) })
     } finally {
-      await encoder.close().catch(() => undefined)
+      await encoder?.close().catch(() => undefined)
       await source.close().catch(() => undefined)
     }
   }
@@ -79,9 +80,9 @@ class Job {
 /** Says which records are about to be touched, so that a death can be laid at their door. */
 function announcing(encoder: Encoder, pipeline: string, task: number): Encoder {
   return {
-    async encode(plan, batches, fatal, baseless) {
+    async encode(plan, batches, ...rest) {
       await send({ kind: 'encoding', pipeline, task, spans: spansOf(batches) })
-      const staged = await encoder.encode(plan, batches, fatal, baseless)
+      const staged = await encoder.encode(plan, batches, ...rest)
       await send({ kind: 'encoded', pipeline, task })
       return staged
     },

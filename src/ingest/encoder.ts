@@ -140,7 +140,7 @@ class DuckEncoder implements Encoder {
       const windows = await table.windows?.stage(rows, plan)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
-      if (table.definition.store === false) {
+      if (!table.definition.store) {
         for (const slab of rows) this.#pool.give(slab)
         return { ...fed, files: [], isStored: false }
       }

@@ -1,4 +1,5 @@
 import type { TableDefinition } from '../define.ts'
+import type { WindowDefinition } from '../define-window.ts'
 import type { ErrorMessage } from '../error.ts'
 import type { PartitionId } from '../log.ts'
 import type { SourceSettings, StoreSettings } from '../settings.ts'
@@ -12,6 +13,7 @@ export type ToLane =
       readonly pipeline: string
       readonly task: number
       readonly tables: readonly TableDefinition[]
+      readonly windows: readonly WindowDefinition[]
       readonly assignment: Assignment
     }
   /** One more batch may be staged and sent. */

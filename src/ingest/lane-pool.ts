@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { backoffMs, type Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
+import type { WindowDefinition } from '../define-window.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { MicroBatchLimits, Staged } from './lane.ts'
@@ -65,17 +66,21 @@ export class LanePool {
   }
 
   /** Lanes of one pipeline; at most one at a time of each name. */
-  open(pipeline: string, tables: readonly TableDefinition[]): Lanes {
-    const lanes = new PooledLanes(pipeline, tables, {
-      processes: this.#lanes,
-      options: this.#options,
-      work: this.#jobs.open(pipeline, tables),
-      // Of the pool, not of the run: an answer to the run before must not pass for one to this.
-      newTask: () => ++this.#tasks,
-      onClose: () => {
-        if (this.#pipelines.get(pipeline) === lanes) this.#pipelines.delete(pipeline)
+  open(pipeline: string, tables: readonly TableDefinition[], windows: readonly WindowDefinition[] = []): Lanes {
+    const lanes = new PooledLanes(
+      pipeline,
+      { tables, windows },
+      {
+        processes: this.#lanes,
+        options: this.#options,
+        work: this.#jobs.open(pipeline, tables),
+        // Of the pool, not of the run: an answer to the run before must not pass for one to this.
+        newTask: () => ++this.#tasks,
+        onClose: () => {
+          if (this.#pipelines.get(pipeline) === lanes) this.#pipelines.delete(pipeline)
+        },
       },
-    })
+    )
     this.#pipelines.set(pipeline, lanes)
     return lanes
   }
@@ -218,10 +223,16 @@ class LaneProcess {
   }
 }
 
+/** What the lanes of a pipeline fill. */
+interface Definitions {
+  readonly tables: readonly TableDefinition[]
+  readonly windows: readonly WindowDefinition[]
+}
+
 /** The share of one pipeline in all lane processes. */
 class PooledLanes implements Lanes {
   readonly #pipeline: string
-  readonly #tables: readonly TableDefinition[]
+  readonly #definitions: Definitions
   readonly #processes: readonly LaneProcess[]
   readonly #options: LanePoolOptions
   readonly #newTask: () => number
@@ -234,7 +245,7 @@ class PooledLanes implements Lanes {
 
   constructor(
     pipeline: string,
-    tables: readonly TableDefinition[],
+    definitions: Definitions,
     pool: {
       readonly processes: readonly LaneProcess[]
       readonly options: LanePoolOptions
@@ -244,7 +255,7 @@ class PooledLanes implements Lanes {
     },
   ) {
     this.#pipeline = pipeline
-    this.#tables = tables
+    this.#definitions = definitions
     this.#processes = pool.processes
     this.#options = pool.options
     this.work = pool.work
@@ -350,7 +361,7 @@ class PooledLanes implements Lanes {
     if (work === undefined) return process.send({ kind: 'release', pipeline })
     if (work.isEnded) return
     const task = (work.task = this.#newTask())
-    process.send({ kind: 'assign', pipeline, task, tables: this.#tables, assignment: work.assignment(lane) })
+    process.send({ kind: 'assign', pipeline, task, ...this.#definitions, assignment: work.assignment(lane) })
     const waiting = this.#answers.filter((answer) => answer.lane === lane).length
     for (let credit = waiting; credit < IN_FLIGHT_MAX; credit++) process.send({ kind: 'credit', pipeline, task })
   }
