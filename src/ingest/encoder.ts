@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises'
+import { mkdir, unlink } from 'node:fs/promises'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
@@ -18,6 +18,8 @@ import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import { LaneWindows } from './window/lane-windows.ts'
+import { RowChanges } from './window/row-changes.ts'
+import type { StagedWindow } from './window/window.ts'
 
 export interface EncoderOptions {
   readonly tables: readonly TableDefinition[]
@@ -61,6 +63,8 @@ interface Table {
   /** Of such a table, and of one that feeds windows: decoders move the clocks of all others. */
   readonly clock: RecordClock | undefined
   readonly windows: LaneWindows | undefined
+  /** Of a table that feeds windows over its rows. */
+  readonly changes: RowChanges | undefined
 }
 
 class DuckEncoder implements Encoder {
@@ -91,6 +95,8 @@ class DuckEncoder implements Encoder {
     const columns = tableColumns(definition)
     const rows = new Relation(this.#connection, `rows_${k}`, columns)
     const hasLaneColumns = fed.length > 0
+    const over = fed.filter(({ input }) => input === 'rows')
+    const parts = { connection: this.#connection, storage: this.#storage, clock: this.#clock, name: `fed_${k}` }
     const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
     return {
       definition,
@@ -99,14 +105,8 @@ class DuckEncoder implements Encoder {
       transform,
       clock:
         transform === undefined && !hasLaneColumns ? undefined : new RecordClock(definition, columns, hasLaneColumns),
-      windows: hasLaneColumns
-        ? new LaneWindows(definition, fed, rows, {
-            connection: this.#connection,
-            storage: this.#storage,
-            clock: this.#clock,
-            name: `fed_${k}`,
-          })
-        : undefined,
+      windows: fed.some(({ input }) => input === 'events') ? new LaneWindows(definition, fed, rows, parts) : undefined,
+      changes: over.length > 0 ? new RowChanges(definition, over, rows, parts) : undefined,
       deadLetters: new Relation(this.#connection, `dead_letters_${k}`, deadLetterColumns),
       markers:
         definition.version === undefined
@@ -137,7 +137,7 @@ class DuckEncoder implements Encoder {
       )
       const { rows, deadLetters, counts, operations } = decoded
       // Before rows are divided: their slabs are used again.
-      const windows = await table.windows?.stage(rows, plan)
+      const windows = await this.#windows(table, decoded, plan, clocksMs)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
       if (!table.definition.store) {
@@ -158,17 +158,36 @@ class DuckEncoder implements Encoder {
 
   /** What computed columns, the filter and the clocks make of the rows, in this order (rule T4). */
   async #judged(
-    { definition, transform, clock, windows }: Table,
+    { definition, transform, clock, windows, changes }: Table,
     decoded: Decoded,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
   ): Promise<Decoded> {
     if (clock === undefined || batches.length === 0) return decoded
-    if (windows !== undefined && clocksMs === undefined)
+    if ((windows !== undefined || changes !== undefined) && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
     const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
     clock.judge(judged.rows, judged.eventless, batches[0]!.topic, judged.counts, clocksMs ?? {})
     return judged
+  }
+
+  /** In the order of the plan; undefined when the table feeds none. */
+  async #windows(
+    { windows, changes }: Table,
+    decoded: Decoded,
+    plan: TablePlan,
+    clocksMs: Clocks[string] | undefined,
+  ): Promise<readonly StagedWindow[] | undefined> {
+    if (windows === undefined && changes === undefined) return undefined
+    const events = (await windows?.stage(decoded.rows, plan)) ?? []
+    try {
+      const staged = [...events, ...((await changes?.stage(decoded, clocksMs ?? {})) ?? [])]
+      const order = (plan.windows ?? []).map(({ window }) => window)
+      return staged.toSorted((a, b) => order.indexOf(a.window) - order.indexOf(b.window))
+    } catch (error) {
+      for (const { partials } of events) if (partials !== undefined) await unlink(partials).catch(() => undefined)
+      throw error
+    }
   }
 
   async #write(

@@ -11,12 +11,14 @@ import { createSql, END, list, PART, type Relations, same, upTo } from './fold-r
 import { makeResults, resultRowsSql } from './fold-results.ts'
 import { mergeCells, stage } from './merge-cells.ts'
 import { RowPlaces } from './row-places.ts'
-import type { FoldedWindow, FoldRequest, StoredRows } from './window.ts'
+import type { FoldedRows } from './fold-rows.ts'
+import type { FoldedWindow, FoldRequest, StoredWindow } from './window.ts'
 
 /** The cells and outputs of one window table. */
 export class OpenWindow {
   readonly #database: FoldDatabase
   readonly #relations: Relations
+  readonly #rows: FoldedRows | undefined
   readonly #storage: Storage
   readonly #clock: Clock
   readonly #outOfOrdernessMs: number
@@ -32,8 +34,16 @@ export class OpenWindow {
   /** The fold after which open rows were written; at first that is not known of any row, since `early` may have been another. */
   #openSince = -1
 
-  constructor(database: FoldDatabase, relations: Relations, storage: Storage, clock: Clock) {
+  /** `rows`: of `input: rows`. */
+  constructor(
+    database: FoldDatabase,
+    relations: Relations,
+    rows: FoldedRows | undefined,
+    storage: Storage,
+    clock: Clock,
+  ) {
     this.#database = database
+    this.#rows = rows
     this.#relations = relations
     this.#storage = storage
     this.#clock = clock
@@ -45,9 +55,10 @@ export class OpenWindow {
 
   async open(): Promise<void> {
     for (const sql of createSql(this.#relations)) await this.#database.run(sql)
+    await this.#rows?.old.open()
   }
 
-  async load(stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] }): Promise<void> {
+  async load(stored: StoredWindow): Promise<void> {
     if (this.#fold !== 0) throw new LakeError('internal', 'a window is loaded before its first fold')
     const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
       results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
@@ -55,6 +66,10 @@ export class OpenWindow {
     })
     this.#finalUntil = loaded.finalUntil
     this.#goneUntil = loaded.goneUntil
+    if (this.#rows === undefined) return
+    const { name } = this.#relations.definition
+    if (stored.source === undefined) throw new LakeError('internal', `${name}: old values are read from its source`)
+    await this.#rows.old.load(this.#storage, this.#clock, stored.source)
   }
 
   moved(
@@ -71,7 +86,8 @@ export class OpenWindow {
     checkColumns(request.state, partialColumns(relations.shape))
     const fold = ++this.#fold
     const bounds = this.#bounds(request)
-    await stage(database, relations, request.partials)
+    await stage(database, relations, this.#rows === undefined ? request.partials : [])
+    const halves = await this.#rows?.stage(request.partials, this.#goneUntil)
     const expired = await takeExpired(database, relations, this.#goneUntil)
     const merged = await mergeCells(database, relations, { fold, file: this.#state.next, ...bounds })
     const results = await makeResults(database, relations, {
@@ -87,18 +103,20 @@ export class OpenWindow {
     const [openRows] = await database.numbers(`SELECT count(*) FROM ${relations.cells} WHERE ${PART} = 0`)
     this.#refuseTooMany(openRows!)
     const stateRows = `SELECT ${list(relations.columns)} FROM written ORDER BY rowid`
-    const resultFile = await this.#write(request.results, resultRowsSql(relations), results.written)
-    const stateFile = await this.#write(request.state, stateRows, merged.written)
-    const lateFile = await this.#write(request.late, expired.rowsSql(request.late), expired.rows)
+    const resultFile = await this.#write(request.results, () => resultRowsSql(relations), results.written)
+    const stateFile = await this.#write(request.state, () => stateRows, merged.written)
+    const lateFiles = [await this.#write(request.late, () => expired.rowsSql(request.late), expired.rows)]
+    if (halves !== undefined)
+      lateFiles.push(await this.#write(request.late, () => halves.rowsSql(request.late), halves.rows))
     const [resultPlaces, statePlaces] = [OUTDATED.results, OUTDATED.state].map(unionOfPlaces)
     return {
       results: await this.#results.delta(database, resultFile, resultPlaces!),
       state: await this.#state.delta(database, stateFile, statePlaces!),
-      lateFiles: lateFile === undefined ? [] : [lateFile],
-      late: expired.late,
-      lateAssignments: expired.lateAssignments,
+      lateFiles: lateFiles.filter((file) => file !== undefined),
+      late: expired.late + (halves?.late ?? 0),
+      lateAssignments: expired.lateAssignments + (halves?.lateAssignments ?? 0),
       corrected: results.corrected,
-      retractOfUnknown: 0,
+      retractOfUnknown: halves?.retractOfUnknown ?? 0,
       openRows: openRows!,
       stateBytes: await database.bytes(),
     }
@@ -167,9 +185,9 @@ export class OpenWindow {
     })
   }
 
-  async #write(plan: WritePlan, from: string, rows: number): Promise<DataFile | undefined> {
+  async #write(plan: WritePlan, from: () => string, rows: number): Promise<DataFile | undefined> {
     if (rows === 0) return undefined
-    return copyDataFile(this.#database.connection, this.#storage, this.#clock, plan, { from, rows, tuple: [] })
+    return copyDataFile(this.#database.connection, this.#storage, this.#clock, plan, { from: from(), rows, tuple: [] })
   }
 }
 
