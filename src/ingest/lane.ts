@@ -2,7 +2,6 @@ import type { Clock } from '../clock.ts'
 import type { DataFile, WritePlan } from '../lake/table.ts'
 import type { Cursor, PartitionId, RecordBatch, Source, Tail } from '../log.ts'
 import type { Clocks } from '../version.ts'
-import { advancedBy } from './clocks.ts'
 import type { StagedKeys } from './keys.ts'
 import { MicroBatch, split } from './micro-batch.ts'
 import type { StagedWindow, WindowPlan } from './window/window.ts'
@@ -118,16 +117,13 @@ export async function* stage(
   clock: Clock,
   signal: AbortSignal,
 ): AsyncGenerator<Staged, void, undefined> {
-  let clocksMs = assignment.clocksMs
-  let micro = new MicroBatch(assignment, assignment.from, clocksMs)
+  let micro = new MicroBatch(assignment, assignment.from, assignment.clocksMs)
   for await (const batch of source.read(assignment.from, signal)) {
     for (const piece of split(batch, assignment.microBatch.recordsMax)) {
       micro.add(piece, clock.monotonicMs())
       if (!micro.isDue(clock.monotonicMs())) continue
-      const staged = await micro.encode(encoder, clock)
-      clocksMs = clocksMs && advancedBy(staged, clocksMs)
-      yield staged
-      micro = new MicroBatch(assignment, micro.cursors, clocksMs)
+      yield await micro.encode(encoder, clock)
+      micro = new MicroBatch(assignment, micro.cursors, micro.clocksMs)
     }
   }
   if (!signal.aborted && micro.hasMoved) yield await micro.encode(encoder, clock)

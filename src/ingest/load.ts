@@ -21,7 +21,7 @@ export async function openWindows(
   head: Version,
   tables: Tables,
 ): Promise<WindowTables> {
-  if ((definition.windows ?? []).length === 0) return WindowTables.none
+  if (definition.windows.length === 0) return WindowTables.none
   if (openFold === undefined) throw new LakeError('internal', `nothing holds the windows of ${definition.name}`)
   const fold = await openFold(definition)
   try {

@@ -3,15 +3,16 @@ import { LakeError } from '../error.ts'
 import { partitionId, type Cursor, type PartitionId, type RecordBatch } from '../log.ts'
 import type { Assignment, Encoder, Staged, StagedRange, StagedTable } from './lane.ts'
 import type { Clocks } from '../version.ts'
-import { clocksOf } from './clocks.ts'
+import { advancedBy, clocksOf } from './clocks.ts'
 import { tailOf } from './record-batch.ts'
 
 /** Records on their way into one file per table, and how far each partition has come with them. */
 export class MicroBatch {
   readonly cursors: Map<PartitionId, Cursor>
+  /** The clocks before the records; once they are encoded, behind them. */
+  clocksMs: Clocks | undefined
   readonly #assignment: Assignment
   readonly #from: ReadonlyMap<PartitionId, Cursor>
-  readonly #clocksMs: Clocks | undefined
   readonly #batches = new Map<PartitionId, RecordBatch[]>()
   readonly #ends = new Map<PartitionId, bigint>()
   #records = 0
@@ -22,7 +23,7 @@ export class MicroBatch {
   constructor(assignment: Assignment, from: ReadonlyMap<PartitionId, Cursor>, clocksMs?: Clocks) {
     this.#assignment = assignment
     this.#from = from
-    this.#clocksMs = clocksMs
+    this.clocksMs = clocksMs
     this.cursors = new Map(from)
   }
 
@@ -70,10 +71,11 @@ export class MicroBatch {
       if (batches.length === 0) continue
       const { fatal } = this.#assignment
       const baseless = baselessOf(plan.table, this.#assignment)
-      const staged = await encoder.encode(plan, batches, fatal, baseless, clocksOf(this.#clocksMs, plan.table))
+      const staged = await encoder.encode(plan, batches, fatal, baseless, clocksOf(this.clocksMs, plan.table))
       assertComplete(staged, batches)
       tables.push(staged)
     }
+    if (this.clocksMs !== undefined) this.clocksMs = advancedBy({ tables }, this.clocksMs)
     return {
       lane: this.#assignment.lane,
       ranges: this.#ranges(),

@@ -7,7 +7,7 @@ import {
   type PipelineDefinition,
   type TableDefinition,
 } from '../define.ts'
-import { lateTable, stateTable, windowTableNames, type WindowDefinition } from '../define-window.ts'
+import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
@@ -50,7 +50,8 @@ export async function openHead(
 ): Promise<Opened> {
   const head = await chain.head()
   if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
-  for (const name of allTables(definition)) await claimTable(storage, name, definition.name, clock)
+  for (const table of [...definition.tables, ...definition.windows])
+    for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
   const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
   const result = await chain.append(undefined, draft, signal)
@@ -67,7 +68,7 @@ export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<s
     ...(table.version === undefined
       ? {}
       : { version: versionColumn(table)!, deletes: writePlan(tables.get(deletesTable(table.name))!) }),
-    windows: (definition.windows ?? [])
+    windows: definition.windows
       .filter(({ source }) => source === table.name)
       .map(({ name }) => ({ window: name, late: writePlan(tables.get(lateTable(name))!) })),
   }))
@@ -184,7 +185,7 @@ async function firstVersion(
   for (const table of definition.tables)
     for (const made of await createTables(storage, table, clock))
       tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: codeHash(table) }
-  for (const window of definition.windows ?? []) {
+  for (const window of definition.windows) {
     const source = sourceOf(window, definition)
     for (const made of await createWindowTables(storage, window, source, clock))
       tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: windowCodeHash(window, source) }
@@ -242,10 +243,6 @@ function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefini
   return found
 }
 
-function allTables({ tables, windows = [] }: PipelineDefinition): readonly string[] {
-  return [...tables.flatMap(tableNames), ...windows.flatMap(windowTableNames)]
-}
-
 function hasCode(definition: PipelineDefinition, head: Version): boolean {
   return changedTables(definition, head).length === 0
 }
@@ -254,9 +251,7 @@ function hasCode(definition: PipelineDefinition, head: Version): boolean {
 function changedTables(definition: PipelineDefinition, { tables }: Version): readonly string[] {
   const codes = [
     ...definition.tables.map((table) => [table.name, codeHash(table)] as const),
-    ...(definition.windows ?? []).map(
-      (window) => [window.name, windowCodeHash(window, sourceOf(window, definition))] as const,
-    ),
+    ...definition.windows.map((window) => [window.name, windowCodeHash(window, sourceOf(window, definition))] as const),
   ]
   return codes.filter(([name, code]) => tables[name]?.code !== code).map(([name]) => name)
 }

@@ -63,7 +63,7 @@ export class WindowTables {
   /** Has the fold read back what is open at the head. */
   static async load(parts: WindowParts): Promise<WindowTables> {
     const { definition, fold, storage, clock, source, tables, head } = parts
-    const { windows: definitions = [] } = definition
+    const { windows: definitions } = definition
     const sources = definition.tables.filter(({ name }) => definitions.some((window) => window.source === name))
     const watermarks = new Watermarks(sources, clock)
     await watermarks.look(source, head.positions)

@@ -70,6 +70,24 @@ function ingest(work: LaneWork, size: bigint, isPoison: (at: string) => boolean,
 }
 
 describe('LaneWork', () => {
+  it('remembers the clocks behind its batches for the lane that comes next', () => {
+    const cursor = { offset: 0n, leaderEpoch: -1, topicId: 't' }
+    const from = new Map(IDS.map((id) => [id, cursor]))
+    const clocksMs = { orders: { 'orders/0': 7, 'orders/1': 9 } } as const
+    const work = new LaneWork(from, { from, tables: [], clocksMs }, LIMITS, new InstantClock())
+    expect(work.assignment(0).clocksMs).toEqual(clocksMs)
+    const count = { rows: 1, deadLetters: 0, tombstones: 0, skipped: 0 }
+    const counts = new Map([
+      ['orders/0' as const, { ...count, clockMs: 20 }],
+      ['orders/1' as const, { ...count, clockMs: 8 }],
+    ])
+    const tables = [{ table: 'orders', files: [], deadLetterFiles: [], counts }]
+    work.staged({ ...stagedUpTo([['orders/0', 0n, 1n]]), tables })
+    expect(work.assignment(0).clocksMs).toEqual({ orders: { 'orders/0': 20, 'orders/1': 9 } })
+    expect(clocksMs.orders['orders/0']).toBe(7)
+    expect(workOver().assignment(0)).not.toHaveProperty('clocksMs')
+  })
+
   it('finds exactly the records that kill, in few deaths, wherever they are', () => {
     const place = fc.tuple(fc.constantFrom(...IDS), fc.integer({ min: 0, max: 2_999 }))
     fc.assert(

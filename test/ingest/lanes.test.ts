@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { inlineLanes, shares, type LaneAnswer, type Lanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
-import { stage, type Encoder, type TablePlan } from '../../src/ingest/lane.ts'
+import { stage, type Encoder, type Staged, type TablePlan } from '../../src/ingest/lane.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import type { Cursor, PartitionId } from '../../src/log.ts'
 import { Random } from '../simulation/random.ts'
@@ -139,6 +139,45 @@ describe('inline lanes', () => {
     }
     const lane = stage(source, assignment, encoder, clock, new AbortController().signal)
     await expect(lane.next()).rejects.toMatchObject({ code: 'lane.failed', context: { records: 2, counted: 1 } })
+  })
+
+  it('carry the clocks of their assignment on, per table and partition (L1)', async () => {
+    const { log, source, clock } = bench({ partitions: 2 })
+    for (const partition of [0, 1]) log.append('orders', partition, records('v', 3))
+    const whole = rowEncoder(new MemoryStorage('lanes'))
+    const given: unknown[] = []
+    let now = 10
+    const encoder: Encoder = {
+      async encode(plan, batches, fatal, baseless, clocksMs) {
+        given.push({ ...clocksMs })
+        const staged = await whole.encode(plan, batches, fatal, baseless)
+        now -= 2
+        return { ...staged, counts: new Map([...staged.counts].map(([id, count]) => [id, { ...count, clockMs: now }])) }
+      },
+      close: () => Promise.resolve(),
+    }
+    const assignment = {
+      lane: 0,
+      from: await cursorsAt(source, 'orders'),
+      tables: TABLES,
+      microBatch: { ...LIMITS, recordsMax: 2 },
+      fatal: new Set<string>(),
+      clocksMs: { orders: { 'orders/0': 5 }, constructor: { 'orders/0': 99 } } as const,
+    }
+    const staged: Staged[] = []
+    const stop = new AbortController()
+    for await (const each of stage(source, assignment, encoder, clock, stop.signal)) {
+      staged.push(each)
+      if (staged.reduce((sum, { records }) => sum + records, 0) === 6) break
+    }
+    // Clocks never go back, whatever a batch brings.
+    let clocks: Record<string, number> = { 'orders/0': 5 }
+    for (const [k, { tables }] of staged.entries()) {
+      expect(given[k]).toEqual(clocks)
+      for (const [id, { clockMs }] of tables[0]!.counts)
+        clocks = { ...clocks, [id]: Math.max(clocks[id] ?? -Infinity, clockMs!) }
+    }
+    expect(clocks['orders/0']).toBe(8)
   })
 
   it('use their encoder for one batch at a time', async () => {
