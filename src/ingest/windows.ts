@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
-import type { PipelineDefinition } from '../define.ts'
+import { deletesTable, type PipelineDefinition } from '../define.ts'
 import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
 import type { LakeEvent, Observer } from '../event.ts'
 import {
@@ -21,7 +21,7 @@ import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
 import { Watermarks, type Standing, type Times } from './watermark.ts'
 import { LiveRows } from './window/live-rows.ts'
-import type { FoldedWindow, StagedWindow, StoredRows, WindowFold } from './window/window.ts'
+import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
   readonly definition: PipelineDefinition
@@ -72,7 +72,8 @@ export class WindowTables {
       const { name } = definition
       const results = await storedRows(storage, tables.get(name)!)
       const state = await storedRows(storage, tables.get(stateTable(name))!)
-      await fold.load(name, { results, state })
+      const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
+      await fold.load(name, { results, state, ...rows })
       windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesOf(definition.source, head)))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
@@ -279,6 +280,17 @@ class OpenWindow {
     this.lateFiles = []
     this.#late = this.#lateAssignments = 0
     this.#folded = undefined
+  }
+}
+
+/** The rows whose old values a window over them takes back; with versions those of deleted keys count too. */
+async function storedSource(storage: Storage, tables: Tables, { source }: WindowDefinition): Promise<StoredSource> {
+  const table = tables.get(source)!
+  const deletes = tables.get(deletesTable(source))
+  return {
+    plan: writePlan(table),
+    rows: await storedRows(storage, table),
+    deletes: deletes && { plan: writePlan(deletes), rows: await storedRows(storage, deletes) },
   }
 }
 
