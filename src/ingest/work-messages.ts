@@ -11,6 +11,7 @@ export type WorkCall =
       readonly plan: WritePlan
       readonly file: DataFile
       readonly fillings: readonly Filling[]
+      readonly from: WritePlan | undefined
     }
 
 export interface PlainInput extends Omit<ConcatenateInput, 'deleted'> {
@@ -23,7 +24,7 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
   return {
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
-    fill: (plan, file, fillings) => sent({ method: 'fill', plan, file, fillings }),
+    fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),
   }
 }
 
@@ -41,7 +42,7 @@ export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
         })),
       )
     case 'fill':
-      return work.fill(call.plan, call.file, call.fillings)
+      return work.fill(call.plan, call.file, call.fillings, call.from)
   }
 }
 
