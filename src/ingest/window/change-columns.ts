@@ -66,7 +66,8 @@ export function rowShapeOf(definition: WindowDefinition, source: TableDefinition
 
 /** Columns of the local file that a lane stages for a window over rows: one row per operation on a key. */
 export function changeColumns({ read, rest, holes, hasEventHoles, isVersioned }: RowShape): readonly Column[] {
-  const listed = (type: ColumnType, isListed: boolean): ColumnType => (isListed ? { kind: 'list', element: type } : type)
+  const listed = (type: ColumnType, isListed: boolean): ColumnType =>
+    isListed ? { kind: 'list', element: type } : type
   const fields = rest.map(({ required: _, ...column }) => column)
   return [
     { name: CHANGE_COLUMNS.order, type: { kind: 'int' } },

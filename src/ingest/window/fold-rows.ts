@@ -65,8 +65,7 @@ export class FoldedRows {
     await this.#makeChain()
     await this.#makeHalves()
     const boundaries = needsBoundaries(definition.window) ? 'boundaries' : undefined
-    if (boundaries !== undefined)
-      await createBoundaries(database.connection, definition.window, 'halves', boundaries)
+    if (boundaries !== undefined) await createBoundaries(database.connection, definition.window, 'halves', boundaries)
     const outOfOrdernessMs = source.eventTime!.outOfOrdernessMs
     const rest = this.#shape.rest.length === 0 ? '' : ` EXCLUDE (${REST})`
     const { counted } = assignedSql(definition, outOfOrdernessMs, `SELECT *${rest} FROM halves`, boundaries)

@@ -83,14 +83,16 @@ export class OldValues {
       columns.find(({ name }) => name === event),
     )
     const isInstant = columns.find(({ name }) => name === event)!.type.kind !== 'long'
-    const values = [
-      PARTITION,
-      OFFSET,
-      ...(this.#shape.isVersioned ? [version!] : []),
-    ].map(stored)
+    const values = [PARTITION, OFFSET, ...(this.#shape.isVersioned ? [version!] : [])].map(stored)
     const reads = this.#shape.read.map(({ name }) => stored(name))
     const millis = eventMsSql(isInstant ? `epoch_us(${stored(event)})` : stored(event), isInstant ? 'us' : unit)
-    const names = [PARTITION, OFFSET, event, ...(version === undefined ? [] : [version]), ...this.#shape.read.map(({ name }) => name)]
+    const names = [
+      PARTITION,
+      OFFSET,
+      event,
+      ...(version === undefined ? [] : [version]),
+      ...this.#shape.read.map(({ name }) => name),
+    ]
     const fields = [...new Set(names)].map((name) => field(plan, name))
     for (const each of rows)
       await this.#eachFile(storage, clock, plan, plan.uuid, each, fields, (from) =>
@@ -98,7 +100,8 @@ export class OldValues {
           `INSERT INTO ${this.table} (${list([...this.#columns, '__alive'])}) SELECT ${list([KEY, ...values, millis, ...reads, 'true'])} FROM ${from}`,
         ),
       )
-    if (deletes !== undefined) await this.#loadMarkers(storage, clock, plan.uuid, deletes, (name) => field(deletes.plan, name))
+    if (deletes !== undefined)
+      await this.#loadMarkers(storage, clock, plan.uuid, deletes, (name) => field(deletes.plan, name))
     await this.#assertSize()
   }
 
@@ -159,7 +162,14 @@ WHERE ${KEY} NOT IN (SELECT ${KEY} FROM ${this.table}) GROUP BY ${KEY}`,
       source.key.map((name) => columns.find((column) => column.name === name)!),
     )
     await withLocalFiles(storage, clock, [file.key], async ([path]) => {
-      const { hashes, count } = await readKeys(connection, plan, { key: source.key, version: undefined }, file, path!, hasher)
+      const { hashes, count } = await readKeys(
+        connection,
+        plan,
+        { key: source.key, version: undefined },
+        file,
+        path!,
+        hasher,
+      )
       await connection.run('CREATE OR REPLACE TEMP TABLE stored_keys (__row BIGINT, __key UUID)')
       await this.#appendKeys(hashes, count)
       alive.feed([{ file, deleted, firstRowId: undefined, sequenceNumber: 0n }])

@@ -50,7 +50,13 @@ const P0 = [
   ['E', 'c2', 3, '10:59:59', 'created'],
   ['B', 'c2', 7, '11:00:06', 'paid'],
 ] as const
-const order = ([order_id, customer_id, amount, time, status]: readonly [string, string, number, string, string]): TestRecord => ({
+const order = ([order_id, customer_id, amount, time, status]: readonly [
+  string,
+  string,
+  number,
+  string,
+  string,
+]): TestRecord => ({
   key: order_id,
   value: JSON.stringify({ order_id, customer_id, amount, timestamp: at(time), status }),
   timestampMs: at(time),
@@ -89,4 +95,211 @@ describe('P1-rows', () => {
     ])
     await harness.close()
   })
+})
+
+const ITEMS: TableDefinition = definition({
+  name: 'items',
+  columns: [
+    { name: 'id', type: { kind: 'string' }, required: true },
+    { name: 'g', type: { kind: 'string' } },
+    { name: 'v', type: { kind: 'long' } },
+    { name: 'at', type: { kind: 'long' } },
+    { name: 'note', type: { kind: 'string' } },
+  ],
+  eventTime: { column: 'at', unit: 'ms', outOfOrdernessMs: 0, idleAfterMs: 0, maxFutureSkewMs: HOUR },
+  key: ['id'],
+  recordKey: 'string',
+})
+
+/** Windows of 10 ms, without grouping unless a test says otherwise. */
+const itemsWindow = (parts: Partial<WindowDefinition>): WindowDefinition =>
+  windowDefinition({ kind: 'tumbling', sizeMs: 10, offsetMs: 0 }, { source: 'items', input: 'rows', ...parts })
+
+const item = (id: string, ts: number | null, v: number | null, more: Record<string, unknown> = {}): TestRecord => ({
+  key: id,
+  value: JSON.stringify({ id, v, at: ts, ...more }),
+})
+const gone = (id: string): TestRecord => ({ key: id, value: null })
+
+/** Commits of one micro-batch of partition 0 each; the results after each of them, by window. */
+async function resultsOf(
+  window: WindowDefinition,
+  commits: readonly (readonly TestRecord[])[],
+  inspect?: (harness: RowsHarness) => void,
+): Promise<unknown[]> {
+  const harness = await RowsHarness.open(ITEMS, window)
+  const after: unknown[] = []
+  let first = 0n
+  for (const records of commits) {
+    await harness.commit([[batchOf(records, { first })]])
+    first += BigInt(records.length)
+    const names = [...window.groupBy, 'window_start', ...window.select.map(({ name }) => name)]
+    after.push(harness.results.map((row) => names.map((name) => row[name])).toSorted())
+  }
+  inspect?.(harness)
+  await harness.close()
+  return after
+}
+
+describe('section 9', () => {
+  const sum = [aggregate('sum', 'sum', 'v')]
+
+  test('A row moves from one window to another', async () => {
+    const after = await resultsOf(itemsWindow({ select: sum, allowedLatenessMs: 100 }), [
+      [item('a', 5, 7)],
+      [item('a', 15, 9)],
+    ])
+    expect(after).toEqual([[[0, 7]], [[10, 9]]])
+  })
+
+  test('1e16 and 1, without 1e16, is 1', async () => {
+    const columns = ITEMS.columns.map((column) =>
+      column.name === 'v' ? { ...column, type: { kind: 'double' } as const } : column,
+    )
+    const harness = await RowsHarness.open({ ...ITEMS, columns }, itemsWindow({ select: sum }))
+    await harness.commit([[batchOf([item('a', 5, 1e16), item('b', 5, 1)])]])
+    await harness.commit([[batchOf([gone('a')], { first: 2n })]])
+    expect(harness.results.map((row) => row.sum)).toEqual([1])
+    await harness.close()
+  })
+
+  test('the greatest gives way to the next one, and a group without rows is gone', async () => {
+    const after = await resultsOf(itemsWindow({ select: [aggregate('max', 'max', 'v')] }), [
+      [item('a', 5, 5), item('b', 6, 9)],
+      [gone('b')],
+      [gone('a')],
+    ])
+    expect(after).toEqual([[[0, 9]], [[0, 5]], []])
+  })
+
+  test('A3: a delete of a key that was never seen changes nothing', async () => {
+    const after = await resultsOf(
+      itemsWindow({ select: sum }),
+      [[gone('x'), item('a', 5, 5)], [gone('x')]],
+      (harness) => {
+        expect(harness.late).toEqual([])
+        expect(harness.retractOfUnknown).toBe(0)
+      },
+    )
+    expect(after).toEqual([[[0, 5]], [[0, 5]]])
+  })
+
+  test('an update that the window does not see writes nothing', async () => {
+    const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: sum }))
+    await harness.commit([[batchOf([item('a', 5, 5, { note: 'x' })])]])
+    const folded = await harness.commit([[batchOf([item('a', 5, 5, { note: 'y' })], { first: 1n })]])
+    expect([folded.results, folded.state]).toEqual([
+      { files: [], superseded: [] },
+      { files: [], superseded: [] },
+    ])
+    await harness.close()
+  })
+
+  test('A2, E5: a late retraction leaves the window as it closed, and is listed with what the window reads', async () => {
+    const after = await resultsOf(
+      itemsWindow({ select: sum, groupBy: ['g'] }),
+      [
+        [item('a', 5, 7, { g: 'x', note: 'n' }), item('b', 25, 1, { g: 'x' })],
+        [item('a', 22, 8, { g: 'x', note: 'm' })],
+        [item('c', 7, 3, { g: 'y', note: 'c' }), gone('c')],
+      ],
+      (harness) => {
+        const seen = harness.late.map(
+          ({ id, g, v, note, _offset, _clock, _weight, _reason, _timestamp, _late_windows }) => [
+            ...[id, g, v, note, _offset, _clock, _weight, _reason, _timestamp === null],
+            (_late_windows as { start: number }[]).map(({ start }) => start),
+          ],
+        )
+        expect(seen).toEqual([
+          [null, 'x', 7, null, 0, 25, -1, 'late', true, [0]],
+          [null, 'y', 3, null, 3, 25, -1, 'late', true, [0]],
+          ['c', 'y', 3, 'c', 3, 25, 1, 'late', false, [0]],
+        ])
+      },
+    )
+    const last = [
+      ['x', 0, 7],
+      ['x', 20, 9],
+    ]
+    expect(after).toEqual([
+      [
+        ['x', 0, 7],
+        ['x', 20, 1],
+      ],
+      last,
+      last,
+    ])
+  })
+
+  test('a row without an event time is listed when it comes and when it goes', async () => {
+    const after = await resultsOf(
+      itemsWindow({ select: sum }),
+      [[item('a', null, 7)], [item('a', 5, 7)]],
+      ({ late }) => {
+        expect(late.map(({ _reason, _weight, v, id }) => [_reason, _weight, v, id])).toEqual([
+          ['null_event_time', 1, 7, 'a'],
+          ['null_event_time', -1, 7, null],
+        ])
+      },
+    )
+    expect(after).toEqual([[], [[0, 7]]])
+  })
+})
+
+describe('versions', () => {
+  const VERSIONED: TableDefinition = {
+    ...ITEMS,
+    columns: [...ITEMS.columns, { name: 'rev', type: { kind: 'long' } }],
+    version: 'rev',
+  }
+  const sum = itemsWindow({ select: [aggregate('sum', 'sum', 'v')] })
+
+  test.each([false, true])(
+    'U2, U5: the later version counts, and a deleted key remembers its own; restarted: %s',
+    async (isRestarted) => {
+      const harness = await RowsHarness.open(VERSIONED, sum)
+      const steps: readonly (readonly [TestRecord, readonly unknown[]])[] = [
+        [item('a', 5, 5, { rev: 5 }), [5]],
+        [item('a', 5, 4, { rev: 4 }), [5]],
+        [item('a', 5, 6, { rev: 5 }), [6]],
+        [gone('a'), []],
+        [item('a', 5, 7, { rev: 4 }), []],
+        [item('a', 5, 8, { rev: 6 }), [8]],
+      ]
+      for (const [offset, [record, expected]] of steps.entries()) {
+        await harness.commit([[batchOf([record], { first: BigInt(offset) })]])
+        expect(harness.results.map((row) => row.sum)).toEqual(expected)
+        if (isRestarted) await harness.restart()
+      }
+      await harness.close()
+    },
+  )
+
+  test('A2: a key of two partitions stops the pipeline, whichever came first and although it was deleted', async () => {
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const harness = await RowsHarness.open(VERSIONED, sum)
+      const parts = [
+        batchOf([item('a', 5, 5, { rev: 1 }), gone('a')], { partition: 0 }),
+        batchOf([item('a', 6, 6, { rev: 2 })], { partition: 1 }),
+      ]
+      await harness.commit([[parts[order[0]!]!]])
+      await harness.restart()
+      await expect(harness.commit([[parts[order[1]!]!]])).rejects.toMatchObject({
+        code: 'upsert.key_in_two_partitions',
+      })
+      await harness.close()
+    }
+  })
+})
+
+test('A7: more old values than the limit stop the pipeline', async () => {
+  const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: [aggregate('n', 'count')] }), { oldValuesMax: 2 })
+  await harness.commit([[batchOf([item('a', 5, 1), item('b', 5, 1), gone('b'), item('c', 5, 1)])]])
+  await expect(harness.commit([[batchOf([item('d', 5, 1)], { first: 4n })]])).rejects.toMatchObject({
+    code: 'window.old_values_max',
+  })
+  await harness.close()
 })

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import {
+  DuckDBDecimalValue,
   DuckDBInstance,
   DuckDBListValue,
   DuckDBStructValue,
@@ -199,7 +200,10 @@ export class RowsHarness {
     const { deletes, version } = this.#plan
     for (const { file, deleted, fillings } of this.#keyed.markers?.changes() ?? []) {
       const rows = fillings.map(([row, from]) => ({ row, columns: [version!], from }))
-      this.#deletes.push({ file: await this.#work.fill(deletes!, file, rows), deleted: deleted.clone() })
+      this.#deletes.push({
+        file: await this.#work.fill(deletes!, file, rows, this.#plan.data),
+        deleted: deleted.clone(),
+      })
     }
   }
 
@@ -226,6 +230,7 @@ function rowsOf(table: ReadonlyMap<string, Stored>): Row[] {
 /** Numbers for whatever counts, milliseconds for instants. */
 function plain(value: DuckDBValue): unknown {
   if (typeof value === 'bigint') return Number(value)
+  if (value instanceof DuckDBDecimalValue) return Number(value.toString())
   if (value instanceof DuckDBTimestampTZValue) return Number(value.micros / 1_000n)
   if (value instanceof DuckDBListValue) return value.items.map(plain)
   if (value instanceof DuckDBStructValue)
