@@ -225,7 +225,8 @@ export class FoldHarness {
       ({ g, v, x, ts, start, end, minEnd, sign }) =>
         `(${text(g)}, ${v}, ${x ?? v}, ${start}, ${end}, ${minEnd ?? 'NULL'}, ${ts}, 0, ${this.#offset++}, ${sign ?? 1})`,
     )
-    await this.#connection.run(`CREATE OR REPLACE TABLE counted (g VARCHAR, v BIGINT, x DOUBLE, __start BIGINT, __end BIGINT,
+    await this.#connection
+      .run(`CREATE OR REPLACE TABLE counted (g VARCHAR, v BIGINT, x DOUBLE, __start BIGINT, __end BIGINT,
 __min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT, __sign BIGINT)`)
     if (rows.length > 0) await this.#connection.run(`INSERT INTO counted VALUES ${rows.join(', ')}`)
     const file = path.join(this.#folder, `${this.#clock.uuid()}.parquet`)
@@ -240,7 +241,8 @@ __min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT, _
       const { deleted } = table.files.get(key)!
       let before = -1
       for (const row of rows) {
-        if (row <= before || !deleted.add(row)) throw new Error(`row ${row} of ${key} is superseded twice, or not in order`)
+        if (row <= before || !deleted.add(row))
+          throw new Error(`row ${row} of ${key} is superseded twice, or not in order`)
         before = row
       }
     }
