@@ -42,6 +42,8 @@ export const KINDS: readonly Kind[] = [
   },
   { name: 'long', type: { kind: 'long' }, values: integers(LONG_MIN, -LONG_MIN - 1n).map((n) => exact(n, 'BIGINT')) },
   decimals(9, 2, 10n ** 9n - 1n),
+  decimals(10, 0, 10n ** 10n - 1n),
+  decimals(12, 7, 10n ** 12n - 1n),
   decimals(18, 6, 10n ** 18n - 1n),
   decimals(38, 10, 10n ** 18n),
   decimals(38, 0, 10n ** 18n),

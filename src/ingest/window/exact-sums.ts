@@ -5,8 +5,13 @@ import type { AggregateSql } from './aggregate.ts'
 import { EXACT } from './exact-names.ts'
 import { countPartial, type Operand, sumPartial } from './operand.ts'
 
-/** Digits of a DECIMAL. */
+/** Digits of a DECIMAL, and of one whose values are stored in 64 bits. */
 const DIGITS_MAX = 38
+const LONG_DIGITS = 18
+/** Numbers whose squares have 64 bits. */
+const INT_DIGITS = 9
+/** Squares of so many digits can be added up 10^14 times. */
+const WHOLE_SQUARE_DIGITS = 12
 
 /** Integers and decimals: their sum, in 38 digits. */
 export function exactSum(operand: Operand): AggregateSql {
@@ -31,37 +36,36 @@ export function exactAverage(operand: Operand): AggregateSql {
 }
 
 /**
- * (n·Σx² − (Σx)²) / (n(n − 1)), rounded once. A square of 64 bits has 128, so that squares are added up in halves: the
- * sum of any number of longs fits.
+ * (n·Σx² − (Σx)²) / (n(n − 1)), rounded once. Squares of many digits are added up in halves of 64 bits, so that the sum
+ * of any number of longs fits; other halves are then 0.
  */
 export function exactVariance(operand: Operand): AggregateSql {
   const { name, column, value, input } = operand
   const scale = scaleOf(operand)
-  const integer = `CAST(${integerOf(value, column.type)} AS HUGEINT)`
+  const digits = digitsOf(column.type)
+  const integer = `CAST(${integerOf(value, column.type)} AS ${digits <= INT_DIGITS ? 'BIGINT' : 'HUGEINT'})`
   const square = `(${integer} * ${integer})`
+  const add = (part: string, summand: string) => sumPartial(name, part, summand, 0, input)
   const count = countPartial(name, 'count', `(${value}) IS NOT NULL`, input)
-  const sums = [
-    sumPartial(name, 'sum', integer, 0, input),
-    sumPartial(name, 'high', `(${square} >> 64)`, 0, input),
-    sumPartial(name, 'low', `(${square} & 18446744073709551615)`, 0, input),
-  ]
-  const names = [count, ...sums].map((partial) => quoted(partial.column.name))
+  const sum = add('sum', integer)
+  const squares =
+    digits <= WHOLE_SQUARE_DIGITS
+      ? [add('squares', square)]
+      : [add('high', `(${square} >> 64)`), add('low', `(${square} & 18446744073709551615)`)]
+  const names = squares.map((partial) => quoted(partial.column.name))
+  const [high, low] = names.length === 1 ? ['0', names[0]] : names
   return {
     result: { name, type: { kind: 'double' } },
-    partials: [count, ...sums],
+    partials: [count, sum, ...squares],
     detail: undefined,
-    finish: `${EXACT.variance}(${names.join(', ')}, ${scale})`,
+    finish: `${EXACT.variance}(${quoted(count.column.name)}, ${quoted(sum.column.name)}, ${high}, ${low}, ${scale})`,
   }
 }
 
 function sumAndCount(operand: Operand) {
-  const { name, column, value, input } = operand
-  const scale = scaleOf(operand)
-  const wide = column.type.kind === 'decimal' ? `DECIMAL(38, ${scale})` : 'HUGEINT'
-  // The least long has no negative of its own size.
-  const summed = input === 'events' ? value : `CAST(${value} AS ${wide})`
+  const { name, value, input } = operand
   return {
-    sum: sumPartial(name, 'sum', summed, scale, input),
+    sum: sumPartial(name, 'sum', value, scaleOf(operand), input),
     count: countPartial(name, 'count', `(${value}) IS NOT NULL`, input),
   }
 }
@@ -72,11 +76,16 @@ function scaleOf({ name, column: { type } }: Operand): number {
   throw new LakeError('internal', `${name}: ${type.kind} is no exact number`)
 }
 
-/** The digits of an exact number without its point. Products of decimals of 64 bits would have no more. */
+function digitsOf(type: ColumnType): number {
+  if (type.kind === 'decimal') return type.precision
+  return type.kind === 'int' ? INT_DIGITS : DIGITS_MAX
+}
+
+/** An exact number without its point. DuckDB multiplies what is in 64 bits in 64 bits. */
 function integerOf(value: string, type: ColumnType): string {
   if (type.kind !== 'decimal' || type.scale === 0) return value
   const { precision, scale } = type
-  if (precision + scale <= DIGITS_MAX)
-    return `(CAST(${value} AS DECIMAL(38, ${scale})) * CAST(1${'0'.repeat(scale)} AS DECIMAL(${scale + 1}, 0)))`
-  return `CAST(replace(CAST(${value} AS VARCHAR), '.', '') AS HUGEINT)`
+  if (precision + scale > DIGITS_MAX) return `CAST(replace(CAST(${value} AS VARCHAR), '.', '') AS HUGEINT)`
+  const factor = precision + scale < LONG_DIGITS ? value : `CAST(${value} AS DECIMAL(38, ${scale}))`
+  return `(${factor} * CAST(1${'0'.repeat(scale)} AS DECIMAL(${scale + 1}, 0)))`
 }

@@ -26,17 +26,18 @@ export function countPartial(name: string, part: string, isCounted: string, inpu
 }
 
 /**
- * The sum of numbers that are a HUGEINT, or smaller, or a DECIMAL of this scale; null when there is none. DuckDB adds
- * up in 128 bits, which is more than 38 digits: a sum beyond them is an error that `isOverflow` knows.
+ * The sum of integers or of decimals of this scale; 0 or null when there is none. DuckDB adds up in 128 bits, which are
+ * more than 38 digits: a sum beyond them is an error that `isOverflow` knows.
  */
 export function sumPartial(name: string, part: string, value: string, scale: number, input: WindowInput): PartialSql {
   const column: Column = { name: `${name}__${part}`, type: { kind: 'decimal', precision: 38, scale } }
-  const signed = input === 'events' ? value : `CASE WHEN ${SIGN} < 0 THEN -(${value}) ELSE ${value} END`
-  return { column, ofRows: total(signed, scale), ofPartials: total(quoted(column.name), scale) }
+  const those = (sign: string): string => `coalesce(sum(${value}) FILTER (WHERE ${SIGN} ${sign} 0), 0)`
+  const sum = input === 'events' ? `sum(${value})` : `${those('>')} - ${those('<')}`
+  return { column, ofRows: inDigits(sum, scale), ofPartials: inDigits(`sum(${quoted(column.name)})`, scale) }
 }
 
 /** DuckDB looks at the digits of a cast, and of an addition, but not of a sum. */
-function total(value: string, scale: number): string {
-  if (scale === 0) return `CAST(CAST(sum(${value}) AS HUGEINT) AS DECIMAL(38, 0))`
-  return `(sum(${value}) + CAST(0 AS DECIMAL(38, ${scale})))`
+function inDigits(sum: string, scale: number): string {
+  if (scale === 0) return `CAST(CAST(${sum} AS HUGEINT) AS DECIMAL(38, 0))`
+  return `(${sum} + CAST(0 AS DECIMAL(38, ${scale})))`
 }

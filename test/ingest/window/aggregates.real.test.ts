@@ -55,22 +55,28 @@ describe.each(['events', 'rows'] as const)('%s', (input) => {
       }),
       { minLength: 1, maxLength: 40 },
     )
+    const order = fc.array(fc.nat(), { minLength: 4, maxLength: 4 })
     await fc.assert(
-      fc.asyncProperty(steps, fc.array(fc.nat(), { minLength: 4, maxLength: 4 }), (all, order) =>
-        check(kind, input, all, order),
+      fc.asyncProperty(steps, order, fc.boolean(), (all, merges, isFiltered) =>
+        check(kind, definitionsOf(kind, isFiltered), input, all, merges),
       ),
-      { numRuns: 8 },
+      { numRuns: 8, interruptAfterTimeLimit: 60_000 },
     )
   })
 })
 
-async function check(kind: Kind, input: 'events' | 'rows', steps: readonly Step[], order: readonly number[]) {
+async function check(
+  kind: Kind,
+  definitions: readonly AggregateDefinition[],
+  input: 'events' | 'rows',
+  steps: readonly Step[],
+  order: readonly number[],
+): Promise<void> {
   const columns: readonly Column[] = [
     { name: 'group', type: { kind: 'double' } },
     { name: 'x', type: kind.type },
     { name: 'is counted', type: { kind: 'boolean' } },
   ]
-  const definitions = definitionsOf(kind)
   const shape: WindowShape = {
     groups: [columns[0]!],
     aggregates: definitions.map((definition) => aggregateSql(definition, columns, input)),
@@ -114,15 +120,23 @@ async function check(kind: Kind, input: 'events' | 'rows', steps: readonly Step[
   expect([...cells.keys()]).toEqual([])
 }
 
-function definitionsOf(kind: Kind): readonly AggregateDefinition[] {
-  const { type } = kind
+/** Every function that the kind has; every second one with a filter. */
+function definitionsOf({ type }: Kind, isFiltered: boolean): readonly AggregateDefinition[] {
   const isFloating = type.kind === 'float' || type.kind === 'double'
   const isExact = type.kind === 'int' || type.kind === 'long' || type.kind === 'decimal'
   const functions = [...ANY, ...(isExact ? EXACT : []), ...(isFloating ? (['sum', 'avg'] as const) : [])]
-  return ['"is counted" -- a comment', undefined].flatMap((where, k) => [
-    { name: `rows ${k}`, fn: 'count', column: undefined, n: undefined, where } as const,
-    ...functions.map((fn) => ({ name: `${fn} ${k}`, fn, column: 'x', n: fn === 'top' ? TOP : undefined, where })),
-  ])
+  const where = (k: number): string | undefined =>
+    (k % 2 === 0) === isFiltered ? '"is counted" -- a comment' : undefined
+  return [
+    { name: 'all rows', fn: 'count', column: undefined, n: undefined, where: where(1) },
+    ...functions.map((fn, k) => ({
+      name: `${fn} "x"`,
+      fn,
+      column: 'x',
+      n: fn === 'top' ? TOP : undefined,
+      where: where(k),
+    })),
+  ]
 }
 
 function expectResult(
