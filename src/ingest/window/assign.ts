@@ -121,10 +121,12 @@ function countedSql(kind: WindowKind, slackMs: number, oldest: string): string {
   const inTime = `(${END} + ${slackMs} <= ${CLOCK}) IS NOT TRUE`
   const windows = windowsMax(kind)
   if (windows === 1) return `SELECT * EXCLUDE (__windows) FROM (${oldest}) WHERE ${inTime}`
-  // A cross product with a constant takes less time than UNION ALL or unnesting.
+  // A cross product with a constant takes less time than UNION ALL or unnesting, as long as it stays one: a condition
+  // that compares a column of either side, or one behind which no projection stands, would make it a slower join.
   const pace = pacesOf(kind)
-  return `SELECT * FROM (SELECT * EXCLUDE (__windows, __k) REPLACE (${START} + __k * ${pace.startMs} AS ${START}, ${END} + __k * ${pace.endMs} AS ${END})
-FROM (${oldest}) CROSS JOIN (SELECT range AS __k FROM range(${windows})) WHERE __k < __windows) WHERE ${inTime}`
+  const start = pace.startMs === 0 ? START : `${START} + __k * ${pace.startMs}`
+  return `SELECT * FROM (SELECT * EXCLUDE (__windows, __k) REPLACE (${start} AS ${START}, ${END} + __k * ${pace.endMs} AS ${END})
+FROM (${oldest}) CROSS JOIN (SELECT range AS __k FROM range(${windows})) WHERE __windows - __k > 0) WHERE ${inTime}`
 }
 
 /** Without `__min_end` a record would leak into windows that it is late for (rule S2). */

@@ -1,12 +1,14 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { WindowKind } from '../../define-window.ts'
+import { quoted } from '../decode/data-file-writer.ts'
 import { BUCKET_COLUMN, bucketSql, fromText } from './assign.ts'
 import { calendarOf, calendarWindowsBetween, nominalMs } from './calendar.ts'
 import { CELL_COLUMNS, LANE_COLUMNS } from './window.ts'
 
 /**
- * Makes `table`, in memory, with the windows that events of `input` (best a table, it is read once more) can lie in; an earlier one of that name goes. Only buckets of time in which there are events are filled, so
- * that one event in a far year costs one more window, not all between.
+ * Makes a temporary table, of a name that is not quoted yet, with the windows that events of `input` can lie in; an earlier
+ * one of the name goes. `input` had better be a table, since it is read once more. Only buckets of time in which there
+ * are events are filled: an event of a far year costs a window more, not all windows between.
  */
 export async function createBoundaries(
   connection: DuckDBConnection,
@@ -19,7 +21,7 @@ export async function createBoundaries(
     `SELECT DISTINCT ${bucketSql(calendar)} AS ${BUCKET_COLUMN} FROM ${fromText(input)} WHERE ${LANE_COLUMNS.event} IS NOT NULL`,
   )
   await connection.run(
-    `CREATE OR REPLACE TEMP TABLE ${table} (${BUCKET_COLUMN} BIGINT, ${CELL_COLUMNS.start} BIGINT, ${CELL_COLUMNS.end} BIGINT)`,
+    `CREATE OR REPLACE TEMP TABLE ${quoted(table)} (${BUCKET_COLUMN} BIGINT, ${CELL_COLUMNS.start} BIGINT, ${CELL_COLUMNS.end} BIGINT)`,
   )
   const appender = await connection.createAppender(table)
   try {

@@ -46,11 +46,11 @@ export function calendarWindowOf(kind: CalendarKind, ms: number): Window {
 export function boundariesBetween(kind: CalendarKind, fromMs: number, untilMs: number): number[] {
   const clock = wallClock(kind.timeZone)
   const boundaries: number[] = []
-  for (let number = numberOf(kind, clock.latestBy(fromMs)); ; number++) {
-    const boundary = clock.firstAt(localStart(kind, number))
-    if (boundary >= untilMs) return boundaries
-    if (boundary >= fromMs && boundary !== boundaries.at(-1)) boundaries.push(boundary)
-  }
+  // Numbers whose windows collapse are passed over at once: a day that does not exist has many of a small size.
+  const boundaryAfter = (ms: number): number => clock.firstAt(localStart(kind, numberOf(kind, clock.latestBy(ms)) + 1))
+  for (let boundary = boundaryAfter(fromMs - 1); boundary < untilMs; boundary = boundaryAfter(boundary))
+    boundaries.push(boundary)
+  return boundaries
 }
 
 /** All windows that overlap [fromMs, untilMs), ascending. */

@@ -1,10 +1,12 @@
+import type { Json } from '@duckdb/node-api'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isSliced, type WindowDefinition, type WindowKind } from '../../../src/define-window.ts'
+import { quoted } from '../../../src/ingest/decode/data-file-writer.ts'
 import { assignedSql } from '../../../src/ingest/window/assign.ts'
 import { sliceOf, windowsOf } from '../../../src/ingest/window/kinds.ts'
 import { calendarKind, hoppingKind, plainKind, windowDefinition, type Hopping } from './arbitrary.ts'
-import { Assigner, clocked, type Counted, type Late, type Row } from './assigned.ts'
+import { Assigner, BOUNDARIES, clocked, type Counted, type Late, type Row } from './assigned.ts'
 
 let assigner: Assigner
 beforeAll(async () => {
@@ -91,34 +93,27 @@ const changes = fc.record({
   where: fc.constantFrom(undefined, 'keep -- only these'),
 })
 
-describe('SQL says what the rules say, row by row and window by window', () => {
-  const agree = async (
-    kinds: fc.Arbitrary<WindowKind>,
-    rows: fc.Arbitrary<Row[]>,
-    unitMs: number,
-    numRuns: number,
-  ): Promise<void> => {
-    const bound = fc.integer({ min: 0, max: 20 }).map((each) => each * unitMs)
-    await fc.assert(
-      fc.asyncProperty(
-        kinds,
-        changes,
-        bound,
-        bound,
-        rows,
-        async (window, changed, allowedLatenessMs, boundMs, rows) => {
-          const definition = windowDefinition(window, { ...changed, allowedLatenessMs })
-          const { mayBeLate, ...assigned } = await assigner.assign(definition, boundMs, rows)
-          const expected = judged(definition, allowedLatenessMs + boundMs, rows)
-          expect(assigned).toEqual(expected)
-          // L5: what is late may be late.
-          for (const { id } of expected.late) expect(mayBeLate).toContain(id)
-        },
-      ),
-      { numRuns },
-    )
-  }
+const agree = async (
+  kinds: fc.Arbitrary<WindowKind>,
+  rows: fc.Arbitrary<Row[]>,
+  unitMs: number,
+  numRuns: number,
+): Promise<void> => {
+  const bound = fc.integer({ min: 0, max: 20 }).map((each) => each * unitMs)
+  await fc.assert(
+    fc.asyncProperty(kinds, changes, bound, bound, rows, async (window, changed, allowedLatenessMs, boundMs, rows) => {
+      const definition = windowDefinition(window, { ...changed, allowedLatenessMs })
+      const { mayBeLate, ...assigned } = await assigner.assign(definition, boundMs, rows)
+      const expected = judged(definition, allowedLatenessMs + boundMs, rows)
+      expect(assigned).toEqual(expected)
+      // L5: what is late may be late.
+      for (const { id } of expected.late) expect(mayBeLate).toContain(id)
+    }),
+    { numRuns },
+  )
+}
 
+describe('SQL says what the rules say, row by row and window by window', () => {
   test('W1 to W4, S1, S2, L2, L3, N1, T3: kinds that are arithmetic', () => agree(plainKind(), plainRows, 1, 300))
   test('S2: hopping windows that are sliced', () =>
     agree(
@@ -129,6 +124,27 @@ describe('SQL says what the rules say, row by row and window by window', () => {
     ))
   test('W5: kinds that follow a wall clock', () => agree(calendarKind(), calendarRows, DAY / 24, 100))
 })
+
+const tumbling = (allowedLatenessMs = 0): WindowDefinition =>
+  windowDefinition({ kind: 'tumbling', sizeMs: 10, offsetMs: 0 }, { allowedLatenessMs })
+const log = (...events: readonly number[]): Row[] => clocked(events.map((eventMs) => ({ partition: 0, eventMs })))
+/** How the partitions of a log are read: whose record comes next. */
+const interleaved = (partitions: readonly (readonly number[])[], order: readonly number[]): Reading => {
+  const next = partitions.map(() => 0)
+  return order.map((partition) => ({ partition, eventMs: partitions[partition]![next[partition]!++]! }))
+}
+type Reading = { readonly partition: number; readonly eventMs: number }[]
+const results = async (rows: Row[]): Promise<Record<string, number>> =>
+  counts((await assigner.assign(tumbling(), 0, rows)).counted)
+/** One clock for all partitions: what others do. */
+const merged = (reading: Reading): Row[] => clocked(reading.map((each) => ({ ...each, partition: 0 })))
+const read = async (sql: string): Promise<unknown> => (await assigner.connection.runAndReadAll(sql)).getRowObjectsJson()
+
+const LANE = { __event_ms: 'BIGINT', __clock_ms: 'BIGINT' }
+const typesOf = async (sql: string): Promise<Record<string, Json>> => {
+  const rows = (await assigner.connection.runAndReadAll(`DESCRIBE ${sql}`)).getRowsJson()
+  return Object.fromEntries(rows.map(([name, type]) => [String(name), type!]))
+}
 
 test('L5: an event that its clock is not ahead of by more than B + L is not even looked at', async () => {
   const definition = windowDefinition({ kind: 'tumbling', sizeMs: 1, offsetMs: 0 }, { allowedLatenessMs: 3 })
@@ -141,8 +157,6 @@ test('all columns of the input are there, a query is an input too', async () => 
   const definition = windowDefinition({ kind: 'hopping', sizeMs: 10, slideMs: 2, offsetMs: 0 })
   const input = `SELECT 9::BIGINT AS __event_ms, 12::BIGINT AS __clock_ms, 'x' AS "odd ""name"""`
   const { counted, late } = assignedSql(definition, 0, input)
-  const read = async (sql: string): Promise<unknown> =>
-    (await assigner.connection.runAndReadAll(sql)).getRowObjectsJson()
   expect(await read(counted)).toEqual([
     { __event_ms: '9', __clock_ms: '12', 'odd "name"': 'x', __start: '8', __end: '10', __min_end: '14' },
   ])
@@ -161,6 +175,30 @@ test('all columns of the input are there, a query is an input too', async () => 
   ])
 })
 
+test('what is added is of the types that files and messages have', async () => {
+  const kinds: readonly WindowKind[] = [
+    { kind: 'tumbling', sizeMs: 10, offsetMs: 0 },
+    { kind: 'hopping', sizeMs: 10, slideMs: 4, offsetMs: 0 },
+    { kind: 'hopping', sizeMs: 10, slideMs: 1, offsetMs: 0 },
+    { kind: 'cumulate', stepMs: 10, maxMs: 60, offsetMs: 0 },
+    { kind: 'session', gapMs: 10 },
+    { kind: 'calendar', unit: 'month', timeZone: 'UTC' },
+  ]
+  const input = 'SELECT NULL::BIGINT AS __event_ms, NULL::BIGINT AS __clock_ms'
+  for (const window of kinds) {
+    await assigner.assign(windowDefinition(window), 0, [])
+    const { counted, late } = assignedSql(windowDefinition(window), 0, input, quoted(BOUNDARIES))
+    const minEnd = isSliced({ window }) ? { __min_end: 'BIGINT' } : {}
+    expect(await typesOf(counted)).toEqual({ ...LANE, __start: 'BIGINT', __end: 'BIGINT', ...minEnd })
+    expect(await typesOf(late)).toEqual({
+      ...LANE,
+      __late_windows: 'STRUCT("start" BIGINT, "end" BIGINT)[]',
+      __counted_windows: 'INTEGER',
+      __reason: 'VARCHAR',
+    })
+  }
+})
+
 test('W5: an event for which no boundaries were made stops the work, it does not vanish', async () => {
   const definition = windowDefinition({ kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' })
   await assigner.assign(definition, 0, [{ group: 'a', keep: true, eventMs: 0, clockMs: null }])
@@ -168,16 +206,12 @@ test('W5: an event for which no boundaries were made stops the work, it does not
     definition,
     0,
     'SELECT 1e12::BIGINT AS __event_ms, 0::BIGINT AS __clock_ms',
-    'boundaries',
+    quoted(BOUNDARIES),
   )
   await expect(assigner.connection.runAndReadAll(counted)).rejects.toThrow('outside the boundaries')
 })
 
 describe('section 5, lateness', () => {
-  const tumbling = (allowedLatenessMs = 0): WindowDefinition =>
-    windowDefinition({ kind: 'tumbling', sizeMs: 10, offsetMs: 0 }, { allowedLatenessMs })
-  const log = (...events: readonly number[]): Row[] => clocked(events.map((eventMs) => ({ partition: 0, eventMs })))
-
   test('L1, L2: one partition, size 10, B = 5, L = 10', async () => {
     const rows = log(3, 12, 7, 25, 9, 14)
     expect(rows.map(({ clockMs }) => clockMs)).toEqual([null, 3, 12, 12, 25, 25])
@@ -232,17 +266,6 @@ describe('section 5, lateness', () => {
     const four = windowDefinition({ kind: 'hopping', sizeMs: 20, slideMs: 5, offsetMs: 0 })
     expect((await assigner.assign(four, 0, rows)).counted).toEqual([{ id: 0, start: 5, end: 10, minEnd: 15 }])
   })
-
-  /** How the partitions of a log are read: whose record comes next. */
-  const interleaved = (partitions: readonly (readonly number[])[], order: readonly number[]): Reading => {
-    const next = partitions.map(() => 0)
-    return order.map((partition) => ({ partition, eventMs: partitions[partition]![next[partition]!++]! }))
-  }
-  type Reading = { readonly partition: number; readonly eventMs: number }[]
-  const results = async (rows: Row[]): Promise<Record<string, number>> =>
-    counts((await assigner.assign(tumbling(), 0, rows)).counted)
-  /** One clock for all partitions: what others do. */
-  const merged = (reading: Reading): Row[] => clocked(reading.map((each) => ({ ...each, partition: 0 })))
 
   test('L4: p0 = 5, 31 and p1 = 8, 12 in any order, and with a merged clock', async () => {
     const partitions = [

@@ -1,5 +1,6 @@
 import { DuckDBInstance, type DuckDBConnection, type Json } from '@duckdb/node-api'
 import type { WindowDefinition } from '../../../src/define-window.ts'
+import { quoted } from '../../../src/ingest/decode/data-file-writer.ts'
 import { assignedSql, mayBeLate, needsBoundaries } from '../../../src/ingest/window/assign.ts'
 import { createBoundaries } from '../../../src/ingest/window/boundaries.ts'
 
@@ -25,6 +26,9 @@ export interface Late {
   readonly counted: number
   readonly reason: string
 }
+
+/** Table of the boundaries that the last assignment needed. */
+export const BOUNDARIES = 'odd "boundaries"'
 
 /** Runs the SQL of assignment over rows. */
 export class Assigner {
@@ -59,8 +63,8 @@ export class Assigner {
       .run(`CREATE OR REPLACE TEMP TABLE input AS SELECT id, grp, keep, e::BIGINT AS __event_ms, c::BIGINT AS __clock_ms
 FROM (VALUES (-1, NULL, NULL, NULL, NULL), ${values.join(', ')}) t(id, grp, keep, e, c) WHERE id >= 0`)
     if (needsBoundaries(definition.window))
-      await createBoundaries(this.connection, definition.window, 'input', 'boundaries')
-    const sql = assignedSql(definition, outOfOrdernessMs, 'input', 'boundaries')
+      await createBoundaries(this.connection, definition.window, 'input', BOUNDARIES)
+    const sql = assignedSql(definition, outOfOrdernessMs, 'input', quoted(BOUNDARIES))
     const counted = await this.#rows(`SELECT * FROM (${sql.counted}) ORDER BY id, __end`)
     const late = await this.#rows(`SELECT * FROM (${sql.late}) ORDER BY id`)
     const may = await this.#rows(`SELECT id FROM input WHERE ${mayBeLate(definition, outOfOrdernessMs)} ORDER BY id`)

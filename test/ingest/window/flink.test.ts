@@ -89,6 +89,9 @@ test('panes of CumulativeWindowAssignerTest are slices of its steps', () => {
   expect(panes).toEqual([0, 4000, 2000, 5000])
 })
 
+/** On the day on which the clock in Berlin is set back. */
+const at = (time: string): number => Date.parse(`2026-10-25T${time}:00Z`)
+
 describe('section 20: where others differ', () => {
   test('negative times: Kafka Streams clamps a start at 0, here windows go on below it', () => {
     const kind: WindowKind = { kind: 'hopping', sizeMs: 10, slideMs: 5, offsetMs: 0 }
@@ -105,7 +108,6 @@ describe('section 20: where others differ', () => {
 
   test('a repeated local hour: shifted timestamps make two interleaving pieces of a window, here it is one interval', () => {
     const kind: WindowKind = { kind: 'tumbling', sizeMs: 1_800_000, offsetMs: 0, timeZone: 'Europe/Berlin' }
-    const at = (time: string): number => Date.parse(`2026-10-25T${time}:00Z`)
     // 00:10 and 01:10 are both 02:10 on the wall clock. Shifted, they would share the window that begins at 02:00.
     expect(windowsOf(kind, at('00:10'))).toEqual([{ startMs: at('00:00'), endMs: at('00:30') }])
     expect(windowsOf(kind, at('01:10'))).toEqual([{ startMs: at('00:30'), endMs: at('02:00') }])

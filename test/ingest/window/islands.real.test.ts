@@ -21,12 +21,15 @@ type Session = {
   cells: number
 }
 
+const text = (value: string | null): string => (value === null ? 'NULL' : `'${value}'`)
+const key = ({ group, region, start }: Session): string => JSON.stringify([group, region, start])
+const sorted = (sessions: Session[]): Session[] => sessions.toSorted((a, b) => (key(a) < key(b) ? -1 : 1))
+
 /** What a relation of cells becomes, ordered. */
 async function sessionsOf(
   cells: readonly Cell[],
   groups: readonly string[] = ['grp', 'the "region"'],
 ): Promise<Session[]> {
-  const text = (value: string | null): string => (value === null ? 'NULL' : `'${value}'`)
   const values = cells.map(([group, region, start, end]) => `(${text(group)}, ${text(region)}, ${start}, ${end})`)
   await assigner.connection
     .run(`CREATE OR REPLACE TEMP TABLE cells AS SELECT grp, r AS "the ""region""", s::BIGINT AS __start, e::BIGINT AS __end
@@ -141,8 +144,6 @@ const cellArbitrary = fc
 test('N1, N2: components of random cells are those of merging one by one, in any order; null is a group', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(cellArbitrary, { minLength: 1, maxLength: 40, size: 'max' }), async (cells) => {
-      const key = ({ group, region, start }: Session): string => JSON.stringify([group, region, start])
-      const sorted = (sessions: Session[]): Session[] => sessions.toSorted((a, b) => (key(a) < key(b) ? -1 : 1))
       expect(sorted(await sessionsOf(cells))).toEqual(sorted(merged(cells)))
       expect(sorted(merged(cells.toReversed()))).toEqual(sorted(merged(cells)))
     }),
