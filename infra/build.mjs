@@ -8,6 +8,7 @@ const entries = {
   main: 'src/main.ts',
   index: 'src/index.ts',
   'lane-child': 'src/lane-child.ts',
+  'fold-child': 'src/fold-child.ts',
   'query-child': 'src/query/child.ts',
 }
 

@@ -23,9 +23,9 @@ export function processes(): ProcessInfo[] {
     })
 }
 
-/** Lane and query processes that `parent` has started. */
+/** Lane, query and fold processes that `parent` has started. */
 export function childrenOf(parent: number): ProcessInfo[] {
-  return processes().filter((each) => each.parent === parent && /(?:lane|query)-child/.test(each.command))
+  return processes().filter((each) => each.parent === parent && /(?:lane|query|fold)-child/.test(each.command))
 }
 
 /** Waits until `holds` gives something; throws after `limitMs`. */

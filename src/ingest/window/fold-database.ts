@@ -8,6 +8,8 @@ import { registerExact } from './exact-double.ts'
 import { MovedRows } from './moved-rows.ts'
 
 const MEMORY_BYTES = 512 * 1024 * 1024
+/** A checkpoint takes away deleted rows, and a while: it comes when so large a part of the memory has been written. */
+const CHECKPOINT_SHARE = 8
 
 /** A DuckDB with one thread that writes to a folder of its own what does not fit into memory. */
 export class FoldDatabase {
@@ -29,9 +31,11 @@ export class FoldDatabase {
   /** Nothing is read back from the folder: it is there while the database is open, for what is spilled. */
   static async open(storage: Storage, clock: Clock, memoryMaxBytes = MEMORY_BYTES): Promise<FoldDatabase> {
     const folder = path.join(storage.scratch, `fold-${clock.uuid()}`)
+    const mebibytes = Math.ceil(memoryMaxBytes / (1024 * 1024))
     const instance = await DuckDBInstance.create(':memory:', {
       threads: '1',
-      memory_limit: `${Math.ceil(memoryMaxBytes / (1024 * 1024))}MiB`,
+      memory_limit: `${mebibytes}MiB`,
+      checkpoint_threshold: `${Math.ceil(mebibytes / CHECKPOINT_SHARE)}MiB`,
       temp_directory: folder,
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',

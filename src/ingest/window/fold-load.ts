@@ -36,7 +36,11 @@ export async function loadWindow(
   const { cells, columns, outputs, shape } = relations
   const read = (files: readonly NumberedRows[], of: readonly Column[], insert: (from: string) => string) =>
     readFiles(database, storage, clock, files, of, insert)
-  await read(state, partialColumns(shape), (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`)
+  await read(
+    state,
+    partialColumns(shape),
+    (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`,
+  )
   const [first] = await database.rows(`SELECT min(${END}) FROM ${cells} WHERE ${PART} = 0`)
   const firstEnd = first![0] === null ? undefined : Number(first![0])
   const place = resultColumns(shape).findIndex(({ name }) => name === 'window_end') + 1
@@ -55,7 +59,7 @@ export async function loadWindow(
     (from) => `INSERT INTO loaded SELECT ${list(output)}, __file, __row FROM ${from}`,
   )
   await database.run(
-    `INSERT INTO ${outputs} SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', [...relations.groups, START])}`,
+    `INSERT INTO ${outputs} SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', relations.identity)}`,
   )
   const [row] = await database.rows(
     `SELECT max(${END}) FILTER (WHERE _final), max(${END}) FILTER (WHERE __row IS NULL) FROM (
@@ -92,9 +96,10 @@ FROM ${filesSql(paths, fields)} WHERE ${alive.name}(file_index, file_row_number)
 }
 
 /** Identities of the windows that cells are, or are part of. */
-function windowsSql({ cells, groups, slices }: Relations): string {
-  const start = slices === undefined ? START : `unnest(${slices.windowStarts(START)}) AS ${START}`
-  return `SELECT ${list([...groups, start])} FROM ${cells} WHERE ${PART} = 0`
+function windowsSql({ cells, groups, identity, slices }: Relations): string {
+  if (slices === undefined) return `SELECT ${list(identity)} FROM ${cells} WHERE ${PART} = 0`
+  const starts = `SELECT ${list([...groups, `unnest(${slices.windowStarts(START)}) AS ${START}`])} FROM ${cells} WHERE ${PART} = 0`
+  return `SELECT *, ${START} + ${slices.sizeMs} AS ${END} FROM (${starts})`
 }
 
 /** An upper bound of a timestamptz, microseconds in little-endian order. */

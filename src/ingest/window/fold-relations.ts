@@ -32,8 +32,10 @@ export interface Relations {
   readonly outputs: string
   /** Column names below are quoted. */
   readonly groups: readonly string[]
-  /** Of a cell. */
+  /** Of a cell: the start alone is that of a session, whose end moves. */
   readonly key: readonly string[]
+  /** Of a result row. */
+  readonly identity: readonly string[]
   /** Of values of details. */
   readonly values: readonly string[]
   readonly results: readonly string[]
@@ -68,6 +70,8 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
   const shape = shapeOf(definition, source)
   const groups = shape.groups.map(({ name }) => quoted(name))
   const slices = slicesOf(definition)
+  const isSession = definition.window.kind === 'session'
+  const identity = isSession ? [...groups, START] : [...groups, START, END]
   return {
     definition,
     source,
@@ -75,7 +79,8 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
     cells: `cells_${number}`,
     outputs: `outputs_${number}`,
     groups,
-    key: [...groups, START, ...(shape.isSliced ? [MIN_END] : [])],
+    key: isSession ? identity : [...groups, START, shape.isSliced ? MIN_END : END],
+    identity,
     values: shape.aggregates.flatMap(({ detail }) => (detail === undefined ? [] : [quoted(detail.value.name)])),
     results: shape.aggregates.map(({ result }) => quoted(result.name)),
     columns: partialColumns(shape).map(({ name }) => quoted(name)),
@@ -110,7 +115,9 @@ export function partialsDdl(shape: WindowShape): string {
 /** Whether two relations have the same values in columns, null being one. */
 export function same(a: string, b: string, columns: readonly string[]): string {
   if (columns.length === 0) return 'true'
-  return columns.map((name) => `${a}.${name} ${name === START ? '=' : 'IS NOT DISTINCT FROM'} ${b}.${name}`).join(' AND ')
+  return columns
+    .map((name) => `${a}.${name} ${name === START ? '=' : 'IS NOT DISTINCT FROM'} ${b}.${name}`)
+    .join(' AND ')
 }
 
 /** Columns of one relation, with commas between them and before other columns. */

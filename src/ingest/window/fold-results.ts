@@ -34,15 +34,17 @@ export async function makeResults(
   relations: Relations,
   options: ResultOptions,
 ): Promise<Results> {
-  const { definition, groups, outputs, results, shape, slices } = relations
-  const rows = slices === undefined ? await chooseCells(database, relations, options) : await chooseWindows(database, relations, options)
+  const { definition, groups, identity, outputs, results, shape, slices } = relations
+  const rows =
+    slices === undefined
+      ? await chooseCells(database, relations, options)
+      : await chooseWindows(database, relations, options)
   const isFinal = upTo(END, options.finalUntil)
   await database.temporary(
     'fresh',
     `SELECT *, ${isFinal} AS _final FROM (${resultsSql(shape, rows)}) WHERE ${ROWS} <> 0`,
   )
   const [negative] = await database.numbers(`SELECT count(*) FROM fresh WHERE ${ROWS} < 0`)
-  const identity = [...groups, START]
   await database.temporary(
     'stored',
     `SELECT o.*, o.rowid AS __rid, k.__to FROM ${outputs} o JOIN (
@@ -51,9 +53,10 @@ SELECT ${list(identity)}, ${START} AS __to FROM fresh UNION SELECT ${list(identi
   const values = [END, ...results, ...(shape.hasLastEvent ? [LAST_EVENT] : []), '_final']
   const differs = values.map((name) => `f.${name} IS DISTINCT FROM s.${name}`).join(' OR ')
   // Of a session that took in others, what they were is corrected too, and N3 wants one row where they stood.
-  const prior = `SELECT ${list(groups.length === 0 ? ['__to'] : [...groups, '__to'])}, max(_corrections + CAST(_final AS INTEGER)) AS __corrections,
+  const rest = identity.filter((name) => name !== START)
+  const prior = `SELECT ${list([...rest, '__to'])}, max(_corrections + CAST(_final AS INTEGER)) AS __corrections,
 bool_or(_final) AS __was_final, bool_or(__to <> ${START}) AS __is_joined FROM stored GROUP BY ALL`
-  const samePrior = [...groups.map((name) => same('f', 'p', [name])), `f.${START} = p.__to`].join(' AND ')
+  const samePrior = `${same('f', 'p', rest)} AND f.${START} = p.__to`
   const isClosing = definition.emit === 'close' || slices !== undefined
   const isDue = options.openSince !== undefined
   const isTime = isClosing ? 'f._final' : `(f._final OR ${isDue} OR p.__was_final OR p.__is_joined)`
@@ -100,20 +103,35 @@ export function resultRowsSql({ groups, results, shape }: Relations): string {
   return `SELECT ${list(columns)} FROM results ORDER BY rowid`
 }
 
-/** Where a cell is a window: rows of those that changed, or became final. */
+/**
+ * Where a cell is a window: rows of those that changed, which are at hand, and of those that became final or whose open
+ * rows are due, which are looked for only when there may be some.
+ */
 async function chooseCells(
   database: FoldDatabase,
-  { cells, groups, values, columns }: Relations,
+  { cells, columns, groups, key, values }: Relations,
   { fold, finalUntil, finalBefore, openSince }: ResultOptions,
 ): Promise<string> {
-  const touched = openSince === undefined ? `__fold = ${fold}` : `__fold > ${openSince}`
-  const isChosen = `${PART} = 0 AND (${touched} OR ${becameFinal(END, finalUntil, finalBefore)})`
-  if (values.length === 0) return `(SELECT * FROM ${cells} WHERE ${isChosen})`
-  await database.temporary('chosen', `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${isChosen}`)
-  const rest = columns.filter((name) => !groups.includes(name) && name !== START && name !== END)
-  const from = `SELECT k.*, ${list(rest, 'c')} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', [...groups, START])}`
-  await database.temporary('chosen_rows', from)
-  return 'chosen_rows'
+  const touched = [`SELECT ${list(columns)} FROM changed`]
+  if (values.length > 0)
+    touched.push(`SELECT ${list(columns)} FROM held WHERE __rid NOT IN (SELECT __rid FROM replaced)`)
+  const wanted = [
+    ...(finalUntil === undefined || finalUntil === finalBefore ? [] : [becameFinal(END, finalUntil, finalBefore)]),
+    ...(openSince === undefined || openSince >= fold - 1 ? [] : [`__fold > ${openSince}`]),
+  ]
+  if (wanted.length === 0) return `(${touched.join(' UNION ALL ')})`
+  const isWanted = `${PART} = 0 AND __fold < ${fold} AND (${wanted.join(' OR ')})`
+  if (values.length === 0) {
+    await database.temporary('chosen_rows', `SELECT ${list(columns)} FROM ${cells} WHERE ${isWanted}`)
+  } else {
+    await database.temporary('chosen', `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${isWanted}`)
+    const rows = columns.map((name) => (name === END ? `k.${END}` : `c.${name}`))
+    await database.temporary(
+      'chosen_rows',
+      `SELECT ${list(rows)} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', key)}`,
+    )
+  }
+  return `(${[...touched, 'FROM chosen_rows'].join(' UNION ALL ')})`
 }
 
 /**
@@ -139,7 +157,7 @@ async function chooseWindows(
 WHERE ${counts} AND ${isWhole} AND (${isNew(end)} OR (__fold = ${fold} AND ${upTo(end, finalUntil)}))`,
   )
   // A window of which nothing is left has no fresh row: its stored one, if any, goes.
-  await database.run(`INSERT INTO vanished SELECT ${list([...groups, '__window', '__window'])} FROM chosen`)
+  await database.run(`INSERT INTO vanished SELECT ${list([...groups, '__window', end, '__window'])} FROM chosen`)
   const rest = columns.filter((name) => ![...groups, START, END, MIN_END].includes(name))
   await database.temporary(
     'chosen_slices',

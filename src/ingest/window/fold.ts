@@ -107,5 +107,7 @@ function foldError(error: unknown): LakeError {
   if (error instanceof LakeError || !(error instanceof Error)) return asLakeError(error)
   if (isOverflow(error)) return new LakeError('aggregate.overflow', error.message, { cause: error })
   const isFull = /out of memory|could not write|no space left|failed to (offload|write)/i.test(error.message)
-  return isFull ? new LakeError('window.fold_failed', error.message, { retryable: true, cause: error }) : asLakeError(error)
+  return isFull
+    ? new LakeError('window.fold_failed', error.message, { retryable: true, cause: error })
+    : asLakeError(error)
 }

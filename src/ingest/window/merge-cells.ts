@@ -1,6 +1,7 @@
 import { literal } from '../decode/data-file-writer.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { END, list, PART, partialsDdl, type Relations, ROWS, same, START, upTo } from './fold-relations.ts'
+import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
 import { mergeSql } from './long-rows.ts'
 
 // Relations that one fold makes: `staged` (what the lanes brought), `held` (all rows of the cells that it touches, as
@@ -57,12 +58,12 @@ export async function mergeCells(
 }
 
 /** `held`, where a cell has one start for ever. */
-async function holdCells(database: FoldDatabase, { cells, key, groups }: Relations): Promise<void> {
+async function holdCells(database: FoldDatabase, { cells, identity, key }: Relations): Promise<void> {
   await database.temporary(
     'held',
     `SELECT c.*, c.rowid AS __rid, c.${START} AS __was FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', key)}`,
   )
-  await database.temporary('vanished', `SELECT ${list([...groups, START])}, ${START} AS __to FROM staged LIMIT 0`)
+  await database.temporary('vanished', `SELECT ${list(identity)}, ${START} AS __to FROM staged LIMIT 0`)
 }
 
 /**
@@ -71,24 +72,23 @@ async function holdCells(database: FoldDatabase, { cells, key, groups }: Relatio
  * end that their session had when they last changed: it is its start that names it.
  */
 async function joinSessions(database: FoldDatabase, relations: Relations): Promise<void> {
-  const { cells, columns, groups } = relations
+  const { cells, columns, groups, shape } = relations
   const own = [...groups, START]
   const spans = `SELECT ${list([...own, END])}, true AS __new FROM staged WHERE ${PART} = 0
 UNION ALL
 SELECT ${list([...own, END], 'c')}, false FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', groups)} WHERE c.${PART} = 0`
-  const by = `PARTITION BY ${list(groups.length === 0 ? ['true'] : groups)}`
-  const order = `ORDER BY ${START}, ${END} ROWS`
+  const { start, end } = ISLAND_COLUMNS
+  const islands = islandsSql(
+    spans,
+    shape.groups.map(({ name }) => name),
+  )
   await database.temporary(
     'joined',
-    `SELECT DISTINCT ${list(own)}, __to_start, __to_end FROM (
-SELECT *, min(${START}) OVER whole AS __to_start, max(${END}) OVER whole AS __to_end, bool_or(__new) OVER whole AS __touched FROM (
-SELECT *, count(*) FILTER (WHERE __before IS NULL OR ${START} > __before) OVER (${by} ${order} UNBOUNDED PRECEDING) AS __island FROM (
-SELECT *, max(${END}) OVER (${by} ${order} BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS __before FROM (
-${spans})))
-WINDOW whole AS (${by}, __island)) WHERE __touched`,
+    `SELECT DISTINCT ${list([...own, start, end])} FROM (
+SELECT *, bool_or(__new) OVER (PARTITION BY ${list([...groups, start])}) AS __touched FROM (${islands})) WHERE __touched`,
   )
   const joined = (of: string): string => `${of} JOIN joined j ON ${same(of, 'j', own)}`
-  const moved = `REPLACE (j.__to_start AS ${START}, j.__to_end AS ${END})`
+  const moved = `REPLACE (j.${start} AS ${START}, j.${end} AS ${END})`
   await database.temporary('incoming', `SELECT staged.* ${moved} FROM ${joined('staged')}`)
   await database.temporary('staged', `SELECT ${list(columns)} FROM incoming`)
   await database.temporary(
@@ -116,7 +116,7 @@ SELECT ${list(value)} FROM staged UNION ALL SELECT ${list(value)} FROM held WHER
  * A cell without rows goes, with all of its details (rule A3). Slices stay: their rows may have been counted in another
  * slice, for other windows. Gives the number of cells with less than none.
  */
-async function removeEmpty(database: FoldDatabase, { groups, key, slices }: Relations): Promise<number> {
+async function removeEmpty(database: FoldDatabase, { identity, key, slices }: Relations): Promise<number> {
   if (slices !== undefined) return 0
   const isEmpty = `${PART} = 0 AND ${ROWS} = 0`
   const [empty, negative] = await database.numbers(
@@ -124,7 +124,7 @@ async function removeEmpty(database: FoldDatabase, { groups, key, slices }: Rela
   )
   if (empty === 0) return negative!
   await database.temporary('empty', `SELECT ${list(key)} FROM changed WHERE ${isEmpty}`)
-  await database.run(`INSERT INTO vanished SELECT ${list([...groups, START, START])} FROM empty`)
+  await database.run(`INSERT INTO vanished SELECT ${list([...identity, START])} FROM empty`)
   await database.run(
     `INSERT INTO replaced SELECT h.* FROM held h SEMI JOIN empty e ON ${same('h', 'e', key)}
 WHERE __rid NOT IN (SELECT __rid FROM replaced)`,

@@ -50,7 +50,6 @@ export class OpenWindow {
     this.#outOfOrdernessMs = relations.source.eventTime!.outOfOrdernessMs
     this.#results = new RowPlaces(relations.outputs)
     this.#state = new RowPlaces(relations.cells)
-
   }
 
   async open(): Promise<void> {
@@ -72,11 +71,7 @@ export class OpenWindow {
     await this.#rows.old.load(this.#storage, this.#clock, stored.source)
   }
 
-  moved(
-    table: 'results' | 'state',
-    inputs: readonly ConcatenateInput[],
-    output: DataFile | undefined,
-  ): Promise<void> {
+  moved(table: 'results' | 'state', inputs: readonly ConcatenateInput[], output: DataFile | undefined): Promise<void> {
     return (table === 'results' ? this.#results : this.#state).move(this.#database, inputs, output)
   }
 

@@ -51,11 +51,7 @@ export class RowPlaces {
   }
 
   /** Rows stand in another file now, as `WindowFold.moved` says. */
-  async move(
-    database: FoldDatabase,
-    inputs: readonly ConcatenateInput[],
-    output: DataFile | undefined,
-  ): Promise<void> {
+  async move(database: FoldDatabase, inputs: readonly ConcatenateInput[], output: DataFile | undefined): Promise<void> {
     const numbers = inputs.map(({ file }) => this.#numbers.get(file.key))
     const known = numbers.filter((number) => number !== undefined)
     if (known.length === 0) return

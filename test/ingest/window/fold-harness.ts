@@ -10,7 +10,7 @@ import {
   type DuckDBConnection,
   type DuckDBValue,
 } from '@duckdb/node-api'
-import type { Clock } from '../../../src/clock.ts'
+import { systemClock, type Clock } from '../../../src/clock.ts'
 import { InstantClock } from '../../support/instant-clock.ts'
 import { definition as tableOf, writePlan } from '../../support/lake-table.ts'
 import type { AggregateDefinition, WindowDefinition } from '../../../src/define-window.ts'
@@ -18,6 +18,7 @@ import type { TableDefinition } from '../../../src/define.ts'
 import { tableColumns } from '../../../src/ingest/decode/columns.ts'
 import { lateColumns, partialColumns, resultColumns } from '../../../src/ingest/window/columns.ts'
 import { registerExact } from '../../../src/ingest/window/exact-double.ts'
+import { startFold } from '../../../src/ingest/window/fold-pool.ts'
 import { openWindowFold } from '../../../src/ingest/window/fold.ts'
 import { shapeOf } from '../../../src/ingest/window/fold-relations.ts'
 import { partialsSql } from '../../../src/ingest/window/long-rows.ts'
@@ -27,13 +28,14 @@ import { DeletedRows, type DataFile, type Storage, type WritePlan } from '../../
 
 export const B = 5
 
-/** A table of `g`, `v` and `x`, out of order by at most 5 ms. */
+/** A table of `g`, `v`, `x` and `d`, out of order by at most 5 ms. */
 export const source: TableDefinition = tableOf({
   name: 'events',
   columns: [
     { name: 'g', type: { kind: 'string' } },
     { name: 'v', type: { kind: 'long' } },
     { name: 'x', type: { kind: 'double' } },
+    { name: 'd', type: { kind: 'decimal', precision: 38, scale: 0 } },
     { name: 'at', type: { kind: 'timestamptz', unit: 'ms' } },
   ],
   eventTime: { column: 'at', unit: 'ms', outOfOrdernessMs: B, idleAfterMs: 30_000, maxFutureSkewMs: 300_000 },
@@ -69,11 +71,12 @@ export interface Counted {
   readonly g: string | null
   readonly v: number
   readonly x?: number
+  /** Digits of a decimal. */
+  readonly d?: string
   readonly ts: number
   readonly start: number
   readonly end: number
   readonly minEnd?: number
-  readonly sign?: 1 | -1
 }
 
 export interface Step {
@@ -111,6 +114,7 @@ export class FoldHarness {
   readonly #connection: DuckDBConnection
   readonly #plans: { readonly results: WritePlan; readonly state: WritePlan; readonly late: WritePlan }
   readonly #storage: Storage
+  readonly #start: () => Promise<WindowFold>
   #fold: WindowFold
   #offset = 0
 
@@ -118,12 +122,14 @@ export class FoldHarness {
     definition: WindowDefinition,
     storage: Storage,
     clock: Clock,
+    start: () => Promise<WindowFold>,
     fold: WindowFold,
     connection: DuckDBConnection,
   ) {
     this.#clock = clock
     this.definition = definition
     this.#storage = storage
+    this.#start = start
     this.#fold = fold
     this.#connection = connection
     const shape = shapeOf(definition, source)
@@ -134,15 +140,21 @@ export class FoldHarness {
     }
   }
 
-  static async open(parts: Partial<WindowDefinition>): Promise<FoldHarness> {
+  /** `childPath`: the fold runs in a process of its own. */
+  static async open(parts: Partial<WindowDefinition>, childPath?: string): Promise<FoldHarness> {
     const definition = windowOf(parts)
-    const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-fold-store-'))
-    const storage = await LocalStorage.open(folder)
+    const store = mkdtempSync(path.join(os.tmpdir(), 'kappalake-fold-store-'))
+    const storage = await LocalStorage.open(store)
     const clock = new InstantClock()
-    const fold = await openWindowFold({ windows: [definition], tables: [source], storage, clock })
+    const options = { windows: [definition], tables: [source], storage, clock }
+    const settings = { store: { url: `file:${store}` }, memoryBytesMax: 1 << 28 }
+    const start = (): Promise<WindowFold> =>
+      childPath === undefined
+        ? openWindowFold(options)
+        : startFold({ ...options, childPath, settings, clock: systemClock })
     const connection = await (await DuckDBInstance.create(':memory:', { threads: '1' })).connect()
     registerExact(connection)
-    return new FoldHarness(definition, storage, clock, fold, connection)
+    return new FoldHarness(definition, storage, clock, start, await start(), connection)
   }
 
   async fold(step: Step): Promise<FoldedWindow> {
@@ -165,13 +177,7 @@ export class FoldHarness {
   /** A new fold, that knows what the tables hold. */
   async restart(): Promise<void> {
     await this.#fold.close()
-    const { definition } = this
-    this.#fold = await openWindowFold({
-      windows: [definition],
-      tables: [source],
-      storage: this.#storage,
-      clock: this.#clock,
-    })
+    this.#fold = await this.#start()
     await this.#fold.load('w', { results: this.results.stored, state: this.state.stored })
   }
 
@@ -210,6 +216,12 @@ export class FoldHarness {
       files.set(output.key, { file: output, deleted: new DeletedRows(rows.length), rows: await this.#read(output) })
   }
 
+  /** Tells the fold that its result rows are nowhere any more. */
+  async loseResults(): Promise<void> {
+    const inputs = this.results.stored.map((rows) => ({ ...rows, firstRowId: undefined, sequenceNumber: 0n }))
+    await this.#fold.moved('w', 'results', inputs, undefined)
+  }
+
   async close(): Promise<void> {
     await this.#fold.close()
     await this.#storage.close()
@@ -222,12 +234,12 @@ export class FoldHarness {
     const shape = shapeOf(this.definition, source)
     const text = (g: string | null): string => (g === null ? 'NULL' : `'${g}'`)
     const rows = batch.map(
-      ({ g, v, x, ts, start, end, minEnd, sign }) =>
-        `(${text(g)}, ${v}, ${x ?? v}, ${start}, ${end}, ${minEnd ?? 'NULL'}, ${ts}, 0, ${this.#offset++}, ${sign ?? 1})`,
+      ({ g, v, x, d, ts, start, end, minEnd }) =>
+        `(${text(g)}, ${v}, ${x ?? v}, ${d ?? 'NULL'}, ${start}, ${end}, ${minEnd ?? 'NULL'}, ${ts}, 0, ${this.#offset++})`,
     )
     await this.#connection
-      .run(`CREATE OR REPLACE TABLE counted (g VARCHAR, v BIGINT, x DOUBLE, __start BIGINT, __end BIGINT,
-__min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT, __sign BIGINT)`)
+      .run(`CREATE OR REPLACE TABLE counted (g VARCHAR, v BIGINT, x DOUBLE, d DECIMAL(38, 0), __start BIGINT, __end BIGINT,
+__min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT)`)
     if (rows.length > 0) await this.#connection.run(`INSERT INTO counted VALUES ${rows.join(', ')}`)
     const file = path.join(this.#folder, `${this.#clock.uuid()}.parquet`)
     await this.#connection.run(

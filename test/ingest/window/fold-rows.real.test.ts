@@ -172,6 +172,17 @@ describe('section 9', () => {
     expect(after).toEqual([[[0, 9]], [[0, 5]], []])
   })
 
+  test('a final row is corrected, and goes with its last row', async () => {
+    const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: sum }))
+    const seen = (): unknown[] => harness.results.map((row) => [row.sum, row._final, row._corrections])
+    await harness.commit([[batchOf([item('a', 5, 5), item('b', 6, 9)])]], 9)
+    await harness.commit([[batchOf([gone('b')], { first: 2n })]], 9)
+    expect(seen()).toEqual([[5, true, 1]])
+    await harness.commit([[batchOf([gone('a')], { first: 3n })]], 9)
+    expect([seen(), harness.state]).toEqual([[], []])
+    await harness.close()
+  })
+
   test('A3: a delete of a key that was never seen changes nothing', async () => {
     const after = await resultsOf(
       itemsWindow({ select: sum }),
@@ -182,6 +193,23 @@ describe('section 9', () => {
       },
     )
     expect(after).toEqual([[[0, 5]], [[0, 5]]])
+  })
+
+  test('A3: less than none is an error, and what no group knows is counted', async () => {
+    const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: sum }))
+    const before = harness.stored
+    await harness.commit([[batchOf([item('a', 5, 5)])]])
+    const after = harness.stored
+    await harness.commit([[batchOf([item('b', 5, 5)], { first: 1n })]])
+    // A window that saw nothing of what stands.
+    await harness.restart(before)
+    await harness.commit([[batchOf([gone('a'), item('c', 6, 1)], { first: 2n })]])
+    expect([harness.retractOfUnknown, harness.results.map((row) => row.sum)]).toEqual([1, [1]])
+    // One that saw less than that.
+    await harness.restart(after)
+    const taken = harness.commit([[batchOf([gone('b'), gone('c')], { first: 4n })]])
+    await expect(taken).rejects.toMatchObject({ code: 'aggregate.negative_count' })
+    await harness.close()
   })
 
   test('an update that the window does not see writes nothing', async () => {

@@ -146,17 +146,20 @@ export class RowsHarness {
     return folded
   }
 
-  /** A new fold, that knows what the tables hold. */
-  async restart(): Promise<void> {
+  /** What the tables of the window hold. */
+  get stored(): { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] } {
+    return { results: stored(this.#results.values()), state: stored(this.#state.values()) }
+  }
+
+  /** A new fold, that knows what the tables hold, or held at another time. */
+  async restart({ results, state } = this.stored): Promise<void> {
     await this.#fold.close()
     const [storage, clock] = [this.#storage, this.#clock]
     this.#fold = await openWindowFold({ windows: [this.#window], tables: [this.#source], storage, clock })
-    const stored = (of: Iterable<StoredRows>): StoredRows[] =>
-      Array.from(of, ({ file, deleted }) => ({ file, deleted: deleted.clone() }))
     const { deletes } = this.#plan
     await this.#fold.load(this.#window.name, {
-      results: stored(this.#results.values()),
-      state: stored(this.#state.values()),
+      results,
+      state,
       source: {
         plan: this.#plan.data,
         rows: stored(this.#keyed.files),
@@ -221,6 +224,10 @@ export class RowsHarness {
       .getRowObjects()
       .map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)])))
   }
+}
+
+function stored(of: Iterable<StoredRows>): StoredRows[] {
+  return Array.from(of, ({ file, deleted }) => ({ file, deleted: deleted.clone() }))
 }
 
 function rowsOf(table: ReadonlyMap<string, Stored>): Row[] {
