@@ -228,7 +228,7 @@ export class SqlReader {
       const isNamed = isSign(this.peek(1), '=>')
       const key = isNamed ? first.value.toUpperCase() : names[given.size]
       if (key === undefined || !names.includes(key) || given.has(key))
-        throw this.unexpected(`${word} takes ${names.join(', ')}`, 'OFFSET may be left out.')
+        throw refused(this.text, first.at, `${word} takes ${names.join(', ')}`, 'OFFSET may be left out.')
       if (isNamed) this.#at += 2
       given.set(key, { at: first, value: this.#argument(key) })
     })

@@ -58,35 +58,13 @@ export const CLAUSES: Readonly<Record<string, readonly [string, string?]>> = {
   ...Object.fromEntries(['JOIN', 'LEFT', 'RIGHT', 'FULL', 'INNER', 'CROSS', 'NATURAL'].map((word) => [word, [JOIN]])),
 }
 
-export const CONDITION_ENDS = [
-  'GROUP',
-  'HAVING',
-  'ORDER',
-  'LIMIT',
-  'FETCH',
-  'WINDOW',
-  'QUALIFY',
-  'UNION',
-  'INTERSECT',
-  'EXCEPT',
-]
-export const RESERVED = [
+/** Words that end a condition. */
+export const CONDITION_ENDS: readonly string[] =
+  'GROUP HAVING ORDER LIMIT FETCH WINDOW QUALIFY UNION INTERSECT EXCEPT'.split(' ')
+
+/** Words that are no names, unless they are quoted. */
+export const RESERVED: readonly string[] = [
   ...Object.keys(CLAUSES).filter((word) => word !== 'OFFSET'),
-  ...[
-    'SELECT',
-    'FROM',
-    'WHERE',
-    'GROUP',
-    'BY',
-    'AS',
-    'ON',
-    'USING',
-    'FOR',
-    'TABLE',
-    'FILTER',
-    'OVER',
-    'DISTINCT',
-    'AND',
-  ],
-  ...['OR', 'NOT', 'NULL', 'TRUE', 'FALSE', 'IS', 'IN', 'LIKE', 'BETWEEN'],
+  ...'SELECT FROM WHERE GROUP BY AS ON USING FOR TABLE FILTER OVER DISTINCT AND OR NOT NULL'.split(' '),
+  ...'TRUE FALSE IS IN LIKE BETWEEN'.split(' '),
 ]

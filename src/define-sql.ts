@@ -46,7 +46,7 @@ export function readWindowSql(text: string): SqlWindow {
   const groups = reader.list(() => readGroup(reader, table))
   reader.finish()
 
-  const call = table.call ?? windowCall(reader, groups)
+  const call = windowCall(reader, groups, table)
   checkAuxiliaries(reader, items, call, table)
   const groupBy = groups.flatMap((group) => (group.kind === 'column' ? [unqualified(reader, group.column, table)] : []))
   checkPartition(reader, call, groupBy)
@@ -125,18 +125,27 @@ function readGroup(reader: SqlReader, table: SqlTable): Group {
   return { kind: 'column', column }
 }
 
-/** The one window of GROUP BY; of a window table its two bounds stand there instead. */
-function windowCall(reader: SqlReader, groups: readonly Group[]): SqlCall {
+/** The one window: of GROUP BY, or of a window table, of which the two bounds stand there. */
+function windowCall(reader: SqlReader, groups: readonly Group[], table: SqlTable): SqlCall {
   const calls = groups.flatMap((group) => (group.kind === 'call' ? [group.call] : []))
-  if (calls.length === 1) return calls[0]!
-  const [, second] = calls
+  const [first, second] = table.call === undefined ? calls : [table.call, ...calls]
   if (second !== undefined) throw refused(reader.text, second.at, 'a second window', 'Define one window for each.')
-  throw refused(
-    reader.text,
-    reader.peek().at,
-    'GROUP BY names no window',
-    'Add TUMBLE, HOP or SESSION(time, INTERVAL …), or read FROM TABLE(TUMBLE(TABLE …)).',
-  )
+  if (first === undefined)
+    throw refused(
+      reader.text,
+      reader.peek().at,
+      'GROUP BY names no window',
+      'Add TUMBLE, HOP or SESSION(time, INTERVAL …), or read FROM TABLE(TUMBLE(TABLE …)).',
+    )
+  const isBound = (name: string) => groups.some((group) => group.kind === 'bound' && group.name === name)
+  if (table.call !== undefined && !(isBound('window_start') && isBound('window_end')))
+    throw refused(
+      reader.text,
+      reader.peek().at,
+      'a window table is grouped by window_start and window_end',
+      'Name both.',
+    )
+  return first
 }
 
 /** What is selected of the window must be this window's, and keep its name: the columns are there in any case. */

@@ -13,7 +13,7 @@ import {
 import { readWindowSql, type SqlWindow } from './define-sql.ts'
 import { columnsRead, placeOf } from './define-sql-tokens.ts'
 import { KIND_KEYS, toKind, windowSchema, type WindowFields } from './define-window-fields.ts'
-import { isPrimitive, resultType, type AggregateDefinition, type WindowDefinition } from './define-window.ts'
+import { isPrimitive, resultType, type WindowDefinition } from './define-window.ts'
 import { LakeError } from './error.ts'
 
 /** Finds the source of a window, or throws why there is none. */
@@ -80,7 +80,7 @@ export function checkOverSource(window: WindowDefinition, source: TableDefinitio
       )
     claimName(names, aggregate.name, 'another column has that name', path)
     const type = resultType(
-      aggregate.fn,
+      aggregate,
       aggregate.column === undefined ? undefined : columnOf(source, aggregate.column, path).type,
     )
     if (type instanceof LakeError) throw invalidField(path, type.message, type.fix)
@@ -166,7 +166,7 @@ function fromSql(fields: WindowFields, sql: string, find: FindSource, at: FieldP
       window: toKind(read.kind, fields.timeZone, at),
       groupBy: read.groupBy.map(({ name }) => name),
       where: read.where,
-      select: read.select.map(({ at: _, ...aggregate }): AggregateDefinition => aggregate),
+      select: read.select.map(({ name, fn, column, n, where }) => ({ name, fn, column, n, where })),
     }
   })
 }

@@ -149,7 +149,7 @@ function checkCount(windows: number, at: FieldPath): void {
 function checkTimeZone(timeZone: string, at: FieldPath): void {
   try {
     if (!/^[A-Za-z]/.test(timeZone)) throw new RangeError('not a name')
-    new Intl.DateTimeFormat('en', { timeZone })
+    Intl.DateTimeFormat('en', { timeZone })
   } catch {
     throw invalidField(at, `"${timeZone}" is not a time zone`, 'Write a name such as Europe/Berlin or UTC.')
   }

@@ -105,7 +105,10 @@ export function windowTableNames({ name }: Pick<WindowDefinition, 'name'>): read
  * Type of an aggregate's result, or why it cannot be of such a column (undefined: of rows). Counts are always there,
  * every other result is null where no value was.
  */
-export function resultType(fn: AggregateFunction, column: ColumnType | undefined): ColumnType | LakeError {
+export function resultType(
+  { fn }: Pick<AggregateDefinition, 'fn'>,
+  column: ColumnType | undefined,
+): ColumnType | LakeError {
   if (fn === 'count') return LONG
   if (column === undefined) return problem(`${fn} needs a column`, `Write ${fn}(column).`)
   if (!isPrimitive(column))

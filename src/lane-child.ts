@@ -80,9 +80,9 @@ class Job {
 /** Says which records are about to be touched, so that a death can be laid at their door. */
 function announcing(encoder: Encoder, pipeline: string, task: number): Encoder {
   return {
-    async encode(plan, batches, ...rest) {
+    async encode(plan, batches, fatal, baseless, clocksMs) {
       await send({ kind: 'encoding', pipeline, task, spans: spansOf(batches) })
-      const staged = await encoder.encode(plan, batches, ...rest)
+      const staged = await encoder.encode(plan, batches, fatal, baseless, clocksMs)
       await send({ kind: 'encoded', pipeline, task })
       return staged
     },

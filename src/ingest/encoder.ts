@@ -17,6 +17,7 @@ import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
+import { checkRowWise } from './row-wise.ts'
 import { LaneWindows } from './window/lane-windows.ts'
 import { RowChanges } from './window/row-changes.ts'
 import type { StagedWindow } from './window/window.ts'
@@ -33,7 +34,8 @@ export interface EncoderOptions {
 
 /**
  * The encoder of a lane: JSON to columns by generated code, columns to Parquet by DuckDB. It has a DuckDB of its own
- * with one thread and no access to the network; a lane's parallelism is other lanes.
+ * with one thread and no access to the network; a lane's parallelism is other lanes. Throws `transform.not_row_wise`
+ * before anything is ingested.
  */
 export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   await mkdir(options.storage.scratch, { recursive: true })
@@ -48,6 +50,13 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const connection = await instance.connect()
   // What an expression makes of a time must not depend on where the lane runs.
   await connection.run(`SET TimeZone = 'UTC'`)
+  try {
+    await checkRowWise(options.tables, options.windows ?? [], connection)
+  } catch (error) {
+    connection.closeSync()
+    instance.closeSync()
+    throw error
+  }
   return new DuckEncoder(instance, connection, options)
 }
 
@@ -95,6 +104,7 @@ class DuckEncoder implements Encoder {
     const columns = tableColumns(definition)
     const rows = new Relation(this.#connection, `rows_${k}`, columns)
     const hasLaneColumns = fed.length > 0
+    const events = fed.filter(({ input }) => input === 'events')
     const over = fed.filter(({ input }) => input === 'rows')
     const parts = { connection: this.#connection, storage: this.#storage, clock: this.#clock, name: `fed_${k}` }
     const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
@@ -105,7 +115,7 @@ class DuckEncoder implements Encoder {
       transform,
       clock:
         transform === undefined && !hasLaneColumns ? undefined : new RecordClock(definition, columns, hasLaneColumns),
-      windows: fed.some(({ input }) => input === 'events') ? new LaneWindows(definition, fed, rows, parts) : undefined,
+      windows: events.length > 0 ? new LaneWindows(definition, events, rows, parts) : undefined,
       changes: over.length > 0 ? new RowChanges(definition, over, rows, parts) : undefined,
       deadLetters: new Relation(this.#connection, `dead_letters_${k}`, deadLetterColumns),
       markers:
@@ -135,7 +145,7 @@ class DuckEncoder implements Encoder {
         batches,
         clocksMs,
       )
-      const { rows, deadLetters, counts, operations } = decoded
+      const { rows, deadLetters, counts, operations, kept } = decoded
       // Before rows are divided: their slabs are used again.
       const windows = await this.#windows(table, decoded, plan, clocksMs)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
@@ -167,7 +177,7 @@ class DuckEncoder implements Encoder {
     if ((windows !== undefined || changes !== undefined) && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
     const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
-    clock.judge(judged.rows, judged.eventless, batches[0]!.topic, judged.counts, clocksMs ?? {})
+    clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
     return judged
   }
 
@@ -179,7 +189,7 @@ class DuckEncoder implements Encoder {
     clocksMs: Clocks[string] | undefined,
   ): Promise<readonly StagedWindow[] | undefined> {
     if (windows === undefined && changes === undefined) return undefined
-    const events = (await windows?.stage(decoded.rows, plan)) ?? []
+    const events = (await windows?.stage(decoded.rows, decoded.kept, plan)) ?? []
     try {
       const staged = [...events, ...((await changes?.stage(decoded, clocksMs ?? {})) ?? [])]
       const order = (plan.windows ?? []).map(({ window }) => window)

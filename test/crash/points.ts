@@ -19,7 +19,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/lane-child.ts',
-    text: 'const staged = await encoder.encode(plan, batches, fatal, baseless)',
+    text: 'const staged = await encoder.encode(plan, batches, fatal, baseless, clocksMs)',
     after: 'encoded',
   },
   {

@@ -174,7 +174,7 @@ describe('a record that kills its lane', () => {
   const POISON = 'shop.orders/1@117'
   let bundle: MutatedBundle
   beforeAll(async () => {
-    const text = 'const staged = await encoder.encode(plan, batches, fatal, baseless)'
+    const text = 'const staged = await encoder.encode(plan, batches, fatal, baseless, clocksMs)'
     bundle = await mutatedBundle('poison', [
       {
         file: 'src/lane-child.ts',

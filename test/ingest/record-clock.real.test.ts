@@ -71,8 +71,8 @@ function judged(micro: readonly (readonly Event[])[], before: Record<number, num
       const records = mine.map(({ atUs, timestampMs }) => ({ value: valueOf(atUs), timestampMs }))
       return batchOf(records, { partition, first })
     })
-    const { rows: slabs, eventless, counts } = decoder.decode(batches, new Set())
-    clock.judge(slabs, eventless, 'shop.orders', counts, clocks)
+    const { rows: slabs, kept, counts } = decoder.decode(batches, new Set())
+    clock.judge(slabs, kept, 'shop.orders', counts, clocks)
     for (const [id, { clockMs }] of counts)
       if (clockMs !== undefined) clocks[id] = Math.max(clocks[id] ?? -Infinity, clockMs)
     for (const slab of slabs) {

@@ -5,7 +5,7 @@ import { partitionId, type PartitionId } from '../../log.ts'
 import type { Clocks } from '../../version.ts'
 import { eventMsOf, unitOf } from './event-clock.ts'
 import type { Slab, SlabColumn } from './slab.ts'
-import type { MutableCounts } from './table-decoder.ts'
+import type { KeptValues, MutableCounts } from './table-decoder.ts'
 
 /** Times beyond are no instants (rule T2): a computed event time may be one. */
 const EVENT_MS_MAX = 8.64e15
@@ -36,17 +36,18 @@ export class RecordClock {
   }
 
   /**
-   * Fills the lane columns and the clocks of `counts`. `clocksMs` are the clocks before the rows, `eventless` the numbers
-   * of rows whose event time is not their own, ascending.
+   * Fills the lane columns and the clocks of `counts`. `clocksMs` are the clocks before the rows. An event time
+   * that is `kept` is none.
    */
   judge(
     slabs: readonly Slab[],
-    eventless: readonly number[],
+    kept: readonly KeptValues[],
     topic: string,
     counts: ReadonlyMap<PartitionId, MutableCounts>,
     clocksMs: Clocks[string],
   ): void {
     const clocks = new Map<number, Moving>()
+    const eventless = kept.filter(({ columns }) => columns.includes(this.#event)).map(({ row }) => row)
     let [first, next] = [0, 0]
     for (const slab of slabs) {
       const partitions = viewOf(slab, slab.columns[this.#partition]!).i32

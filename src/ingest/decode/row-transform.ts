@@ -91,9 +91,9 @@ export class RowTransform {
       const rows = this.#keep(slabs, verdicts, decoded, batches)
       const places = placesOf(verdicts)
       decoded.operations?.renumber(places)
-      const eventless = decoded.eventless.map((row) => places[row]!).filter((row) => row >= 0)
+      const kept = decoded.kept.map((each) => ({ ...each, row: places[each.row]! })).filter(({ row }) => row >= 0)
       const deadLetters = [...decoded.deadLetters, ...this.#deadLetters.finish()]
-      return { ...decoded, rows, eventless, deadLetters }
+      return { ...decoded, rows, kept, deadLetters }
     } finally {
       this.#deadLetters.clear()
       this.#opened = undefined
@@ -185,9 +185,12 @@ export class RowTransform {
 const FAILED: Reason = { code: 'transform.failed', message: 'a computed column or the filter fails on its values' }
 
 /** Values are packed: a null is a value, and what fails is none. */
+function tried(text: string, type: string): string {
+  return `TRY({'v': CAST((${text}\n) AS ${type})})`
+}
+
 function transformSql(definition: TableDefinition, from: string): string {
   const computed = computedColumns(definition)
-  const tried = (text: string, type: string): string => `TRY({'v': CAST((${text}\n) AS ${type})})`
   const packed = computed.map(
     ({ name, as, type }) => `${tried(as, String(duckType(type)))} AS ${quoted(`${name}__try`)}`,
   )

@@ -25,8 +25,17 @@ export interface Decoded {
   readonly markers: readonly Slab[]
   /** Of keyed tables, valid until the next call. */
   readonly operations: KeyOperations | undefined
-  /** Numbers of the rows whose event time is not their own, ascending; of decoders that leave the clocks to others. */
-  readonly eventless: readonly number[]
+  /** What records do not carry, of decoders that leave the clocks to others; in the order of the rows. */
+  readonly kept: readonly KeptValues[]
+}
+
+/** A row with values of an earlier one, as far as this micro-batch happens to know them: they say nothing of the event. */
+export interface KeptValues {
+  readonly row: number
+  readonly partition: number
+  readonly offset: bigint
+  /** Numbers of the columns. */
+  readonly columns: readonly number[]
 }
 
 /** Counts of one partition while they are made. */
@@ -57,7 +66,7 @@ export class TableDecoder {
   readonly #later: readonly ColumnBuilder[]
   /** Whether clocks move only when it is known which rows there are. */
   readonly #isUnjudged: boolean
-  #eventless: number[] = []
+  #kept: KeptValues[] = []
   #flushedRows = 0
   readonly #extra: ColumnBuilder | undefined
   readonly #system: {
@@ -142,8 +151,8 @@ export class TableDecoder {
       this.#flush()
       const operations = this.#keyed?.operations
       const markers = this.#keyed?.markers?.finish() ?? []
-      const [rows, deadLetters, eventless] = [this.#slabs, this.#deadLetters.finish(), this.#eventless]
-      return { rows, deadLetters, counts, operations, markers, eventless }
+      const [rows, deadLetters] = [this.#slabs, this.#deadLetters.finish()]
+      return { rows, deadLetters, counts, operations, markers, kept: this.#kept }
     } finally {
       this.#slabs = []
       this.#deadLetters.clear()
@@ -154,7 +163,7 @@ export class TableDecoder {
     this.#bases = [0]
     this.#slabs = []
     this.#row = 0
-    this.#eventless = []
+    this.#kept = []
     this.#flushedRows = 0
     this.#own.used = 0
     for (const builder of this.#builders) builder.clear()
@@ -334,9 +343,11 @@ export class TableDecoder {
     offset.i64[row] = batch.offsets[i]!
     setTimestamp(timestamp, row, batch.timestampsMs[i]!)
     // An event time that the record does not say itself moves no clock.
-    const isOwn = !this.#plan.kept.columns.includes(this.#eventColumn)
-    this.#clock.recordIndex[row] = isOwn ? i : NO_EVENT
-    if (!isOwn && this.#isUnjudged) this.#eventless.push(this.#flushedRows + row)
+    const { columns } = this.#plan.kept
+    this.#clock.recordIndex[row] = columns.includes(this.#eventColumn) ? NO_EVENT : i
+    if (columns.length === 0 || !this.#isUnjudged) return
+    const number = this.#flushedRows + row
+    this.#kept.push({ row: number, partition: batch.partition, offset: batch.offsets[i]!, columns: [...columns] })
   }
 
   #flush(): void {

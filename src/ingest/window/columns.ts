@@ -53,7 +53,7 @@ export function lateColumns(source: readonly Column[]): readonly Column[] {
     { name: 'end', type: INSTANT, required: true },
   ]
   return [
-    ...source.map(({ required: _, ...column }) => column),
+    ...source.map(optional),
     { name: '_topic', type: { kind: 'string' }, required: true },
     { name: '_event_time', type: INSTANT },
     { name: '_clock', type: INSTANT },
@@ -63,4 +63,10 @@ export function lateColumns(source: readonly Column[]): readonly Column[] {
     { name: '_reason', type: { kind: 'string' }, required: true },
     { name: '_code_hash', type: { kind: 'string' }, required: true },
   ]
+}
+
+/** A column as it is, whatever made its values: null where there is none. */
+function optional(column: Column): Column {
+  const { required: _, as: _sql, ...plain } = column
+  return plain
 }

@@ -3,7 +3,7 @@ import path from 'node:path'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
 import type { Clock } from '../../clock.ts'
-import { windowCodeHash, type TableDefinition } from '../../define.ts'
+import type { TableDefinition } from '../../define.ts'
 import { isSliced, type WindowDefinition } from '../../define-window.ts'
 import { LakeError } from '../../error.ts'
 import type { Storage, WritePlan } from '../../lake/table.ts'
@@ -11,14 +11,15 @@ import { laneColumns, mayRead, tableColumns } from '../decode/columns.ts'
 import { checkColumns, copyDataFile, literal, quoted } from '../decode/data-file-writer.ts'
 import { Relation } from '../decode/relation.ts'
 import type { Slab } from '../decode/slab.ts'
+import type { KeptValues } from '../decode/table-decoder.ts'
 import type { TablePlan } from '../lane.ts'
 import { aggregateSql, isOverflow } from './aggregates.ts'
 import { assignedSql, LATE_COLUMNS, mayBeLate, needsBoundaries } from './assign.ts'
 import { createBoundaries } from './boundaries.ts'
 import { lateColumns, type WindowShape } from './columns.ts'
-import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
+import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
 import { partialsSql } from './long-rows.ts'
-import { CELL_COLUMNS, LANE_COLUMNS, type StagedWindow } from './window.ts'
+import { LANE_COLUMNS, type StagedWindow } from './window.ts'
 
 export interface LaneWindowsParts {
   readonly connection: DuckDBConnection
@@ -31,6 +32,12 @@ export interface LaneWindowsParts {
 interface Window {
   readonly definition: WindowDefinition
   readonly shape: WindowShape
+}
+
+/** What was decoded. */
+interface Rows {
+  readonly slabs: readonly Slab[]
+  readonly kept: readonly KeptValues[]
 }
 
 type LateRows = Pick<StagedWindow, 'lateFiles' | 'late' | 'lateAssignments'>
@@ -49,16 +56,15 @@ export class LaneWindows {
   readonly #parts: LaneWindowsParts
   readonly #outOfOrdernessMs: number
 
-  /** `rows` gives the stored columns of slabs, which have the lane's columns behind them. */
+  /** `windows` are over events of the table. `rows` gives the stored columns of slabs, which have the lane's columns behind them. */
   constructor(source: TableDefinition, windows: readonly WindowDefinition[], rows: Relation, parts: LaneWindowsParts) {
     this.#source = source
     this.#rows = rows
     this.#parts = parts
     this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
-    const events = windows.filter(({ input }) => input === 'events')
     const columns = [...tableColumns(source), ...laneColumns]
-    this.#windows = events.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
-    const read = columns.flatMap((column, k) => (isRead(column, events) ? [k] : []))
+    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
+    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [k] : []))
     this.#read = new Relation(
       parts.connection,
       `${parts.name}_read`,
@@ -68,14 +74,14 @@ export class LaneWindows {
   }
 
   /** Files of each window. Throws `aggregate.overflow`, `window.expression_failed`. */
-  async stage(slabs: readonly Slab[], plan: TablePlan): Promise<readonly StagedWindow[]> {
+  async stage(slabs: readonly Slab[], kept: readonly KeptValues[], plan: TablePlan): Promise<readonly StagedWindow[]> {
     if (slabs.length === 0)
       return this.#windows.map(({ definition }) => ({ window: definition.name, partials: undefined, ...NONE_LATE }))
     const input = `${this.#parts.name}_rows`
     const staged: StagedWindow[] = []
     try {
-      await this.#makeInput(input, slabs)
-      for (const window of this.#windows) staged.push(await this.#stage(window, input, slabs, plan))
+      await this.#makeInput(input, slabs, kept)
+      for (const window of this.#windows) staged.push(await this.#stage(window, input, { slabs, kept }, plan))
       return staged
     } catch (error) {
       for (const { partials } of staged) await removeLocal(partials)
@@ -85,12 +91,7 @@ export class LaneWindows {
     }
   }
 
-  async #stage(
-    { definition, shape }: Window,
-    input: string,
-    slabs: readonly Slab[],
-    plan: TablePlan,
-  ): Promise<StagedWindow> {
+  async #stage({ definition, shape }: Window, input: string, rows: Rows, plan: TablePlan): Promise<StagedWindow> {
     const { connection, name } = this.#parts
     const boundaries = needsBoundaries(definition.window) ? `${name}_boundaries` : undefined
     if (boundaries !== undefined) await createBoundaries(connection, definition.window, input, boundaries)
@@ -98,7 +99,7 @@ export class LaneWindows {
     try {
       const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
       partials = await this.#copyPartials(shape, cellsSql(definition, assigned.counted))
-      return { window: definition.name, partials, ...(await this.#late(definition, assigned.late, input, slabs, plan)) }
+      return { window: definition.name, partials, ...(await this.#late(definition, assigned.late, input, rows, plan)) }
     } catch (error) {
       await removeLocal(partials)
       throw expressionError(definition, error)
@@ -133,7 +134,7 @@ export class LaneWindows {
     definition: WindowDefinition,
     sql: string,
     input: string,
-    slabs: readonly Slab[],
+    rows: Rows,
     plan: TablePlan,
   ): Promise<LateRows> {
     const { connection, name } = this.#parts
@@ -141,12 +142,12 @@ export class LaneWindows {
     const late = `${name}_late`
     await connection.run(`CREATE OR REPLACE TEMP TABLE ${late} AS ${sql}`)
     try {
-      const rows = await this.#count(late)
-      if (rows === 0) return NONE_LATE
+      const count = await this.#count(late)
+      if (count === 0) return NONE_LATE
       const target = plan.windows?.find(({ window }) => window === definition.name)?.late
       if (target === undefined) throw new LakeError('internal', `the lane has no plan of ${definition.name}`)
       return {
-        lateFiles: [await this.#copyLate(definition, late, rows, slabs, target)],
+        lateFiles: [await this.#copyLate(definition, late, count, rows, target)],
         late: await this.#count(`${late} WHERE ${LATE_COLUMNS.reason} = 'late' AND ${LATE_COLUMNS.countedWindows} = 0`),
         lateAssignments: await this.#number(`SELECT coalesce(sum(len(${LATE_COLUMNS.lateWindows})), 0) FROM ${late}`),
       }
@@ -158,28 +159,43 @@ export class LaneWindows {
   async #copyLate(
     definition: WindowDefinition,
     late: string,
-    rows: number,
-    slabs: readonly Slab[],
+    count: number,
+    { slabs, kept }: Rows,
     plan: WritePlan,
   ): Promise<StagedWindow['lateFiles'][number]> {
     const { connection, storage, clock } = this.#parts
     checkColumns(plan, lateColumns(tableColumns(this.#source)))
+    const unsaid = kept.length === 0 ? kept : await this.#keptIn(late, kept)
     this.#rows.feed(slabs)
     try {
-      const from = lateRowsSql(this.#source, definition, `${this.#rows.name}()`, late)
-      return await copyDataFile(connection, storage, clock, plan, { from, rows, tuple: [] })
+      const from = lateRowsSql(this.#source, definition, `${this.#rows.name}()`, late, unsaid)
+      return await copyDataFile(connection, storage, clock, plan, { from, rows: count, tuple: [] })
     } finally {
       this.#rows.feed([])
     }
   }
 
-  async #makeInput(table: string, slabs: readonly Slab[]): Promise<void> {
+  /** A window sees what the record says: what its row keeps of another is null, wherever that other one was read. */
+  async #makeInput(table: string, slabs: readonly Slab[], kept: readonly KeptValues[]): Promise<void> {
+    const { connection } = this.#parts
     this.#read.feed(slabs)
     try {
-      await this.#parts.connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS FROM ${this.#read.name}()`)
+      await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS FROM ${this.#read.name}()`)
     } finally {
       this.#read.feed([])
     }
+    for (const [k, { name }] of tableColumns(this.#source).entries()) {
+      if (!this.#read.columns.some((column) => column.name === name)) continue
+      const rows = kept.filter(({ columns }) => columns.includes(k))
+      if (rows.length > 0) await connection.run(`UPDATE ${table} SET ${quoted(name)} = NULL WHERE ${isAmong(rows)}`)
+    }
+  }
+
+  async #keptIn(table: string, kept: readonly KeptValues[]): Promise<readonly KeptValues[]> {
+    const { partition, offset } = SYSTEM_COLUMNS
+    const answer = await this.#parts.connection.runAndReadAll(`SELECT ${partition}, ${offset} FROM ${table}`)
+    const there = new Set(answer.getRows().map(([p, o]) => `${String(p)}@${String(o)}`))
+    return kept.filter(({ partition, offset }) => there.has(`${partition}@${offset}`))
   }
 
   #count(from: string): Promise<number> {
@@ -225,38 +241,6 @@ function isRead(column: Column, windows: readonly WindowDefinition[]): boolean {
         select.some((each) => each.column === column.name || mayRead(each.where ?? '', column)),
     )
   )
-}
-
-/** Sessions of a micro-batch that touch are one from the start: otherwise every event would be a cell of its own. */
-function cellsSql({ window, groupBy }: WindowDefinition, counted: string): string {
-  if (window.kind !== 'session') return counted
-  const { start, end } = ISLAND_COLUMNS
-  return `SELECT * EXCLUDE (${start}, ${end}) REPLACE (${start} AS ${CELL_COLUMNS.start}, ${end} AS ${CELL_COLUMNS.end})
-FROM (${islandsSql(counted, groupBy)})`
-}
-
-/** Columns as in `lateColumns`. */
-function lateRowsSql(source: TableDefinition, definition: WindowDefinition, rows: string, late: string): string {
-  const { partition, offset } = SYSTEM_COLUMNS
-  const { lateWindows, countedWindows, reason } = LATE_COLUMNS
-  const window = `{'start': ${instant('w.start')}, 'end': ${instant('w."end"')}}`
-  return `SELECT ${[
-    ...tableColumns(source).map(({ name }) => `source.${quoted(name)}`),
-    `${literal(source.topic)} AS _topic`,
-    `${instant(`late.${LANE_COLUMNS.event}`)} AS _event_time`,
-    `${instant(`late.${LANE_COLUMNS.clock}`)} AS _clock`,
-    `[${window} FOR w IN late.${lateWindows}] AS _late_windows`,
-    `late.${countedWindows} AS _counted_windows`,
-    'CAST(1 AS INTEGER) AS _weight',
-    `late.${reason} AS _reason`,
-    `${literal(windowCodeHash(definition, source))} AS _code_hash`,
-  ].join(', ')}
-FROM ${rows} AS source JOIN ${late} AS late
-ON source.${partition} = late.${partition} AND source.${offset} = late.${offset}`
-}
-
-function instant(milliseconds: string): string {
-  return `make_timestamptz(${milliseconds} * 1000)`
 }
 
 /** What DuckDB says of a statement that is ours but for the user's expressions and values. */

@@ -30,6 +30,13 @@ const WIDTHS = [16, 8, 8, 8, 4, 4, 4, 4, 4]
 /** In place of a clock: there is none. */
 export const NO_CLOCK = '(-9223372036854775808)'
 
+/** Numbers of columns of the rows. */
+export interface Places {
+  readonly event: number
+  /** The first of those of the lane. */
+  readonly lane: number
+}
+
 export interface OperationSlabs {
   readonly slabs: readonly Slab[]
   /** What `__holes` numbers: sets of columns that rows lack. */
@@ -39,12 +46,12 @@ export interface OperationSlabs {
 /**
  * What a micro-batch does to keys, operation by operation, each with the clock of its partition before it (rule L1): of a
  * row what `RecordClock` gave it, of others, which move no clock, what the next row of the partition has, or who comes
- * after the batch. `laneAt` is the number of the first lane column of `decoded.rows`, `topic` and `clocksMs` as there.
+ * after the batch. `clocksMs` are the clocks before it.
  */
 export function operationSlabs(
   operations: KeyOperations,
   decoded: Decoded,
-  laneAt: number,
+  { event: eventAt, lane: laneAt }: Places,
   topic: string,
   clocksMs: Clocks[string],
 ): OperationSlabs {
@@ -67,7 +74,7 @@ export function operationSlabs(
     operation += length
   }
   const isEventless = new Uint8Array(decoded.rows.reduce((sum, slab) => sum + slab.rows, 0))
-  for (const row of decoded.eventless) isEventless[row] = 1
+  for (const { row, columns } of decoded.kept) if (columns.includes(eventAt)) isEventless[row] = 1
   const sets = new HoleSets()
   for (let k = 0; k < count; k++) {
     const row = operations.rows[k]!

@@ -12,7 +12,7 @@ import type { Decoded } from '../decode/table-decoder.ts'
 import { mayBeLate } from './assign.ts'
 import { CHANGE, CHANGE_COLUMNS, rowShapeOf, type RowShape } from './change-columns.ts'
 import type { LaneWindowsParts } from './lane-windows.ts'
-import { NO_CLOCK, operationColumns, operationSlabs } from './operation-slabs.ts'
+import { NO_CLOCK, operationColumns, operationSlabs, type Places } from './operation-slabs.ts'
 import { sqlTypeOf } from './sql-type.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
 
@@ -33,7 +33,7 @@ export class RowChanges {
   readonly #operations: Relation
   readonly #read: Relation
   readonly #rows: Relation
-  readonly #laneAt: number
+  readonly #places: Places
 
   /** `rows` gives the stored columns of slabs, which have the lane's columns behind them. */
   constructor(source: TableDefinition, windows: readonly WindowDefinition[], rows: Relation, parts: LaneWindowsParts) {
@@ -43,7 +43,8 @@ export class RowChanges {
     this.#parts = parts
     this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
     this.#rows = rows
-    this.#laneAt = columns.length
+    const event = columns.findIndex(({ name }) => name === source.eventTime?.column)
+    this.#places = { event, lane: columns.length }
     this.#operations = new Relation(parts.connection, `${parts.name}_given`, operationColumns)
     const all = [...columns, ...laneColumns]
     const read = all.flatMap((column, k) => (k >= columns.length || this.#isRead(column) ? [k] : []))
@@ -76,7 +77,7 @@ export class RowChanges {
         lateAssignments: 0,
       }))
     try {
-      const { slabs, sets } = operationSlabs(operations, decoded, this.#laneAt, this.#source.topic, clocksMs)
+      const { slabs, sets } = operationSlabs(operations, decoded, this.#places, this.#source.topic, clocksMs)
       await this.#makeTable(ops, this.#operations, slabs)
       await this.#makeTable(rows, this.#read, decoded.rows)
       for (const window of this.#windows) await stage(window, sets)

@@ -250,6 +250,11 @@ interface Record {
   readonly at: number | null
 }
 
+/** The unscaled value of a decimal. */
+function decimal(value: unknown): unknown {
+  return (value as { value?: bigint } | null)?.value ?? value
+}
+
 function microOf(list: readonly Record[], cut: number): RecordBatch[][] {
   const micro: RecordBatch[][] = []
   const next = [0n, 0n]
@@ -336,7 +341,6 @@ describe('any log', () => {
             const found = new Map(
               rows.map(([g, start, n, total, most]) => [`${String(g)} ${String(start)}`, [n, total, most]]),
             )
-            const decimal = (value: unknown): unknown => (value as { value?: bigint } | null)?.value ?? value
             expect(new Map([...found].map(([key, [n, total, most]]) => [key, [n, decimal(total), most]]))).toEqual(
               expected.cells,
             )
@@ -397,6 +401,47 @@ describe('any log', () => {
       [BigInt(Date.parse('2026-10-24T22:00:00Z')), 90_000_000n, 2n],
     ])
   })
+})
+
+test('what a change does not carry is null to windows, whether or not its row is in the same micro-batch', async () => {
+  const changes: TableDefinition = {
+    ...EVENTS,
+    value: 'debezium',
+    columns: [{ name: 'id', type: { kind: 'int' } }, ...EVENTS.columns, { name: 'note', type: { kind: 'string' } }],
+    key: ['id'],
+    recordKey: 'debezium',
+  }
+  const window: WindowDefinition = {
+    ...REVENUE,
+    name: 'c',
+    source: 'orders',
+    window: { kind: 'tumbling', sizeMs: 10, offsetMs: 0 },
+    groupBy: ['g'],
+    nullGroup: 'keep',
+    select: [{ name: 'n', fn: 'count', column: undefined, n: undefined, where: undefined }],
+  }
+  const U = '__debezium_unavailable_value'
+  const records = [
+    { id: 1, g: 'x', v: 1, at: 5, note: 'long' },
+    { id: 1, g: U, v: 2, at: 6, note: U },
+    { id: 1, g: 'y', v: 3, at: 50, note: U },
+    { id: 1, g: U, v: 4, at: 7, note: U },
+  ].map((after) => ({
+    key: JSON.stringify({ id: after.id }),
+    value: JSON.stringify({ before: null, after, source: {}, op: 'u' }),
+  }))
+  for (const cut of [1, 4]) {
+    const micro: RecordBatch[][] = []
+    for (let from = 0; from < 4; from += cut)
+      micro.push([batchOf(records.slice(from, from + cut), { first: BigInt(from) })])
+    const staged = await stage(changes, [window], micro)
+    expect(await results(changes, window, staged)).toEqual([
+      ['x', 0n, 1n],
+      ['y', 50n, 1n],
+      [null, 0n, 1n],
+    ])
+    expect(await lateRows('c', staged, 'id, g, v, note, _offset')).toEqual([[1, null, 4, null, 3n]])
+  }
 })
 
 describe('files', () => {

@@ -1,0 +1,59 @@
+import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
+import { windowCodeHash, type TableDefinition } from '../../define.ts'
+import type { WindowDefinition } from '../../define-window.ts'
+import { tableColumns } from '../decode/columns.ts'
+import { literal, quoted } from '../decode/data-file-writer.ts'
+import type { KeptValues } from '../decode/table-decoder.ts'
+import { LATE_COLUMNS } from './assign.ts'
+import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
+import { CELL_COLUMNS, LANE_COLUMNS } from './window.ts'
+
+/** Sessions of a micro-batch that touch are one from the start: otherwise every event would be a cell of its own. */
+export function cellsSql({ window, groupBy }: WindowDefinition, counted: string): string {
+  if (window.kind !== 'session') return counted
+  const { start, end } = ISLAND_COLUMNS
+  return `SELECT * EXCLUDE (${start}, ${end}) REPLACE (${start} AS ${CELL_COLUMNS.start}, ${end} AS ${CELL_COLUMNS.end})
+FROM (${islandsSql(counted, groupBy)})`
+}
+
+/** Columns as in `lateColumns`. */
+export function lateRowsSql(
+  source: TableDefinition,
+  definition: WindowDefinition,
+  rows: string,
+  late: string,
+  kept: readonly KeptValues[],
+): string {
+  const said = ({ name }: Column, k: number): string => {
+    const of = kept.filter(({ columns }) => columns.includes(k))
+    const value = `source.${quoted(name)}`
+    return of.length === 0 ? value : `CASE WHEN NOT (${isAmong(of, 'source.')}) THEN ${value} END AS ${quoted(name)}`
+  }
+  const { partition, offset } = SYSTEM_COLUMNS
+  const { lateWindows, countedWindows, reason } = LATE_COLUMNS
+  const window = `{'start': ${instant('w.start')}, 'end': ${instant('w."end"')}}`
+  return `SELECT ${[
+    ...tableColumns(source).map(said),
+    `${literal(source.topic)} AS _topic`,
+    `${instant(`late.${LANE_COLUMNS.event}`)} AS _event_time`,
+    `${instant(`late.${LANE_COLUMNS.clock}`)} AS _clock`,
+    `[${window} FOR w IN late.${lateWindows}] AS _late_windows`,
+    `late.${countedWindows} AS _counted_windows`,
+    'CAST(1 AS INTEGER) AS _weight',
+    `late.${reason} AS _reason`,
+    `${literal(windowCodeHash(definition, source))} AS _code_hash`,
+  ].join(', ')}
+FROM ${rows} AS source JOIN ${late} AS late
+ON source.${partition} = late.${partition} AND source.${offset} = late.${offset}`
+}
+
+/** Whether a row is one of these. */
+export function isAmong(rows: readonly KeptValues[], prefix = ''): string {
+  const { partition, offset } = SYSTEM_COLUMNS
+  const places = rows.map((row) => `(${row.partition}, ${row.offset})`)
+  return `(${prefix}${partition}, ${prefix}${offset}) IN (VALUES ${places.join(', ')})`
+}
+
+function instant(milliseconds: string): string {
+  return `make_timestamptz(${milliseconds} * 1000)`
+}
