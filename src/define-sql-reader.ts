@@ -308,8 +308,8 @@ export class SqlReader {
     this.next()
     if (isWord(this.peek(), 'TO') || isSign(this.peek(), '('))
       throw this.unexpected('intervals are of one unit', "Write INTERVAL '90' MINUTE.")
-    const ms = Number(amount) * unitMs * sign
-    if (!Number.isInteger(ms)) throw refused(this.text, token.at, 'is not a whole number of milliseconds')
+    // Three decimals of a second or more are whole milliseconds, but for the noise of the product.
+    const ms = Math.round(Number(amount) * unitMs) * sign
     return ms === 0 ? 0 : ms
   }
 

@@ -87,6 +87,8 @@ describe('SQL of windows', () => {
   test.each<[string, WindowDefinition['window']]>([
     [GROUPED("TUMBLE(event_time, INTERVAL '10' SECOND)"), { kind: 'tumbling', sizeMs: 10_000, offsetMs: 0 }],
     [GROUPED("TUMBLE(event_time, INTERVAL '0.5' SECOND)"), { kind: 'tumbling', sizeMs: 500, offsetMs: 0 }],
+    [GROUPED("TUMBLE(event_time, INTERVAL '1.001' MINUTE)"), { kind: 'tumbling', sizeMs: 60_060, offsetMs: 0 }],
+    [GROUPED("TUMBLE(event_time, INTERVAL '0.003' SECOND)"), { kind: 'tumbling', sizeMs: 3, offsetMs: 0 }],
     [
       GROUPED("HOP(event_time, INTERVAL '1' MINUTE, INTERVAL '10' MINUTE)"),
       { kind: 'hopping', slideMs: 60_000, sizeMs: 600_000, offsetMs: 0 },
@@ -196,11 +198,19 @@ describe('what is refused, with its place and the reason', () => {
     [`SELECT ^1 AS x ${FROM}`, /column, an aggregate/],
     [`SELECT ^STDDEV_POP(qty) AS x ${FROM}`, /none of the aggregates/, /VAR_SAMP/],
     [`SELECT SUM(^DISTINCT qty) AS x ${FROM}`, /distinct values/],
-    [`SELECT SUM(qty) ^OVER (PARTITION BY x) AS x ${FROM}`, /OVER/],
+    [`SELECT SUM(qty) ^OVER (PARTITION BY x) AS x ${FROM}`, /no event-time windows/],
     [`SELECT ^SUM(qty) ${FROM}`, /no name/, /Add AS/],
     [`SELECT ^status, COUNT(*) n ${FROM}`, /not in GROUP BY/],
     [`SELECT status AS ^s, COUNT(*) n ${FROM}, status`, /keeps its name/],
     [`SELECT ^x.status, COUNT(*) n ${FROM}, status`, /not the table/],
+    [`SELECT a.b^.c, COUNT(*) n ${FROM}`, /one qualifier/],
+    [TABLED(`TUMBLE(${DATA}, INTERVAL '1' HOUR)`).replace('COUNT', 'window_start AS ^s, COUNT'), /always window_start/],
+    [TABLED(`TUMBLE(${DATA}, INTERVAL '1' HOUR)`).replace('COUNT', '^window_time, COUNT'), /last instant/],
+    [`SELECT COUNT(*) n FROM orders WHERE qty > 1^`, /needs GROUP BY/],
+    [`SELECT COUNT(*) n FROM orders WHERE qty > 1^; SELECT`, /needs GROUP BY/],
+    [`SELECT COUNT(*) n FROM orders WHERE SUM(qty) ^OVER () > 1 GROUP BY ${HOUR}`, /of one row/],
+    [`SELECT COUNT(*) n FROM orders WHERE ^GROUP BY ${HOUR}`, /condition is missing/],
+    [TABLED("TUMBLE(^(SELECT 1), DESCRIPTOR(event_time), INTERVAL '1' HOUR)"), /sub-queries/],
     [`SELECT COUNT(*) n FROM orders^`, /needs GROUP BY/],
     [`SELECT COUNT(*) n FROM orders GROUP BY status^`, /names no window/, /TUMBLE/],
     [`SELECT COUNT(*) n ${FROM}, ^TUMBLE(event_time, INTERVAL '2' HOUR)`, /second window/],
@@ -384,6 +394,14 @@ describe('expressions', () => {
   test('names are found in any case, not in texts and calls', () => {
     const known = ['amount', 'year', 'My Col', 'x']
     expect(columnsRead(`AMOUNT > year(ts) AND "my col" = 'x'`, known)).toEqual(['amount', 'My Col'])
+  })
+
+  test('a doubled quote stands for itself', () => {
+    expect(plain(`'it''s' "a""b" \`c\`\`d\``).slice(0, 3)).toEqual([
+      ['text', "it's"],
+      ['name', 'a"b'],
+      ['name', 'c`d'],
+    ])
   })
 
   test('tokens give the same text again, and the same tokens', () => {
