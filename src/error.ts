@@ -11,6 +11,7 @@ export type LakeErrorCode =
   | 'request.forbidden' // Host or Origin is not local
   | 'table.unknown'
   | 'table.claimed' // the table name belongs to another pipeline of this store
+  | 'table.not_window' // only window tables have what was asked for
   | 'pipeline.unknown'
   | 'pipeline.paused'
   | 'pipeline.not_owner' // another process writes this pipeline

@@ -111,6 +111,8 @@ export interface TableCounts {
   readonly filtered?: number
   readonly files: number
   readonly bytes: number
+  /** Of tables with event time: rows too far ahead of their record to move the clock (rule C8). */
+  readonly futureEvents?: number
 }
 
 export type Observer = (event: LakeEvent) => void

@@ -3,12 +3,14 @@ import type { Hono } from 'hono'
 import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
 import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
+import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool } from './ingest/lane-pool.ts'
 import { openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
+import { startFold } from './ingest/window/fold-pool.ts'
 import type { Jobs } from './jobs.ts'
 import { openChain, type Chain } from './lake/chain.ts'
 import { openJobs } from './lake/job-store.ts'
@@ -84,6 +86,8 @@ const CLOSE_MS_MAX = 8_000
 /** … and so long when no pipeline has anything to commit. */
 const CLOSE_IDLE_MS_MAX = 500
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
+/** What is open beyond it is written to the scratch folder. */
+const FOLD_MEMORY_BYTES_MAX = 512 * 1024 * 1024
 
 /**
  * Opens a lake: checks the store, starts lanes and query processes, and ingests. Resolves when it is ready to be
@@ -169,6 +173,15 @@ async function assemble(
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
+        openFold: ({ tables, windows }) =>
+          startFold({
+            tables,
+            windows,
+            childPath: childPath('fold-child'),
+            settings: { store: settings.store, memoryBytesMax: FOLD_MEMORY_BYTES_MAX },
+            clock,
+            onOutput: (text) => options.onOutput?.(text),
+          }),
       }),
   )
   if (!isReadOnly) await assertConditionalWrites(storage, clock)
@@ -268,13 +281,15 @@ async function waitFor(
   at: RecordAddress,
 ): Promise<Version> {
   for (const [index, pipeline] of definition.pipelines.entries()) {
-    const found = pipeline.tables.find(({ name }) => name === table || deadLetterTable(name) === table)
+    const window = pipeline.windows.find((each) => windowTableNames(each).includes(table))
+    const source = window?.source ?? table
+    const found = pipeline.tables.find(({ name }) => name === source || deadLetterTable(name) === source)
     if (found === undefined) continue
     const id = partitionId(at.topic ?? found.topic, at.partition)
     return supervisors[index]!.waitUntil(new Map([[id, at.offset + 1n]]), at.signal)
   }
   throw new LakeError('table.unknown', `no table ${table}`, {
-    fix: `Tables of this lake: ${definition.pipelines.flatMap(({ tables }) => tables.map(({ name }) => name)).join(', ')}.`,
+    fix: `Tables of this lake: ${definition.pipelines.flatMap(({ tables, windows }) => [...tables, ...windows].map(({ name }) => name)).join(', ')}.`,
   })
 }
 
@@ -290,7 +305,9 @@ function template(texts: readonly string[], values: readonly unknown[]): { sql: 
 }
 
 function isTable(value: unknown): value is { readonly name: string } {
-  return typeof value === 'object' && value !== null && (value as { kind?: unknown }).kind === 'table'
+  if (typeof value !== 'object' || value === null) return false
+  const { kind } = value as { kind?: unknown }
+  return kind === 'table' || kind === 'window'
 }
 
 /** The bundled child processes lie beside the bundle; from sources, in dist/. */

@@ -27,6 +27,8 @@ export interface PartitionStatus {
   readonly ratePerSecond: number
   /** Largest guarded event time, when a table over it has one. */
   readonly clockMs: number | undefined
+  /** Whether the watermark does not wait for it (rule C6); undefined where this process does not read it. */
+  readonly isIdle?: boolean | undefined
 }
 
 /** What people and programs may ask of a running pipeline. Every verb is idempotent. */

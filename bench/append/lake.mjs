@@ -24,16 +24,16 @@ const WARM_SHARE = 0.2
 /**
  * Runs it and measures the whole process tree. `warm` is the slope from the first version with a fifth of the records
  * to the last version; `firstCommitSeconds` is from the start of the process to the first version that holds records.
- * `table` adds to the definition of the table; `onLook` and `whenDone` are called meanwhile and at the end, with the
+ * `table` adds to the definition of the table, `windows` are over it; `onLook` and `whenDone` are called meanwhile and at the end, with the
  * port of the service. `othersShare` is the part of this machine's cores that neither the tree nor the broker had: near 0 on a quiet one.
  */
 export async function runLake({ folder, address, brokerPid, topic, records, lanes, env = {}, ...how }) {
-  const { table = {}, warmFrom = WARM_SHARE * records, keepStore = false, whenDone, onLook } = how
+  const { table = {}, windows, warmFrom = WARM_SHARE * records, keepStore = false, whenDone, onLook } = how
   const store = path.join(folder, 'lake')
   if (!keepStore) rmSync(store, { recursive: true, force: true })
   const config = path.join(folder, 'kappalake.yaml')
   const port = await freePort()
-  writeFileSync(config, JSON.stringify(configuration({ address, store, topic, lanes, folder, port, table })))
+  writeFileSync(config, JSON.stringify(configuration({ address, store, topic, lanes, folder, port, table, windows })))
   const output = path.join(folder, 'kappalake.log')
   const log = openSync(output, 'w')
   const startedMs = performance.now()
@@ -117,7 +117,9 @@ function committedIn(folder) {
   }
 }
 
-function configuration({ address, store, topic, lanes, folder, port, table }) {
+/** What `kappalake start` is given. */
+export function configuration({ address, store, topic, lanes, folder, port, table, windows }) {
+  const tables = { orders: { from: { topic }, columns: ORDER_COLUMNS, ...table } }
   return {
     writer: 'bench',
     kafka: { brokers: [address] },
@@ -125,7 +127,7 @@ function configuration({ address, store, topic, lanes, folder, port, table }) {
     lanes,
     http: { port },
     query: { cacheDir: path.join(folder, 'cache') },
-    pipelines: { bench: { tables: { orders: { from: { topic }, columns: ORDER_COLUMNS, ...table } } } },
+    pipelines: { bench: { tables, ...(windows === undefined ? {} : { windows }) } },
   }
 }
 

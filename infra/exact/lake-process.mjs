@@ -52,10 +52,15 @@ export class LakeProcess {
 
   /** SIGKILL to one lane; false when none was there. */
   killLane(random) {
-    const lanes = childrenOf(this.#child.pid).filter((pid) => commandOf(pid).includes('lane-child'))
-    if (lanes.length === 0) return false
+    return this.killChild(random, 'lane-child')
+  }
+
+  /** SIGKILL to one child whose command line contains `name`; false when none was there. */
+  killChild(random, name = '-child') {
+    const children = childrenOf(this.#child.pid).filter((pid) => commandOf(pid).includes(name))
+    if (children.length === 0) return false
     try {
-      process.kill(lanes[Math.floor(random() * lanes.length)], 'SIGKILL')
+      process.kill(children[Math.floor(random() * children.length)], 'SIGKILL')
       return true
     } catch {
       return false

@@ -2,6 +2,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander'
 import { openClient, DEFAULT_URL, type Client } from './client.ts'
 import type { CliContext } from './context.ts'
 import { formatRows, OUTPUT_FORMATS, type OutputFormat, type Row } from './output.ts'
+import { readWindows, WINDOW_STATES } from './read-windows.ts'
 
 /** Commands that ask a running kappalake over HTTP. */
 export function addReadCommands(program: Command, context: CliContext): void {
@@ -65,6 +66,16 @@ export function addReadCommands(program: Command, context: CliContext): void {
             ...item,
           })),
         }
+      }),
+    )
+  command('windows <table>', 'windows of a window table, newest first, and what its watermark waits for')
+    .addOption(new Option('--state <state>', 'only these').choices(WINDOW_STATES))
+    .addOption(limitOption())
+    .action(
+      printing(async (client, table: string, options: { state?: string; limit: number }) => {
+        const { columns, rows, notes } = await readWindows(client, table, options)
+        for (const note of notes) context.err.write(`${note}\n`)
+        return { columns, rows }
       }),
     )
   command('versions <pipeline>', "list a pipeline's versions, newest first")

@@ -37,8 +37,11 @@ export interface Control {
   isHurried: boolean
   /** Compactions that somebody waits for, by table. */
   readonly compactions: Map<string, CompactionRequest>
-  /** Called with each new head; with the topics that do not exist yet, whenever they were looked for. */
-  onHead(head: Version, missingTopics: readonly string[] | undefined): void
+  /**
+   * Called with each new head; with the topics that do not exist yet, whenever they were looked for; and with which of
+   * the partitions that feed windows are idle (rule C6).
+   */
+  onHead(head: Version, missingTopics: readonly string[] | undefined, idle: ReadonlyMap<PartitionId, boolean>): void
 }
 
 /** Why a run ended. Everything else that stops it is thrown as a LakeError. */
@@ -88,6 +91,8 @@ export async function run(
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
+    const tell = (missing?: readonly string[]) =>
+      control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'
     for (const [partition, hole] of await lostRanges(source, committer.head)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
@@ -105,12 +110,12 @@ export async function run(
           await windows.look(source, result.version.positions)
           assign()
         }
-        control.onHead(committer.head, found.missing)
+        tell(found.missing)
       }
 
       const kept = await housekeeping.step(signal)
       if (kept !== undefined && kept.kind !== 'committed') return kept
-      if (kept !== undefined) control.onHead(kept.version, undefined)
+      if (kept !== undefined) tell()
 
       const waitMs = Math.min(committer.dueInMs(), WAIT_MS_MAX)
       // Back-pressure: what is not asked for is not fetched.
@@ -150,7 +155,7 @@ export async function run(
       if (committer.dueInMs() > 0) continue
       const result = await committer.commit({}, signal)
       if (result.kind !== 'committed') return result
-      control.onHead(result.version, undefined)
+      tell()
     }
     return await within(LAST_COMMIT_MS_MAX, clock, (limit) =>
       finish(committer, { kind: 'stopped' }, { released: true }, limit),

@@ -22,13 +22,12 @@ import {
 } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
+import { windowProperties, type StoredWindow } from '../window-property.ts'
 import type { CommitPolicy } from './committer.ts'
 import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
 import { lateColumns, partialColumns, resultColumns } from './window/columns.ts'
 import { shapeOf } from './window/shape.ts'
-
-const WINDOW_START = 'window_start'
 
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
@@ -228,13 +227,31 @@ async function createWindowTables(
   const { name } = window
   const shape = shapeOf(window, source)
   const columns = resultColumns(shape)
-  const key = [...shape.groups.map((group) => group.name), WINDOW_START]
+  // Cumulate windows have one start and many ends.
+  const span = window.window.kind === 'cumulate' ? ['window_start', 'window_end'] : ['window_start']
+  const key = [...shape.groups.map((group) => group.name), ...span]
+  const common = {
+    partitionBy: [],
+    formatVersion: 3,
+    properties: windowProperties(storedWindowOf(window, source)),
+  } as const
   const specs: TableSpec[] = [
-    { name, columns, partitionBy: [], formatVersion: 3, key: mayName(columns, key) ? key : [] },
-    { name: stateTable(name), columns: partialColumns(shape), partitionBy: [], formatVersion: 3 },
-    { name: lateTable(name), columns: lateColumns(tableColumns(source)), partitionBy: [], formatVersion: 3 },
+    { name, columns, ...common, key: mayName(columns, key) ? key : [] },
+    { name: stateTable(name), columns: partialColumns(shape), ...common },
+    { name: lateTable(name), columns: lateColumns(tableColumns(source)), ...common },
   ]
   return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
+}
+
+/** What readers must know of a window beside its tables' columns. */
+function storedWindowOf(definition: WindowDefinition, source: TableDefinition): StoredWindow {
+  const read = new Set([...definition.groupBy, ...definition.select.map(({ column }) => column)])
+  return {
+    definition,
+    topic: source.topic,
+    outOfOrdernessMs: source.eventTime?.outOfOrdernessMs ?? 0,
+    columns: tableColumns(source).filter(({ name }) => read.has(name)),
+  }
 }
 
 function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefinition): TableDefinition {

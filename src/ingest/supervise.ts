@@ -17,6 +17,7 @@ import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { untilOurTurn } from './standby.ts'
 import { gapError, supersededError } from './start.ts'
+import type { WindowFold } from './window/window.ts'
 
 export interface SupervisorOptions {
   readonly definition: PipelineDefinition
@@ -31,6 +32,8 @@ export interface SupervisorOptions {
   readonly compaction?: CompactionPolicy
   readonly upkeep?: Partial<Upkeep>
   startLanes(source: Source): Promise<Lanes>
+  /** What holds the open windows; needed by pipelines that have some. */
+  openFold?(definition: PipelineDefinition): Promise<WindowFold>
 }
 
 const RETRY_MS_MAX = 30_000
@@ -53,6 +56,7 @@ export class Supervisor implements PipelineControl {
   #head: Version | undefined
   #lastCommitMs: number | undefined
   #missing: readonly string[] = []
+  #idle: ReadonlyMap<PartitionId, boolean> = new Map()
   #advisedMs = -Infinity
   #attempts = 0
   readonly #changes: Changes
@@ -68,7 +72,7 @@ export class Supervisor implements PipelineControl {
       pauseReason: undefined,
       isHurried: false,
       compactions: new Map(),
-      onHead: (head, missing) => this.#onHead(head, missing),
+      onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
 
@@ -125,17 +129,18 @@ export class Supervisor implements PipelineControl {
   status(): PipelineStatus {
     const head = this.#head
     const { definition } = this.#options
+    const all = [...definition.tables, ...definition.windows]
     return {
       name: this.name,
       state: this.#state,
       reason: this.#reason,
       head,
       lastCommitMs: this.#lastCommitMs,
-      partitions: this.#progress.statusOf(head),
-      tables: [
-        ...definition.tables.map(({ name }) => name),
-        ...definition.tables.flatMap((table) => tableNames(table).slice(1)),
-      ],
+      partitions: this.#progress.statusOf(head).map((each) => ({
+        ...each,
+        isIdle: this.#isAtWork ? this.#idle.get(each.partition) : undefined,
+      })),
+      tables: [...all.map(({ name }) => name), ...all.flatMap((table) => tableNames(table).slice(1))],
     }
   }
 
@@ -249,13 +254,14 @@ export class Supervisor implements PipelineControl {
   }
 
   get #pipeline() {
-    const { definition, storage, clock, compaction, startLanes } = this.#options
+    const { definition, storage, clock, compaction, startLanes, openFold } = this.#options
     return {
       definition,
       storage,
       clock,
       compaction,
       startLanes,
+      ...(openFold === undefined ? {} : { openFold }),
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),
     }
@@ -312,13 +318,14 @@ export class Supervisor implements PipelineControl {
     }
   }
 
-  #onHead(head: Version, missing: readonly string[] | undefined): void {
+  #onHead(head: Version, missing: readonly string[] | undefined, idle: ReadonlyMap<PartitionId, boolean>): void {
     const { clock, source } = this.#options
     // A run that only begins has not shown yet that it gets on.
     if (head.number !== this.#head?.number) this.#attempts = 0
     this.#head = head
     this.#isAtWork = true
     this.#missing = missing ?? this.#missing
+    this.#idle = idle
     this.#lastCommitMs = Date.parse(head.time)
     this.#progress.committed(head.positions)
     if (this.#missing.length > 0)

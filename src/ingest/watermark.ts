@@ -89,6 +89,16 @@ export class Watermarks {
     }
   }
 
+  /** Partitions that no watermark waits for; of those that a watermark is made of. */
+  idle(positions: Positions): ReadonlyMap<PartitionId, boolean> {
+    const found = new Map<PartitionId, boolean>()
+    for (const { topic, eventTime } of this.#tables.values())
+      for (const [id, position] of positions)
+        if (topicPrefix(id) === `${topic}/`)
+          found.set(id, this.#isIdle(id, position, eventTime!.idleAfterMs) && found.get(id) !== false)
+    return found
+  }
+
   #isIdle(id: PartitionId, position: bigint, idleAfterMs: number): boolean {
     const seen = this.#seen.get(id)
     return seen !== undefined && position >= seen.end && this.#clock.monotonicMs() - seen.sinceMs >= idleAfterMs

@@ -13,7 +13,7 @@ import {
   type TableChange,
   type WritePlan,
 } from '../lake/table.ts'
-import type { Positions, Source } from '../log.ts'
+import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { ConcatenateInput } from './keys.ts'
 import { compactedElsewhere } from './keyed-tables.ts'
@@ -92,6 +92,11 @@ export class WindowTables {
   /** Nothing is read at the moment: whoever says nothing is not idle. */
   hold(): void {
     this.#open?.watermarks.hold()
+  }
+
+  /** Of the partitions that feed windows: whether their watermark does not wait for them. */
+  idle(positions: Positions): ReadonlyMap<PartitionId, boolean> {
+    return this.#open?.watermarks.idle(positions) ?? new Map()
   }
 
   add(ranges: readonly StagedRange[], tables: readonly StagedTable[]): void {

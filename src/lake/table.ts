@@ -43,6 +43,8 @@ export interface TableSpec {
   readonly formatVersion: 2 | 3
   /** Columns that name a row: required, and neither float nor nested. */
   readonly key?: readonly string[]
+  /** Beside those that every table has. */
+  readonly properties?: Readonly<Record<string, string>>
 }
 
 /** All that a lane must know to write data files of a table: plain values, sent to child processes. */
@@ -67,7 +69,7 @@ export async function createTable(storage: Storage, spec: TableSpec, clock: Cloc
     lastColumnId,
     spec: partitionSpec(spec.name, spec.partitionBy, schema),
     nowMs: clock.nowMs(),
-    properties: { 'write.format.default': 'parquet', 'kappalake.format': '1' },
+    properties: { 'write.format.default': 'parquet', 'kappalake.format': '1', ...spec.properties },
   })
   return writeMetadata(storage, spec.name, 0, clock.uuid(), raw, [])
 }

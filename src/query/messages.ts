@@ -61,6 +61,16 @@ export interface View {
   readonly partial?: readonly PartialFiles[] | undefined
   /** Rows of the table, in the place of its files, for a query that asks for nothing else. */
   readonly rows?: bigint | undefined
+  /** Rows that are in no file of the table's own. */
+  readonly open?: OpenRows | undefined
+}
+
+/** Rows that are computed from another table, when they are asked for. */
+export interface OpenRows {
+  /** It stands where callers' SQL cannot name it. */
+  readonly state: View
+  /** A SELECT with the columns of the table that they are rows of. */
+  readonly sql: string
 }
 
 /** Files of which some rows count and others do not. Each file has its own share of `positions`. */

@@ -20,13 +20,14 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
+import { registerExact } from '../ingest/window/exact-double.ts'
 import { tableUses } from './filters.ts'
 import { conditionSql, inspectCondition } from './condition.ts'
 import { checkText, inspect } from './gate.ts'
 import type { ProcessSettings, QueryParams, TableUse, View } from './messages.ts'
 import { makePositions } from './positions.ts'
 import { canNarrow, narrowed, placesSql, topRowsOf, type Place, type TopRows } from './top-rows.ts'
-import { SCHEMA_SQL, viewSql } from './view-sql.ts'
+import { SCHEMA, SCHEMA_SQL, viewSql } from './view-sql.ts'
 
 // The binding drops a leading U+FEFF of every text; the bytes in DuckDB are right. Its decoder can be replaced.
 const accessors = createRequire(import.meta.url)('@duckdb/node-api/lib/vectors/dataAccessors.js')
@@ -88,10 +89,19 @@ export class Sandbox {
   /** Makes the tables, locks the door behind them, and starts the query. Only for text that `tables` has passed. */
   async execute(views: readonly View[], sql: string, params: QueryParams | undefined): Promise<Execution> {
     const connection = this.#connection
-    const files = views.flatMap((view) => [...view.files, ...(view.partial ?? []).flatMap((partial) => partial.files)])
+    const states = views.flatMap(({ open }) => (open === undefined ? [] : [open.state]))
+    const files = [...views, ...states].flatMap((view) => [
+      ...view.files,
+      ...(view.partial ?? []).flatMap((partial) => partial.files),
+    ])
     await connection.run(`SET allowed_paths = [${files.map(quoteText).join(', ')}]`)
     await connection.run(SCHEMA_SQL)
     const top = this.#top !== undefined && views.length === 1 && canNarrow(views[0]!, this.#top) ? this.#top : undefined
+    if (states.length > 0) registerExact(connection)
+    for (const state of states) {
+      await makePositions(connection, state)
+      await connection.run(viewSql(state, false, SCHEMA))
+    }
     for (const view of views) {
       await makePositions(connection, view)
       await connection.run(viewSql(view, top !== undefined))

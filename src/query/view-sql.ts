@@ -2,24 +2,32 @@ import type { PartialFiles, View } from './messages.ts'
 import { PLACE } from './top-rows.ts'
 
 /** Where the positions of partial files stand: callers' SQL names no schemas, so it cannot reach them. */
-const SCHEMA = 'kappalake'
+export const SCHEMA = 'kappalake'
 
 export const SCHEMA_SQL = `CREATE SCHEMA ${SCHEMA}`
+
+/** The name of the view that a table's open rows are computed from, as their SELECT writes it. */
+export function stateView(table: string): { readonly name: string; readonly relation: string } {
+  const name = `${table} state`
+  return { name, relation: `${SCHEMA}.${identifier(name)}` }
+}
 
 /**
  * The statement that makes a table out of files. Columns are found by Iceberg field id, so that a file written before a
  * column existed reads as null there, and a renamed column keeps its values. Rows of partial files are told apart by
  * their positions, and through that conditions and the choice of columns still reach the files; whole files are read without one.
  */
-export function viewSql(view: View, withPlaces = false): string {
-  const { name, columns, files, partial, rows } = view
-  if (withPlaces) return `CREATE VIEW ${identifier(name)} AS ${placedSql(view)}`
+export function viewSql(view: View, withPlaces = false, schema = 'main'): string {
+  const { columns, files, partial, rows, open } = view
+  const name = `${schema}.${identifier(view.name)}`
+  if (withPlaces) return `CREATE VIEW ${name} AS ${placedSql(view)}`
   const parts = [
     ...(rows === undefined ? [] : [`${nulls(columns)} FROM range(${rows})`]),
     ...(files.length === 0 ? [] : [`SELECT * FROM ${scan(columns, files, view.fileRows)}`]),
     ...(partial ?? []).map((part, index) => partSql(view, part, index)),
+    ...(open === undefined ? [] : [`(${open.sql})`]),
   ]
-  return `CREATE OR REPLACE VIEW ${identifier(name)} AS ${parts.length === 0 ? `${nulls(columns)} WHERE false` : parts.join(' UNION ALL ')}`
+  return `CREATE OR REPLACE VIEW ${name} AS ${parts.length === 0 ? `${nulls(columns)} WHERE false` : parts.join(' UNION ALL ')}`
 }
 
 /** Where the positions of a view's partial files stand, and what makes the place. */

@@ -8,9 +8,11 @@ import { parseAsOf, type AsOf } from './as-of.ts'
 import { compareFiles } from './changes.ts'
 import { CHANGE_TABLES, type ChangesRequest, type ResolvedTables, type TableResolver } from './engine.ts'
 import type { TableUse } from './messages.ts'
+import { openWindowsOf } from './open-windows.ts'
 import { Recent } from './recent.ts'
 import { TableFiles, type LeasedView, type Scan } from './table-files.ts'
 import { viewOf } from './view-columns.ts'
+import { stateView } from './view-sql.ts'
 
 export interface ResolverOptions {
   readonly storage: Storage
@@ -63,15 +65,16 @@ class LakeResolver implements TableResolver {
     const found = await Promise.all(
       uses.map(async (use) => {
         const pipeline = this.#owners.get(use.name)!
-        return { use, table: await this.#table(use.name, versions.get(pipeline)!, pipeline) }
+        const version = versions.get(pipeline)!
+        return { use, version, table: await this.#table(use.name, version, pipeline) }
       }),
     )
     const leased: LeasedView[] = []
     const release = () => leased.splice(0).forEach((each) => each.release())
     try {
-      for (const { use, table } of found) {
+      for (const { use, table, version } of found) {
         signal.throwIfAborted()
-        leased.push(await this.#files.view(table, use, signal))
+        leased.push(await this.#view(table, use, version, signal))
       }
       return {
         views: leased.map(({ view }) => view),
@@ -80,6 +83,28 @@ class LakeResolver implements TableResolver {
       }
     } catch (error) {
       release()
+      throw error
+    }
+  }
+
+  /** A table's files, with what it takes to compute its open rows where they are in none. */
+  async #view(table: LakeTable, use: TableUse, version: Version, signal: AbortSignal): Promise<LeasedView> {
+    const open = openWindowsOf(table, version)
+    if (open === undefined) return this.#files.view(table, use, signal)
+    const own = await this.#files.view(table, { ...use, isCount: false }, signal)
+    try {
+      const stateUse = { name: open.state, scans: [[]], isCount: false }
+      const state = await this.#files.view(await this.#table(open.state, version, ''), stateUse, signal)
+      const { name, relation } = stateView(table.name)
+      return {
+        view: {
+          ...own.view,
+          open: { state: { ...state.view, name }, sql: open.sql(own.view.columns, relation) },
+        },
+        release: () => [own, state].forEach((each) => each.release()),
+      }
+    } catch (error) {
+      own.release()
       throw error
     }
   }

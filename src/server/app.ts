@@ -15,6 +15,7 @@ import { queryOperations } from './query.ts'
 import { parse, readJson } from './request.ts'
 import { rowOperations } from './rows.ts'
 import { tableOperations } from './tables.ts'
+import { windowOperations } from './windows.ts'
 
 export type { ServerDoor } from './door.ts'
 
@@ -27,6 +28,7 @@ export function createApp(door: ServerDoor): Hono {
     ...jobOperations(door),
     ...rowOperations(door),
     ...diffOperations(door),
+    ...windowOperations(door),
     ...queryOperations(door),
     ...configOperations(door),
   ]

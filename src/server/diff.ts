@@ -5,7 +5,7 @@ import { LakeError } from '../error.ts'
 import type { LakeTable } from '../lake/table.ts'
 import { CHANGE_TABLES } from '../query/engine.ts'
 import type { ServerDoor } from './door.ts'
-import { isAfter, keyOf, quoted, type KeyColumn } from './key.ts'
+import { isAfter, isSame, keyOf, keyValues, orderOf, quoted, type KeyColumn } from './key.ts'
 import { operation, type Operation } from './operation.ts'
 import { decodeCursor, encodeCursor, pageQuery } from './page.ts'
 import { rowsOf, type Row } from './rows.ts'
@@ -16,7 +16,7 @@ const cursorSchema = z.object({
   from: z.string(),
   to: z.string(),
   counts: z.array(z.string()),
-  after: z.array(z.string()),
+  after: z.array(z.string().nullable()),
 })
 
 type Cursor = z.output<typeof cursorSchema>
@@ -111,8 +111,7 @@ function nextOf(
   { before, after }: Row,
   key: readonly KeyColumn[],
 ): Cursor {
-  const last = (after ?? before) as Row
-  return { from, to, counts, after: key.map(({ name }) => String(last[name])) }
+  return { from, to, counts, after: keyValues(key, (after ?? before) as Row) }
 }
 
 function numberOf(pin: string): string {
@@ -127,7 +126,7 @@ function diffSql({ schema }: Pick<LakeTable, 'schema'>, key: readonly KeyColumn[
   const first = quoted(key[0]!.name)
   const [isAdded, isRemoved] = [`b.${first} IS NULL`, `a.${first} IS NULL`]
   const differs = compared.map((name) => `b.${quoted(name)} IS DISTINCT FROM a.${quoted(name)}`)
-  const on = key.map(({ name }) => `b.${quoted(name)} = a.${quoted(name)}`).join(' AND ')
+  const on = key.map((each) => isSame(each, `b.${quoted(each.name)}`, `a.${quoted(each.name)}`)).join(' AND ')
   const from = `FROM "before" AS b FULL OUTER JOIN "after" AS a ON ${on}
     WHERE (${[isAdded, isRemoved, ...differs].join(' OR ')})`
   const row = (side: string) =>
@@ -141,6 +140,6 @@ function diffSql({ schema }: Pick<LakeTable, 'schema'>, key: readonly KeyColumn[
         CASE WHEN ${isAdded} THEN NULL ELSE ${row('b')} END AS "before",
         CASE WHEN ${isRemoved} THEN NULL ELSE ${row('a')} END AS "after"
       ${from} ${isNext ? `AND (${isAfter(key, keyOfBoth)})` : ''}
-      ORDER BY ${key.map(({ name }) => keyOfBoth(name)).join(', ')} LIMIT ${limit}`,
+      ORDER BY ${orderOf(key, keyOfBoth)} LIMIT ${limit}`,
   }
 }

@@ -87,6 +87,26 @@ function makeMeters(registry: Registry) {
       'pipeline',
       'table',
     ]),
+    watermark: gauge('watermark_timestamp_seconds', 'Combined watermark of the source of a window table', [
+      'pipeline',
+      'table',
+    ]),
+    openRows: gauge('open_rows', 'Cells of a window table that are not settled', ['pipeline', 'table']),
+    windowStateBytes: gauge('window_state_bytes', 'What they take, in memory and spilled', ['pipeline', 'table']),
+    late: counter('late_records_total', 'Records that were late for all their windows', ['pipeline', 'table']),
+    lateAssignments: counter('late_assignments_total', 'Pairs of a record and a window that it was late for', [
+      'pipeline',
+      'table',
+    ]),
+    corrected: counter('corrected_rows_total', 'Rows that were final and were written again', ['pipeline', 'table']),
+    retractOfUnknown: counter('retract_of_unknown_total', 'Retractions of rows that nobody knows', [
+      'pipeline',
+      'table',
+    ]),
+    futureEvents: counter('future_events_total', 'Events too far ahead of their record to move the clock', [
+      'pipeline',
+      'table',
+    ]),
     expired: counter('expired_files_total', 'Files deleted because they are kept no longer', ['pipeline', 'kind']),
     expiredBytes: counter('expired_bytes_total', 'Bytes of these files', ['pipeline']),
     expiryFailures: counter('expiry_failures_total', 'Runs of expiry that failed', ['pipeline']),
@@ -118,6 +138,8 @@ function count(meters: Meters, event: LakeEvent): void {
     }
     case 'keys':
       return showKeys(meters, event)
+    case 'windows':
+      return showWindows(meters, event)
     case 'lane':
       meters.lanes.inc({ what: event.what })
       return
@@ -149,6 +171,7 @@ function countCommit(meters: Meters, event: Extract<LakeEvent, { kind: 'commit' 
     meters.records.inc({ pipeline, table, result: 'filtered' }, counts.skipped + (counts.filtered ?? 0))
     meters.files.inc({ table, kind: 'data' }, counts.files)
     meters.bytes.inc({ pipeline, table }, counts.bytes)
+    if (counts.futureEvents !== undefined) meters.futureEvents.inc({ pipeline, table }, counts.futureEvents)
   }
 }
 
@@ -160,6 +183,17 @@ function showKeys(meters: Meters, event: Extract<LakeEvent, { kind: 'keys' }>): 
   meters.deadRows.set(labels, event.deadRows)
   meters.stale.inc(labels, event.stale)
   meters.unordered.inc(labels, event.unordered)
+}
+
+function showWindows(meters: Meters, event: Extract<LakeEvent, { kind: 'windows' }>): void {
+  const labels = { pipeline: event.pipeline, table: event.table }
+  if (event.watermarkMs !== undefined) meters.watermark.set(labels, event.watermarkMs / 1_000)
+  meters.openRows.set(labels, event.openRows)
+  meters.windowStateBytes.set(labels, event.stateBytes)
+  meters.late.inc(labels, event.late)
+  meters.lateAssignments.inc(labels, event.lateAssignments)
+  meters.corrected.inc(labels, event.corrected)
+  meters.retractOfUnknown.inc(labels, event.retractOfUnknown)
 }
 
 function look(meters: Meters, { nowMs, engine, pipelines }: Scrape): void {

@@ -15,7 +15,7 @@ export function pageOf<Item extends z.ZodType>(item: Item) {
 }
 
 /** Opaque to clients, readable to us. */
-export function encodeCursor(value: Readonly<Record<string, string | readonly string[]>>): string {
+export function encodeCursor(value: Readonly<Record<string, string | readonly (string | null)[]>>): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url')
 }
 

@@ -43,6 +43,7 @@ const STATUS: Partial<Record<LakeErrorCode, number>> = {
   'commit.stale': 409,
   'code.superseded': 409,
   'table.claimed': 409,
+  'table.not_window': 409,
   not_ready: 503,
   internal: 500,
 }

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { LakeError } from '../error.ts'
 import type { QueryParams, QueryRequest, QueryResult } from '../query/engine.ts'
 import type { ServerDoor } from './door.ts'
-import { isAfter, keyOf, quoted, type KeyColumn } from './key.ts'
+import { isAfter, keyOf, keyValues, orderOf, quoted, type KeyColumn } from './key.ts'
 import { operation, type Operation } from './operation.ts'
 import { decodeCursor, encodeCursor, pageOf, pageQuery } from './page.ts'
 import { etagOf, findTable, isKnown, notModified, read, tableParams } from './tables.ts'
@@ -12,7 +12,7 @@ import { etagOf, findTable, isKnown, notModified, read, tableParams } from './ta
 const cursorSchema = z.object({
   asOf: z.string(),
   /** Key of the last row. */
-  after: z.array(z.string()).optional(),
+  after: z.array(z.string().nullable()).optional(),
   skip: z.string().optional(),
 })
 
@@ -109,12 +109,10 @@ function select(
   const filter = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`
   const from = `SELECT * FROM ${quoted(table)} ${filter}`
   if (key.length === 0) return { sql: `${from} LIMIT ${limit + 1} OFFSET $1::BIGINT`, params: [cursor?.skip ?? '0'] }
-  const order = key.map(({ name }) => quoted(name)).join(', ')
-  return { sql: `${from} ORDER BY ${order} LIMIT ${limit + 1}`, params: cursor?.after ?? [] }
+  return { sql: `${from} ORDER BY ${orderOf(key, quoted)} LIMIT ${limit + 1}`, params: cursor?.after ?? [] }
 }
 
 function nextOf(items: readonly Row[], key: readonly KeyColumn[], cursor: Cursor | undefined, asOf: string) {
   if (key.length === 0) return { asOf, skip: String(Number(cursor?.skip ?? 0) + items.length) }
-  const last = items.at(-1)!
-  return { asOf, after: key.map(({ name }) => String(last[name])) }
+  return { asOf, after: keyValues(key, items.at(-1)!) }
 }

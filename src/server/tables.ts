@@ -6,6 +6,8 @@ import type { ServerDoor } from './door.ts'
 import { operation, type Operation } from './operation.ts'
 import { pageOf, pageQuery, slicePage } from './page.ts'
 import { suggestion } from './suggest.ts'
+import { instantText, watermarkOf } from './watermark.ts'
+import { storedWindow } from '../window-property.ts'
 
 const tableSchema = z.object({
   name: z.string(),
@@ -18,6 +20,9 @@ const tableSchema = z.object({
   snapshot: z.string().nullable().describe('null while the table is empty'),
   version: z.string(),
   time: z.string().describe('when the version was committed'),
+  watermark: z.string().nullable().describe('of a table with event time, or of the one that a window is over'),
+  outOfOrdernessMs: z.number().nullable().describe('how far events may lie behind the latest of their partition'),
+  allowedLatenessMs: z.number().nullable().describe('of a window'),
 })
 
 const snapshotSchema = z.object({
@@ -44,7 +49,7 @@ export function tableOperations(door: ServerDoor): readonly Operation[] {
       handle: async ({ query }) => {
         const { items, nextCursor } = slicePage(await standing(door), ({ name }) => name, query)
         return {
-          items: await Promise.all(items.map(async (each) => tableJson(each, await read(door, each)))),
+          items: await Promise.all(items.map(async (each) => tableJson(door, each, await read(door, each)))),
           nextCursor,
         }
       },
@@ -53,15 +58,17 @@ export function tableOperations(door: ServerDoor): readonly Operation[] {
       method: 'get',
       path: '/v1/tables/{table}',
       id: 'getTable',
-      summary: 'One table; the ETag is its snapshot',
+      summary: 'One table; the ETag is its snapshot, and its watermark',
       params: tableParams,
       answer: tableSchema,
       problems: ['table.unknown'],
       handle: async ({ params, context }) => {
         const place = await findTable(door, params.table)
-        const etag = etagOf(place)
+        const table = await read(door, place)
+        const time = eventTimeOf(door, place, table)
+        const etag = time === undefined ? etagOf(place) : `${etagOf(place).slice(0, -1)}@${time.watermarkMs}"`
         if (isKnown(context.req.header('if-none-match'), etag)) return notModified(etag)
-        return context.json(tableJson(place, await read(door, place)), 200, { etag })
+        return context.json(tableJson(door, place, table), 200, { etag })
       },
     }),
     operation({
@@ -127,8 +134,37 @@ async function standing(door: ServerDoor): Promise<readonly TablePlace[]> {
     .toSorted((a, b) => (a.name < b.name ? -1 : 1))
 }
 
-function tableJson({ name, pipeline, version }: TablePlace, table: LakeTable): z.output<typeof tableSchema> {
+interface EventTimeInForce {
+  readonly watermarkMs: number | undefined
+  readonly outOfOrdernessMs: number
+  readonly allowedLatenessMs: number | null
+}
+
+/** Of a table with event time, of a window and of its companions. */
+function eventTimeOf(
+  { definition }: ServerDoor,
+  { name, pipeline, version }: TablePlace,
+  { properties }: Pick<LakeTable, 'properties'>,
+): EventTimeInForce | undefined {
+  const window = storedWindow(properties)
+  if (window !== undefined)
+    return {
+      watermarkMs: watermarkOf(version, window.definition.source),
+      outOfOrdernessMs: window.outOfOrdernessMs,
+      allowedLatenessMs: window.definition.allowedLatenessMs,
+    }
+  const eventTime = definition.pipelines
+    .find((each) => each.name === pipeline)
+    ?.tables.find((each) => each.name === name)?.eventTime
+  if (eventTime === undefined) return undefined
+  const { outOfOrdernessMs } = eventTime
+  return { watermarkMs: watermarkOf(version, name), outOfOrdernessMs, allowedLatenessMs: null }
+}
+
+function tableJson(door: ServerDoor, place: TablePlace, table: LakeTable): z.output<typeof tableSchema> {
+  const { name, pipeline, version } = place
   const { fields } = table.schema
+  const time = eventTimeOf(door, place, table)
   return {
     name,
     pipeline,
@@ -145,6 +181,9 @@ function tableJson({ name, pipeline, version }: TablePlace, table: LakeTable): z
     snapshot: table.snapshot === undefined ? null : String(table.snapshot),
     version: String(version.number),
     time: version.time,
+    watermark: instantText(time?.watermarkMs),
+    outOfOrdernessMs: time?.outOfOrdernessMs ?? null,
+    allowedLatenessMs: time?.allowedLatenessMs ?? null,
   }
 }
 

@@ -25,6 +25,7 @@ describe('usage', () => {
     [['query'], 2, /missing required argument 'sql'/],
     [['tables', '-o', 'xml'], 2, /Allowed choices are table, json, ndjson, csv/],
     [['snapshots', 't', '--limit', 'x'], 2, /whole number/],
+    [['windows', 'revenue', '--state', 'shut'], 2, /Allowed choices are open, final, corrected/],
     [['tables', '--nope'], 2, /unknown option '--nope'/],
     [['demo', '--rate', '0'], 2, /above 0/],
   ])('%j gives %i', async (args, code, text) => {
@@ -169,5 +170,55 @@ describe('diff', () => {
       '',
     ])
     expect(code).toBe(0)
+  })
+})
+
+describe('windows', () => {
+  const window = (minute: number, n: string) => ({
+    state: 'open',
+    start: `2026-11-21T10:0${minute}:00.000000Z`,
+    end: `2026-11-21T10:0${minute + 1}:00.000000Z`,
+    group: { sensor: 'a' },
+    results: { n },
+    lastEvent: null,
+    corrections: 0,
+    finalAt: null,
+  })
+  const answer = (items: readonly unknown[], nextCursor: string | null) => ({
+    version: '7',
+    watermark: '2026-11-21T10:00:30.000Z',
+    outOfOrdernessMs: 5_000,
+    allowedLatenessMs: 0,
+    partitions: [
+      { partition: 'metrics/0', clock: '2026-11-21T10:02:00.000Z', lag: '0', idle: false, holding: false },
+      { partition: 'metrics/1', clock: null, lag: '3', idle: null, holding: true },
+    ],
+    items,
+    nextCursor,
+  })
+
+  test('are rows of groups, bounds and results, with what holds the watermark', async () => {
+    const { fetch, asked } = answering({
+      '/v1/tables/load/windows?limit=3&state=open': answer([window(2, '5'), window(1, '6')], 'next'),
+      '/v1/tables/load/windows?limit=1&cursor=next': answer([window(0, '7')], 'more'),
+    })
+    const { out, err, code } = await run(['windows', 'load', '--state', 'open', '--limit', '3', '-o', 'csv'], { fetch })
+    expect([code, asked.length]).toEqual([0, 2])
+    expect(out.split('\r\n')).toEqual([
+      'sensor,window_start,window_end,n,state,corrections',
+      'a,2026-11-21T10:02:00.000000Z,2026-11-21T10:03:00.000000Z,5,open,0',
+      'a,2026-11-21T10:01:00.000000Z,2026-11-21T10:02:00.000000Z,6,open,0',
+      'a,2026-11-21T10:00:00.000000Z,2026-11-21T10:01:00.000000Z,7,open,0',
+      '',
+    ])
+    expect(err).toBe(
+      'version 7, watermark 2026-11-21T10:00:30.000Z, bound 5000 ms, allowed lateness 0 ms\n' +
+        'held by metrics/1 at no event time yet, lag 3\n',
+    )
+  })
+
+  test('there may be none', async () => {
+    const { fetch } = answering({ '/v1/tables/load/windows?limit=50': answer([], null) })
+    expect((await run(['windows', 'load'], { fetch })).out).toContain('(0 rows)')
   })
 })

@@ -176,6 +176,9 @@ describe('tables', () => {
       snapshot: expect.stringMatching(/^\d{10,19}$/),
       version: '4',
       time: expect.stringMatching(/Z$/),
+      watermark: null,
+      outOfOrdernessMs: null,
+      allowedLatenessMs: null,
     })
   })
 
@@ -485,8 +488,21 @@ describe('descriptions', () => {
       outcome: 'ok',
       version: 5n,
       durationMs: 30,
-      tables: { orders: { rows: 7, deadLetters: 1, tombstones: 2, skipped: 0, files: 1, bytes: 100 } },
+      tables: { orders: { rows: 7, deadLetters: 1, tombstones: 2, skipped: 0, files: 1, bytes: 100, futureEvents: 4 } },
     })
+    for (const late of [2, 3])
+      metrics.observe({
+        kind: 'windows',
+        pipeline: 'shop',
+        table: 'revenue',
+        watermarkMs: 1_500,
+        openRows: 7,
+        stateBytes: 4_096,
+        late,
+        lateAssignments: 2 * late,
+        corrected: 1,
+        retractOfUnknown: 0,
+      })
     metrics.observe({ kind: 'query', id: 'x', outcome: 'ok', durationMs: 12, format: 'json' })
     const response = await app.request('/metrics')
     expect(response.headers.get('content-type')).toContain('text/plain')
@@ -499,6 +515,14 @@ describe('descriptions', () => {
         'kafka_consumergroup_lag{consumergroup="kappalake-shop",topic="shop.topic",partition="0"} 9007199254740983',
         'kappalake_build_info{version="0.1.0"} 1',
         'kappalake_pipeline_state{pipeline="web",state="waiting"} 1',
+        'kappalake_future_events_total{pipeline="shop",table="orders"} 4',
+        'kappalake_watermark_timestamp_seconds{pipeline="shop",table="revenue"} 1.5',
+        'kappalake_open_rows{pipeline="shop",table="revenue"} 7',
+        'kappalake_window_state_bytes{pipeline="shop",table="revenue"} 4096',
+        'kappalake_late_records_total{pipeline="shop",table="revenue"} 5',
+        'kappalake_late_assignments_total{pipeline="shop",table="revenue"} 10',
+        'kappalake_corrected_rows_total{pipeline="shop",table="revenue"} 2',
+        'kappalake_retract_of_unknown_total{pipeline="shop",table="revenue"} 0',
       ]),
     )
     for (const line of lines.filter((each) => each !== '' && !each.startsWith('#')))

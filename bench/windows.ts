@@ -1,0 +1,93 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import os from 'node:os'
+import path from 'node:path'
+import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
+import { systemClock } from '../src/clock.ts'
+import { lateTable, stateTable } from '../src/define-window.ts'
+import { table, tumbling } from '../src/define.ts'
+import { tableColumns } from '../src/ingest/decode/columns.ts'
+import { lateColumns, partialColumns, resultColumns } from '../src/ingest/window/columns.ts'
+import { openWindowFold } from '../src/ingest/window/fold.ts'
+import { partialsSql } from '../src/ingest/window/long-rows.ts'
+import { shapeOf } from '../src/ingest/window/shape.ts'
+import { openStorage } from '../src/lake/storage/open.ts'
+import { createTable, writePlan, type Storage, type WritePlan } from '../src/lake/table.ts'
+import type { Column } from '../src/batch.ts'
+import { rounded } from './support/figures.mjs'
+
+const GROUPS = 1_000_000
+const BATCH_ROWS = 100_000
+const ROUNDS = 15
+const MERGE_MS_MAX = 100
+
+const orders = table('orders', {
+  from: { topic: 'orders' },
+  columns: { customer_id: 'long', amount: 'long', event_time: 'timestamptz(ms)' },
+  eventTime: { column: 'event_time' },
+})
+// Nothing is written while it is open: what is measured is the merge.
+const revenue = tumbling('revenue', orders, {
+  size: '1d',
+  input: 'events',
+  emit: 'close',
+  groupBy: ['customer_id'],
+  select: ({ count, sum }) => ({ order_count: count(), total_amount: sum('amount') }),
+})
+const shape = shapeOf(revenue, orders)
+
+/** How long a micro-batch of other groups each time takes to be merged into a million open ones. */
+export async function measureMerge() {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'kappalake-bench-'))
+  const storage = await openStorage({ url: `file://${folder}/store` }, systemClock)
+  const instance = await DuckDBInstance.create(':memory:')
+  const connection = await instance.connect()
+  const fold = await openWindowFold({ windows: [revenue], tables: [orders], storage, clock: systemClock })
+  try {
+    const plans = {
+      results: await planOf(storage, revenue.name, resultColumns(shape)),
+      state: await planOf(storage, stateTable(revenue.name), partialColumns(shape)),
+      late: await planOf(storage, lateTable(revenue.name), lateColumns(tableColumns(orders))),
+    }
+    await fold.load(revenue.name, { results: [], state: [] })
+    const merge = async (from: number, step: number): Promise<number> => {
+      const file = path.join(folder, `${systemClock.uuid()}.parquet`)
+      await writeBatch(connection, file, from, step)
+      const startedMs = performance.now()
+      const times = { watermarkMs: undefined, clockMsMin: undefined, nowMs: startedMs, isLast: false }
+      await fold.fold(revenue.name, { partials: [file], ...times, ...plans })
+      return performance.now() - startedMs
+    }
+    for (let from = 0; from < GROUPS; from += BATCH_ROWS) await merge(from, 1)
+    const timesMs: number[] = []
+    const step = GROUPS / BATCH_ROWS
+    for (let round = 0; round < ROUNDS; round++) timesMs.push(await merge(round % step, step))
+    const middle = timesMs.toSorted((a, b) => a - b)[ROUNDS >> 1]!
+    return {
+      name: 'windows.merge',
+      value: rounded(middle),
+      unit: 'ms',
+      target: `< ${MERGE_MS_MAX}`,
+      ratio: rounded(middle / MERGE_MS_MAX),
+      peer: { name: 'the bar', value: MERGE_MS_MAX },
+      pass: middle < MERGE_MS_MAX,
+      detail: { rounds: timesMs.map(rounded) },
+    }
+  } finally {
+    await fold.close()
+    connection.closeSync()
+    instance.closeSync()
+    await storage.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function planOf(storage: Storage, name: string, columns: readonly Column[]): Promise<WritePlan> {
+  return writePlan(await createTable(storage, { name, columns, partitionBy: [], formatVersion: 3 }, systemClock))
+}
+
+/** What a lane makes of a micro-batch with one record for each of the customers `from`, `from + step`, …. */
+async function writeBatch(connection: DuckDBConnection, file: string, from: number, step: number): Promise<void> {
+  const rows = `(SELECT range * ${step} + ${from} AS customer_id, range % 1000 AS amount, 0::BIGINT AS "__start",
+    86400000::BIGINT AS "__end", 1000::BIGINT AS "__event_ms", 0 AS _kafka_partition, range AS _offset FROM range(${BATCH_ROWS}))`
+  await connection.run(`COPY (${partialsSql(shape, 'events', rows)}) TO '${file}' (FORMAT parquet)`)
+}

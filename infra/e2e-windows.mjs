@@ -1,0 +1,142 @@
+// `npm run e2e:windows`: windows over three topics of a real broker, defined in YAML, while the whole process tree and
+// its children are killed at random; then every window table and every late table against a recomputation from the
+// producer's log: at versions along the way over HTTP, and at the end as PyIceberg and DuckDB's Iceberg extension read
+// them. `--store s3` does it on S3, `--full` both, with one lane and three.
+import { readFileSync } from 'node:fs'
+import path from 'node:path'
+import { parseArgs } from 'node:util'
+import { end, install, inWorld, milliseconds } from './frame.mjs'
+
+const { values } = parseArgs({
+  options: {
+    records: { type: 'string', default: '24000' },
+    rate: { type: 'string', default: '1500' },
+    partitions: { type: 'string', default: '3' },
+    lanes: { type: 'string', default: '2' },
+    store: { type: 'string', default: 'disk' },
+    'kill-every': { type: 'string', default: '2500ms' },
+    kills: { type: 'string', default: '4' },
+    versions: { type: 'string', default: '8' },
+    windows: { type: 'string' },
+    seed: { type: 'string', default: '1' },
+    limit: { type: 'string', default: '55' },
+    full: { type: 'boolean', default: false },
+  },
+})
+install('kafka', 'python')
+const { caughtUp, createTopic, figure, sleep } = await import('./exact/world.mjs')
+const { compareAt, judge, newLake, PIPELINE, produce, readLog, versionsOf } = await import('./windows/world.mjs')
+const { SOURCES, WINDOWS } = await import('./windows/pipelines.mjs')
+const { randomOf } = await import('./exact/random.mjs')
+
+const number = (name) => Number(values[name])
+const meanMs = milliseconds('kill-every', values['kill-every'])
+const limitMs = number('limit') * 1_000
+const chosen = values.windows?.split(',') ?? WINDOWS.map(({ name }) => name)
+const windows = WINDOWS.filter(({ name }) => chosen.includes(name))
+const attempts = values.full
+  ? ['disk', 's3'].flatMap((kind) => [1, 3].map((lanes) => ({ kind, lanes })))
+  : [{ kind: values.store, lanes: number('lanes') }]
+
+let isOk = true
+// A broker of its own for each attempt: topics begin at offset 0.
+for (const { kind, lanes } of attempts)
+  isOk =
+    (await inWorld({ partitions: number('partitions'), s3: kind === 's3' }, async (world) => {
+      for (const { topic } of Object.values(SOURCES)) await createTopic(world, topic)
+      return run(world, { kind, lanes, name: `${kind}-${lanes}` })
+    })) && isOk
+end(isOk)
+
+async function run(world, { kind, lanes, name }) {
+  const startedMs = performance.now()
+  const restMs = () => limitMs - (performance.now() - startedMs)
+  const ledger = path.join(world.folder, `log-${name}.ndjson`)
+  const { lake, store, log } = await newLake(world, { name, kind, lanes, windows: chosen })
+  let isProducing = true
+  const producing = produce(world, {
+    records: number('records'),
+    perSecond: number('rate'),
+    seed: number('seed'),
+    baseMs: Date.now(),
+    log: ledger,
+  }).finally(() => (isProducing = false))
+  producing.catch(() => undefined)
+  lake.start()
+  const kills = await killWhile(() => isProducing && restMs() > 0, lake, randomOf(number('seed')))
+  const { produced } = await producing
+  const isDrained = await caughtUp([lake], Math.max(1_000, restMs()), PIPELINE)
+  const drainedS = (performance.now() - startedMs) / 1_000
+  if (!isDrained)
+    console.error(JSON.stringify(await lake.ask(`/v1/pipelines/${PIPELINE}`)), readFileSync(log, 'utf8').slice(-3_000))
+  const all = isDrained ? ((await versionsOf(lake)) ?? []) : []
+  const records = readLog(ledger)
+  const verdicts = await history(lake, records, all)
+  await lake.signalTree('SIGTERM')
+
+  const killed = kills.tree + kills.child
+  const wrong = verdicts.filter(({ differences }) => differences > 0)
+  const checks = [
+    figure(`windows.${name}.produced`, produced, 'records', `>= ${values.records}`, produced >= number('records')),
+    figure(`windows.${name}.kills`, killed, 'kills', `>= ${values.kills}`, killed >= number('kills'), kills),
+    figure(`windows.${name}.drained`, Math.round(drainedS), 's', `<= ${values.limit}`, isDrained),
+    figure(`windows.${name}.compared`, verdicts.length, 'tables', 'all', verdicts.length >= windows.length, {
+      rows: verdicts.reduce((sum, { rows }) => sum + rows, 0),
+    }),
+    ...windows.map((window) => differencesOf(window, name, wrong)),
+    isDrained &&
+      strangers(await judge(world, { store, log: records, positions: all.at(-1).positions, windows, name }), name),
+  ]
+  return checks.every(Boolean)
+}
+
+/** Every window at versions evenly spread over the run, the newest among them. */
+async function history(lake, records, all) {
+  const wanted = number('versions')
+  const taken = all.filter(
+    (_, i) => Math.floor(((i + 1) * wanted) / all.length) > Math.floor((i * wanted) / all.length),
+  )
+  const verdicts = []
+  for (const version of taken)
+    for (const window of windows)
+      verdicts.push({
+        window: window.name,
+        version: version.number,
+        ...(await compareAt(lake, window, records, version)),
+      })
+  return verdicts
+}
+
+function differencesOf(window, name, wrong) {
+  const own = wrong.filter((verdict) => verdict.window === window.name)
+  const count = own.reduce((sum, { differences }) => sum + differences, 0)
+  return figure(`windows.${name}.${window.name}`, count, 'rows', '0', count === 0, {
+    versions: own.map(({ version }) => version),
+    first: own[0]?.first,
+  })
+}
+
+/** Kills one child, whichever it is, or the whole tree, by turns, at random moments. */
+async function killWhile(holds, lake, random) {
+  const kills = { tree: 0, child: 0 }
+  let isTree = false
+  while (holds()) {
+    await sleep(meanMs * (0.4 + 1.2 * random()))
+    if (!holds()) break
+    isTree = !isTree
+    if (!isTree && lake.killChild(random)) kills.child++
+    else if (isTree) {
+      await lake.signalTree('SIGKILL')
+      kills.tree++
+      lake.start()
+    }
+  }
+  return kills
+}
+
+function strangers(lines, name) {
+  const isRight = lines.map(({ reader, table, version: _version, missing, extra, ...more }) =>
+    figure(`windows.${name}.${reader}.${table}`, missing + extra, 'rows', '0', missing + extra === 0, more),
+  )
+  return lines.length === 2 * windows.length && isRight.every(Boolean)
+}

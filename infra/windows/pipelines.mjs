@@ -1,0 +1,187 @@
+// The pipelines of the run: what stands in the configuration, and what each window means in plain code.
+import { average, exactSum } from './exact.mjs'
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+/** So long that no partition is idle: then nothing that was final is ever written again. */
+const IDLE_AFTER = '10m'
+
+const at = (outOfOrderness) => ({
+  column: 'timestamp',
+  unit: 'ms',
+  outOfOrderness,
+  idleAfter: IDLE_AFTER,
+  maxFutureSkew: '5m',
+})
+
+/** Topics with their tables; `spanMs` is how much event time the records go through, up to the start of the run. */
+export const SOURCES = {
+  orders: {
+    topic: 'orders',
+    key: 'order_id',
+    outOfOrdernessMs: 5_000,
+    spanMs: 12 * HOUR,
+    latestMs: 3 * HOUR,
+    config: {
+      from: { topic: 'orders' },
+      key: ['order_id'],
+      columns: {
+        order_id: 'string required',
+        customer_id: 'string',
+        amount: 'double',
+        timestamp: 'long',
+        status: 'string',
+      },
+      eventTime: at('5s'),
+    },
+  },
+  events: {
+    topic: 'events',
+    outOfOrdernessMs: 10 * MINUTE,
+    spanMs: 4 * HOUR,
+    latestMs: 20 * MINUTE,
+    config: {
+      from: { topic: 'events' },
+      columns: { user_id: 'string', type: 'string', amount: 'double', timestamp: 'long' },
+      eventTime: at('10m'),
+    },
+  },
+  metrics: {
+    topic: 'metrics',
+    outOfOrdernessMs: 5_000,
+    spanMs: 3 * HOUR,
+    latestMs: 15 * MINUTE,
+    config: {
+      from: { topic: 'metrics' },
+      columns: { sensor_id: 'string', value: 'double', timestamp: 'long' },
+      eventTime: at('5s'),
+    },
+  },
+}
+
+const SELECT_REVENUE = {
+  order_count: { type: 'bigint', of: (rows) => BigInt(rows.length) },
+  total_amount: { type: 'double', of: (rows) => exactSum(valuesOf(rows, 'amount')) },
+}
+
+const REVENUE_SQL = `SELECT customer_id, TUMBLE_START(timestamp, INTERVAL '1' HOUR) AS window_start,
+  COUNT(*) AS order_count, SUM(amount) AS total_amount
+FROM orders GROUP BY customer_id, TUMBLE(timestamp, INTERVAL '1' HOUR)`
+
+/** Each: its configuration, and for the recomputation `windowsOf`, `where`, `groupBy`, `select`. */
+export const WINDOWS = [
+  {
+    // P1
+    name: 'revenue',
+    source: 'orders',
+    input: 'events',
+    groupBy: 'customer_id',
+    windowsOf: (ms) => hops(ms, HOUR, HOUR),
+    where: () => true,
+    select: SELECT_REVENUE,
+    config: {
+      source: 'orders',
+      tumbling: { size: '1h' },
+      input: 'events',
+      groupBy: ['customer_id'],
+      select: { order_count: 'count()', total_amount: 'sum(amount)' },
+    },
+  },
+  {
+    // P1-rows
+    name: 'revenue_rows',
+    source: 'orders',
+    input: 'rows',
+    groupBy: 'customer_id',
+    windowsOf: (ms) => hops(ms, HOUR, HOUR),
+    where: () => true,
+    select: SELECT_REVENUE,
+    config: {
+      source: 'orders',
+      tumbling: { size: '1h' },
+      input: 'rows',
+      groupBy: ['customer_id'],
+      select: { order_count: 'count()', total_amount: 'sum(amount)' },
+    },
+  },
+  {
+    // P1-SQL
+    name: 'revenue_sql',
+    source: 'orders',
+    input: 'events',
+    groupBy: 'customer_id',
+    windowsOf: (ms) => hops(ms, HOUR, HOUR),
+    where: () => true,
+    select: SELECT_REVENUE,
+    config: { source: 'orders', input: 'events', sql: REVENUE_SQL },
+  },
+  {
+    // P3
+    name: 'aggregated_transactions',
+    source: 'events',
+    input: 'events',
+    groupBy: 'user_id',
+    windowsOf: (ms) => hops(ms, MINUTE, MINUTE),
+    where: ({ type, amount }) => type === 'transaction' && amount !== null && amount > 0,
+    select: {
+      transactions: { type: 'bigint', of: (rows) => BigInt(rows.length) },
+      total: { type: 'double', of: (rows) => exactSum(valuesOf(rows, 'amount')) },
+      mean: { type: 'double', of: (rows) => average(valuesOf(rows, 'amount')) },
+      least: { type: 'double', of: (rows) => Math.min(...valuesOf(rows, 'amount')) },
+      greatest: { type: 'double', of: (rows) => Math.max(...valuesOf(rows, 'amount')) },
+    },
+    config: {
+      source: 'events',
+      tumbling: { size: '1m' },
+      input: 'events',
+      where: "type = 'transaction' AND amount > 0",
+      groupBy: ['user_id'],
+      select: {
+        transactions: 'count()',
+        total: 'sum(amount)',
+        mean: 'avg(amount)',
+        least: 'min(amount)',
+        greatest: 'max(amount)',
+      },
+    },
+  },
+  {
+    // P4: slices, of which foreign engines see the final windows only.
+    name: 'sensor_load',
+    source: 'metrics',
+    input: 'events',
+    isSliced: true,
+    groupBy: 'sensor_id',
+    windowsOf: (ms) => hops(ms, 10 * MINUTE, MINUTE),
+    where: () => true,
+    select: { load: { type: 'double', of: (rows) => exactSum(valuesOf(rows, 'value')) } },
+    config: {
+      source: 'metrics',
+      hopping: { size: '10m', slide: '1m' },
+      input: 'events',
+      groupBy: ['sensor_id'],
+      select: { load: 'sum(value)' },
+    },
+  },
+]
+
+/** What stands in `pipelines` of a configuration. */
+export function pipelineConfig(names = WINDOWS.map(({ name }) => name)) {
+  const windows = WINDOWS.filter(({ name }) => names.includes(name))
+  return {
+    tables: Object.fromEntries(Object.entries(SOURCES).map(([name, { config }]) => [name, config])),
+    windows: Object.fromEntries(windows.map(({ name, config }) => [name, config])),
+  }
+}
+
+/** Starts and ends of the windows that an instant belongs to, the earliest first (rules W1, W2). */
+function hops(ms, size, slide) {
+  const found = []
+  for (let start = Math.floor(ms / slide) * slide; start > ms - size; start -= slide)
+    found.unshift([start, start + size])
+  return found
+}
+
+function valuesOf(rows, name) {
+  return rows.map((row) => row[name]).filter((value) => value !== null)
+}
