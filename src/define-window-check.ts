@@ -85,7 +85,7 @@ export function checkOverSource(window: WindowDefinition, source: TableDefinitio
     )
     if (type instanceof LakeError) throw invalidField(path, type.message, type.fix)
   }
-  refuseKept(window, source, at)
+  if (window.input === 'events') refuseKept(window, source, at)
   if (window.emit === 'close' && window.earlyMs > 0)
     throw invalidField([...at, 'early'], 'emit: close writes final rows alone', 'Remove "early", or take emit: update.')
   if (window.retainMs !== undefined && window.retainMs < window.allowedLatenessMs)
@@ -208,8 +208,12 @@ function blameSql<T>(inSql: FieldPath, at: FieldPath, work: () => T): T {
   }
 }
 
-function checkInput({ input }: WindowDefinition, source: TableDefinition, at: FieldPath): void {
-  if (input === 'events' || source.key.length > 0) return
+function checkInput({ input, window }: WindowDefinition, source: TableDefinition, at: FieldPath): void {
+  if (input === 'events') return
+  if (source.key.length > 0) {
+    if (window.kind === 'session') throw sessionOverRows(at)
+    return
+  }
   throw invalidField(
     [...at, 'input'],
     source.store
@@ -217,6 +221,18 @@ function checkInput({ input }: WindowDefinition, source: TableDefinition, at: Fi
       : `table "${source.name}" keeps no rows (store: false)`,
     'Take input: events, or give the table a key.',
   )
+}
+
+function sessionOverRows(at: FieldPath) {
+  return fieldError([
+    {
+      code: 'config.unsupported',
+      path: [...at, 'input'],
+      message:
+        'sessions over the rows of a keyed table are not in this release: a row that goes may shrink or split them, and for that every event time must be kept',
+      fix: 'Take input: events, or tumbling, hopping or cumulate windows.',
+    },
+  ])
 }
 
 /** What a record leaves as it is (`missing: keep`) is known only when its row is found, long after the window has read it. */

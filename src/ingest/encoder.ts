@@ -145,7 +145,7 @@ class DuckEncoder implements Encoder {
         batches,
         clocksMs,
       )
-      const { rows, deadLetters, counts, operations, kept } = decoded
+      const { rows, deadLetters, counts, operations } = decoded
       // Before rows are divided: their slabs are used again.
       const windows = await this.#windows(table, decoded, plan, clocksMs)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)

@@ -145,7 +145,7 @@ describe('SQL of windows', () => {
   })
 
   test('sessions may be partitioned by what they are grouped by', () => {
-    expect(windowSql('w', orders, sessions('(qty, status)')).groupBy).toEqual(['status', 'qty'])
+    expect(windowSql('w', orders, sessions('(qty, status)'), { input: 'events' }).groupBy).toEqual(['status', 'qty'])
     expect(thrown(() => windowSql('w', orders, sessions('status'))).message).toContain('1:80: PARTITION BY')
   })
 
