@@ -112,7 +112,7 @@ describe('SQL of windows', () => {
     ],
     [TABLED(`SESSION(${DATA}, INTERVAL '30' MINUTE)`), { kind: 'session', gapMs: 1_800_000 }],
   ])('%s', (sql, window) => {
-    expect(windowSql('w', orders, sql).window).toStrictEqual(window)
+    expect(windowSql('w', orders, sql, { input: 'events' }).window).toStrictEqual(window)
   })
 
   test('every aggregate, with its condition', () => {

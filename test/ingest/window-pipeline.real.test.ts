@@ -151,12 +151,19 @@ describe('P1, hourly revenue, on the small log of the semantics', () => {
     ],
   }
 
+  const standing: WindowDefinition = { ...revenue, name: 'revenue_by_customer_hour_rows', input: 'rows' }
+
   test.each([
     { lanes: 1, recordsMax: 1_000, offsetsMax: 100, restartAt: 0 },
     { lanes: 3, recordsMax: 1, offsetsMax: 1, restartAt: 4 },
     { lanes: 2, recordsMax: 3, offsetsMax: 2, restartAt: 7 },
   ])('$lanes lanes, $recordsMax records, restart at $restartAt', { timeout: 60_000 }, async ({ restartAt, ...how }) => {
-    const definition: PipelineDefinition = { name: 'p1', tables: [orders], windows: [revenue], onDataLoss: 'stop' }
+    const definition: PipelineDefinition = {
+      name: 'p1',
+      tables: [orders],
+      windows: [revenue, standing],
+      onDataLoss: 'stop',
+    }
     const lake = await Lake.open(definition, 2)
     const append = (from: number, until: number) => {
       for (const [partition, records] of LOG.entries())
@@ -189,8 +196,15 @@ describe('P1, hourly revenue, on the small log of the semantics', () => {
       ['c2', '11:00', 2n, 13],
       ['c3', '10:00', 1n, 1],
     ])
-    const late = await lake.rows(head, lateTable(revenue.name), '_kafka_partition, _offset, order_id, _reason')
-    expect(late).toEqual([[0, 6n, 'E', 'late']])
+    expect((await lake.rows(head, standing.name, columns)).toSorted()).toEqual([
+      ['c1', '10:00', 2n, 0.5],
+      ['c1', '11:00', 1n, 0.4],
+      ['c2', '11:00', 1n, 7],
+    ])
+    for (const { name } of [revenue, standing]) {
+      const late = await lake.rows(head, lateTable(name), '_kafka_partition, _offset, order_id, _reason, _weight')
+      expect(late).toEqual([[0, 6n, 'E', 'late', 1]])
+    }
   })
 })
 
