@@ -110,7 +110,6 @@ WHERE t.${KIND} = ${CHANGE.truncate}`,
     const read = this.#shape.read
     const version = isVersioned ? [VERSION] : []
     const restColumn = rest.length === 0 ? [] : [REST]
-    const wrap = (column: string, isHole: boolean): string => (isHole ? `[${column}] AS ${column}` : column)
     const wrapped = [wrap(EVENT, hasEventHoles), ...read.map(({ name }) => wrap(quoted(name), holes.has(name)))]
     const plain = [EVENT, ...this.#read]
     const seeds = `SELECT -1 AS ${ORDER}, true AS __seed, __alive, ${list([KEY, PARTITION, OFFSET, ...version])}, NULL AS ${CLOCK}, ${list(wrapped)}${restColumn.map(() => `, NULL AS ${REST}`).join('')}
@@ -203,7 +202,6 @@ ANTI JOIN ${cells} c ON ${same('h', 'c', [...groups, START])}`,
   /** Of what is taken back only what the window reads is known (rule E5). */
   #lateRowsSql(plan: WritePlan): string {
     const { definition, source } = this.#relations
-    const instant = (text: string): string => `make_timestamptz(${text} * 1000)`
     const { lateWindows, countedWindows, reason } = LATE_COLUMNS
     const values = new Map([
       ...[PARTITION, OFFSET, ...this.#shape.read.map(({ name }) => name)].map((name) => [name, quoted(name)] as const),
@@ -222,6 +220,15 @@ ANTI JOIN ${cells} c ON ${same('h', 'c', [...groups, START])}`,
     )
     return `SELECT ${columns.join(', ')} FROM late_halves ORDER BY ${[PARTITION, OFFSET, SIGN].join(', ')}`
   }
+}
+
+/** As change files have what a record may lack: in a list. */
+function wrap(column: string, isHole: boolean): string {
+  return isHole ? `[${column}] AS ${column}` : column
+}
+
+function instant(milliseconds: string): string {
+  return `make_timestamptz(${milliseconds} * 1000)`
 }
 
 const NOTHING: StagedRows = {

@@ -70,20 +70,18 @@ export class OldValues {
   async load(storage: Storage, clock: Clock, { plan, rows, deletes }: StoredSource): Promise<void> {
     const { source } = this.#relations
     const columns = tableColumns(source)
-    const field = (of: WritePlan, name: string): IcebergField => {
-      const found = of.schema.fields.find((each) => each.name === name)
-      if (found === undefined) throw new LakeError('internal', `${of.table} has no column ${name}`)
-      return found
-    }
     const version = versionColumn(source)
-    const stored = (name: string): string => nameOf(field(plan, name))
+    const stored = (name: string): string => nameOf(fieldOf(plan, name))
     const event = source.eventTime!.column
     const unit = unitOf(
       source,
       columns.find(({ name }) => name === event),
     )
     const isInstant = columns.find(({ name }) => name === event)!.type.kind !== 'long'
-    const values = [PARTITION, OFFSET, ...(this.#shape.isVersioned ? [version!] : [])].map(stored)
+    const values = [
+      ...[PARTITION, OFFSET].map(stored),
+      ...(version === undefined ? [] : [versionSql(fieldOf(plan, version))]),
+    ]
     const reads = this.#shape.read.map(({ name }) => stored(name))
     const millis = eventMsSql(isInstant ? `epoch_us(${stored(event)})` : stored(event), isInstant ? 'us' : unit)
     const names = [
@@ -93,15 +91,14 @@ export class OldValues {
       ...(version === undefined ? [] : [version]),
       ...this.#shape.read.map(({ name }) => name),
     ]
-    const fields = [...new Set(names)].map((name) => field(plan, name))
+    const fields = [...new Set(names)].map((name) => fieldOf(plan, name))
     for (const each of rows)
       await this.#eachFile(storage, clock, plan, plan.uuid, each, fields, (from) =>
         this.#database.run(
           `INSERT INTO ${this.table} (${list([...this.#columns, '__alive'])}) SELECT ${list([KEY, ...values, millis, ...reads, 'true'])} FROM ${from}`,
         ),
       )
-    if (deletes !== undefined)
-      await this.#loadMarkers(storage, clock, plan.uuid, deletes, (name) => field(deletes.plan, name))
+    if (deletes !== undefined) await this.#loadMarkers(storage, clock, plan.uuid, deletes)
     await this.#assertSize()
   }
 
@@ -124,16 +121,16 @@ export class OldValues {
     clock: Clock,
     uuid: string,
     { plan, rows }: NonNullable<StoredSource['deletes']>,
-    field: (name: string) => IcebergField,
   ): Promise<void> {
     const database = this.#database
-    const fields = [PARTITION, OFFSET, versionColumn(this.#relations.source)!].map(field)
-    const [partition, offset, version] = fields.map(nameOf)
+    const fields = [PARTITION, OFFSET, versionColumn(this.#relations.source)!].map((name) => fieldOf(plan, name))
+    const [partition, offset] = fields.map(nameOf)
+    const version = versionSql(fields[2]!)
     const columns = [KEY, PARTITION, OFFSET, VERSION]
     await database.run(`CREATE OR REPLACE TEMP TABLE markers AS SELECT ${list(columns)} FROM ${this.table} LIMIT 0`)
     for (const each of rows)
       await this.#eachFile(storage, clock, plan, uuid, each, fields, (from) =>
-        database.run(`INSERT INTO markers SELECT ${list([KEY, partition!, offset!, version!])} FROM ${from}`),
+        database.run(`INSERT INTO markers SELECT ${list([KEY, partition!, offset!, version])} FROM ${from}`),
       )
     const latest = (name: string): string => `arg_max(${name}, (${VERSION}, ${PARTITION}, ${OFFSET}))`
     await database.run(
@@ -211,6 +208,19 @@ WHERE ${KEY} NOT IN (SELECT ${KEY} FROM ${this.table}) GROUP BY ${KEY}`,
       },
     )
   }
+}
+
+function fieldOf({ table, schema }: WritePlan, name: string): IcebergField {
+  const found = schema.fields.find((field) => field.name === name)
+  if (found === undefined) throw new LakeError('internal', `${table} has no column ${name}`)
+  return found
+}
+
+/** A version as lanes stage it. */
+function versionSql(field: IcebergField): string {
+  const name = nameOf(field)
+  if (field.type === 'date') return `date_diff('day', DATE '1970-01-01', ${name})`
+  return field.type === 'int' || field.type === 'long' ? name : `epoch_us(${name})`
 }
 
 /** Whole milliseconds, rounded toward −∞ (rule T1); null beyond the range of instants (rule T2). */

@@ -86,9 +86,20 @@ describe('P1-rows', () => {
     ])
     expect(harness.late).toEqual([
       {
-        ...{ order_id: 'E', customer_id: 'c2', amount: 3, timestamp: at('10:59:59'), status: 'created' },
-        ...{ _kafka_partition: 0, _offset: 6, _timestamp: at('10:59:59'), _topic: 'shop.orders' },
-        ...{ _event_time: at('10:59:59'), _clock: at('11:00:05'), _counted_windows: 0, _weight: 1, _reason: 'late' },
+        order_id: 'E',
+        customer_id: 'c2',
+        amount: 3,
+        timestamp: at('10:59:59'),
+        status: 'created',
+        _kafka_partition: 0,
+        _offset: 6,
+        _timestamp: at('10:59:59'),
+        _topic: 'shop.orders',
+        _event_time: at('10:59:59'),
+        _clock: at('11:00:05'),
+        _counted_windows: 0,
+        _weight: 1,
+        _reason: 'late',
         _late_windows: [{ start: at('10:00:00'), end: at('11:00:00') }],
         _code_hash: expect.any(String),
       },
@@ -234,7 +245,15 @@ describe('section 9', () => {
       (harness) => {
         const seen = harness.late.map(
           ({ id, g, v, note, _offset, _clock, _weight, _reason, _timestamp, _late_windows }) => [
-            ...[id, g, v, note, _offset, _clock, _weight, _reason, _timestamp === null],
+            id,
+            g,
+            v,
+            note,
+            _offset,
+            _clock,
+            _weight,
+            _reason,
+            _timestamp === null,
             (_late_windows as { start: number }[]).map(({ start }) => start),
           ],
         )
@@ -302,6 +321,28 @@ describe('versions', () => {
       await harness.close()
     },
   )
+
+  test('versions that are dates and instants are read back too', async () => {
+    for (const [type, versions] of [
+      [{ kind: 'date' }, ['2026-01-02', '2026-01-01']],
+      [{ kind: 'timestamptz' }, ['2026-01-01T00:00:00.000002Z', '2026-01-01T00:00:00.000001Z']],
+    ] as const) {
+      const columns = [...ITEMS.columns, { name: 'rev', type }]
+      const harness = await RowsHarness.open({ ...VERSIONED, columns }, sum)
+      for (const [offset, record] of [
+        item('a', 5, 5, { rev: versions[0] }),
+        item('a', 5, 6, { rev: versions[1] }),
+        item('b', 5, 1, { rev: versions[0] }),
+        gone('b'),
+        item('b', 5, 2, { rev: versions[1] }),
+      ].entries()) {
+        await harness.commit([[batchOf([record], { first: BigInt(offset) })]])
+        await harness.restart()
+      }
+      expect(harness.results.map((row) => row.sum)).toEqual([5])
+      await harness.close()
+    }
+  })
 
   test('A2: a key of two partitions stops the pipeline, whichever came first and although it was deleted', async () => {
     for (const order of [
