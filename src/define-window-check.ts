@@ -208,12 +208,8 @@ function blameSql<T>(inSql: FieldPath, at: FieldPath, work: () => T): T {
   }
 }
 
-function checkInput({ input, window }: WindowDefinition, source: TableDefinition, at: FieldPath): void {
-  if (input === 'events') return
-  if (source.key.length > 0) {
-    if (window.kind === 'session') throw sessionOverRows(at)
-    return
-  }
+function checkInput({ input }: WindowDefinition, source: TableDefinition, at: FieldPath): void {
+  if (input === 'events' || source.key.length > 0) return
   throw invalidField(
     [...at, 'input'],
     source.store
@@ -221,18 +217,6 @@ function checkInput({ input, window }: WindowDefinition, source: TableDefinition
       : `table "${source.name}" keeps no rows (store: false)`,
     'Take input: events, or give the table a key.',
   )
-}
-
-function sessionOverRows(at: FieldPath) {
-  return fieldError([
-    {
-      code: 'config.unsupported',
-      path: [...at, 'input'],
-      message:
-        'sessions over the rows of a keyed table are not in this release: a row that goes may shrink or split them, and for that every event time must be kept',
-      fix: 'Take input: events, or tumbling, hopping or cumulate windows.',
-    },
-  ])
 }
 
 /** What a record leaves as it is (`missing: keep`) is known only when its row is found, long after the window has read it. */

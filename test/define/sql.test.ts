@@ -112,7 +112,7 @@ describe('SQL of windows', () => {
     ],
     [TABLED(`SESSION(${DATA}, INTERVAL '30' MINUTE)`), { kind: 'session', gapMs: 1_800_000 }],
   ])('%s', (sql, window) => {
-    expect(windowSql('w', orders, sql, { input: 'events' }).window).toStrictEqual(window)
+    expect(windowSql('w', orders, sql).window).toStrictEqual(window)
   })
 
   test('every aggregate, with its condition', () => {
@@ -145,7 +145,7 @@ describe('SQL of windows', () => {
   })
 
   test('sessions may be partitioned by what they are grouped by', () => {
-    expect(windowSql('w', orders, sessions('(qty, status)'), { input: 'events' }).groupBy).toEqual(['status', 'qty'])
+    expect(windowSql('w', orders, sessions('(qty, status)')).groupBy).toEqual(['status', 'qty'])
     expect(thrown(() => windowSql('w', orders, sessions('status'))).message).toContain('1:80: PARTITION BY')
   })
 

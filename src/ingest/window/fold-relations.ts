@@ -43,6 +43,11 @@ export interface Relations {
   readonly columns: readonly string[]
   /** Of hopping windows whose cells are slices. */
   readonly slices: Slices | undefined
+  /**
+   * Of sessions over rows: a cell is an event time of a group, and a session what touches of them, so that it can shrink
+   * and split (rule N4). Elsewhere sessions are cells themselves.
+   */
+  readonly hasIslands: boolean
   /** End of the last window that a cell counts for, as SQL: until then it is needed. */
   readonly cellEnd: string
 }
@@ -85,6 +90,7 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
     results: shape.aggregates.map(({ result }) => quoted(result.name)),
     columns: partialColumns(shape).map(({ name }) => quoted(name)),
     slices,
+    hasIslands: isSession && definition.input === 'rows',
     cellEnd: slices === undefined ? END : slices.lastEnd(START),
   }
 }
@@ -128,4 +134,9 @@ export function list(columns: readonly string[], of?: string): string {
 /** `column <= bound`; false without a bound. */
 export function upTo(column: string, bound: number | undefined): string {
   return bound === undefined ? 'false' : `${column} <= ${bound}`
+}
+
+/** What ends between the bounds of the fold before and of this one. */
+export function becameFinal(end: string, until: number | undefined, before: number | undefined): string {
+  return before === undefined ? upTo(end, until) : `(${end} > ${before} AND ${upTo(end, until)})`
 }

@@ -8,7 +8,7 @@ import { assignedSql, LATE_COLUMNS, mayBeLate, needsBoundaries } from './assign.
 import { createBoundaries } from './boundaries.ts'
 import { CHANGE, CHANGE_COLUMNS, changeColumns, rowShapeOf, type RowShape } from './change-columns.ts'
 import type { FoldDatabase } from './fold-database.ts'
-import { list, type Relations, same, START } from './fold-relations.ts'
+import { list, MIN_END, type Relations, same } from './fold-relations.ts'
 import { partialsSql } from './long-rows.ts'
 import { OldValues } from './old-values.ts'
 import { SIGN } from './operand.ts'
@@ -171,12 +171,14 @@ SELECT -1, __old, ${list([...values, '__next_clock', ...rest.map(() => 'NULL')])
 
   /** A row that was counted before this fold has a cell. Without one there is nothing to take it back from. */
   async #dropUnknown(goneUntil: number | undefined): Promise<number> {
-    const { cells, groups, cellEnd } = this.#relations
+    const { cells, key, cellEnd } = this.#relations
+    // A row may be taken back from other windows of a slice than those that it was counted for.
+    const cell = key.filter((name) => name !== MIN_END)
     const isHere = goneUntil === undefined ? 'true' : `${cellEnd} > ${goneUntil}`
     await this.#database.temporary(
       'unknown',
       `SELECT h.__rid FROM (SELECT *, rowid AS __rid FROM counted WHERE ${SIGN} < 0 AND __old AND ${isHere}) h
-ANTI JOIN ${cells} c ON ${same('h', 'c', [...groups, START])}`,
+ANTI JOIN ${cells} c ON ${same('h', 'c', cell)}`,
     )
     const [unknown] = await this.#database.numbers('SELECT count(*) FROM unknown')
     if (unknown! > 0) await this.#database.run('DELETE FROM counted WHERE rowid IN (SELECT __rid FROM unknown)')

@@ -7,6 +7,7 @@ import { partialColumns, resultColumns } from './columns.ts'
 import { takeExpired } from './expired.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { loadWindow, type Loaded } from './fold-load.ts'
+import { settledIslandsSql } from './fold-islands.ts'
 import { createSql, END, list, PART, type Relations, same, upTo } from './fold-relations.ts'
 import { makeResults, resultRowsSql } from './fold-results.ts'
 import { mergeCells, stage } from './merge-cells.ts'
@@ -145,12 +146,13 @@ export class OpenWindow {
 
   /** Rules C4 and E6. Slices stay for the sake of windows that others of them are part of. */
   async #leave(bounds: Bounds): Promise<void> {
-    const { cells, outputs, key, values, slices, cellEnd } = this.#relations
+    const { cells, outputs, key, values, slices, cellEnd, hasIslands } = this.#relations
     const { finalUntil, settledUntil, expiredUntil } = bounds
     const isExpired = slices === undefined ? `(__fold < ${this.#fold} AND ${upTo(END, expiredUntil)})` : 'false'
     const isOver = `${PART} = 0 AND (${upTo(cellEnd, settledUntil)} OR ${isExpired})`
-    const over =
-      values.length === 0
+    const over = hasIslands
+      ? settledIslandsSql(this.#relations, this.#fold, greatest(settledUntil, expiredUntil))
+      : values.length === 0
         ? `SELECT *, rowid AS __rid FROM ${cells} WHERE ${isOver}`
         : `SELECT c.*, c.rowid AS __rid FROM ${cells} c SEMI JOIN (SELECT ${list(key)} FROM ${cells} WHERE ${isOver}) k ON ${same('c', 'k', key)}`
     const database = this.#database

@@ -137,9 +137,28 @@ class Cells {
     }
   }
 
+  /** Sessions are what touches of the event times that are left (rules N1, N4). */
+  #windows(): Iterable<readonly [cell: string, weights: ReadonlyMap<string, number>]> {
+    if (this.#window.window.kind !== 'session') return this.#weights
+    const cells = [...this.#weights]
+      .map(([cell, weights]) => ({ cell: JSON.parse(cell) as [string | null, number, number], weights }))
+      .filter(({ weights }) => [...weights.values()].some((weight) => weight !== 0))
+      .toSorted((a, b) => a.cell[1] - b.cell[1])
+    const sessions: { cell: [string | null, number, number]; weights: Map<string, number> }[] = []
+    for (const { cell, weights } of cells) {
+      const last = sessions.findLast((session) => session.cell[0] === cell[0])
+      if (last === undefined || last.cell[2] < cell[1]) sessions.push({ cell: [...cell], weights: new Map(weights) })
+      else {
+        last.cell[2] = cell[2]
+        for (const [value, weight] of weights) last.weights.set(value, weight)
+      }
+    }
+    return sessions.map(({ cell, weights }) => [JSON.stringify(cell), weights] as const)
+  }
+
   /** Rows of the window table. */
   results(): unknown[] {
-    return [...this.#weights].flatMap(([cell, weights]) => {
+    return [...this.#windows()].flatMap(([cell, weights]) => {
       const rows = [...weights].flatMap(([value, weight]) => {
         expect(weight).toBeGreaterThanOrEqual(0)
         return Array.from({ length: weight }, () => JSON.parse(value) as [number, number, number, number | null])
@@ -243,6 +262,7 @@ const kind: fc.Arbitrary<WindowKind> = fc.constantFrom<WindowKind>(
   { kind: 'hopping', sizeMs: 15, slideMs: 10, offsetMs: 0 },
   { kind: 'hopping', sizeMs: 20, slideMs: 5, offsetMs: 1 },
   { kind: 'cumulate', stepMs: 5, maxMs: 15, offsetMs: 0 },
+  { kind: 'session', gapMs: 4 },
 )
 
 const aggregate = (name: string, fn: AggregateDefinition['fn'], column?: string): AggregateDefinition => ({

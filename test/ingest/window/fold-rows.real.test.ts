@@ -293,6 +293,73 @@ describe('section 9', () => {
   })
 })
 
+describe('N4: sessions', () => {
+  const minutes = (text: string): number => at(`${text}:00`)
+  const session = windowDefinition(
+    { kind: 'session', gapMs: 600_000 },
+    { source: 'items', input: 'rows', allowedLatenessMs: HOUR, select: [aggregate('n', 'count')] },
+  )
+  const rows = (harness: RowsHarness): unknown[] =>
+    harness.results
+      .map((row) => [row.window_start, row.window_end, row.last_event_time, row.n, row._final, row._corrections])
+      .toSorted()
+
+  test.each([false, true])('a row that goes splits its session; restarted: %s', async (isRestarted) => {
+    const harness = await RowsHarness.open(ITEMS, session)
+    const times = ['10:00', '10:05', '10:12', '10:20'].map(minutes)
+    await harness.commit([[batchOf(times.map((time, k) => item(String(k), time, 1)))]], minutes('10:01'))
+    expect(rows(harness)).toEqual([[minutes('10:00'), minutes('10:30'), minutes('10:20'), 4, false, 0]])
+    if (isRestarted) await harness.restart()
+    await harness.commit([[batchOf([gone('2')], { first: 4n })]], minutes('10:01'))
+    expect(rows(harness)).toEqual([
+      [minutes('10:00'), minutes('10:15'), minutes('10:05'), 2, false, 0],
+      [minutes('10:20'), minutes('10:30'), minutes('10:20'), 1, false, 0],
+    ])
+    if (isRestarted) await harness.restart()
+    // The first of them shrinks at its start, and what was final is corrected.
+    await harness.commit([], minutes('11:15'))
+    expect(rows(harness).map((row) => (row as unknown[]).slice(3))).toEqual([
+      [2, true, 0],
+      [1, false, 0],
+    ])
+    if (isRestarted) await harness.restart()
+    await harness.commit([[batchOf([gone('0')], { first: 5n })]], minutes('11:15'))
+    expect(rows(harness)).toEqual([
+      [minutes('10:05'), minutes('10:15'), minutes('10:05'), 1, true, 1],
+      [minutes('10:20'), minutes('10:30'), minutes('10:20'), 1, false, 0],
+    ])
+    await harness.commit([[batchOf([gone('1'), gone('3')], { first: 6n })]], minutes('11:15'))
+    expect([harness.results, harness.state]).toEqual([[], []])
+    await harness.close()
+  })
+
+  test('sessions that are settled leave the state, and are not written again', async () => {
+    const harness = await RowsHarness.open(ITEMS, { ...session, allowedLatenessMs: 0 })
+    const times = ['10:00', '10:05', '12:00'].map(minutes)
+    const records = times.map((time, k) => item(String(k), time, 1))
+    await harness.commit([[batchOf(records)]], minutes('12:00'), minutes('12:00'))
+    expect(harness.state.length).toBe(3)
+    await harness.commit(
+      [[batchOf([item('3', minutes('12:05'), 1)], { first: 3n })]],
+      minutes('12:01'),
+      minutes('12:01'),
+    )
+    expect(harness.state.length).toBe(2)
+    await harness.restart()
+    await harness.commit(
+      [[batchOf([item('4', minutes('12:14'), 1)], { first: 4n })]],
+      minutes('12:10'),
+      minutes('12:10'),
+    )
+    expect(rows(harness)).toEqual([
+      [minutes('10:00'), minutes('10:15'), minutes('10:05'), 2, true, 0],
+      [minutes('12:00'), minutes('12:24'), minutes('12:14'), 3, false, 0],
+    ])
+    expect(harness.state.length).toBe(3)
+    await harness.close()
+  })
+})
+
 describe('versions', () => {
   const VERSIONED: TableDefinition = {
     ...ITEMS,

@@ -129,14 +129,18 @@ export class RowsHarness {
   }
 
   /** One commit of several micro-batches. */
-  async commit(micro: readonly (readonly RecordBatch[])[], watermarkMs?: number): Promise<FoldedWindow> {
+  async commit(
+    micro: readonly (readonly RecordBatch[])[],
+    watermarkMs?: number,
+    clockMsMin?: number,
+  ): Promise<FoldedWindow> {
     const partials: string[] = []
     for (const batches of micro) {
       const staged = await this.#stage(batches)
       for (const window of staged.windows ?? []) if (window.partials !== undefined) partials.push(window.partials)
     }
     await this.#keepDeletes()
-    const times = { watermarkMs, clockMsMin: undefined, nowMs: 0, isLast: false }
+    const times = { watermarkMs, clockMsMin, nowMs: 0, isLast: false }
     const folded = await this.#fold.fold(this.#window.name, { partials, ...times, ...this.#plans })
     await this.#apply(this.#results, folded.results)
     await this.#apply(this.#state, folded.state)
