@@ -1,5 +1,5 @@
 import type { FoldDatabase } from './fold-database.ts'
-import { becameFinal, END, list, PART, type Relations, ROWS, same, START, upTo } from './fold-relations.ts'
+import { becameFinal, END, list, PART, type Relations, same, START, upTo } from './fold-relations.ts'
 import type { ResultOptions } from './fold-results.ts'
 import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
 import { mergeSql } from './long-rows.ts'
@@ -11,7 +11,7 @@ const [ISLAND_START, ISLAND_END] = [ISLAND_COLUMNS.start, ISLAND_COLUMNS.end]
 
 /** The cells of `from`, details left out, each with start and end of its session. */
 export function cellIslandsSql({ groups, shape }: Relations, from: string): string {
-  const cells = `SELECT ${list([...groups, START, END, '__fold'])} FROM ${from} WHERE ${PART} = 0 AND ${ROWS} <> 0`
+  const cells = `SELECT ${list([...groups, START, END, '__fold'])} FROM ${from} WHERE ${PART} = 0`
   return islandsSql(
     cells,
     shape.groups.map(({ name }) => name),
