@@ -1,4 +1,4 @@
-import { codeHash } from '../../define.ts'
+import { windowCodeHash } from '../../define.ts'
 import type { WritePlan } from '../../lake/table.ts'
 import { literal, quoted } from '../decode/data-file-writer.ts'
 import { sqlType } from '../table-work/stored-sql.ts'
@@ -31,7 +31,8 @@ export async function takeExpired(
   // A session may have taken in what begins before it ended.
   const end = kind === 'session' ? START : slices === undefined ? END : slices.lastEnd(START)
   const isGone = `${PART} = 0 AND ${end} <= ${goneUntil ?? 'NULL'}`
-  const rowsSql = (plan: WritePlan): string => lateRowsSql(plan, groups, source.topic, codeHash(source))
+  const rowsSql = (plan: WritePlan): string =>
+    lateRowsSql(plan, groups, source.topic, windowCodeHash(definition, source))
   const [candidates] =
     goneUntil === undefined ? [0] : await database.numbers(`SELECT count(*) FROM staged WHERE ${isGone}`)
   if (candidates === 0) return { rows: 0, late: 0, lateAssignments: 0, rowsSql }

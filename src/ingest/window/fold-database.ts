@@ -8,8 +8,10 @@ import { registerExact } from './exact-double.ts'
 import { MovedRows } from './moved-rows.ts'
 
 const MEMORY_BYTES = 512 * 1024 * 1024
-/** A checkpoint takes away deleted rows, and a while: it comes when so large a part of the memory has been written. */
+/** Of the memory: so much may be written before DuckDB takes away deleted rows of itself, which takes a while. */
 const CHECKPOINT_SHARE = 8
+/** Every scan passes deleted rows: fewer are not worth the while. */
+const DEAD_ROWS_MIN = 100_000
 
 /** A DuckDB with one thread that writes to a folder of its own what does not fit into memory. */
 export class FoldDatabase {
@@ -18,6 +20,7 @@ export class FoldDatabase {
   readonly moved: MovedRows
   readonly #instance: DuckDBInstance
   readonly #folder: string
+  #deadRows = 0
 
   private constructor(instance: DuckDBInstance, connection: DuckDBConnection, folder: string) {
     this.#instance = instance
@@ -57,9 +60,25 @@ export class FoldDatabase {
     return row!.map(Number)
   }
 
+  /** Columns of numbers, of as many rows as there are. */
+  async columns(sql: string): Promise<number[][]> {
+    const reader = await this.connection.runAndReadAll(sql)
+    // Without rows there are no columns either.
+    const columns = reader.getColumns() as number[][]
+    return reader.columnNames().map((_, k) => columns[k] ?? [])
+  }
+
   /** The same relation anew, of what a query gives, in its order: its row ids count from 0. */
   async temporary(name: string, query: string): Promise<void> {
     await this.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${query}`)
+  }
+
+  /** `dead` rows more were deleted; when they are half as many as those that live, they are taken away. */
+  async retire(dead: number, live: number): Promise<void> {
+    this.#deadRows += dead
+    if (this.#deadRows < Math.max(DEAD_ROWS_MIN, live / 2)) return
+    await this.run('CHECKPOINT')
+    this.#deadRows = 0
   }
 
   /** In memory and spilled. */

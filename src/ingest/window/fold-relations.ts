@@ -1,11 +1,9 @@
-import { isSliced, type WindowDefinition } from '../../define-window.ts'
+import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
-import { LakeError } from '../../error.ts'
-import { tableColumns } from '../decode/columns.ts'
 import { quoted } from '../decode/data-file-writer.ts'
 import { PART_COLUMN } from './aggregate.ts'
-import { aggregateSql } from './aggregates.ts'
 import { partialColumns, type WindowShape } from './columns.ts'
+import { shapeOf } from './shape.ts'
 import { slicesOf, type Slices } from './slices.ts'
 import { sqlTypeOf } from './sql-type.ts'
 import { CELL_COLUMNS } from './window.ts'
@@ -50,25 +48,6 @@ export interface Relations {
   readonly hasIslands: boolean
   /** End of the last window that a cell counts for, as SQL: until then it is needed. */
   readonly cellEnd: string
-}
-
-/** The columns of a window over its source, and the SQL of its aggregates. */
-export function shapeOf(definition: WindowDefinition, source: TableDefinition): WindowShape {
-  const columns = tableColumns(source)
-  const groups = definition.groupBy.map((name) => {
-    const column = columns.find((candidate) => candidate.name === name)
-    if (column === undefined)
-      throw new LakeError('internal', `${definition.name}: groups by ${name}, which is no column of ${source.name}`)
-    const { required: _, ...optional } = column
-    // A null is late where it is no group.
-    return definition.nullGroup === 'keep' && column.required !== true ? optional : { ...column, required: true }
-  })
-  return {
-    groups,
-    aggregates: definition.select.map((aggregate) => aggregateSql(aggregate, columns, definition.input)),
-    hasLastEvent: definition.input === 'events' || definition.window.kind === 'session',
-    isSliced: isSliced(definition),
-  }
 }
 
 export function relationsOf(definition: WindowDefinition, source: TableDefinition, number: number): Relations {

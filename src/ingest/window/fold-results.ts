@@ -55,7 +55,7 @@ export async function makeResults(
   relations: Relations,
   options: ResultOptions,
 ): Promise<Results> {
-  const { definition, groups, identity, outputs, results, shape, slices } = relations
+  const { definition, groups, identity, outputs, shape, slices } = relations
   const rows = await chooseRows(database, relations, options)
   const isFinal = upTo(END, options.finalUntil)
   await database.temporary(
@@ -68,27 +68,19 @@ export async function makeResults(
     `SELECT o.*, o.rowid AS __rid, k.__to FROM ${outputs} o JOIN (
 SELECT ${list(identity)}, ${START} AS __to FROM fresh UNION SELECT ${list(identity)}, __to FROM vanished) k ON ${same('o', 'k', identity)}`,
   )
-  const values = [END, ...results, ...(shape.hasLastEvent ? [LAST_EVENT] : []), '_final']
-  const differs = values.map((name) => `f.${name} IS DISTINCT FROM s.${name}`).join(' OR ')
-  // Of a session that took in others, what they were is corrected too, and N3 wants one row where they stood.
-  const rest = identity.filter((name) => name !== START)
-  const prior = `SELECT ${list([...rest, '__to'])}, max(_corrections + CAST(_final AS INTEGER)) AS __corrections,
-bool_or(_final) AS __was_final, bool_or(__to <> ${START}) AS __is_joined FROM stored GROUP BY ALL`
-  const samePrior = `${same('f', 'p', rest)} AND f.${START} = p.__to`
+  await database.temporary('compared', comparedSql(relations))
   const isClosing = definition.emit === 'close' || slices !== undefined
   const isDue = options.openSince !== undefined
-  const isTime = isClosing ? 'f._final' : `(f._final OR ${isDue} OR p.__was_final OR p.__is_joined)`
+  const isTime = isClosing ? '_final' : `(_final OR ${isDue} OR __was_final OR __is_joined)`
   await database.temporary(
     'results',
-    `SELECT f.*, CAST(coalesce(p.__corrections, 0) AS INTEGER) AS _corrections, coalesce(p.__was_final, false) AS __corrected
-FROM fresh f LEFT JOIN stored s ON ${same('f', 's', identity)} LEFT JOIN (${prior}) p ON ${samePrior}
-WHERE ${isTime} AND (s.__rid IS NULL OR ${differs}) ORDER BY ${list([`f.${END}`, `f.${START}`, ...groups.map((name) => `f.${name}`)])}`,
+    `SELECT * EXCLUDE (_corrections), CAST(_corrections AS INTEGER) AS _corrections FROM compared
+WHERE ${isTime} AND (__before IS NULL OR __differs) ORDER BY ${list([END, START, ...groups])}`,
   )
-  const kept = isClosing ? 'WHERE _final' : ''
   await database.temporary(
     'outdated',
-    `SELECT * FROM stored s WHERE __rid IN (SELECT s.__rid FROM stored s SEMI JOIN results r ON ${same('s', 'r', identity)})
-OR __rid NOT IN (SELECT s.__rid FROM stored s SEMI JOIN (SELECT * FROM fresh ${kept}) f ON ${same('s', 'f', identity)})`,
+    `SELECT * FROM stored WHERE __rid IN (SELECT __before FROM results WHERE __before IS NOT NULL)
+OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${isClosing ? '_final' : 'true'})`,
   )
   await database.run(`DELETE FROM ${outputs} WHERE rowid IN (SELECT __rid FROM outdated)`)
   const columns = outputColumns(relations)
@@ -96,9 +88,30 @@ OR __rid NOT IN (SELECT s.__rid FROM stored s SEMI JOIN (SELECT * FROM fresh ${k
     `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE NOT ${upTo(END, options.settledUntil)}`,
   )
   const [written, corrected] = await database.numbers(
-    'SELECT count(*), count(*) FILTER (WHERE __corrected) FROM results',
+    'SELECT count(*), count(*) FILTER (WHERE __was_final) FROM results',
   )
   return { written: written!, negative: negative!, corrected: corrected! }
+}
+
+/**
+ * Fresh rows with the stored row of the same identity, `__before`, whether it differs, and what the row was before: of a
+ * session that took in others, what they were is corrected too, and N3 wants one row where they stood.
+ */
+function comparedSql({ definition, identity, results, shape }: Relations): string {
+  const values = [END, ...results, ...(shape.hasLastEvent ? [LAST_EVENT] : []), '_final']
+  const differs = values.map((name) => `f.${name} IS DISTINCT FROM s.${name}`).join(' OR ')
+  const isSession = definition.window.kind === 'session'
+  const others = identity.filter((name) => name !== START)
+  const prior = `SELECT * EXCLUDE (__to), __to AS ${START} FROM (
+SELECT ${list([...others, '__to'])}, max(_corrections + CAST(_final AS INTEGER)) AS __was, bool_or(_final) AS __final, bool_or(__to <> ${START}) AS __joined
+FROM stored GROUP BY ALL)`
+  const join = isSession ? `LEFT JOIN (${prior}) p ON ${same('f', 'p', identity)}` : ''
+  const [corrections, wasFinal, isJoined] = isSession
+    ? ['p.__was', 'p.__final', 'p.__joined']
+    : ['s._corrections + CAST(s._final AS INTEGER)', 's._final', 'false']
+  return `SELECT f.*, s.__rid AS __before, (${differs}) AS __differs, coalesce(${corrections}, 0) AS _corrections,
+coalesce(${wasFinal}, false) AS __was_final, coalesce(${isJoined}, false) AS __is_joined
+FROM fresh f LEFT JOIN stored s ON ${same('f', 's', identity)} ${join}`
 }
 
 /** Columns of `outputs` before those of its place. */
@@ -127,15 +140,16 @@ export function resultRowsSql({ groups, results, shape }: Relations): string {
  */
 async function chooseCells(
   database: FoldDatabase,
-  { cells, columns, groups, key, values }: Relations,
+  { cells, columns, definition, groups, key, values }: Relations,
   { fold, finalUntil, finalBefore, openSince }: ResultOptions,
 ): Promise<string> {
   const touched = [`SELECT ${list(columns)} FROM changed`]
   if (values.length > 0)
     touched.push(`SELECT ${list(columns)} FROM held WHERE __rid NOT IN (SELECT __rid FROM replaced)`)
+  const isOpenDue = definition.emit === 'update' && openSince !== undefined && openSince < fold - 1
   const wanted = [
     ...(finalUntil === undefined || finalUntil === finalBefore ? [] : [becameFinal(END, finalUntil, finalBefore)]),
-    ...(openSince === undefined || openSince >= fold - 1 ? [] : [`__fold > ${openSince}`]),
+    ...(isOpenDue ? [`__fold > ${openSince}`] : []),
   ]
   if (wanted.length === 0) return `(${touched.join(' UNION ALL ')})`
   const isWanted = `${PART} = 0 AND __fold < ${fold} AND (${wanted.join(' OR ')})`

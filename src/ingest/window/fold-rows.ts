@@ -58,6 +58,7 @@ export class FoldedRows {
 
   /** Fills `staged`. `goneUntil`: windows that end until then left the fold; others take over what comes for them. */
   async stage(files: readonly string[], goneUntil: number | undefined): Promise<StagedRows> {
+    this.old.replaced = 0
     if (files.length === 0) return NOTHING
     const { definition, shape, source } = this.#relations
     const database = this.#database

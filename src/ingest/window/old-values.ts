@@ -36,6 +36,9 @@ export interface OldValuesOptions {
  */
 export class OldValues {
   readonly table: string
+  /** Keys that are held, and rows that the last `replace` deleted. */
+  keys = 0
+  replaced = 0
   readonly #database: FoldDatabase
   readonly #relations: Relations
   readonly #shape: RowShape
@@ -106,6 +109,8 @@ export class OldValues {
   async replace(chain: string): Promise<void> {
     const { isVersioned } = this.#shape
     const { table } = this
+    const [replaced] = await this.#database.numbers(`SELECT count(*) FROM ${chain} WHERE __seed`)
+    this.replaced = replaced!
     await this.#database.run(`DELETE FROM ${table} WHERE ${KEY} IN (SELECT ${KEY} FROM ${chain} WHERE __seed)`)
     const columns = this.#columns.map((name) => (name === VERSION ? '__latest' : name))
     const isKept = isVersioned ? '(__alive OR __latest IS NOT NULL)' : '__alive'
@@ -197,6 +202,7 @@ WHERE ${KEY} NOT IN (SELECT ${KEY} FROM ${this.table}) GROUP BY ${KEY}`,
 
   async #assertSize(): Promise<void> {
     const [keys] = await this.#database.numbers(`SELECT count(*) FROM ${this.table}`)
+    this.keys = keys!
     if (keys! <= this.#max) return
     const { definition, source } = this.#relations
     throw new LakeError(

@@ -13,7 +13,7 @@ import { makeResults, resultRowsSql } from './fold-results.ts'
 import { mergeCells, stage } from './merge-cells.ts'
 import { RowPlaces } from './row-places.ts'
 import type { FoldedRows } from './fold-rows.ts'
-import type { FoldedWindow, FoldRequest, StoredWindow } from './window.ts'
+import type { FoldedWindow, FoldRequest, StoredWindow, TableDelta } from './window.ts'
 
 /** The cells and outputs of one window table. */
 export class OpenWindow {
@@ -105,9 +105,13 @@ export class OpenWindow {
     if (halves !== undefined)
       lateFiles.push(await this.#write(request.late, () => halves.rowsSql(request.late), halves.rows))
     const [resultPlaces, statePlaces] = [OUTDATED.results, OUTDATED.state].map(unionOfPlaces)
+    const resultDelta = await this.#results.delta(database, resultFile, resultPlaces!)
+    const stateDelta = await this.#state.delta(database, stateFile, statePlaces!)
+    const { keys: oldKeys = 0, replaced = 0 } = this.#rows?.old ?? {}
+    await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta) + replaced, 2 * openRows! + oldKeys)
     return {
-      results: await this.#results.delta(database, resultFile, resultPlaces!),
-      state: await this.#state.delta(database, stateFile, statePlaces!),
+      results: resultDelta,
+      state: stateDelta,
       lateFiles: lateFiles.filter((file) => file !== undefined),
       late: expired.late + (halves?.late ?? 0),
       lateAssignments: expired.lateAssignments + (halves?.lateAssignments ?? 0),
@@ -197,6 +201,10 @@ interface Bounds {
 
 /** Relations with rows that stand in files of earlier folds and are over. */
 const OUTDATED = { results: ['outdated', 'expired_outputs'], state: ['replaced', 'left_cells'] } as const
+
+function rowsOf({ superseded }: TableDelta): number {
+  return superseded.reduce((sum, { rows }) => sum + rows.length, 0)
+}
 
 function unionOfPlaces(relations: readonly string[]): string {
   return relations.map((name) => `SELECT __file, __row FROM ${name}`).join(' UNION ALL ')

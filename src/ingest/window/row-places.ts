@@ -32,14 +32,14 @@ export class RowPlaces {
 
   /** What one fold did: the file it wrote, which has the next number, and the places in `outdated` that are over. */
   async delta(database: FoldDatabase, file: DataFile | undefined, outdated: string): Promise<TableDelta> {
-    const rows = await database.rows(
+    const [numbers, rows] = await database.columns(
       `SELECT __file, CAST(__row AS INTEGER) FROM (${outdated}) WHERE __file IS NOT NULL ORDER BY __file, __row`,
     )
     const positions = new Map<number, number[]>()
-    for (const [number, row] of rows as [number, number][]) {
+    for (const [k, number] of numbers!.entries()) {
       const of = positions.get(number)
-      if (of === undefined) positions.set(number, [row])
-      else of.push(row)
+      if (of === undefined) positions.set(number, [rows![k]!])
+      else of.push(rows![k]!)
     }
     if (file !== undefined) this.add(file.key)
     const superseded = Array.from(positions, ([number, of]) => ({

@@ -20,7 +20,7 @@ import { lateColumns, partialColumns, resultColumns } from '../../../src/ingest/
 import { registerExact } from '../../../src/ingest/window/exact-double.ts'
 import { startFold } from '../../../src/ingest/window/fold-pool.ts'
 import { openWindowFold } from '../../../src/ingest/window/fold.ts'
-import { shapeOf } from '../../../src/ingest/window/fold-relations.ts'
+import { shapeOf } from '../../../src/ingest/window/shape.ts'
 import { partialsSql } from '../../../src/ingest/window/long-rows.ts'
 import type { FoldedWindow, StoredRows, TableDelta, WindowFold } from '../../../src/ingest/window/window.ts'
 import { LocalStorage } from '../../../src/lake/storage/local.ts'

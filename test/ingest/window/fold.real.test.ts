@@ -110,8 +110,13 @@ describe('finality and settlement', () => {
     const harness = await harnessOf({ retainMs: 20 })
     await harness.fold({ batches: [tumbling([1])], watermarkMs: 60 })
     expect(rows(harness)).toEqual(['a [0,10) n=1 final 0'])
+    // What is written in a commit is there in its version.
+    await harness.fold({ batches: [tumbling([2])], watermarkMs: 60 })
+    expect([rows(harness), cells(harness)]).toEqual([['a [0,10) n=2 final 1'], ['[0,10) 2']])
     await harness.fold({ watermarkMs: 60 })
     expect([rows(harness), cells(harness)]).toEqual([[], []])
+    const { lateAssignments } = await harness.fold({ batches: [tumbling([3])], watermarkMs: 60 })
+    expect([rows(harness), lateAssignments]).toEqual([[], 1])
   })
 
   test('openRowsMax counts the cells that are held', async () => {
