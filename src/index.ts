@@ -133,7 +133,12 @@ async function assemble(
     new LanePool({
       lanes: isReadOnly ? 0 : settings.lanes,
       childPath: childPath('lane-child'),
-      settings: { source: settings.source, store: settings.store, memoryBytesMax: LANE_MEMORY_BYTES_MAX },
+      settings: {
+        source: settings.source,
+        store: settings.store,
+        memoryBytesMax: LANE_MEMORY_BYTES_MAX,
+        partialsFolder: storage.scratch,
+      },
       microBatch: settings.commit.microBatch,
       clock,
       observer,

@@ -5,6 +5,7 @@ import { stage, type Encoder } from './ingest/lane.ts'
 import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-messages.ts'
 import { openSource } from './ingest/source.ts'
 import { openTableWork } from './ingest/table-work.ts'
+import { removePartials } from './ingest/window/partial-files.ts'
 import { perform } from './ingest/work-messages.ts'
 import { openStorage } from './lake/storage/open.ts'
 import { partitionId, type RecordBatch } from './log.ts'
@@ -56,13 +57,13 @@ class Job {
     const { signal } = this.#stop
     if (signal.aborted) return
     const source = openSource(settings.source, systemClock)
-    const memoryMaxBytes = settings.memoryBytesMax
+    const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
     let encoder: Encoder | undefined
     try {
-      encoder = await openEncoder({ tables, windows, storage, clock: systemClock, memoryMaxBytes })
+      encoder = await openEncoder({ tables, windows, storage, clock: systemClock, memoryMaxBytes, partialsFolder })
       const announced = announcing(encoder, pipeline, task)
       for await (const staged of stage(source, assignment, announced, systemClock, signal)) {
-        if (signal.aborted) return
+        if (signal.aborted) return await removePartials(staged)
         await send({ kind: 'staged', pipeline, task, staged })
         this.#credits--
         while (this.#credits <= 0 && !signal.aborted) await new Promise<void>((resolve) => (this.#wake = resolve))

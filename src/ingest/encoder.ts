@@ -28,6 +28,8 @@ export interface EncoderOptions {
   readonly windows?: readonly WindowDefinition[]
   readonly storage: Storage
   readonly clock: Clock
+  /** Where partials of windows go, on this machine: it must outlive this process's part in them. Default: the scratch. */
+  readonly partialsFolder?: string | undefined
   /** What DuckDB may take; the raw batches and decoded columns come on top. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
 }
@@ -80,6 +82,7 @@ class DuckEncoder implements Encoder {
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection
   readonly #storage: Storage
+  readonly #partialsFolder: string
   readonly #clock: Clock
   readonly #native = new NativeText()
   readonly #pool = new SlabPool()
@@ -91,6 +94,7 @@ class DuckEncoder implements Encoder {
     this.#instance = instance
     this.#connection = connection
     this.#storage = storage
+    this.#partialsFolder = options.partialsFolder ?? storage.scratch
     this.#clock = clock
     this.#tables = new Map(
       tables.map((definition, k) => {
@@ -106,7 +110,13 @@ class DuckEncoder implements Encoder {
     const hasLaneColumns = fed.length > 0
     const events = fed.filter(({ input }) => input === 'events')
     const over = fed.filter(({ input }) => input === 'rows')
-    const parts = { connection: this.#connection, storage: this.#storage, clock: this.#clock, name: `fed_${k}` }
+    const parts = {
+      connection: this.#connection,
+      storage: this.#storage,
+      clock: this.#clock,
+      partialsFolder: this.#partialsFolder,
+      name: `fed_${k}`,
+    }
     const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
     return {
       definition,

@@ -52,4 +52,6 @@ export interface LaneSettings {
   readonly source: SourceSettings
   readonly store: StoreSettings
   readonly memoryBytesMax: number
+  /** A folder of the process that starts the lanes, for partials of windows. Default: the lane's own scratch. */
+  readonly partialsFolder?: string
 }

@@ -8,6 +8,7 @@ import type { MicroBatchLimits, Staged } from './lane.ts'
 import { LaneJobs, type PooledWork } from './lane-jobs.ts'
 import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
 import { LaneWork } from './lane-work.ts'
+import { removePartials } from './window/partial-files.ts'
 import { answerOf, ENDED, IDLE, shares, type LaneAnswer, type Lanes, type LaneTask } from './lanes.ts'
 
 export interface LanePoolOptions {
@@ -179,7 +180,11 @@ class LaneProcess {
     child.on('message', (message: FromLane) => {
       this.#heardMs = clock.monotonicMs()
       if (message.kind === 'worked' || message.kind === 'work-failed') this.#jobs.heard(this.lane, message)
-      else if (message.kind !== 'alive') this.#pipelines.get(message.pipeline)?.heard(this.lane, message)
+      else if (message.kind !== 'alive') {
+        const lanes = this.#pipelines.get(message.pipeline)
+        if (lanes !== undefined) lanes.heard(this.lane, message)
+        else if (message.kind === 'staged') void removePartials(message.staged)
+      }
     })
     this.#exit = new Promise((resolve) => {
       const gone = () => {
@@ -265,7 +270,7 @@ class PooledLanes implements Lanes {
 
   assign(task: LaneTask): void {
     const { clock, microBatch, lanes } = this.#options
-    this.#answers = []
+    this.#dropAnswers()
     this.#error = undefined
     this.#work = shares(task, lanes).map((from) =>
       from.size === 0 ? undefined : new LaneWork(from, task, microBatch, clock),
@@ -289,7 +294,7 @@ class PooledLanes implements Lanes {
 
   close(): Promise<void> {
     this.#work = []
-    this.#answers = []
+    this.#dropAnswers()
     this.work.close()
     for (const process of this.#processes) process.send({ kind: 'release', pipeline: this.#pipeline })
     this.#onClose()
@@ -298,7 +303,10 @@ class PooledLanes implements Lanes {
 
   heard(lane: number, message: Extract<FromLane, { readonly pipeline: string }>): void {
     const work = this.#work[lane]
-    if (work === undefined || message.task !== work.task) return
+    if (work === undefined || message.task !== work.task) {
+      if (message.kind === 'staged') void removePartials(message.staged)
+      return
+    }
     switch (message.kind) {
       case 'staged': {
         const isRelieved = work.staged(message.staged)
@@ -364,6 +372,11 @@ class PooledLanes implements Lanes {
     process.send({ kind: 'assign', pipeline, task, ...this.#definitions, assignment: work.assignment(lane) })
     const waiting = this.#answers.filter((answer) => answer.lane === lane).length
     for (let credit = waiting; credit < IN_FLIGHT_MAX; credit++) process.send({ kind: 'credit', pipeline, task })
+  }
+
+  #dropAnswers(): void {
+    for (const { staged } of this.#answers) void removePartials(staged)
+    this.#answers = []
   }
 
   #report(lane: number, { records, bytes, encodeMs }: Staged): void {

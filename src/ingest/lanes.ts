@@ -4,6 +4,7 @@ import type { Cursor, PartitionId, Source } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import type { TableWork } from './keys.ts'
 import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Staged, type TablePlan } from './lane.ts'
+import { removePartials } from './window/partial-files.ts'
 
 /** What all lanes of a pipeline are told together; each gets its share of the partitions. */
 export interface LaneTask {
@@ -133,7 +134,7 @@ class InlineLanes implements Lanes {
   #ask(lane: number): void {
     const { signal } = this.#stop
     const heard = (answer: Answer) => {
-      if (signal.aborted) return
+      if (signal.aborted) return 'result' in answer ? dropped(answer.result) : undefined
       this.#answers.push(answer)
       this.#wake()
     }
@@ -148,6 +149,7 @@ class InlineLanes implements Lanes {
     this.#stop.abort()
     this.#stop = new AbortController()
     this.#open.clear()
+    for (const answer of this.#answers) if ('result' in answer) dropped(answer.result)
     this.#answers = []
   }
 
@@ -156,6 +158,10 @@ class InlineLanes implements Lanes {
     this.#wake = () => timer.abort()
     await this.#options.clock.sleep(timeoutMs, timer.signal)
   }
+}
+
+function dropped({ value }: IteratorResult<Staged, void>): void {
+  if (value !== undefined) void removePartials(value)
 }
 
 /** Lanes in one process share an encoder, and so does an abandoned lane that is still at its last batch. */

@@ -104,6 +104,8 @@ describe('the pool of lanes', () => {
       const tables = [{ ...task.tables[0]!, windows: [{ window: WINDOW.name, late: writePlan(late) }] }]
       lanes.assign({ ...task, tables, clocksMs: {} })
       const fresh = await lanes.next(20_000)
+      // What was staged outlives its lane, whose successor clears up behind it.
+      process.kill(pool.pids[0]!, 'SIGKILL')
       // With clocks in the far future everything is late.
       const farMs = Date.UTC(2200, 0, 1)
       const clocksMs = { [TABLE.name]: Object.fromEntries([...task.from.keys()].map((id) => [id, farMs])) }
@@ -140,7 +142,12 @@ function poolOver(storage: LocalStorage): LanePool {
   return new LanePool({
     lanes: 1,
     childPath: path.join(import.meta.dirname, '../../dist/lane-child.js'),
-    settings: { source: SOURCE, store: { url: storage.url }, memoryBytesMax: 256 << 20 },
+    settings: {
+      source: SOURCE,
+      store: { url: storage.url },
+      memoryBytesMax: 256 << 20,
+      partialsFolder: storage.scratch,
+    },
     microBatch: { bytesMax: 1 << 20, recordsMax: 10_000, ageMsMax: 50 },
     clock: systemClock,
     observer: () => undefined,

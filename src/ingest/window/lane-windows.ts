@@ -1,4 +1,3 @@
-import { unlink } from 'node:fs/promises'
 import path from 'node:path'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
@@ -19,12 +18,15 @@ import { createBoundaries } from './boundaries.ts'
 import { lateColumns, type WindowShape } from './columns.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
 import { partialsSql } from './long-rows.ts'
+import { removeLocal } from './partial-files.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
 
 export interface LaneWindowsParts {
   readonly connection: DuckDBConnection
   readonly storage: Storage
   readonly clock: Clock
+  /** Folder on this machine for what the fold will read. */
+  readonly partialsFolder: string
   /** What the names of its relations begin with. */
   readonly name: string
 }
@@ -98,7 +100,7 @@ export class LaneWindows {
     let partials: string | undefined
     try {
       const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
-      partials = await this.#copyPartials(shape, cellsSql(definition, assigned.counted))
+      partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
       return { window: definition.name, partials, ...(await this.#late(definition, assigned.late, input, rows, plan)) }
     } catch (error) {
       await removeLocal(partials)
@@ -109,14 +111,16 @@ export class LaneWindows {
   }
 
   /** A local file; undefined when nothing counts. */
-  async #copyPartials(shape: WindowShape, counted: string): Promise<string | undefined> {
-    const { connection, storage, clock, name } = this.#parts
-    const file = path.join(storage.scratch, `${clock.uuid()}.parquet`)
-    const isScannedAgain = shape.aggregates.some(({ detail }) => detail !== undefined)
+  async #copyPartials(definition: WindowDefinition, shape: WindowShape, counted: string): Promise<string | undefined> {
+    const { connection, clock, partialsFolder, name } = this.#parts
+    const file = path.join(partialsFolder, `${clock.uuid()}.parquet`)
+    // To assign tumbling windows again for each detail takes less than to write their rows down.
+    const isWrittenDown =
+      definition.window.kind !== 'tumbling' && shape.aggregates.some(({ detail }) => detail !== undefined)
     const table = `${name}_counted`
     try {
-      if (isScannedAgain) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
-      const sql = partialsSql(shape, 'events', isScannedAgain ? table : `(${counted})`)
+      if (isWrittenDown) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
+      const sql = partialsSql(shape, 'events', isWrittenDown ? table : `(${counted})`)
       const rows = await this.#number(`COPY (${sql}) TO ${literal(file)} (FORMAT parquet, COMPRESSION uncompressed)`)
       if (rows > 0) return file
       await removeLocal(file)
@@ -125,7 +129,7 @@ export class LaneWindows {
       await removeLocal(file)
       throw error
     } finally {
-      if (isScannedAgain) await this.#drop(table)
+      if (isWrittenDown) await this.#drop(table)
     }
   }
 
@@ -258,8 +262,4 @@ function expressionError({ name }: WindowDefinition, error: unknown): unknown {
     fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY.',
     cause: error,
   })
-}
-
-async function removeLocal(file: string | undefined): Promise<void> {
-  if (file !== undefined) await unlink(file).catch(() => undefined)
 }

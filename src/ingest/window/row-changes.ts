@@ -147,8 +147,8 @@ export class RowChanges {
   }
 
   async #copy(sql: string): Promise<string> {
-    const { connection, storage, clock } = this.#parts
-    const file = path.join(storage.scratch, `${clock.uuid()}.parquet`)
+    const { connection, clock, partialsFolder } = this.#parts
+    const file = path.join(partialsFolder, `${clock.uuid()}.parquet`)
     try {
       await connection.run(`COPY (${sql}) TO ${literal(file)} (FORMAT parquet, COMPRESSION uncompressed)`)
       return file
