@@ -14,7 +14,7 @@ const { values } = parseArgs({
     partitions: { type: 'string', default: '3' },
     lanes: { type: 'string', default: '2' },
     store: { type: 'string', default: 'disk' },
-    'kill-every': { type: 'string', default: '2500ms' },
+    'kill-every': { type: 'string', default: '3500ms' },
     kills: { type: 'string', default: '4' },
     versions: { type: 'string', default: '8' },
     windows: { type: 'string' },
@@ -63,7 +63,7 @@ async function run(world, { kind, lanes, name }) {
   }).finally(() => (isProducing = false))
   producing.catch(() => undefined)
   lake.start()
-  const kills = await killWhile(() => isProducing && restMs() > 0, lake, randomOf(number('seed')))
+  const kills = await killWhile(() => isProducing, restMs, lake, randomOf(number('seed')))
   const { produced } = await producing
   const isDrained = await caughtUp([lake], Math.max(1_000, restMs()), PIPELINE)
   const drainedS = (performance.now() - startedMs) / 1_000
@@ -116,22 +116,29 @@ function differencesOf(window, name, wrong) {
   })
 }
 
-/** Kills one child, whichever it is, or the whole tree, by turns, at random moments. */
-async function killWhile(holds, lake, random) {
+/** Kills one child, whichever it is, or the whole tree, by turns, at random moments, until there were enough. */
+async function killWhile(isProducing, restMs, lake, random) {
   const kills = { tree: 0, child: 0 }
   let isTree = false
-  while (holds()) {
+  while ((isProducing() || kills.tree + kills.child < number('kills')) && restMs() > 0) {
     await sleep(meanMs * (0.4 + 1.2 * random()))
-    if (!holds()) break
     isTree = !isTree
-    if (!isTree && lake.killChild(random)) kills.child++
-    else if (isTree) {
+    // Just after a start there is no child yet: its turn is kept for it.
+    if (isTree || !(await soon(() => lake.killChild(random)))) {
       await lake.signalTree('SIGKILL')
       kills.tree++
       lake.start()
-    }
+    } else kills.child++
   }
   return kills
+}
+
+async function soon(done) {
+  for (let waitedMs = 0; waitedMs < 5_000; waitedMs += 50) {
+    if (done()) return true
+    await sleep(50)
+  }
+  return false
 }
 
 function strangers(lines, name) {

@@ -60,6 +60,16 @@ describe('imports', () => {
   })
 })
 
+test('a crash in native code ends a child: the main process loads no DuckDB', () => {
+  const texts = new Map(
+    SOURCES.map(({ file, text }) => [file, text.replace(/^(?:import|export) type\b[^'"]*from '.*'$/gm, '')]),
+  )
+  const reached = new Set(['src/main.ts', 'src/index.ts'])
+  for (const file of reached) for (const target of importsOf(file, texts.get(file)!)) reached.add(target)
+  expect([...reached].filter((file) => /from '@duckdb/.test(texts.get(file)!))).toEqual([])
+  expect(reached.size).toBeGreaterThan(100)
+})
+
 describe('time and chance are parameters', () => {
   const banned = /\bDate\.now\(|\bMath\.random\(|\brandomUUID\b|\bsetTimeout\b|\bsetInterval\b|\bnew Date\(\)/
   test.each(SOURCES.filter(({ file }) => file !== 'src/clock.ts' && !COMPOSITION_ROOTS.includes(file)))(

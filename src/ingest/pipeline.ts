@@ -120,8 +120,9 @@ export async function run(
       const waitMs = Math.min(committer.dueInMs(), WAIT_MS_MAX)
       // Back-pressure: what is not asked for is not fetched.
       const isBehind = housekeeping.isBehind
-      if (isBehind) windows.hold()
+      const beganMs = clock.monotonicMs()
       const answer = isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
+      if (isBehind) windows.hold(clock.monotonicMs() - beganMs)
       switch (answer.kind) {
         case 'staged': {
           const verdict = await committer.fold(answer.staged)

@@ -7,27 +7,17 @@ import {
   type PipelineDefinition,
   type TableDefinition,
 } from '../define.ts'
-import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
+import { lateTable, type WindowDefinition } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import {
-  claimTable,
-  createTable,
-  mayName,
-  writePlan,
-  type LakeTable,
-  type Storage,
-  type TableSpec,
-} from '../lake/table.ts'
+import { claimTable, createTable, writePlan, type LakeTable, type Storage, type TableSpec } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
-import { windowProperties, type StoredWindow } from '../window-property.ts'
 import type { CommitPolicy } from './committer.ts'
 import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
-import { lateColumns, partialColumns, resultColumns } from './window/columns.ts'
-import { shapeOf } from './window/shape.ts'
+import { createWindowTables } from './window/create.ts'
 
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
@@ -47,6 +37,7 @@ export async function openHead(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Opened> {
+  checkInputs(definition)
   const head = await chain.head()
   if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
   for (const table of [...definition.tables, ...definition.windows])
@@ -55,6 +46,20 @@ export async function openHead(
   const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
   const result = await chain.append(undefined, draft, signal)
   return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
+}
+
+/** Nobody tells a window yet what was taken back of a keyed table: it would be wrong in silence. */
+function checkInputs({ windows }: PipelineDefinition): void {
+  const window = windows.find(({ input }) => input === 'rows')
+  if (window === undefined) return
+  throw new LakeError(
+    'config.unsupported',
+    `${window.name}: windows over the rows of a table are not in this release`,
+    {
+      context: { window: window.name },
+      fix: 'Write input: events, and each record counts once.',
+    },
+  )
 }
 
 /** How the lanes must write each source table. */
@@ -215,43 +220,6 @@ async function createTables(storage: Storage, table: TableDefinition, clock: Clo
   if (table.version !== undefined)
     specs.push({ name: deletesTable(name), columns: deletesColumns(table), partitionBy: [], formatVersion: 3 })
   return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
-}
-
-/** A window table and its companions. Its key names a row where no group is null. */
-async function createWindowTables(
-  storage: Storage,
-  window: WindowDefinition,
-  source: TableDefinition,
-  clock: Clock,
-): Promise<LakeTable[]> {
-  const { name } = window
-  const shape = shapeOf(window, source)
-  const columns = resultColumns(shape)
-  // Cumulate windows have one start and many ends.
-  const span = window.window.kind === 'cumulate' ? ['window_start', 'window_end'] : ['window_start']
-  const key = [...shape.groups.map((group) => group.name), ...span]
-  const common = {
-    partitionBy: [],
-    formatVersion: 3,
-    properties: windowProperties(storedWindowOf(window, source)),
-  } as const
-  const specs: TableSpec[] = [
-    { name, columns, ...common, key: mayName(columns, key) ? key : [] },
-    { name: stateTable(name), columns: partialColumns(shape), ...common },
-    { name: lateTable(name), columns: lateColumns(tableColumns(source)), ...common },
-  ]
-  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
-}
-
-/** What readers must know of a window beside its tables' columns. */
-function storedWindowOf(definition: WindowDefinition, source: TableDefinition): StoredWindow {
-  const read = new Set([...definition.groupBy, ...definition.select.map(({ column }) => column)])
-  return {
-    definition,
-    topic: source.topic,
-    outOfOrdernessMs: source.eventTime?.outOfOrdernessMs ?? 0,
-    columns: tableColumns(source).filter(({ name }) => read.has(name)),
-  }
 }
 
 function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefinition): TableDefinition {

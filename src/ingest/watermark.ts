@@ -23,7 +23,7 @@ export interface Standing {
 interface Seen {
   /** End of the log when it was last answered. */
   readonly end: bigint
-  /** Since when no record of it came, by the monotonic clock. */
+  /** Since when no record of it came, in time that counts. */
   readonly sinceMs: number
 }
 
@@ -35,6 +35,8 @@ export class Watermarks {
   readonly #tables: ReadonlyMap<string, TableDefinition>
   readonly #clock: Clock
   readonly #seen = new Map<PartitionId, Seen>()
+  /** Time that does not count: nothing was read. */
+  #heldMs = 0
 
   /** `tables` feed windows, so each has an event time. */
   constructor(tables: readonly TableDefinition[], clock: Clock) {
@@ -51,19 +53,18 @@ export class Watermarks {
     const topics = new Set([...this.#tables.values()].map(({ topic }) => `${topic}/`))
     const unseen = [...positions.keys()].filter((id) => !this.#seen.has(id) && topics.has(topicPrefix(id)))
     if (unseen.length === 0) return
-    const sinceMs = this.#clock.monotonicMs()
+    const sinceMs = this.#nowMs
     for (const [id, { end }] of await source.bounds(unseen)) this.#seen.set(id, { end, sinceMs })
   }
 
   saw({ partition, end }: StagedRange): void {
     const before = this.#seen.get(partition)?.end ?? 0n
-    this.#seen.set(partition, { end: end > before ? end : before, sinceMs: this.#clock.monotonicMs() })
+    this.#seen.set(partition, { end: end > before ? end : before, sinceMs: this.#nowMs })
   }
 
-  /** Nothing is read at the moment, for reasons of ours: a partition that says nothing is not idle (rule C6). */
-  hold(): void {
-    const sinceMs = this.#clock.monotonicMs()
-    for (const [id, { end }] of this.#seen) this.#seen.set(id, { end, sinceMs })
+  /** Nothing was read for so long, for reasons of ours: that makes no partition idle (rule C6). */
+  hold(ms: number): void {
+    this.#heldMs += ms
   }
 
   /** `isLast`: a bounded log is drained, so that a partition without a clock will never have one. */
@@ -101,7 +102,11 @@ export class Watermarks {
 
   #isIdle(id: PartitionId, position: bigint, idleAfterMs: number): boolean {
     const seen = this.#seen.get(id)
-    return seen !== undefined && position >= seen.end && this.#clock.monotonicMs() - seen.sinceMs >= idleAfterMs
+    return seen !== undefined && position >= seen.end && this.#nowMs - seen.sinceMs >= idleAfterMs
+  }
+
+  get #nowMs(): number {
+    return this.#clock.monotonicMs() - this.#heldMs
   }
 }
 

@@ -89,9 +89,9 @@ export class WindowTables {
     await this.#open?.watermarks.look(source, positions)
   }
 
-  /** Nothing is read at the moment: whoever says nothing is not idle. */
-  hold(): void {
-    this.#open?.watermarks.hold()
+  /** Nothing was read for so long: that makes no partition idle. */
+  hold(ms: number): void {
+    this.#open?.watermarks.hold(ms)
   }
 
   /** Of the partitions that feed windows: whether their watermark does not wait for them. */

@@ -18,7 +18,12 @@ export type PartitionJson = z.output<typeof partitionSchema>
 
 /** The combined watermark (rule C1) of a source table at a version; undefined while some partition has no clock. */
 export function watermarkOf({ watermarksMs }: Version, source: string): number | undefined {
-  return Object.hasOwn(watermarksMs, source) ? watermarksMs[source] : undefined
+  return ownOf(watermarksMs, source)
+}
+
+/** A table may be called `constructor`. */
+function ownOf<V>(record: Readonly<Record<string, V>>, name: string): V | undefined {
+  return Object.hasOwn(record, name) ? record[name] : undefined
 }
 
 /**
@@ -30,7 +35,7 @@ export function partitionsOf(
   { definition, topic, outOfOrdernessMs }: StoredWindow,
   status: PipelineStatus | undefined,
 ): readonly PartitionJson[] {
-  const clocks = version.clocksMs[definition.source] ?? {}
+  const clocks = ownOf(version.clocksMs, definition.source) ?? {}
   const known = new Map(status?.partitions.map((each) => [each.partition, each]))
   const watermarkMs = watermarkOf(version, definition.source)
   const list = [...version.positions.keys()]

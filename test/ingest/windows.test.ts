@@ -12,12 +12,12 @@ import type { Staged } from '../../src/ingest/lane.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { run, type Control, type RunResult } from '../../src/ingest/pipeline.ts'
-import type { FoldRequest, TableDelta, WindowFold } from '../../src/ingest/window/window.ts'
+import type { TableDelta, WindowFold } from '../../src/ingest/window/window.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { COMPACTION, openTable, type DataFile, type WritePlan } from '../../src/lake/table.ts'
-import type { PartitionId } from '../../src/log.ts'
+import type { PartitionId, Source } from '../../src/log.ts'
 import type { Version } from '../../src/version.ts'
 import { Random } from '../simulation/random.ts'
 import { World } from '../simulation/world.ts'
@@ -106,10 +106,11 @@ class Bench {
     )
   }
 
-  async run({ lanes, recordsMax, offsetsMax, intervalMs, forMs }: How = PLAIN): Promise<RunResult> {
+  async run({ lanes, recordsMax, offsetsMax, intervalMs, forMs }: How = PLAIN, isBounded = false): Promise<RunResult> {
     const { clock, storage, definition } = this
     const stop = new AbortController()
-    const source = new ContentSource(this.log, clock, { batchOffsetsMax: offsetsMax, pollMs: 10 })
+    const source: Source = new ContentSource(this.log, clock, { batchOffsetsMax: offsetsMax, pollMs: 10 })
+    if (isBounded) source.read = bounded(source.read.bind(source))
     const control: Control = {
       pauseReason: undefined,
       isHurried: false,
@@ -201,6 +202,16 @@ class Bench {
 
   async #read<R>({ key }: DataFile): Promise<R[]> {
     return JSON.parse(Buffer.from((await this.storage.get(key))!).toString()) as R[]
+  }
+}
+
+/** A log that ends: at the first poll that brings nothing. */
+function bounded(read: Source['read']): Source['read'] {
+  return async function* (from, signal) {
+    for await (const batch of read(from, signal)) {
+      if (batch.count === 0) return
+      yield batch
+    }
   }
 }
 
@@ -342,17 +353,32 @@ describe('windows', { timeout: 60_000 }, () => {
   })
 
   test('a partition that becomes idle is reason enough for a commit', async () => {
-    const bench = new Bench(100, 2)
+    // Long times: what a commit compresses takes time that the world does not know of.
+    const bench = new Bench(20_000, 2)
     bench.append(0, 'a:3', 'a:100')
     bench.append(1, 'b:20')
-    const versions: bigint[] = []
-    const watch = () => void bench.chain.head().then((head) => versions.push(head!.number))
-    bench.world.after(90, 'before', watch)
-    bench.world.after(95, 'more', () => bench.append(0, 'a:102'))
-    bench.world.after(190, 'idle', watch)
-    await bench.run({ ...PLAIN, forMs: 195 })
-    expect(versions[1]! > versions[0]!).toBe(true)
-    expect(await bench.results()).toEqual(['a 0 1 final', 'a 100 2', 'b 20 1 final'])
+    const seen: Version[] = []
+    const watch = () => void bench.chain.head().then((head) => seen.push(head!))
+    bench.world.after(12_000, 'more', () => bench.append(0, 'a:102'))
+    bench.world.after(19_000, 'not yet', watch)
+    bench.world.after(31_000, 'idle', watch)
+    await bench.run({ ...PLAIN, forMs: 32_000 })
+    expect(seen.map(({ watermarksMs }) => watermarksMs)).toEqual([{ t: 14 }, { t: 96 }])
+    expect(seen[0]!.positions).toEqual(seen[1]!.positions)
+    expect((await bench.rows<ResultRow>(seen[1]!, 'w')).map(resultText).toSorted()).toEqual([
+      'a 0 1 final',
+      'a 100 2',
+      'b 20 1 final',
+    ])
+  })
+
+  test('at the end of a bounded log what is certain is final, and a partition without records holds nothing', async () => {
+    const bench = new Bench()
+    bench.append(0, 'a:3', 'a:100')
+    bench.append(1, 'b:20')
+    expect((await bench.run(PLAIN, true)).kind).toBe('drained')
+    expect((await bench.check()).watermarksMs).toEqual({ t: 14 })
+    expect(await bench.results()).toEqual(['a 0 1 final', 'a 100 1', 'b 20 1'])
   })
 
   test('a fold that fails ends the run; the next one goes on from the head', async () => {
@@ -360,8 +386,7 @@ describe('windows', { timeout: 60_000 }, () => {
     bench.append(0, 'a:3')
     await bench.run()
     const failure = new LakeError('window.fold_failed', 'the process died', { retryable: true })
-    bench.around = (fold) =>
-      Object.assign(fold, { fold: (_: string, _request: FoldRequest) => Promise.reject(failure) })
+    bench.around = (fold) => Object.assign(fold, { fold: () => Promise.reject(failure) })
     bench.append(1, 'a:4', 'b:50')
     await expect(bench.run()).rejects.toBe(failure)
     expect(bench.folds.at(-1)!.isClosed).toBe(true)
@@ -399,6 +424,13 @@ describe('windows', { timeout: 60_000 }, () => {
     expect(told).toMatchObject([
       { pipeline: 'p', table: 'w', watermarkMs: 94, openRows: 1, late: 1, lateAssignments: 1, corrected: 0 },
     ])
+  })
+
+  test('windows over rows are refused, not left empty', async () => {
+    const bench = new Bench()
+    Object.assign(bench.definition, { windows: [{ ...WINDOW, input: 'rows' }] })
+    await expect(bench.run()).rejects.toMatchObject({ code: 'config.unsupported' })
+    expect(await bench.chain.head()).toBe(undefined)
   })
 
   test('a window that is new to a pipeline, or another one, is refused', async () => {

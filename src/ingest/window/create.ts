@@ -1,0 +1,45 @@
+import type { Clock } from '../../clock.ts'
+import type { TableDefinition } from '../../define.ts'
+import { lateTable, stateTable, type WindowDefinition } from '../../define-window.ts'
+import { createTable, mayName, type LakeTable, type Storage, type TableSpec } from '../../lake/table.ts'
+import { windowProperties, type StoredWindow } from '../../window-property.ts'
+import { tableColumns } from '../decode/columns.ts'
+import { lateColumns, partialColumns, resultColumns } from './columns.ts'
+import { shapeOf } from './shape.ts'
+
+/** A window table and its companions. Its key names a row where no group is null. */
+export async function createWindowTables(
+  storage: Storage,
+  window: WindowDefinition,
+  source: TableDefinition,
+  clock: Clock,
+): Promise<LakeTable[]> {
+  const { name } = window
+  const shape = shapeOf(window, source)
+  const columns = resultColumns(shape)
+  // Cumulate windows have one start and many ends.
+  const span = window.window.kind === 'cumulate' ? ['window_start', 'window_end'] : ['window_start']
+  const key = [...shape.groups.map((group) => group.name), ...span]
+  const common = {
+    partitionBy: [],
+    formatVersion: 3,
+    properties: windowProperties(storedWindowOf(window, source)),
+  } as const
+  const specs: TableSpec[] = [
+    { name, columns, ...common, key: mayName(columns, key) ? key : [] },
+    { name: stateTable(name), columns: partialColumns(shape), ...common },
+    { name: lateTable(name), columns: lateColumns(tableColumns(source)), ...common },
+  ]
+  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
+}
+
+/** What readers must know of a window beside its tables' columns. */
+function storedWindowOf(definition: WindowDefinition, source: TableDefinition): StoredWindow {
+  const read = new Set([...definition.groupBy, ...definition.select.map(({ column }) => column)])
+  return {
+    definition,
+    topic: source.topic,
+    outOfOrdernessMs: source.eventTime?.outOfOrdernessMs ?? 0,
+    columns: tableColumns(source).filter(({ name }) => read.has(name)),
+  }
+}
