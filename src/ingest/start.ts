@@ -37,7 +37,6 @@ export async function openHead(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Opened> {
-  checkInputs(definition)
   const head = await chain.head()
   if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
   for (const table of [...definition.tables, ...definition.windows])
@@ -46,20 +45,6 @@ export async function openHead(
   const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
   const result = await chain.append(undefined, draft, signal)
   return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
-}
-
-/** Nobody tells a window yet what was taken back of a keyed table: it would be wrong in silence. */
-function checkInputs({ windows }: PipelineDefinition): void {
-  const window = windows.find(({ input }) => input === 'rows')
-  if (window === undefined) return
-  throw new LakeError(
-    'config.unsupported',
-    `${window.name}: windows over the rows of a table are not in this release`,
-    {
-      context: { window: window.name },
-      fix: 'Write input: events, and each record counts once.',
-    },
-  )
 }
 
 /** How the lanes must write each source table. */
