@@ -293,6 +293,40 @@ describe('section 9', () => {
   })
 })
 
+describe('change streams', () => {
+  const CHANGES: TableDefinition = { ...ITEMS, value: 'debezium', recordKey: 'debezium', onTruncate: 'apply' }
+  const counted = itemsWindow({ groupBy: ['g'], select: [aggregate('n', 'count'), aggregate('sum', 'sum', 'v')] })
+  const change = (op: string, id: string | null, after: object | null): TestRecord => ({
+    ...(id === null ? {} : { key: JSON.stringify({ id }) }),
+    value: JSON.stringify({ op, before: null, after, source: {}, ts_ms: 0 }),
+  })
+  const put = (id: string, g: string, v: number, at = 5): TestRecord => change('u', id, { id, g, v, at, note: null })
+  const seen = (harness: RowsHarness): unknown[] => harness.results.map(({ g, n, sum }) => [g, n, sum]).toSorted()
+
+  test.each([false, true])(
+    'a truncation takes back all that stood, then rows count again; restarted: %s',
+    async (isRestarted) => {
+      const harness = await RowsHarness.open(CHANGES, counted)
+      await harness.commit([[batchOf([put('a', 'x', 1), put('b', 'y', 2)])]])
+      if (isRestarted) await harness.restart()
+      const records = [put('c', 'x', 4), change('t', null, null), put('b', 'x', 8), change('d', 'a', null)]
+      await harness.commit([[batchOf(records, { first: 2n })]])
+      expect(seen(harness)).toEqual([['x', 1, 8]])
+      await harness.commit([[batchOf([change('d', 'b', null)], { first: 6n })]])
+      expect([seen(harness), harness.late]).toEqual([[], []])
+      await harness.close()
+    },
+  )
+
+  test('a large value that an update left as it was is what the row had', async () => {
+    const harness = await RowsHarness.open(CHANGES, counted)
+    await harness.commit([[batchOf([put('a', 'a large text', 1)])]])
+    await harness.commit([[batchOf([put('a', '__debezium_unavailable_value', 3)], { first: 1n })]])
+    expect(seen(harness)).toEqual([['a large text', 1, 3]])
+    await harness.close()
+  })
+})
+
 describe('N4: sessions', () => {
   const minutes = (text: string): number => at(`${text}:00`)
   const session = windowDefinition(
