@@ -68,7 +68,7 @@ export function rowShapeOf(definition: WindowDefinition, source: TableDefinition
 export function changeColumns({ read, rest, holes, hasEventHoles, isVersioned }: RowShape): readonly Column[] {
   const listed = (type: ColumnType, isListed: boolean): ColumnType =>
     isListed ? { kind: 'list', element: type } : type
-  const fields = rest.map(({ required: _, ...column }) => column)
+  const fields = rest.map(({ name, type }) => ({ name, type }))
   return [
     { name: CHANGE_COLUMNS.order, type: { kind: 'int' } },
     { name: CHANGE_COLUMNS.key, type: { kind: 'uuid' } },

@@ -112,7 +112,10 @@ class Reference {
     const after: Standing | undefined = isTombstone
       ? undefined
       : {
-          ...{ id: String(key), note, partition, offset },
+          id: String(key),
+          note,
+          partition,
+          offset,
           g: value(given.g, before?.g),
           v: value(given.v, before?.v),
           at: value(given.at, before?.at),
@@ -235,8 +238,13 @@ const sorted = (rows: readonly unknown[]): string[] => rows.map((row) => JSON.st
 function recounted(window: WindowDefinition, rows: readonly Row[], late: readonly Row[]): unknown[] {
   const cells = new Cells(window)
   const standing = (row: Row, at: unknown): Standing => ({
-    ...{ id: '', note: '', partition: row._kafka_partition as number, offset: row._offset as number },
-    ...{ g: row.g as string | null, v: row.v as number | null, at: at as number | null },
+    id: '',
+    note: '',
+    partition: row._kafka_partition as number,
+    offset: row._offset as number,
+    g: row.g as string | null,
+    v: row.v as number | null,
+    at: at as number | null,
   })
   for (const row of rows) {
     const { counted, late } = judge(window, { row: standing(row, row.at), weight: 1, clock: -Infinity })
@@ -272,8 +280,11 @@ const kind: fc.Arbitrary<WindowKind> = fc.constantFrom<WindowKind>(
 )
 
 const aggregate = (name: string, fn: AggregateDefinition['fn'], column?: string): AggregateDefinition => ({
-  ...{ name, fn, column },
-  ...{ n: undefined, where: undefined },
+  name,
+  fn,
+  column,
+  n: undefined,
+  where: undefined,
 })
 const PLAIN = [aggregate('n', 'count'), aggregate('total', 'sum', 'v')]
 const VALUES = [...PLAIN, aggregate('most', 'max', 'v'), aggregate('kinds', 'count_distinct', 'v')]
