@@ -135,6 +135,7 @@ function contentOf(name: string, table: LakeTable, number: bigint): VersionConte
     positions: new Map([['shop.orders/0', number]]),
     clocksMs: {},
     watermarksMs: {},
+    published: {},
     watermarkMs: undefined,
     topicIds: {},
     tails: new Map(),

@@ -198,6 +198,7 @@ async function openLake(storage: Storage, folder: string, childPath: string): Pr
       positions: new Map([['bench/0', 1n]]),
       clocksMs: {},
       watermarksMs: {},
+      published: {},
       watermarkMs: undefined,
       topicIds: {},
       tails: new Map(),

@@ -25,14 +25,17 @@ const { values } = parseArgs({
 })
 install('kafka', 'python')
 const { caughtUp, createTopic, figure, sleep } = await import('./exact/world.mjs')
-const { compareAt, judge, newLake, PIPELINE, produce, readLog, versionsOf } = await import('./windows/world.mjs')
+const { compareAt, compareListed, judge, newLake, PIPELINE, produce, readLog, versionsOf } =
+  await import('./windows/world.mjs')
 const { SOURCES, WINDOWS } = await import('./windows/pipelines.mjs')
 const { randomOf } = await import('./exact/random.mjs')
 
 const number = (name) => Number(values[name])
 const meanMs = milliseconds('kill-every', values['kill-every'])
 const limitMs = number('limit') * 1_000
-const chosen = values.windows?.split(',') ?? WINDOWS.map(({ name }) => name)
+// Windows over rows are refused in this release: they are run when they are named.
+const supported = WINDOWS.filter(({ input }) => input === 'events').map(({ name }) => name)
+const chosen = values.windows?.split(',') ?? supported
 const windows = WINDOWS.filter(({ name }) => chosen.includes(name))
 const attempts = values.full
   ? ['disk', 's3'].flatMap((kind) => [1, 3].map((lanes) => ({ kind, lanes })))
@@ -72,6 +75,10 @@ async function run(world, { kind, lanes, name }) {
   const all = isDrained ? ((await versionsOf(lake)) ?? []) : []
   const records = readLog(ledger)
   const verdicts = await history(lake, records, all)
+  const listed = []
+  if (isDrained)
+    for (const window of windows)
+      listed.push({ name: window.name, ...(await compareListed(lake, window, records, all.at(-1))) })
   await lake.signalTree('SIGTERM')
 
   const killed = kills.tree + kills.child
@@ -84,6 +91,12 @@ async function run(world, { kind, lanes, name }) {
       rows: verdicts.reduce((sum, { rows }) => sum + rows, 0),
     }),
     ...windows.map((window) => differencesOf(window, name, wrong)),
+    ...listed.map((each) =>
+      figure(`windows.${name}.${each.name}.listed`, each.found.open, 'windows', `${each.wanted.open}`, each.isRight, {
+        found: each.found,
+        wanted: each.wanted,
+      }),
+    ),
     isDrained &&
       strangers(await judge(world, { store, log: records, positions: all.at(-1).positions, windows, name }), name),
   ]

@@ -86,6 +86,11 @@ export function isSliced({ window }: Pick<WindowDefinition, 'window'>): boolean 
   return window.kind === 'hopping' && window.sizeMs / window.slideMs >= SLICED_FROM
 }
 
+/** Columns that name a row of a window table. Cumulate windows have one start and many ends. */
+export function windowKey({ groupBy, window }: Pick<WindowDefinition, 'groupBy' | 'window'>): readonly string[] {
+  return [...groupBy, 'window_start', ...(window.kind === 'cumulate' ? ['window_end'] : [])]
+}
+
 /** Name of the companion with the partials of what is not settled. */
 export function stateTable(window: string): string {
   return `${window}__state`

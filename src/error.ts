@@ -48,6 +48,7 @@ export type LakeErrorCode =
   | 'kafka.topic_replaced'
   | 'kafka.log_truncated'
   | 'kafka.gap'
+  | 'publish.too_large' // a change topic refuses records of the size of a row
   | 'lane.failed'
   | 'lane.hung'
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row

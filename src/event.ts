@@ -79,6 +79,23 @@ export type LakeEvent =
       readonly corrected: number
       readonly retractOfUnknown: number
     }
+  /** Changes of a window table were sent to its topic; or could not be, which is tried again. */
+  | {
+      readonly kind: 'published'
+      readonly pipeline: string
+      /** The window table. */
+      readonly table: string
+      readonly topic: string
+      /** All changes up to this version were sent; undefined while none were. */
+      readonly version: bigint | undefined
+      /** Records sent since the last such event. */
+      readonly records: number
+      /** Versions that are still to be sent. */
+      readonly lagVersions: number
+      /** All rows were sent: the files of the version that was sent last are gone. */
+      readonly isWhole: boolean
+      readonly error?: ErrorMessage
+    }
   | {
       readonly kind: 'lane'
       readonly lane: number

@@ -8,7 +8,7 @@ import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool } from './ingest/lane-pool.ts'
-import { openSource } from './ingest/source.ts'
+import { openSink, openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
 import { startFold } from './ingest/window/fold-pool.ts'
 import type { Jobs } from './jobs.ts'
@@ -177,6 +177,7 @@ async function assemble(
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
+        openSink: () => openSink(settings.source),
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
         openFold: ({ tables, windows }) =>
           startFold({

@@ -15,6 +15,19 @@ export interface PipelineStatus {
   readonly partitions: readonly PartitionStatus[]
   /** Source tables first, then their companions. */
   readonly tables: readonly string[]
+  /** Window tables with change topics, as far as this process publishes them. */
+  readonly publishing?: readonly PublishingStatus[]
+}
+
+export interface PublishingStatus {
+  /** The window table. */
+  readonly table: string
+  readonly topic: string
+  /** All changes up to this version were sent. */
+  readonly version: bigint | undefined
+  readonly lagVersions: number
+  /** Why the last attempt failed; undefined when it did not. */
+  readonly error: ErrorMessage | undefined
 }
 
 export interface PartitionStatus {

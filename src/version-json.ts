@@ -10,7 +10,7 @@ const unpairs = <V, W>(object: Record<string, W> | undefined, to: (value: W) => 
 
 /** UTF-8 JSON; 64-bit integers are strings. The bytes are a pure function of the version. */
 export function encodeVersion(version: Version): Uint8Array {
-  const { number, tables, positions, tails, holes, ...rest } = version
+  const { number, tables, positions, tails, holes, published, ...rest } = version
   const text = JSON.stringify(
     {
       ...rest,
@@ -24,6 +24,7 @@ export function encodeVersion(version: Version): Uint8Array {
       positions: pairs(positions, String),
       tails: pairs(tails, (tail) => ({ ...tail, offset: String(tail.offset) })),
       holes: pairs(holes, (list) => list.map((hole) => ({ from: String(hole.from), until: String(hole.until) }))),
+      published: Object.fromEntries(Object.entries(published).map(([table, version]) => [table, String(version)])),
     },
     undefined,
     1,
@@ -71,6 +72,9 @@ export function decodeVersion(bytes: Uint8Array): Version {
     })),
     holes: unpairs(raw.holes, (list: any[]) =>
       list.map((hole) => ({ from: BigInt(hole.from), until: BigInt(hole.until) })),
+    ),
+    published: Object.fromEntries(
+      Object.entries<string>(raw.published ?? {}).map(([table, version]) => [table, BigInt(version)]),
     ),
     recentCommits: raw.recentCommits ?? [],
     paused: raw.paused,

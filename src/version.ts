@@ -49,6 +49,8 @@ export interface Version {
   readonly tails: ReadonlyMap<PartitionId, Tail>
   /** Offsets that the log had lost and that `onDataLoss: record-gap` passed over. */
   readonly holes: ReadonlyMap<PartitionId, readonly Hole[]>
+  /** By window table with a change topic: the last version whose changes were sent before this one was written. */
+  readonly published: Readonly<Record<string, bigint>>
   readonly recentCommits: readonly string[]
   /** Set while the pipeline is paused; restarts and standbys honour it. */
   readonly paused: { readonly reason: string } | undefined

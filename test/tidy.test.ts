@@ -18,9 +18,22 @@ const COMPOSITION_ROOTS = [
 const ARROWS: Record<string, readonly string[] | null> = {
   vocabulary: [],
   lake: [],
-  ingest: ['src/lake/chain.ts', 'src/lake/table.ts', 'src/lake/key-index.ts'],
+  window: [],
+  ingest: [
+    'src/lake/chain.ts',
+    'src/lake/table.ts',
+    'src/lake/key-index.ts',
+    'src/window/sql.ts',
+    'src/window/exact-double.ts',
+  ],
   replay: ['src/lake/chain.ts', 'src/lake/table.ts', 'src/lake/scan.ts', 'src/ingest/pipeline.ts'],
-  query: ['src/lake/chain.ts', 'src/lake/table.ts', 'src/lake/scan.ts'],
+  query: [
+    'src/lake/chain.ts',
+    'src/lake/table.ts',
+    'src/lake/scan.ts',
+    'src/window/sql.ts',
+    'src/window/exact-double.ts',
+  ],
   server: [
     'src/lake/chain.ts',
     'src/lake/table.ts',

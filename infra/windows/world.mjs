@@ -165,6 +165,31 @@ async function query(lake, sql, version) {
   return rows
 }
 
+/** How many windows of each state `/v1/tables/{table}/windows` lists, page by page, and how many there must be. */
+export async function compareListed(lake, window, log, { positions }) {
+  const { rows, clocks } = expected(window, log, positions)
+  const isFinal = finalAt(window, clocks)
+  const final = [...rows.values()].filter(isFinal).length
+  const wanted = { open: rows.size - final, final, corrected: 0 }
+  const found = {}
+  for (const state of Object.keys(wanted)) {
+    found[state] = 0
+    for (let next = `state=${state}`; next !== undefined;) {
+      const page = await lake.ask(`/v1/tables/${window.name}/windows?limit=1000&${next}`)
+      if (page === undefined) throw new Error(`${window.name}: its windows cannot be listed`)
+      found[state] += page.items.length
+      next = page.nextCursor === null ? undefined : `cursor=${encodeURIComponent(page.nextCursor)}`
+    }
+  }
+  return { wanted, found, isRight: Object.keys(wanted).every((state) => wanted[state] === found[state]) }
+}
+
+/** Rules C1 and C2, where no partition is idle. */
+function finalAt({ source }, clocks) {
+  const watermarkMs = Math.min(...clocks.values()) - SOURCES[source].outOfOrdernessMs - 1
+  return ({ end }) => end - 1 <= watermarkMs
+}
+
 /**
  * The newest version as PyIceberg and DuckDB's Iceberg extension read it: results, `_final` by the clocks (rules C1, C2)
  * and `_corrections`, which must be 0 where no partition was idle. Of sliced windows strangers see the final ones.
@@ -174,9 +199,9 @@ export function judge(world, { store, log, positions, windows, name }) {
   mkdirSync(folder, { recursive: true })
   const tables = windows.map((window) => {
     const { rows, clocks } = expected(window, log, positions)
-    const watermarkMs = Math.min(...clocks.values()) - SOURCES[window.source].outOfOrdernessMs - 1
+    const isFinalAt = finalAt(window, clocks)
     const lines = [...rows.values()]
-      .map((row) => ({ ...row, isFinal: row.end - 1 <= watermarkMs }))
+      .map((row) => ({ ...row, isFinal: isFinalAt(row) }))
       .filter(({ isFinal }) => isFinal || window.isSliced !== true)
       .map(({ group, start, end, values, lastMs, isFinal }) => ({
         [window.groupBy]: group,

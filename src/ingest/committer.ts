@@ -42,6 +42,7 @@ export class Committer {
   readonly #keyed: KeyedTables
   readonly #windows: WindowTables
   readonly #live: ReadonlyMap<string, LiveTable>
+  readonly #published: () => Version['published']
   readonly #baseless = new Map<string, { readonly partition: PartitionId; readonly offset: bigint }>()
   #pending: Pending
   #lastCommitMs: number
@@ -56,6 +57,7 @@ export class Committer {
     this.#keyed = parts.keyed ?? KeyedTables.none
     this.#windows = parts.windows ?? WindowTables.none
     this.#live = new Map([...this.#keyed.all, ...this.#windows.all].map((table) => [table.name, table]))
+    this.#published = () => parts.published?.() ?? {}
     this.#head = head
     this.#tables = tables
     this.#pending = new Pending(head)
@@ -218,7 +220,7 @@ export class Committer {
       this.#keyed.assertCurrent(before, current)
       this.#windows.assertCurrent(before, current)
       tables = await write(current, { commitId, version: number })
-      return nextVersion(head!, pending, tables, change, this.#policy.writer)
+      return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer)
     }
     const result = await this.#chain.append(base, { commitId, build }, signal).catch((error) => {
       this.#report('failed', undefined, startMs, pending)
@@ -266,4 +268,6 @@ export interface CommitterParts {
   readonly keyed?: KeyedTables
   /** Needed to fold batches of tables that feed windows. */
   readonly windows?: WindowTables
+  /** Last versions whose changes were sent, where that is not what the head says. */
+  published?(): Version['published']
 }

@@ -1,4 +1,4 @@
-import { mkdir, unlink } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
@@ -19,6 +19,7 @@ import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import { checkRowWise } from './row-wise.ts'
 import { LaneWindows } from './window/lane-windows.ts'
+import { removeLocal } from './window/partial-files.ts'
 import { RowChanges } from './window/row-changes.ts'
 import type { StagedWindow } from './window/window.ts'
 
@@ -205,7 +206,7 @@ class DuckEncoder implements Encoder {
       const order = (plan.windows ?? []).map(({ window }) => window)
       return staged.toSorted((a, b) => order.indexOf(a.window) - order.indexOf(b.window))
     } catch (error) {
-      for (const { partials } of events) if (partials !== undefined) await unlink(partials).catch(() => undefined)
+      for (const { partials } of events) await removeLocal(partials)
       throw error
     }
   }

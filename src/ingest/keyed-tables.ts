@@ -78,13 +78,13 @@ export class KeyedTables {
       const table = new KeyedTable(name, version !== undefined)
       const plan = planOf.get(name)!
       const take = { storage, clock, work: work() }
-      if (version !== undefined)
-        await eachFile(take, tables.get(deletesTable(name))!, plan, (_, deleted, keys) =>
-          inStretches(keys.count, clock, (from, until) => table.loadMarkers(deleted, keys, from, until)),
-        )
-      await eachFile(take, tables.get(name)!, plan, (file, deleted, keys) =>
-        loadRows(table, file, deleted, keys, clock),
+      const rows = await storedFiles(storage, tables.get(name)!)
+      const markers = version === undefined ? [] : await storedFiles(storage, tables.get(deletesTable(name))!)
+      table.reserve(liveRows(rows) + liveRows(markers))
+      await eachFile(take, markers, plan, (_, deleted, keys) =>
+        inStretches(keys.count, clock, (from, until) => table.loadMarkers(deleted, keys, from, until)),
       )
+      await eachFile(take, rows, plan, (file, deleted, keys) => loadRows(table, file, deleted, keys, clock))
       loaded.set(name, table)
     }
     return new KeyedTables(loaded, planOf, work())
@@ -184,25 +184,33 @@ const NO_CHANGES = { deletes: [], removed: [], gone: new Set<string>() } as cons
 
 async function eachFile(
   { storage, work, clock }: { readonly storage: Storage; readonly work: TableWork; readonly clock: Clock },
-  table: LakeTable,
+  files: readonly StoredFile[],
   plan: TablePlan,
   take: (file: StoredFile, deleted: DeletedRows, keys: StoredKeys) => Promise<void>,
 ): Promise<void> {
-  const files = await storedFiles(storage, table)
   const read = async (file: StoredFile) =>
     [file, await readDeletedRows(storage, file), await work.readKeys(plan, file)] as const
-  // Lanes read on while rows are taken up.
-  const reading = files.slice(0, READS_AT_ONCE).map(read)
+  // Lanes read on while rows are taken up. One that fails is heard of when its turn comes, and is no surprise before.
+  const ahead = (file: StoredFile) => {
+    const reading = read(file)
+    reading.catch(() => undefined)
+    return reading
+  }
+  const reading = files.slice(0, READS_AT_ONCE).map(ahead)
   try {
     for (let next = READS_AT_ONCE; reading.length > 0; next++) {
       const [file, deleted, keys] = await reading.shift()!
-      if (next < files.length) reading.push(read(files[next]!))
+      if (next < files.length) reading.push(ahead(files[next]!))
       await take(file, deleted, keys)
       await clock.sleep(0)
     }
   } finally {
     await Promise.allSettled(reading)
   }
+}
+
+function liveRows(files: readonly StoredFile[]): number {
+  return files.reduce((sum, { recordCount, deletes }) => sum + recordCount - (deletes?.count ?? 0), 0)
 }
 
 async function loadRows(

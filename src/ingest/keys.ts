@@ -83,6 +83,29 @@ export interface Filling {
   readonly from: { readonly key: string; readonly row: number }
 }
 
+/** Rows of data files of two states of a table: those that may not stand in the other one. */
+export interface ChangesRequest {
+  readonly before: readonly ChangedRows[]
+  readonly after: readonly ChangedRows[]
+  /** Columns that name a row. */
+  readonly key: readonly string[]
+  /** SQL, row-wise over the table's columns: only rows for which it is true count. */
+  readonly where: string | undefined
+}
+
+export interface ChangedRows {
+  readonly file: DataFile
+  /** Rows that are not looked at. */
+  readonly deleted: DeletedRows
+}
+
+/** Changes of rows as lines of JSON in a file of this machine, `[key, value]`, both texts; a deleted row's value is null. */
+export interface ChangeFile {
+  /** Undefined without any. Whoever asked deletes it. */
+  readonly path: string | undefined
+  readonly count: number
+}
+
 /** Work on data files beside the staging, done by whichever lane is free. Pure: results are files that nobody refers to yet. */
 export interface TableWork {
   /** Hashes and versions of all rows of a stored data file, dead ones too: of the table, or of its `__deletes`. */
@@ -94,4 +117,9 @@ export interface TableWork {
    * taken from, when they are another table's: its columns have other ids.
    */
   fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[], from?: WritePlan): Promise<DataFile>
+  /**
+   * What became of rows by their key, as text that is a pure function of the files: those that are new or other ones, in
+   * the order of `after`, then the keys that are gone, in the order of `before`.
+   */
+  changes(plan: WritePlan, request: ChangesRequest): Promise<ChangeFile>
 }

@@ -86,6 +86,8 @@ export interface StagedCounts {
   readonly skipped: number
   /** Rows that the table's `where` drops; absent when it has none. */
   readonly filtered?: number
+  /** Events that the future guard (rule C8) kept from moving the clock; absent when there were none. */
+  readonly futureEvents?: number
   /** Largest guarded event time, when a row had one. */
   readonly clockMs: number | undefined
 }

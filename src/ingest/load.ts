@@ -1,9 +1,11 @@
 import { LakeError } from '../error.ts'
+import type { Chain } from '../lake/chain.ts'
 import type { Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import { KeyedTables } from './keyed-tables.ts'
 import type { Lanes } from './lanes.ts'
 import type { Pipeline } from './pipeline.ts'
+import { Publisher } from './publisher.ts'
 import { tablePlans } from './start.ts'
 import type { Tables } from './tables.ts'
 import { WindowTables } from './windows.ts'
@@ -30,4 +32,12 @@ export async function openWindows(
     await fold.close()
     throw error
   }
+}
+
+/** Publishes from where the head says, for as long as the lanes are open; not without a sink, as of a fork. */
+export function openPublisher(pipeline: Pipeline, lanes: Lanes, chain: Chain, head: Version): Publisher {
+  const { definition, storage, clock, observer, openSink } = pipeline
+  if (openSink === undefined) return Publisher.none
+  const open = () => ({ definition, chain, storage, clock, observer, sink: openSink(), work: () => lanes.work })
+  return Publisher.open(definition, head, open)
 }

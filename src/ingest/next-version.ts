@@ -24,6 +24,7 @@ export function nextVersion(
   pending: Pending,
   tables: Tables,
   change: Change,
+  published: Version['published'],
   writer: string,
 ): VersionContent {
   return {
@@ -41,6 +42,7 @@ export function nextVersion(
     topicIds: { ...head.topicIds, ...change.topicIds },
     tails: pending.tails,
     holes: pending.holes,
+    published: { ...head.published, ...published },
     paused: change.resumed === true ? undefined : (change.paused ?? head.paused),
     released: change.released ?? false,
   }

@@ -122,12 +122,14 @@ function sum(before: TableCounts | undefined, table: StagedTable): TableCounts {
     files: (before?.files ?? 0) + files.length,
     bytes: files.reduce((bytes, file) => bytes + file.fileSizeBytes, before?.bytes ?? 0),
   }
+  let futureEvents = before?.futureEvents ?? 0
   for (const counts of table.counts.values()) {
     total.rows += counts.rows
     total.deadLetters += counts.deadLetters
     total.tombstones += counts.tombstones
     total.skipped += counts.skipped
     total.filtered += counts.filtered ?? 0
+    futureEvents += counts.futureEvents ?? 0
   }
-  return total
+  return futureEvents === 0 ? total : { ...total, futureEvents }
 }

@@ -5,14 +5,16 @@ import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Source } from '../log.ts'
 import type { Version } from '../version.ts'
+import type { ChangeSink } from './change-sink.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
+import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
-import { loadKeys, openWindows } from './load.ts'
-import type { Change } from './next-version.ts'
+import { loadKeys, openPublisher, openWindows } from './load.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
+import { Publisher } from './publisher.ts'
 import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
 import { WindowTables } from './windows.ts'
@@ -29,6 +31,8 @@ export interface Pipeline {
   startLanes(source: Source): Promise<Lanes>
   /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
+  /** Where changes of window tables go; without it nothing is published. */
+  openSink?(): ChangeSink
 }
 
 /** What others ask of a run while it is under way; it looks here between two batches. */
@@ -74,12 +78,14 @@ export async function run(
   if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }
 
   const lanes = await pipeline.startLanes(source)
-  let windows = WindowTables.none
+  let [windows, publisher] = [WindowTables.none, Publisher.none]
   try {
     const tables = await openTables(storage, opened.head.tables)
     windows = await openWindows(pipeline, source, opened.head, tables)
     const keyed = await loadKeys(pipeline, lanes, tables)
-    const parts = { chain, storage, policy, clock, observer, keyed, windows }
+    publisher = openPublisher(pipeline, lanes, chain, opened.head)
+    const published = () => publisher.published
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, published }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard()
     const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction }
@@ -101,6 +107,7 @@ export async function run(
     assign()
 
     for (let topicsDueMs = clock.monotonicMs(); !signal.aborted;) {
+      publisher.saw(committer.head)
       if (clock.monotonicMs() >= topicsDueMs) {
         const found = await newPartitions(source, definition, committer.head)
         topicsDueMs = clock.monotonicMs() + (found.missing.length > 0 ? MISSING_EVERY_MS : TOPICS_EVERY_MS)
@@ -145,12 +152,18 @@ export async function run(
           return { kind: 'gap', partition, from: result.version.positions.get(partition) ?? from, until }
         }
         case 'ended':
-          return await finish(committer, { kind: 'drained' }, { isLast: true }, signal)
+          return await finish(committer, publisher, { kind: 'drained' }, { isLast: true }, signal)
         case 'idle':
       }
 
       if (control.pauseReason !== undefined)
-        return await finish(committer, { kind: 'paused' }, { paused: { reason: control.pauseReason } }, signal)
+        return await finish(
+          committer,
+          publisher,
+          { kind: 'paused' },
+          { paused: { reason: control.pauseReason } },
+          signal,
+        )
       if (control.isHurried) committer.hurry()
       control.isHurried = false
       if (committer.dueInMs() > 0) continue
@@ -159,9 +172,10 @@ export async function run(
       tell()
     }
     return await within(LAST_COMMIT_MS_MAX, clock, (limit) =>
-      finish(committer, { kind: 'stopped' }, { released: true }, limit),
+      finish(committer, publisher, { kind: 'stopped' }, { released: true }, limit),
     )
   } finally {
+    await publisher.close()
     await Promise.all([windows.close(), lanes.close()])
   }
 }
@@ -169,26 +183,4 @@ export async function run(
 async function idle(clock: Clock, ms: number, signal: AbortSignal): Promise<LaneAnswer> {
   await clock.sleep(ms, signal)
   return IDLE
-}
-
-/** The last commit of a run: all that was folded, and why it ends. */
-async function finish(
-  committer: Committer,
-  end: { readonly kind: 'drained' | 'stopped' | 'paused' },
-  change: Change,
-  signal: AbortSignal,
-): Promise<RunResult> {
-  const result = await committer.commit(change, signal)
-  return result.kind === 'committed' ? { kind: end.kind, head: result.version } : result
-}
-
-/** Does `work` with a signal that aborts after `ms`. */
-async function within<T>(ms: number, clock: Clock, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const [limit, timer] = [new AbortController(), new AbortController()]
-  void clock.sleep(ms, timer.signal).then(() => limit.abort())
-  try {
-    return await work(limit.signal)
-  } finally {
-    timer.abort()
-  }
 }

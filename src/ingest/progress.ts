@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
-import type { PartitionStatus } from '../status.ts'
+import type { LakeEvent } from '../event.ts'
+import type { PartitionStatus, PublishingStatus } from '../status.ts'
 import type { Version } from '../version.ts'
 import type { PartitionId, Positions } from '../log.ts'
 
@@ -9,6 +10,7 @@ const WINDOW_MS = 10_000
 export class Progress {
   readonly #clock: Clock
   readonly #ends = new Map<PartitionId, bigint>()
+  readonly #publishing = new Map<string, PublishingStatus>()
   #samples: { readonly atMs: number; readonly positions: Positions }[] = []
 
   constructor(clock: Clock) {
@@ -17,6 +19,15 @@ export class Progress {
 
   saw(partition: PartitionId, end: bigint): void {
     this.#ends.set(partition, end)
+  }
+
+  /** Of window tables, by what was told last. */
+  get publishing(): readonly PublishingStatus[] {
+    return [...this.#publishing.values()]
+  }
+
+  published({ table, topic, version, lagVersions, error }: Extract<LakeEvent, { kind: 'published' }>): void {
+    this.#publishing.set(table, { table, topic, version, lagVersions, error })
   }
 
   committed(positions: Positions): void {

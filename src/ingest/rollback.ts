@@ -75,6 +75,8 @@ export async function rollBack(
     topicIds,
     tails,
     holes,
+    // What was sent was sent: it counts along the chain.
+    published: head.published,
     paused: { reason: rollbackReason(target) },
     released: false,
   }

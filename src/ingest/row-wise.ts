@@ -7,7 +7,9 @@ import { LakeError } from '../error.ts'
 import { computedColumns, tableColumns } from './decode/columns.ts'
 import { quoted } from './decode/data-file-writer.ts'
 import { duckType } from './decode/relation.ts'
+import { shapeOf } from './window/shape.ts'
 import { expressionOf, type Refusal } from './row-wise-tree.ts'
+import { resultColumns } from '../window/sql.ts'
 
 /** One expression of a definition, and what it may read. */
 interface Expression {
@@ -50,11 +52,13 @@ function ofTable(table: TableDefinition): Expression[] {
   return [...computed, ...filter(`${table.name}.where`, table.where, columns)]
 }
 
-function ofWindow({ name, where, select }: WindowDefinition, source: TableDefinition): Expression[] {
+function ofWindow(window: WindowDefinition, source: TableDefinition): Expression[] {
+  const { name, where, select, to } = window
   const columns = tableColumns(source)
   return [
     ...filter(`${name}.where`, where, columns),
     ...select.flatMap((each) => filter(`${name}.select.${each.name}.where`, each.where, columns)),
+    ...(to?.where === undefined ? [] : filter(`${name}.to.where`, to.where, resultColumns(shapeOf(window, source)))),
   ]
 }
 

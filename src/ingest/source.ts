@@ -1,6 +1,9 @@
 import type { Clock } from '../clock.ts'
+import { LakeError } from '../error.ts'
 import type { Source } from '../log.ts'
 import type { SourceSettings } from '../settings.ts'
+import type { ChangeSink } from './change-sink.ts'
+import { KafkaSink } from './kafka-sink.ts'
 import { openKafka } from './kafka.ts'
 import { ContentSource } from './memory-log.ts'
 import { shopContent } from './shop-log.ts'
@@ -14,5 +17,19 @@ export function openSource(settings: SourceSettings, clock: Clock): Source {
       return new ContentSource(shopContent(settings.shop, clock), clock)
     default:
       return settings satisfies never
+  }
+}
+
+/** Where changes are published: the cluster that is read from. Nothing is sent before the first call. */
+export function openSink(settings: SourceSettings): ChangeSink {
+  if (settings.kind === 'kafka') return new KafkaSink(settings.kafka)
+  return {
+    send: (topic) =>
+      Promise.reject(
+        new LakeError('config.unsupported', `the in-process log has no topic ${topic} to publish to`, {
+          fix: 'Publishing needs Kafka: remove `to`, or set kafka.brokers.',
+        }),
+      ),
+    close: () => Promise.resolve(),
   }
 }

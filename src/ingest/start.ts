@@ -187,12 +187,18 @@ async function firstVersion(
     clocksMs: {},
     watermarksMs: {},
     watermarkMs: undefined,
+    published: firstPublished(definition),
     topicIds: Object.fromEntries([...topics.values()].map(({ topic, topicId }) => [topic, topicId])),
     tails: new Map(),
     holes: new Map(),
     paused: undefined,
     released: false,
   }
+}
+
+/** Nothing is in the tables of version 1, so all of it is sent. */
+function firstPublished({ windows }: PipelineDefinition): Version['published'] {
+  return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, 1n]))
 }
 
 /** A source table and its companions. Those that lose rows some day are v3 from the start. */

@@ -10,16 +10,14 @@ import type { Version } from '../version.ts'
 import { Changes } from './changes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
-import type { Lanes } from './lanes.ts'
-import { run, type Control, type RunResult } from './pipeline.ts'
+import { run, type Control, type Pipeline, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { untilOurTurn } from './standby.ts'
 import { gapError, supersededError } from './start.ts'
-import type { WindowFold } from './window/window.ts'
 
-export interface SupervisorOptions {
+export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink'> {
   readonly definition: PipelineDefinition
   readonly source: Source
   readonly storage: Storage
@@ -31,9 +29,6 @@ export interface SupervisorOptions {
   /** When files are put together; default: never. */
   readonly compaction?: CompactionPolicy
   readonly upkeep?: Partial<Upkeep>
-  startLanes(source: Source): Promise<Lanes>
-  /** What holds the open windows; needed by pipelines that have some. */
-  openFold?(definition: PipelineDefinition): Promise<WindowFold>
 }
 
 const RETRY_MS_MAX = 30_000
@@ -136,6 +131,7 @@ export class Supervisor implements PipelineControl {
       reason: this.#reason,
       head,
       lastCommitMs: this.#lastCommitMs,
+      publishing: this.#progress.publishing,
       partitions: this.#progress.statusOf(head).map((each) => ({
         ...each,
         isIdle: this.#isAtWork ? this.#idle.get(each.partition) : undefined,
@@ -253,15 +249,11 @@ export class Supervisor implements PipelineControl {
     return this.#stop.signal
   }
 
-  get #pipeline() {
-    const { definition, storage, clock, compaction, startLanes, openFold } = this.#options
+  get #pipeline(): Pipeline {
+    const { compaction } = this.#options
     return {
-      definition,
-      storage,
-      clock,
+      ...this.#options,
       compaction,
-      startLanes,
-      ...(openFold === undefined ? {} : { openFold }),
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),
     }
@@ -343,6 +335,7 @@ export class Supervisor implements PipelineControl {
 
   #observe(event: LakeEvent): void {
     if (event.kind === 'progress') this.#progress.saw(event.partition, event.end)
+    if (event.kind === 'published') this.#progress.published(event)
     this.#options.observer(event)
   }
 

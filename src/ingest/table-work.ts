@@ -6,8 +6,9 @@ import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import { tableColumns, versionColumn } from './decode/columns.ts'
 import { KeyHasher } from './key-hash.ts'
-import type { ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
+import type { ChangeFile, ChangesRequest, ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
 import type { TablePlan } from './lane.ts'
+import { writeChanges } from './table-work/changes.ts'
 import { AliveRows, concatenate } from './table-work/concatenate.ts'
 import { fill, sourceKeys } from './table-work/fill.ts'
 import { withLocalFiles } from './table-work/local-files.ts'
@@ -78,6 +79,16 @@ class DuckTableWork implements TableWork {
     return this.#inTurn(({ connection }) =>
       withLocalFiles(storage, clock, [file.key, ...sourceKeys(fillings)], ([path, ...sources]) =>
         fill(connection, storage, clock, plan, file, path!, fillings, { plan: from, paths: sources }),
+      ),
+    )
+  }
+
+  changes(plan: WritePlan, request: ChangesRequest): Promise<ChangeFile> {
+    const { storage, clock } = this.#options
+    const keys = [...request.before, ...request.after].map(({ file }) => file.key)
+    return this.#inTurn(({ connection, alive }) =>
+      withLocalFiles(storage, clock, keys, (paths) =>
+        writeChanges(connection, alive, storage, clock, plan, request, paths),
       ),
     )
   }

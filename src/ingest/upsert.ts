@@ -9,6 +9,9 @@ import { joinRuns, LiveFile, Partitions, type LiveRow } from './live-file.ts'
 import { Markers } from './markers.ts'
 import { VersionedFold } from './versioned-fold.ts'
 
+/** Keys whose places in the index are asked for together. */
+const TOUCHED_AT_ONCE = 64
+
 /**
  * A keyed table as its committer sees it: where the live row of each key stands, and which rows of each file are dead.
  * A cache of what the files say, built from them at start; `fold` moves it on by one staged batch.
@@ -71,12 +74,18 @@ export class KeyedTable {
   loadKeys(live: LiveFile, { hashes, versions }: StoredKeys, from: number, until: number): void {
     const { deleted, number } = live
     for (let row = from; row < until; row++) {
+      if (row % TOUCHED_AT_ONCE === 0) this.#touch(hashes, row, until)
       if (deleted.has(row)) continue
       if (this.#index.put(hashes, 4 * row, number, row, versions?.[row]) && !Markers.isMarker(this.#index.file))
         throw new LakeError('store.corrupt', `${this.name}: two rows have one key: ${live.file.key}, row ${row}`, {
           context: { table: this.name, file: live.file.key, row },
         })
     }
+  }
+
+  /** Before anything is loaded. */
+  reserve(keys: number): void {
+    this.#index.reserve(keys)
   }
 
   /** Takes up markers of deleted keys; call it for all of them before any row. */
@@ -110,9 +119,11 @@ export class KeyedTable {
     this.markers?.open(deleteFiles)
     let operation = 0
     for (const { partition, count } of keys.runs)
-      for (const end = operation + count; operation < end; operation++)
+      for (const end = operation + count; operation < end; operation++) {
+        if (operation % TOUCHED_AT_ONCE === 0) this.#touch(keys.hashes, operation, keys.count)
         if (this.#versioned === undefined) this.#foldOrdered(keys, operation, partition, staged)
         else this.#versioned.fold(keys, operation, partition, staged)
+      }
   }
 
   /** What is to be written since the last commit, beside the files that were added. */
@@ -191,6 +202,10 @@ export class KeyedTable {
   /** Lets part of the index follow rows that moved; cheap when none did. */
   sweep(shards: number): void {
     this.#moved.sweep(this.#index, shards)
+  }
+
+  #touch(hashes: Uint32Array, key: number, keys: number): void {
+    this.#index.touch(hashes, 4 * key, 4 * Math.min(key + TOUCHED_AT_ONCE, keys))
   }
 
   #foldOrdered(keys: StagedKeys, operation: number, partition: number, staged: readonly LiveFile[]): void {

@@ -1,5 +1,5 @@
 import { DeletedRows, type DataFile, type WritePlan } from '../lake/table.ts'
-import type { ConcatenateInput, Filling, TableWork } from './keys.ts'
+import type { ChangedRows, ChangesRequest, ConcatenateInput, Filling, TableWork } from './keys.ts'
 import type { TablePlan } from './lane.ts'
 
 /** One call of `TableWork` as it is sent to a lane: structured clone keeps no classes, so bitmaps go as their words. */
@@ -13,9 +13,15 @@ export type WorkCall =
       readonly fillings: readonly Filling[]
       readonly from: WritePlan | undefined
     }
+  | { readonly method: 'changes'; readonly plan: WritePlan; readonly request: PlainRequest }
 
-export interface PlainInput extends Omit<ConcatenateInput, 'deleted'> {
-  readonly deletedWords: Uint32Array<ArrayBuffer>
+/** With the words of its bitmap. */
+export type Plain<T extends ChangedRows> = Omit<T, 'deleted'> & { readonly deletedWords: Uint32Array<ArrayBuffer> }
+export type PlainInput = Plain<ConcatenateInput>
+
+export interface PlainRequest extends Omit<ChangesRequest, 'before' | 'after'> {
+  readonly before: readonly Plain<ChangedRows>[]
+  readonly after: readonly Plain<ChangedRows>[]
 }
 
 /** `TableWork` whose calls go elsewhere. `send` resolves with what `perform` gave there. */
@@ -25,6 +31,12 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
     fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),
+    changes: (plan, request) =>
+      sent({
+        method: 'changes',
+        plan,
+        request: { ...request, before: request.before.map(plain), after: request.after.map(plain) },
+      }),
   }
 }
 
@@ -34,19 +46,21 @@ export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
     case 'readKeys':
       return work.readKeys(call.plan, call.file)
     case 'concatenate':
-      return work.concatenate(
-        call.plan,
-        call.inputs.map(({ deletedWords, ...input }) => ({
-          ...input,
-          deleted: new DeletedRows(input.file.recordCount, deletedWords),
-        })),
-      )
+      return work.concatenate(call.plan, call.inputs.map(whole))
     case 'fill':
       return work.fill(call.plan, call.file, call.fillings, call.from)
+    case 'changes': {
+      const { before, after, ...rest } = call.request
+      return work.changes(call.plan, { ...rest, before: before.map(whole), after: after.map(whole) })
+    }
   }
 }
 
 /** A copy: bits that are set while the call waits for a lane are not part of it. */
-function plain({ deleted, ...input }: ConcatenateInput): PlainInput {
-  return { ...input, deletedWords: deleted.words.slice() }
+function plain<T extends ChangedRows>({ deleted, ...rows }: T): Plain<T> {
+  return { ...rows, deletedWords: deleted.words.slice() }
+}
+
+function whole<T extends Plain<ChangedRows>>({ deletedWords, ...rows }: T): Omit<T, 'deletedWords'> & ChangedRows {
+  return { ...rows, deleted: new DeletedRows(rows.file.recordCount, deletedWords) }
 }

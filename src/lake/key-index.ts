@@ -13,6 +13,8 @@ export class KeyIndex {
   file = 0
   row = 0
   version = 0n
+  /** What `touch` read. Nobody needs it; but what nobody can see, a compiler leaves out. */
+  touched = 0
 
   constructor(isVersioned: boolean) {
     this.#shards = Array.from({ length: SHARDS }, (_, k) => new Shard(isVersioned, k / SHARDS))
@@ -25,6 +27,17 @@ export class KeyIndex {
 
   get bytes(): number {
     return this.#shards.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  /**
+   * Reads the slots where the next keys should stand. An index larger than the caches answers each key after a wait for
+   * memory; asked for many at once, it waits once for several.
+   */
+  touch(hashes: Uint32Array, from: number, until: number): void {
+    let seen = 0
+    for (let at = from; at < until; at += 4)
+      seen |= this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!.fileAtHome(hashes[at]!)
+    this.touched = seen
   }
 
   /** Whether the key is there; where its row stands is in `file`, `row` and `version`. */
@@ -57,6 +70,11 @@ export class KeyIndex {
     this.#tell(shard, slot)
     shard.remove(slot)
     return true
+  }
+
+  /** Makes room for so many keys at once, before they are put into an empty index. */
+  reserve(keys: number): void {
+    for (const shard of this.#shards) shard.reserve(keys / SHARDS)
   }
 
   clear(): void {
@@ -111,6 +129,11 @@ class Shard {
     return this.words.byteLength + (this.versions?.byteLength ?? 0)
   }
 
+  /** Number of the file in the slot where a key of this first word stands, unless it was taken. */
+  fileAtHome(word: number): number {
+    return this.words[this.#home(word) * SLOT_WORDS + 3]!
+  }
+
   /** Slot of the key, −1 when it is not there. */
   find(hashes: Uint32Array, at: number): number {
     const { words } = this
@@ -155,6 +178,12 @@ class Shard {
       gap = next
     }
     words[gap * SLOT_WORDS + 3] = 0
+  }
+
+  /** Of an empty shard. Shards differ by some keys: those that get more grow once. */
+  reserve(keys: number): void {
+    while (keys > this.#capacityAt(this.#steps) * LOAD_MAX) this.#steps++
+    this.#allocate()
   }
 
   clear(): void {
@@ -204,10 +233,14 @@ class Shard {
   }
 
   #allocate(): void {
-    const capacity = Math.ceil(CAPACITY_MIN * GROWTH ** (this.#steps + this.#phase))
+    const capacity = this.#capacityAt(this.#steps)
     this.#capacity = capacity
     this.words = new Uint32Array(capacity * SLOT_WORDS)
     if (this.#isVersioned) this.versions = new BigInt64Array(capacity)
+  }
+
+  #capacityAt(steps: number): number {
+    return Math.ceil(CAPACITY_MIN * GROWTH ** (steps + this.#phase))
   }
 
   #free(word: number): number {

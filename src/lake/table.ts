@@ -20,6 +20,7 @@ export {
   type CompactionPlan,
   type CompactionPolicy,
 } from './compact.ts'
+export { compareFiles, type Side } from './compare-files.ts'
 export { DeletedRank, DeletedRows } from './deleted-rows.ts'
 export { openTable } from './lake-table.ts'
 export type { LakeTable, SnapshotInfo } from './lake-table.ts'

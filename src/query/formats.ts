@@ -1,6 +1,6 @@
 import type { DuckDBValue } from '@duckdb/node-api'
 import type { ResultColumn } from './messages.ts'
-import { jsonStyle, plainValue } from './values.ts'
+import { jsonStyle, plainValue } from '../values.ts'
 
 /** Writes rows as text. Rows of `json` come without separators around them: the envelope is not theirs. */
 export interface RowWriter {

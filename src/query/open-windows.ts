@@ -1,11 +1,9 @@
 import { isSliced, stateTable } from '../define-window.ts'
-import { aggregateSql } from '../ingest/window/aggregates.ts'
-import type { WindowShape } from '../ingest/window/columns.ts'
-import { mergeSql, resultsSql } from '../ingest/window/long-rows.ts'
 import type { LakeTable } from '../lake/table.ts'
 import type { Version } from '../version.ts'
 import { storedWindow, type StoredWindow } from '../window-property.ts'
 import type { View } from './messages.ts'
+import { aggregateSql, mergeSql, resultsSql, type WindowShape } from '../window/sql.ts'
 
 /** The windows of a table that stand in it only when they are final, and until then in slices of its state. */
 export interface OpenWindows {

@@ -2,7 +2,7 @@ import type { DuckDBResult, DuckDBValue } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
 import { rowWriter, uniqueNames } from './formats.ts'
 import type { FromProcess, ResultColumn, ResultFormat } from './messages.ts'
-import { nativeStyle, plainValue } from './values.ts'
+import { nativeStyle, plainValue } from '../values.ts'
 
 const PIECE_BYTES = 256 * 1024
 const PIECE_ROWS = 512

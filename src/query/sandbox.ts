@@ -20,7 +20,7 @@ import {
   type DuckDBValue,
 } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
-import { registerExact } from '../ingest/window/exact-double.ts'
+import { registerExact } from '../window/exact-double.ts'
 import { tableUses } from './filters.ts'
 import { conditionSql, inspectCondition } from './condition.ts'
 import { checkText, inspect } from './gate.ts'

@@ -110,6 +110,9 @@ function makeMeters(registry: Registry) {
     expired: counter('expired_files_total', 'Files deleted because they are kept no longer', ['pipeline', 'kind']),
     expiredBytes: counter('expired_bytes_total', 'Bytes of these files', ['pipeline']),
     expiryFailures: counter('expiry_failures_total', 'Runs of expiry that failed', ['pipeline']),
+    published: counter('published_total', 'Records sent to change topics', ['pipeline', 'table']),
+    publishLag: gauge('publish_lag_versions', 'Versions whose changes are still to be sent', ['pipeline', 'table']),
+    publishFailures: counter('publish_failures_total', 'Attempts to send that failed', ['pipeline', 'table', 'code']),
     queries: histogram('query_duration_seconds', 'Time of a query', ['format', 'outcome'], QUERY_BUCKETS_S),
     queriesRunning: gauge('query_running', 'Queries that run', []),
     queriesQueued: gauge('query_queued', 'Queries that wait for a process', []),
@@ -149,6 +152,13 @@ function count(meters: Meters, event: LakeEvent): void {
       meters.expired.inc({ pipeline, kind: 'file' }, files)
       meters.expiredBytes.inc({ pipeline }, bytes)
       if (error !== undefined) meters.expiryFailures.inc({ pipeline })
+      return
+    }
+    case 'published': {
+      const { pipeline, table, records, lagVersions, error } = event
+      meters.published.inc({ pipeline, table }, records)
+      meters.publishLag.set({ pipeline, table }, lagVersions)
+      if (error !== undefined) meters.publishFailures.inc({ pipeline, table, code: error.code })
       return
     }
     case 'query':

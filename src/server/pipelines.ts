@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { LakeError } from '../error.ts'
+import { LakeError, type ErrorMessage } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { PipelineControl } from '../status.ts'
 import type { Version } from '../version.ts'
@@ -34,6 +34,17 @@ const pipelineSchema = z.object({
     }),
   ),
   tables: z.array(z.string()),
+  publishing: z
+    .array(
+      z.object({
+        table: z.string(),
+        topic: z.string(),
+        version: z.string().nullable().describe('all changes up to this version were sent'),
+        lagVersions: z.number(),
+        reason: reasonSchema.nullable().describe('why the last attempt failed'),
+      }),
+    )
+    .describe('window tables with change topics'),
 })
 
 const versionSchema = z.object({
@@ -152,20 +163,12 @@ function unknown(name: string, known: readonly string[]): LakeError {
 }
 
 function pipelineJson(pipeline: PipelineControl): z.output<typeof pipelineSchema> {
-  const { name, state, reason, head, lastCommitMs, partitions, tables } = pipeline.status()
+  const { name, state, reason, head, lastCommitMs, partitions, tables, publishing = [] } = pipeline.status()
   const isEndKnown = partitions.every(({ end }) => end !== undefined)
   return {
     name,
     state,
-    reason:
-      reason === undefined
-        ? null
-        : {
-            code: reason.code,
-            message: reason.message,
-            retryable: reason.retryable,
-            ...(reason.fix === undefined ? {} : { fix: reason.fix }),
-          },
+    reason: reasonJson(reason),
     version: head === undefined ? null : String(head.number),
     writer: head?.writer ?? null,
     lastCommit: timeText(lastCommitMs),
@@ -183,7 +186,20 @@ function pipelineJson(pipeline: PipelineControl): z.output<typeof pipelineSchema
       clock: timeText(clockMs),
     })),
     tables: [...tables],
+    publishing: publishing.map(({ table, topic, version, lagVersions, error }) => ({
+      table,
+      topic,
+      version: version === undefined ? null : String(version),
+      lagVersions,
+      reason: reasonJson(error),
+    })),
   }
+}
+
+function reasonJson(reason: ErrorMessage | undefined): z.output<typeof reasonSchema> | null {
+  if (reason === undefined) return null
+  const { code, message, retryable, fix } = reason
+  return { code, message, retryable, ...(fix === undefined ? {} : { fix }) }
 }
 
 function lagOf(position: bigint, end: bigint): bigint {

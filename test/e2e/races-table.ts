@@ -71,6 +71,7 @@ export async function createRace(storage: Storage, clock: Clock): Promise<void> 
     positions: new Map([[PARTITION, 0n]]),
     clocksMs: {},
     watermarksMs: {},
+    published: {},
     watermarkMs: undefined,
     topicIds: { race: 'topic-id' },
     tails: new Map(),
@@ -146,6 +147,11 @@ export class RaceWork implements TableWork {
     const rows = await this.#rows(key)
     const runs = [{ partition: 0, count: rows.length }]
     return { count: rows.length, hashes: hashesOf(rows), versions: undefined, runs }
+  }
+
+  /** Nothing is published here. */
+  changes(): Promise<never> {
+    return Promise.reject(new Error('no table here has a change topic'))
   }
 
   async concatenate(

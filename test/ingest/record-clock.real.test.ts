@@ -32,7 +32,11 @@ const DEFINITION: TableDefinition = definition({
 })
 
 /** The rules in plain words, one record after the other: T1, T4, C8, L1. */
-function reference(events: readonly Event[], before: Record<number, number>): { rows: unknown[]; clocks: unknown } {
+function reference(
+  events: readonly Event[],
+  before: Record<number, number>,
+): { rows: unknown[]; clocks: unknown; future: number } {
+  let future = 0
   const clocks = new Map(Object.entries(before).map(([p, clock]) => [Number(p), clock]))
   const rows = events.flatMap(({ partition, atUs, timestampMs }) => {
     if (atUs === 'poison' || atUs === 'tombstone') return []
@@ -40,10 +44,11 @@ function reference(events: readonly Event[], before: Record<number, number>): { 
     if (atUs === null) return [[partition, null, clock]]
     const eventMs = Math.floor(Number(atUs) / 1000)
     const isGuarded = timestampMs === -1 || eventMs <= timestampMs + SKEW_MS
+    if (!isGuarded) future++
     if (isGuarded && eventMs > (clock ?? -Infinity)) clocks.set(partition, eventMs)
     return [[partition, eventMs, clock]]
   })
-  return { rows, clocks: Object.fromEntries(clocks) }
+  return { rows, clocks: Object.fromEntries(clocks), future }
 }
 
 function longs(slab: Slab, { dataAt, validAt }: SlabColumn): (number | null)[] {
@@ -63,6 +68,7 @@ function judged(micro: readonly (readonly Event[])[], before: Record<number, num
   for (const [partition, ms] of Object.entries(before)) clocks[`shop.orders/${partition}`] = ms
   const rows: unknown[] = []
   const next = new Map<number, bigint>()
+  let future = 0
   for (const events of micro) {
     const batches = [0, 1, 2].map((partition) => {
       const first = next.get(partition) ?? 0n
@@ -73,6 +79,7 @@ function judged(micro: readonly (readonly Event[])[], before: Record<number, num
     })
     const { rows: slabs, kept, counts } = decoder.decode(batches, new Set())
     clock.judge(slabs, kept, 'shop.orders', counts, clocks)
+    for (const { futureEvents = 0 } of counts.values()) future += futureEvents
     for (const [id, { clockMs }] of counts)
       if (clockMs !== undefined) clocks[id] = Math.max(clocks[id] ?? -Infinity, clockMs)
     for (const slab of slabs) {
@@ -82,7 +89,8 @@ function judged(micro: readonly (readonly Event[])[], before: Record<number, num
     }
     native.clear()
   }
-  return { rows, clocks: Object.fromEntries(Object.entries(clocks).map(([id, ms]) => [id.split('/')[1], ms])) }
+  const own = Object.entries(clocks).map(([id, ms]) => [id.split('/')[1], ms])
+  return { rows, clocks: Object.fromEntries(own), future }
 }
 
 function valueOf(atUs: Event['atUs']): string | null {
@@ -124,13 +132,15 @@ test('each row has its event time and the clock before it, as record by record, 
 test('a clock that moves once per batch is found (L1)', () => {
   const oncePerBatch: typeof judged = (micro, before) => {
     let clocks = before
+    let future = 0
     const rows = micro.flatMap((events) => {
       const after = judged([events], clocks)
       const stale = after.rows.map((row) => [...(row as unknown[]).slice(0, 2), clocks[(row as number[])[0]!] ?? null])
       clocks = after.clocks as typeof clocks
+      future += after.future
       return stale
     })
-    return { rows, clocks }
+    return { rows, clocks, future }
   }
   expect(() => law(oncePerBatch)).toThrow(/Counterexample/)
 })

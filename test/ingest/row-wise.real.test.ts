@@ -175,6 +175,16 @@ test('fields of windows are checked too, and named', async () => {
   })
 })
 
+test('the condition of a change topic sees the columns of the window table', async () => {
+  const to = (text: string) => [{ ...WINDOW, to: { topic: 'x', where: text } }]
+  await expect(check(BASE, to('large > 50 AND _final AND window_end > window_start'))).resolves.toBeUndefined()
+  for (const text of ['amount > 9', 'large', 'random() > large'])
+    await expect(check(BASE, to(text))).rejects.toMatchObject({
+      code: 'transform.not_row_wise',
+      context: { field: 'w.to.where' },
+    })
+})
+
 test('an encoder is not opened over what is not row-wise', async () => {
   const storage = new MemoryStorage('row-wise')
   const opened = openEncoder({ tables: [where('random() > 0')], storage, clock: systemClock })

@@ -54,6 +54,7 @@ function draft(commitId: string, kind: VersionKind = 'ingest'): Draft {
     positions: new Map([['orders/0', 10n]]),
     clocksMs: {},
     watermarksMs: {},
+    published: {},
     watermarkMs: undefined,
     topicIds: {},
     tails: new Map(),

@@ -33,6 +33,18 @@ async function standing(number: bigint): Promise<Version | undefined> {
 }
 
 describe('append', () => {
+  it('keeps what was published, of versions from before there was such a thing too', async () => {
+    const published = { w: 12n, constructor: 9_007_199_254_740_993n }
+    const one = await committed(chain, undefined, draft('c1', 1n, { published }))
+    expect(decodeVersion(encodeVersion(one)).published).toEqual(published)
+    const { published: text, ...old } = JSON.parse(Buffer.from(encodeVersion(one)).toString()) as Record<
+      string,
+      unknown
+    >
+    expect(text).toEqual({ w: '12', constructor: '9007199254740993' })
+    expect(decodeVersion(Buffer.from(JSON.stringify(old))).published).toEqual({})
+  })
+
   it('makes dense versions with one chain of parents', async () => {
     await grow(3)
     const all = (await chain.versions(10)).toReversed()

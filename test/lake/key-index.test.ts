@@ -21,12 +21,14 @@ const operation = fc.record({
 
 test.each([false, true])('is a map, whatever is put and removed (with versions: %s)', (isVersioned) => {
   fc.assert(
-    fc.property(fc.array(operation, { maxLength: 2_000 }), (operations) => {
+    fc.property(fc.array(operation, { maxLength: 2_000 }), fc.nat(100_000), (operations, reserved) => {
       const index = new KeyIndex(isVersioned)
+      index.reserve(reserved)
       const model = new Map<number, readonly [number, number, bigint]>()
       for (const { key, what, file, row } of operations) {
         const before = model.get(key)
         const version = isVersioned ? BigInt(row) - 500_000n : 0n
+        index.touch(HASHES, 4 * key, HASHES.length)
         const was = what === 'put' ? index.put(HASHES, 4 * key, file, row, version) : index[what](HASHES, 4 * key)
         expect(was).toBe(before !== undefined)
         if (before !== undefined) expect([index.file, index.row, isVersioned ? index.version : 0n]).toEqual(before)
@@ -72,4 +74,17 @@ test('takes 33 bytes a key at most, and grows a shard at a time', () => {
   expect(index.size).toBe(200_000)
   expect(index.bytes / index.size).toBeLessThanOrEqual(33)
   expect(grown).toBeLessThan(0.05)
+})
+
+test('room that is made at once is the room that is needed', () => {
+  const keys = 200_000
+  const index = new KeyIndex(false)
+  index.reserve(keys)
+  const reserved = index.bytes
+  expect(reserved / keys).toBeGreaterThan(24)
+  expect(reserved / keys).toBeLessThanOrEqual(33)
+  const hashes = Uint32Array.from({ length: 4 * keys }, (_, k) => Math.imul(k + 1, 0x9e3779b1) ^ Math.imul(k, k))
+  for (let key = 0; key < keys; key++) index.put(hashes, 4 * key, 0, key)
+  expect(index.size).toBe(keys)
+  expect(index.bytes / keys).toBeLessThanOrEqual(33)
 })

@@ -182,6 +182,7 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
           positions: new Map([['shop.orders/0', offset]]),
           clocksMs: {},
           watermarksMs: {},
+          published: {},
           watermarkMs: undefined,
           topicIds: {},
           tails: new Map(),

@@ -4,7 +4,7 @@ import path from 'node:path'
 import type { Column } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
 import { lateTable, stateTable, type WindowDefinition } from '../../src/define-window.ts'
-import { lateColumns, partialColumns, resultColumns, type WindowShape } from '../../src/ingest/window/columns.ts'
+import { lateColumns, partialColumns, resultColumns, type WindowShape } from '../../src/window/columns.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
 import { appendFiles, createTable, openTable, type DataFile, type Storage } from '../../src/lake/table.ts'
@@ -115,6 +115,7 @@ export async function makeWindowLake(windows: readonly WindowTables[], source = 
             ] as const),
             clocksMs: { metrics: clocksMs },
             watermarksMs: watermarkMs === undefined ? {} : { metrics: watermarkMs },
+            published: {},
             watermarkMs,
             topicIds: {},
             tails: new Map(),

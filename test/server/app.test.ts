@@ -58,6 +58,15 @@ async function control(name: string): Promise<PipelineControl> {
       },
     ],
     tables: Object.keys(head.tables),
+    publishing: [
+      {
+        table: 'w',
+        topic: 'alerts',
+        version: 3n,
+        lagVersions: 1,
+        error: { code: 'kafka.topic_missing', message: 'no topic', retryable: true, context: {}, fix: 'create it' },
+      },
+    ],
   }
   return {
     name,
@@ -132,6 +141,15 @@ describe('pipelines', () => {
         },
       ],
       tables: ['orders', 'orders__dlq'],
+      publishing: [
+        {
+          table: 'w',
+          topic: 'alerts',
+          version: '3',
+          lagVersions: 1,
+          reason: { code: 'kafka.topic_missing', message: 'no topic', retryable: true, fix: 'create it' },
+        },
+      ],
     })
   })
 
@@ -504,6 +522,10 @@ describe('descriptions', () => {
         retractOfUnknown: 0,
       })
     metrics.observe({ kind: 'query', id: 'x', outcome: 'ok', durationMs: 12, format: 'json' })
+    const sent = { kind: 'published', pipeline: 'shop', table: 'w', topic: 'alerts', isWhole: false } as const
+    metrics.observe({ ...sent, version: 5n, records: 3, lagVersions: 1 })
+    const error = { code: 'kafka.topic_missing', message: '', retryable: true, context: {}, fix: undefined } as const
+    metrics.observe({ ...sent, version: 5n, records: 0, lagVersions: 2, error })
     const response = await app.request('/metrics')
     expect(response.headers.get('content-type')).toContain('text/plain')
     const lines = (await response.text()).split('\n')
@@ -512,6 +534,9 @@ describe('descriptions', () => {
         'kappalake_records_total{pipeline="shop",table="orders",result="ok"} 7',
         'kappalake_records_total{pipeline="shop",table="orders",result="dlq"} 1',
         'kappalake_commits_total{pipeline="shop",outcome="ok"} 1',
+        'kappalake_published_total{pipeline="shop",table="w"} 3',
+        'kappalake_publish_lag_versions{pipeline="shop",table="w"} 2',
+        'kappalake_publish_failures_total{pipeline="shop",table="w",code="kafka.topic_missing"} 1',
         'kafka_consumergroup_lag{consumergroup="kappalake-shop",topic="shop.topic",partition="0"} 9007199254740983',
         'kappalake_build_info{version="0.1.0"} 1',
         'kappalake_pipeline_state{pipeline="web",state="waiting"} 1',

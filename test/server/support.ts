@@ -90,6 +90,7 @@ export async function makeLake(
             positions: new Map([[id, BigInt(from + rows)]]),
             clocksMs: {},
             watermarksMs: {},
+            published: {},
             watermarkMs: undefined,
             topicIds: {},
             tails: new Map(),

@@ -1,7 +1,7 @@
 import type { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import type { WindowShape } from '../../src/ingest/window/columns.ts'
+import type { WindowShape } from '../../src/window/columns.ts'
 import { openJobs } from '../../src/lake/job-store.ts'
 import type { Engine } from '../../src/query/engine.ts'
 import { createApp } from '../../src/server/app.ts'

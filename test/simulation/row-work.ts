@@ -55,6 +55,11 @@ export class RowWork implements TableWork {
     })
   }
 
+  /** Nothing is published here. */
+  changes(): Promise<never> {
+    return Promise.reject(new LakeError('internal', 'no table here has a change topic'))
+  }
+
   async #job<T>(what: string, work: () => Promise<T>): Promise<T> {
     const { clock, random } = this.#process
     if (this.#process.happens('W1', what))

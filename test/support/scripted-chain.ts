@@ -76,6 +76,7 @@ export function content(position: bigint, change: Partial<VersionContent> = {}):
     positions: new Map([[P, position]]),
     clocksMs: {},
     watermarksMs: {},
+    published: {},
     watermarkMs: undefined,
     topicIds: {},
     tails: new Map(),

@@ -10,7 +10,7 @@ import { readStatistics, type CopyStatistics } from './copy-statistics.ts'
 import type { PartitionTuple } from './partition.ts'
 import type { Relation } from './relation.ts'
 import type { Slab } from './slab.ts'
-import { literal, quoted } from './sql-text.ts'
+import { literal, quoted } from '../../sql-text.ts'
 
 export { literal, quoted }
 

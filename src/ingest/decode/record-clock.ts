@@ -62,7 +62,7 @@ export class RecordClock {
           moving = clocks.get(partition)
           const id = partitionId(topic, partition)
           if (moving === undefined)
-            clocks.set(partition, (moving = { id, clock: clocksMs[id] ?? -Infinity, own: -Infinity }))
+            clocks.set(partition, (moving = { id, clock: clocksMs[id] ?? -Infinity, own: -Infinity, futureEvents: 0 }))
         }
         if (lane !== undefined && moving.clock !== -Infinity) setLong(lane.clock, row, moving.clock)
         const isEventless = eventless[next] === first + row
@@ -71,14 +71,21 @@ export class RecordClock {
         const eventMs = eventMsOf(events, row, this.#unit)
         if (eventMs > EVENT_MS_MAX || eventMs < -EVENT_MS_MAX) continue
         if (lane !== undefined) setLong(lane.event, row, eventMs)
+        if (!isNull(timestamps, row) && eventMs > eventMsOf(timestamps, row, 'us') + this.#maxFutureSkewMs) {
+          moving.futureEvents++
+          continue
+        }
         if (eventMs <= moving.own) continue
-        if (!isNull(timestamps, row) && eventMs > eventMsOf(timestamps, row, 'us') + this.#maxFutureSkewMs) continue
         moving.own = eventMs
         if (eventMs > moving.clock) moving.clock = eventMs
       }
       first += slab.rows
     }
-    for (const { id, own } of clocks.values()) if (own !== -Infinity) counts.get(id)!.clockMs = own
+    for (const { id, own, futureEvents } of clocks.values()) {
+      const count = counts.get(id)!
+      if (own !== -Infinity) count.clockMs = own
+      if (futureEvents > 0) count.futureEvents = futureEvents
+    }
   }
 
   #laneOf(slab: Slab): { readonly event: View; readonly clock: View } {
@@ -91,6 +98,8 @@ interface Moving {
   readonly id: PartitionId
   clock: number
   own: number
+  /** Events beyond the guard. */
+  futureEvents: number
 }
 
 /** A column of 64-bit values, or of 32-bit ones. */

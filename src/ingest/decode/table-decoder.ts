@@ -45,6 +45,7 @@ export interface MutableCounts {
   tombstones: number
   skipped: number
   filtered?: number
+  futureEvents?: number
   clockMs: number | undefined
 }
 

@@ -5,7 +5,7 @@ import { LakeError } from '../../error.ts'
 import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
 import { copyDataFile, quoted, ROW_GROUP_ROWS } from '../decode/data-file-writer.ts'
 import type { PartitionTuple } from '../decode/partition.ts'
-import type { ConcatenateInput } from '../keys.ts'
+import type { ChangedRows, ConcatenateInput } from '../keys.ts'
 import { filesSql, nameOf, ROW_ID, SEQUENCE_NUMBER } from './stored-sql.ts'
 
 /** Bytes of a row group, as inputs are stored. */
@@ -104,7 +104,7 @@ function isSame(a: PartitionTuple, b: PartitionTuple): boolean {
  */
 export class AliveRows {
   readonly name = 'is_alive'
-  #inputs: readonly ConcatenateInput[] = []
+  #inputs: readonly ChangedRows[] = []
   /** The row that must come next. */
   #file = 0
   #row = 0
@@ -129,7 +129,7 @@ export class AliveRows {
   }
 
   /** Files that the next statement reads, in its order. */
-  feed(inputs: readonly ConcatenateInput[]): void {
+  feed(inputs: readonly ChangedRows[]): void {
     this.#inputs = inputs
     this.#file = this.#row = 0
     this.#fault = undefined

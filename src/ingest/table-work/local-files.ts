@@ -14,16 +14,27 @@ export async function withLocalFiles<T>(
   keys: readonly string[],
   work: (paths: readonly string[]) => Promise<T>,
 ): Promise<T> {
-  if (storage.isLocal) return work(keys.map((key) => `${storage.url.slice('file://'.length)}/${key}`))
+  if (storage.isLocal) {
+    const paths = keys.map((key) => `${storage.url.slice('file://'.length)}/${key}`)
+    return work(paths).catch(async (error) => {
+      // DuckDB's own words for it are no code.
+      for (const key of keys) if ((await storage.head(key)) === undefined) throw missing(key, error)
+      throw error
+    })
+  }
   const copies = keys.map(() => path.join(storage.scratch, `${clock.uuid()}.input.parquet`))
   try {
     for (const [k, key] of keys.entries()) {
       const bytes = await storage.get(key)
-      if (bytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`, { context: { key } })
+      if (bytes === undefined) throw missing(key)
       await writeFile(copies[k]!, bytes)
     }
     return await work(copies)
   } finally {
     await Promise.all(copies.map((copy) => unlink(copy).catch(() => undefined)))
   }
+}
+
+function missing(key: string, cause?: unknown): LakeError {
+  return new LakeError('store.corrupt', `${key} is missing`, { context: { key }, cause })
 }

@@ -2,7 +2,8 @@ import { isSliced, type WindowDefinition, type WindowKind } from '../../define-w
 import { quoted } from '../decode/data-file-writer.ts'
 import { calendarOf, nominalMs, type CalendarKind } from './calendar.ts'
 import { plainOf, sliceMs, type HoppingKind } from './kinds.ts'
-import { CELL_COLUMNS, LANE_COLUMNS } from './window.ts'
+import { LANE_COLUMNS } from './window.ts'
+import { CELL_COLUMNS } from '../../window/sql.ts'
 
 export interface AssignedSql {
   /**

@@ -3,7 +3,8 @@ import type { WindowKind } from '../../define-window.ts'
 import { quoted } from '../decode/data-file-writer.ts'
 import { BUCKET_COLUMN, bucketSql, fromText } from './assign.ts'
 import { calendarOf, calendarWindowsBetween, nominalMs } from './calendar.ts'
-import { CELL_COLUMNS, LANE_COLUMNS } from './window.ts'
+import { LANE_COLUMNS } from './window.ts'
+import { CELL_COLUMNS } from '../../window/sql.ts'
 
 /**
  * Makes a temporary table, of a name that is not quoted yet, with the windows that events of `input` can lie in; an earlier

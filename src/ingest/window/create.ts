@@ -1,11 +1,11 @@
 import type { Clock } from '../../clock.ts'
 import type { TableDefinition } from '../../define.ts'
-import { lateTable, stateTable, type WindowDefinition } from '../../define-window.ts'
+import { lateTable, stateTable, windowKey, type WindowDefinition } from '../../define-window.ts'
 import { createTable, mayName, type LakeTable, type Storage, type TableSpec } from '../../lake/table.ts'
 import { windowProperties, type StoredWindow } from '../../window-property.ts'
 import { tableColumns } from '../decode/columns.ts'
-import { lateColumns, partialColumns, resultColumns } from './columns.ts'
 import { shapeOf } from './shape.ts'
+import { lateColumns, partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** A window table and its companions. Its key names a row where no group is null. */
 export async function createWindowTables(
@@ -17,9 +17,7 @@ export async function createWindowTables(
   const { name } = window
   const shape = shapeOf(window, source)
   const columns = resultColumns(shape)
-  // Cumulate windows have one start and many ends.
-  const span = window.window.kind === 'cumulate' ? ['window_start', 'window_end'] : ['window_start']
-  const key = [...shape.groups.map((group) => group.name), ...span]
+  const key = windowKey(window)
   const common = {
     partitionBy: [],
     formatVersion: 3,

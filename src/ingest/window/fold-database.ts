@@ -4,7 +4,7 @@ import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb
 import type { Clock } from '../../clock.ts'
 import type { Storage } from '../../lake/table.ts'
 import { AliveRows } from '../table-work/concatenate.ts'
-import { registerExact } from './exact-double.ts'
+import { registerExact } from '../../window/exact-double.ts'
 import { MovedRows } from './moved-rows.ts'
 
 const MEMORY_BYTES = 512 * 1024 * 1024

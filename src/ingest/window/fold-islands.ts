@@ -2,7 +2,7 @@ import type { FoldDatabase } from './fold-database.ts'
 import { becameFinal, END, list, PART, type Relations, same, START, upTo } from './fold-relations.ts'
 import type { ResultOptions } from './fold-results.ts'
 import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
-import { mergeSql } from './long-rows.ts'
+import { mergeSql } from '../../window/sql.ts'
 
 // Sessions over rows (rule N4): cells are event times of a group, one gap long, and what touches of them is a session. It
 // is put together anew for every group that changed, so a row that goes may shrink, split or remove it.

@@ -4,13 +4,13 @@ import { schemaOf, type IcebergField, type Storage } from '../../lake/table.ts'
 import { quoted } from '../decode/data-file-writer.ts'
 import { withLocalFiles } from '../table-work/local-files.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
-import { partialColumns, resultColumns } from './columns.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { outputColumns } from './fold-results.ts'
 import { cellIslandsSql } from './fold-islands.ts'
 import { ISLAND_COLUMNS } from './islands.ts'
 import { END, LAST_EVENT, list, PART, type Relations, same, START } from './fold-relations.ts'
 import type { StoredRows } from './window.ts'
+import { partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** A file, with the number that `RowPlaces` gave it. */
 export interface NumberedRows extends StoredRows {

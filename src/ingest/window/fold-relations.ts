@@ -1,12 +1,9 @@
 import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
 import { quoted } from '../decode/data-file-writer.ts'
-import { PART_COLUMN } from './aggregate.ts'
-import { partialColumns, type WindowShape } from './columns.ts'
 import { shapeOf } from './shape.ts'
 import { slicesOf, type Slices } from './slices.ts'
-import { sqlTypeOf } from './sql-type.ts'
-import { CELL_COLUMNS } from './window.ts'
+import { CELL_COLUMNS, PART_COLUMN, partialColumns, sqlTypeOf, type WindowShape } from '../../window/sql.ts'
 
 export const [START, END, MIN_END, ROWS, LAST_EVENT, PART] = [
   CELL_COLUMNS.start,

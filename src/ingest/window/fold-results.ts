@@ -14,7 +14,7 @@ import {
   START,
   upTo,
 } from './fold-relations.ts'
-import { mergeSql, resultsSql } from './long-rows.ts'
+import { mergeSql, resultsSql } from '../../window/sql.ts'
 
 // Relations that one fold makes: `fresh` (result rows of windows that may have changed), `stored` (what the table has of
 // them), `results` (rows of the results file), `outdated` (rows of `stored` that they replace, or that are no more).

@@ -9,12 +9,12 @@ import { createBoundaries } from './boundaries.ts'
 import { CHANGE, CHANGE_COLUMNS, changeColumns, rowShapeOf, type RowShape } from './change-columns.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { list, MIN_END, type Relations, same } from './fold-relations.ts'
-import { partialsSql } from './long-rows.ts'
 import { OldValues } from './old-values.ts'
-import { SIGN } from './operand.ts'
-import { sqlTypeOf } from './sql-type.ts'
+import { partialsSql, SIGN_COLUMN, sqlTypeOf } from '../../window/sql.ts'
+import { expressionError } from './lane-windows.ts'
 import { LANE_COLUMNS } from './window.ts'
 
+const SIGN = quoted(SIGN_COLUMN)
 const { order: ORDER, key: KEY, kind: KIND, version: VERSION, rest: REST } = CHANGE_COLUMNS
 const { partition: PARTITION, offset: OFFSET } = SYSTEM_COLUMNS
 const { event: EVENT, clock: CLOCK } = LANE_COLUMNS
@@ -56,10 +56,21 @@ export class FoldedRows {
     this.old = new OldValues(database, relations, this.#shape, { table: `old_${number}`, max: oldValuesMax })
   }
 
-  /** Fills `staged`. `goneUntil`: windows that end until then left the fold; others take over what comes for them. */
+  /**
+   * Fills `staged`. `goneUntil`: windows that end until then left the fold; others take over what comes for them. Throws
+   * `upsert.key_in_two_partitions`, `window.old_values_max`, `window.expression_failed`, `aggregate.overflow`.
+   */
   async stage(files: readonly string[], goneUntil: number | undefined): Promise<StagedRows> {
     this.old.replaced = 0
     if (files.length === 0) return NOTHING
+    try {
+      return await this.#stage(files, goneUntil)
+    } catch (error) {
+      throw expressionError(this.#relations.definition, error)
+    }
+  }
+
+  async #stage(files: readonly string[], goneUntil: number | undefined): Promise<StagedRows> {
     const { definition, shape, source } = this.#relations
     const database = this.#database
     await this.#readChanges(files)

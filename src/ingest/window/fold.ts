@@ -5,12 +5,12 @@ import type { TableDefinition } from '../../define.ts'
 import { asLakeError, LakeError } from '../../error.ts'
 import type { DataFile, Storage } from '../../lake/table.ts'
 import type { ConcatenateInput } from '../keys.ts'
-import { isOverflow } from './aggregates.ts'
 import { FoldDatabase } from './fold-database.ts'
 import { relationsOf } from './fold-relations.ts'
 import { FoldedRows } from './fold-rows.ts'
 import { OpenWindow } from './open-window.ts'
 import type { FoldedWindow, FoldRequest, StoredWindow, WindowFold } from './window.ts'
+import { isOverflow } from '../../window/sql.ts'
 
 export interface WindowFoldOptions {
   readonly windows: readonly WindowDefinition[]

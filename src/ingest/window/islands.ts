@@ -1,6 +1,6 @@
 import { quoted } from '../decode/data-file-writer.ts'
 import { fromText } from './assign.ts'
-import { CELL_COLUMNS } from './window.ts'
+import { CELL_COLUMNS } from '../../window/sql.ts'
 
 /** Columns that `islandsSql` adds: the session that a cell is part of. With the groups, the start identifies it. */
 export const ISLAND_COLUMNS = { start: '__island_start', end: '__island_end' } as const

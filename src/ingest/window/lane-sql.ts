@@ -6,7 +6,8 @@ import { literal, quoted } from '../decode/data-file-writer.ts'
 import type { KeptValues } from '../decode/table-decoder.ts'
 import { LATE_COLUMNS } from './assign.ts'
 import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
-import { CELL_COLUMNS, LANE_COLUMNS } from './window.ts'
+import { LANE_COLUMNS } from './window.ts'
+import { CELL_COLUMNS } from '../../window/sql.ts'
 
 /** Sessions of a micro-batch that touch are one from the start: otherwise every event would be a cell of its own. */
 export function cellsSql({ window, groupBy }: WindowDefinition, counted: string): string {

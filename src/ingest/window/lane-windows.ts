@@ -12,14 +12,12 @@ import { Relation } from '../decode/relation.ts'
 import type { Slab } from '../decode/slab.ts'
 import type { KeptValues } from '../decode/table-decoder.ts'
 import type { TablePlan } from '../lane.ts'
-import { aggregateSql, isOverflow } from './aggregates.ts'
 import { assignedSql, LATE_COLUMNS, mayBeLate, needsBoundaries } from './assign.ts'
 import { createBoundaries } from './boundaries.ts'
-import { lateColumns, type WindowShape } from './columns.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
-import { partialsSql } from './long-rows.ts'
 import { removeLocal } from './partial-files.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
+import { aggregateSql, isOverflow, lateColumns, partialsSql, type WindowShape } from '../../window/sql.ts'
 
 export interface LaneWindowsParts {
   readonly connection: DuckDBConnection
@@ -248,7 +246,7 @@ function isRead(column: Column, windows: readonly WindowDefinition[]): boolean {
 }
 
 /** What DuckDB says of a statement that is ours but for the user's expressions and values. */
-function expressionError({ name }: WindowDefinition, error: unknown): unknown {
+export function expressionError({ name }: WindowDefinition, error: unknown): unknown {
   if (error instanceof LakeError) return error
   if (isOverflow(error))
     return new LakeError('aggregate.overflow', `${name}: an exact sum has more digits than its column`, {

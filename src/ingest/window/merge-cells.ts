@@ -2,7 +2,7 @@ import { literal } from '../decode/data-file-writer.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { END, list, PART, partialsDdl, type Relations, ROWS, same, START, upTo } from './fold-relations.ts'
 import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
-import { mergeSql } from './long-rows.ts'
+import { mergeSql } from '../../window/sql.ts'
 
 // Relations that one fold makes: `staged` (what the lanes brought), `held` (all rows of the cells that it touches, as
 // they were), `replaced` (those of them that change), `changed` (what becomes of them), `written` (rows of the state

@@ -14,7 +14,7 @@ import { filesSql, nameOf } from '../table-work/stored-sql.ts'
 import { CHANGE_COLUMNS, type RowShape } from './change-columns.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { list, type Relations } from './fold-relations.ts'
-import { sqlTypeOf } from './sql-type.ts'
+import { sqlTypeOf } from '../../window/sql.ts'
 import { LANE_COLUMNS, type StoredRows, type StoredSource } from './window.ts'
 
 const { key: KEY, version: VERSION } = CHANGE_COLUMNS
@@ -174,7 +174,7 @@ WHERE ${KEY} NOT IN (SELECT ${KEY} FROM ${this.table}) GROUP BY ${KEY}`,
       )
       await connection.run('CREATE OR REPLACE TEMP TABLE stored_keys (__row BIGINT, __key UUID)')
       await this.#appendKeys(hashes, count)
-      alive.feed([{ file, deleted, firstRowId: undefined, sequenceNumber: 0n }])
+      alive.feed([{ file, deleted }])
       await take(
         `(SELECT * FROM (SELECT *, file_row_number AS __at FROM ${filesSql([path!], fields)} WHERE ${alive.name}(file_index, file_row_number)) JOIN stored_keys ON __row = __at)`,
       )

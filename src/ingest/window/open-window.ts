@@ -3,7 +3,6 @@ import { LakeError } from '../../error.ts'
 import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
 import { checkColumns, copyDataFile } from '../decode/data-file-writer.ts'
 import type { ConcatenateInput } from '../keys.ts'
-import { partialColumns, resultColumns } from './columns.ts'
 import { takeExpired } from './expired.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { loadWindow, type Loaded } from './fold-load.ts'
@@ -14,6 +13,7 @@ import { mergeCells, stage } from './merge-cells.ts'
 import { RowPlaces } from './row-places.ts'
 import type { FoldedRows } from './fold-rows.ts'
 import type { FoldedWindow, FoldRequest, StoredWindow, TableDelta } from './window.ts'
+import { partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** The cells and outputs of one window table. */
 export class OpenWindow {

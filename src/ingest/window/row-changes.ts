@@ -1,4 +1,3 @@
-import { unlink } from 'node:fs/promises'
 import path from 'node:path'
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
 import type { TableDefinition } from '../../define.ts'
@@ -12,8 +11,9 @@ import type { Decoded } from '../decode/table-decoder.ts'
 import { mayBeLate } from './assign.ts'
 import { CHANGE, CHANGE_COLUMNS, rowShapeOf, type RowShape } from './change-columns.ts'
 import type { LaneWindowsParts } from './lane-windows.ts'
+import { removeLocal } from './partial-files.ts'
 import { NO_CLOCK, operationColumns, operationSlabs, type Places } from './operation-slabs.ts'
-import { sqlTypeOf } from './sql-type.ts'
+import { sqlTypeOf } from '../../window/sql.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
 
 interface Window {
@@ -83,7 +83,7 @@ export class RowChanges {
       for (const window of this.#windows) await stage(window, sets)
       return staged
     } catch (error) {
-      for (const { partials } of staged) await unlink(partials!).catch(() => undefined)
+      for (const { partials } of staged) await removeLocal(partials)
       throw error
     } finally {
       for (const table of [ops, rows, whole]) await this.#parts.connection.run(`DROP TABLE IF EXISTS ${table}`)
@@ -153,7 +153,7 @@ export class RowChanges {
       await connection.run(`COPY (${sql}) TO ${literal(file)} (FORMAT parquet, COMPRESSION uncompressed)`)
       return file
     } catch (error) {
-      await unlink(file).catch(() => undefined)
+      await removeLocal(file)
       throw error
     }
   }

@@ -3,8 +3,7 @@ import type { TableDefinition } from '../../define.ts'
 import { isSliced, type WindowDefinition } from '../../define-window.ts'
 import { LakeError } from '../../error.ts'
 import { tableColumns } from '../decode/columns.ts'
-import { aggregateSql } from './aggregates.ts'
-import type { WindowShape } from './columns.ts'
+import { aggregateSql, type WindowShape } from '../../window/sql.ts'
 
 /** What the columns of a window's tables are made of. Where null is no group, group columns are never null. */
 export function shapeOf(window: WindowDefinition, source: TableDefinition): WindowShape {

@@ -223,6 +223,14 @@ describe('section 9', () => {
     await harness.close()
   })
 
+  test('a filter that fails on the values of a record is an error of the window', async () => {
+    const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: sum, where: 'CAST(g AS INTEGER) > 0' }))
+    await expect(harness.commit([[batchOf([item('a', 5, 5, { g: 'x' })])]])).rejects.toMatchObject({
+      code: 'window.expression_failed',
+    })
+    await harness.close()
+  })
+
   test('an update that the window does not see writes nothing', async () => {
     const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: sum }))
     await harness.commit([[batchOf([item('a', 5, 5, { note: 'x' })])]])

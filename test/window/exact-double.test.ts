@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { quotient } from '../../../src/ingest/window/exact-double.ts'
-import { integerOf, isNearest } from '../../support/exact.ts'
+import { quotient } from '../../src/window/exact-double.ts'
+import { integerOf, isNearest } from '../support/exact.ts'
 
 // A5: what is added up exactly is rounded once, half to even.
 

@@ -1,14 +1,14 @@
 import { DuckDBInstance, type DuckDBConnection, type Json } from '@duckdb/node-api'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Column } from '../../../src/batch.ts'
-import type { AggregateDefinition, AggregateFunction } from '../../../src/define-window.ts'
-import { aggregateSql } from '../../../src/ingest/window/aggregates.ts'
-import { partialColumns, type WindowShape } from '../../../src/ingest/window/columns.ts'
-import { registerExact } from '../../../src/ingest/window/exact-double.ts'
-import { mergeSql, partialsSql, resultsSql } from '../../../src/ingest/window/long-rows.ts'
-import { sqlTypeOf } from '../../../src/ingest/window/sql-type.ts'
-import { expected, KINDS, type Kind, type Row } from '../../support/aggregate-model.ts'
+import type { Column } from '../../src/batch.ts'
+import type { AggregateDefinition, AggregateFunction } from '../../src/define-window.ts'
+import { aggregateSql } from '../../src/window/aggregates.ts'
+import { partialColumns, type WindowShape } from '../../src/window/columns.ts'
+import { registerExact } from '../../src/window/exact-double.ts'
+import { mergeSql, partialsSql, resultsSql } from '../../src/window/long-rows.ts'
+import { sqlTypeOf } from '../../src/window/sql-type.ts'
+import { expected, KINDS, type Kind, type Row } from '../support/aggregate-model.ts'
 
 // A4, A5: partials of random batches, merged in a random order, give what one computation over all rows gives.
 

@@ -1,5 +1,5 @@
-import type { Column, ColumnType } from '../../batch.ts'
-import { quoted } from '../decode/sql-text.ts'
+import type { Column, ColumnType } from '../batch.ts'
+import { quoted } from '../sql-text.ts'
 import type { AggregateSql, DetailSql, PartialSql } from './aggregate.ts'
 import { type Operand, SIGN } from './operand.ts'
 import { canonical } from './sql-type.ts'

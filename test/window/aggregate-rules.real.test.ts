@@ -1,20 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Column } from '../../../src/batch.ts'
-import type { AggregateFunction } from '../../../src/define-window.ts'
-import { aggregateSql, isOverflow } from '../../../src/ingest/window/aggregates.ts'
-import type { WindowShape } from '../../../src/ingest/window/columns.ts'
-import { mergeSql, partialsSql, resultsSql } from '../../../src/ingest/window/long-rows.ts'
-import { canonical } from '../../../src/ingest/window/sql-type.ts'
-import {
-  Aggregates,
-  define,
-  DOUBLE,
-  type Given,
-  type Input,
-  LONG,
-  relation,
-  shapeOf,
-} from '../../support/aggregates.ts'
+import type { Column } from '../../src/batch.ts'
+import type { AggregateFunction } from '../../src/define-window.ts'
+import { aggregateSql, isOverflow } from '../../src/window/aggregates.ts'
+import type { WindowShape } from '../../src/window/columns.ts'
+import { mergeSql, partialsSql, resultsSql } from '../../src/window/long-rows.ts'
+import { canonical } from '../../src/window/sql-type.ts'
+import { Aggregates, define, DOUBLE, type Given, type Input, LONG, relation, shapeOf } from '../support/aggregates.ts'
 
 // The tables of A3 to A6, and what DuckDB must do for them to hold.
 

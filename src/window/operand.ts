@@ -1,5 +1,5 @@
-import type { Column } from '../../batch.ts'
-import { quoted } from '../decode/sql-text.ts'
+import type { Column } from '../batch.ts'
+import { quoted } from '../sql-text.ts'
 import { type PartialSql, SIGN_COLUMN } from './aggregate.ts'
 
 /** Whether rows of the source count once, or stand in a keyed table and may be taken back. */

@@ -1,5 +1,5 @@
-import type { ColumnType } from '../../batch.ts'
-import { quoted } from '../decode/sql-text.ts'
+import type { ColumnType } from '../batch.ts'
+import { quoted } from '../sql-text.ts'
 
 /** DuckDB's name of a column's type. */
 export function sqlTypeOf(type: ColumnType): string {

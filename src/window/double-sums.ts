@@ -1,4 +1,4 @@
-import { quoted } from '../decode/sql-text.ts'
+import { quoted } from '../sql-text.ts'
 import type { AggregateSql, DetailSql } from './aggregate.ts'
 import { EXACT } from './exact-names.ts'
 import { countPartial, type Operand, SIGN } from './operand.ts'

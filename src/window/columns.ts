@@ -1,7 +1,7 @@
-import type { Column } from '../../batch.ts'
+import type { Column } from '../batch.ts'
 import type { AggregateSql } from './aggregate.ts'
 import { PART_COLUMN } from './aggregate.ts'
-import { CELL_COLUMNS } from './window.ts'
+import { CELL_COLUMNS } from './cells.ts'
 
 /** What the columns of a window's tables are made of. */
 export interface WindowShape {

@@ -1,10 +1,10 @@
-import type { Column } from '../../batch.ts'
-import { quoted } from '../decode/sql-text.ts'
+import type { Column } from '../batch.ts'
+import { quoted } from '../sql-text.ts'
 import { type AggregateSql, type DetailSql, PART_COLUMN } from './aggregate.ts'
 import { partialColumns, type WindowShape } from './columns.ts'
 import { type WindowInput, SIGN } from './operand.ts'
 import { canonical, sqlTypeOf } from './sql-type.ts'
-import { CELL_COLUMNS } from './window.ts'
+import { CELL_COLUMNS } from './cells.ts'
 
 const [START, END] = [CELL_COLUMNS.start, CELL_COLUMNS.end].map(quoted)
 const [ROWS, LAST_EVENT, PART] = [CELL_COLUMNS.rows, CELL_COLUMNS.lastEvent, PART_COLUMN].map(quoted)

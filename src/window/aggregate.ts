@@ -1,4 +1,4 @@
-import type { Column } from '../../batch.ts'
+import type { Column } from '../batch.ts'
 
 /**
  * The SQL of one aggregate, in three steps: partials of rows (lane), partials of partials (fold), the result (fold).

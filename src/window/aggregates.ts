@@ -1,14 +1,14 @@
-import type { Column } from '../../batch.ts'
-import type { AggregateDefinition } from '../../define-window.ts'
-import { LakeError } from '../../error.ts'
-import { quoted } from '../decode/sql-text.ts'
+import type { Column } from '../batch.ts'
+import type { AggregateDefinition } from '../define-window.ts'
+import { LakeError } from '../error.ts'
+import { quoted } from '../sql-text.ts'
 import type { AggregateSql } from './aggregate.ts'
 import { doubleAverage, doubleSum } from './double-sums.ts'
 import { exactAverage, exactSum, exactVariance } from './exact-sums.ts'
 import { distinct, extreme, greatest, positioned } from './kept-values.ts'
 import { countPartial, type Operand, type WindowInput } from './operand.ts'
 import { isFloating } from './sql-type.ts'
-import { CELL_COLUMNS } from './window.ts'
+import { CELL_COLUMNS } from './cells.ts'
 
 /**
  * The SQL of an aggregate over the rows of a table with these columns (rules A4, A5). Texts of `events` name no sign;

@@ -1,0 +1,198 @@
+import { rm } from 'node:fs/promises'
+import { backoffMs } from '../clock.ts'
+import { windowKey, type WindowDefinition } from '../define-window.ts'
+import { asLakeError, toErrorMessage, type LakeError } from '../error.ts'
+import { isKept, openTable, writePlan, type LakeTable } from '../lake/table.ts'
+import type { Version } from '../version.ts'
+import { readRecords } from './change-records.ts'
+import { HEADERS } from './change-sink.ts'
+import type { Changes } from './changes.ts'
+import type { PublisherParts } from './publisher.ts'
+import { changesBetween } from './table-changes.ts'
+
+const LOOK_EVERY_MS = 1_000
+const RETRY_MS = 500
+const RETRY_MS_MAX = 30_000
+/** What reading a version says when its files, or it, have been deleted. */
+const GONE: ReadonlySet<string> = new Set(['store.corrupt', 'snapshot.expired', 'version.unknown'])
+
+/**
+ * Publishes one window table: the difference of each version to the one before it, in order. What is sent for a
+ * version is a pure function of the two, so a repeat is the same records at the same positions.
+ */
+export class TablePublisher {
+  readonly name: string
+  readonly #parts: PublisherParts
+  readonly #topic: string
+  readonly #where: string | undefined
+  readonly #key: readonly string[]
+  #head: Version
+  /** All changes up to here were sent; undefined: nobody knows what was. */
+  #sent: bigint | undefined
+  #published: bigint | undefined
+  /** That of `#sent`, and the table in it. */
+  #base: Version | undefined
+  #table: LakeTable | undefined
+  /** A rollback that no change has told of yet. */
+  #discontinuity: bigint | undefined
+  #isLost = false
+  #isFailing = false
+  /** The version after `#sent` can no longer be read. */
+  #isSkipping = false
+
+  constructor(parts: PublisherParts, window: WindowDefinition, head: Version) {
+    const { name, to } = window
+    this.name = name
+    this.#parts = parts
+    this.#topic = to!.topic
+    this.#where = to!.where
+    this.#key = windowKey(window)
+    this.#head = head
+    this.#sent = this.#published = Object.hasOwn(head.published, name) ? head.published[name] : undefined
+  }
+
+  /** Of the next version: what it says is not sent again. */
+  get published(): bigint | undefined {
+    return this.#published
+  }
+
+  /** Whether there is something to send, and nothing in the way. */
+  get isSending(): boolean {
+    return this.#sent !== this.#head.number && !this.#isFailing
+  }
+
+  /** Whether it is news. */
+  saw(head: Version): boolean {
+    const isNews = head.number > this.#head.number
+    if (isNews) this.#head = head
+    return isNews
+  }
+
+  /** Until `signal` aborts. Never throws: what cannot be sent is told and tried again. */
+  async run(changes: Changes, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts
+    for (let attempts = 0; !signal.aborted;) {
+      if (this.#sent === this.#head.number) {
+        await changes.wait(LOOK_EVERY_MS, signal)
+        continue
+      }
+      try {
+        await this.#step(signal)
+        attempts = 0
+        this.#isFailing = false
+      } catch (error) {
+        if (signal.aborted) return
+        this.#isFailing = true
+        await this.#failed(asLakeError(error))
+        await clock.sleep(backoffMs(clock, attempts++, RETRY_MS, RETRY_MS_MAX), signal)
+      }
+    }
+  }
+
+  /** Sends the changes of one version. */
+  async #step(signal: AbortSignal): Promise<void> {
+    const base = await this.#openBase()
+    const next = await this.#nextOf(base)
+    const isNext = base !== undefined && next.number === base.number + 1n
+    if (isNext && isDiscontinuity(next)) {
+      this.#discontinuity = next.number
+      return this.#advance(next, undefined, 0)
+    }
+    // The same rows, in the same files or in others.
+    const isSame = base?.tables[this.name]!.metadata === next.tables[this.name]!.metadata
+    if (isSame) return this.#advance(next, this.#table, 0)
+    if (isNext && next.kind === 'maintenance') return this.#advance(next, undefined, 0)
+    const table = await openTable(this.#parts.storage, next.tables[this.name]!.metadata)
+    const records = await this.#send(base, next, table, signal)
+    if (!signal.aborted) this.#advance(next, table, records)
+  }
+
+  /** The version that was sent last; undefined: all rows are to be sent. */
+  async #openBase(): Promise<Version | undefined> {
+    if (this.#sent === undefined || this.#base?.number === this.#sent) return this.#base
+    this.#base = await this.#parts.chain.at({ kind: 'number', number: this.#sent })
+    // No change has told of it, or it would not stand here.
+    if (isDiscontinuity(this.#base)) this.#discontinuity = this.#base.number
+    return this.#base
+  }
+
+  async #nextOf(base: Version | undefined): Promise<Version> {
+    const head = this.#head
+    if (base === undefined || this.#isSkipping || head.number === base.number + 1n) return head
+    return this.#parts.chain.at({ kind: 'number', number: base.number + 1n })
+  }
+
+  async #send(base: Version | undefined, next: Version, table: LakeTable, signal: AbortSignal): Promise<number> {
+    const { storage, sink, work } = this.#parts
+    const before =
+      base === undefined ? undefined : (this.#table ?? (await openTable(storage, base.tables[this.name]!.metadata)))
+    const sides = await changesBetween(storage, before, table)
+    if (sides === undefined) return 0
+    const { path, count } = await work().changes(writePlan(table), { ...sides, key: this.#key, where: this.#where })
+    if (path === undefined) return 0
+    const isStep = base !== undefined && next.number === base.number + 1n
+    const headers = {
+      [HEADERS.table]: this.name,
+      [HEADERS.version]: String(next.number),
+      ...(isStep ? {} : { [HEADERS.since]: String(base?.number ?? 0n) }),
+    }
+    const first = this.#discontinuity === undefined ? {} : { [HEADERS.discontinuity]: String(this.#discontinuity) }
+    try {
+      for await (const records of readRecords(path, headers, first)) {
+        if (signal.aborted) break
+        await sink.send(this.#topic, records)
+      }
+    } finally {
+      await rm(path, { force: true })
+    }
+    return count
+  }
+
+  #advance(next: Version, table: LakeTable | undefined, records: number): void {
+    const isWhole = this.#isLost
+    if (records > 0) this.#discontinuity = undefined
+    // A run that begins with a discontinuity knows by it that the next change has to tell of it.
+    if (this.#discontinuity === undefined || isDiscontinuity(next)) this.#published = next.number
+    this.#sent = next.number
+    this.#base = next
+    this.#table = table
+    this.#isLost = this.#isSkipping = false
+    this.#tell(records, isWhole, undefined)
+  }
+
+  async #failed(error: LakeError): Promise<void> {
+    if (!GONE.has(error.code)) return this.#tell(0, false, error)
+    const base = this.#base?.number === this.#sent ? this.#base : undefined
+    if (this.#sent !== undefined && !(await this.#isThere(base))) {
+      this.#sent = this.#base = this.#table = undefined
+      this.#isLost = true
+    } else this.#isSkipping = true
+    this.#tell(0, false, error)
+  }
+
+  async #isThere(version: Version | undefined): Promise<boolean> {
+    if (version === undefined) return false
+    const { storage, chain, clock } = this.#parts
+    // A store that is away says nothing: it is asked again.
+    return isKept(storage, chain.pipeline, version, clock).catch(() => true)
+  }
+
+  #tell(records: number, isWhole: boolean, error: LakeError | undefined): void {
+    this.#parts.observer({
+      kind: 'published',
+      pipeline: this.#parts.chain.pipeline,
+      table: this.name,
+      topic: this.#topic,
+      version: this.#sent,
+      records,
+      lagVersions: Number(this.#head.number - (this.#sent ?? 0n)),
+      isWhole,
+      ...(error === undefined ? {} : { error: toErrorMessage(error) }),
+    })
+  }
+}
+
+/** Its tables are other ones without that a change made them so. */
+function isDiscontinuity({ kind }: Version): boolean {
+  return kind === 'rollback' || kind === 'cutover'
+}

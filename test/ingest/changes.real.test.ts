@@ -1,0 +1,202 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Column } from '../../src/batch.ts'
+import { systemClock } from '../../src/clock.ts'
+import type { ChangedRows, TableWork } from '../../src/ingest/keys.ts'
+import { openTableWork } from '../../src/ingest/table-work.ts'
+import { perform, remoteWork } from '../../src/ingest/work-messages.ts'
+import { LocalStorage } from '../../src/lake/storage/local.ts'
+import { DeletedRows, type Storage, type WritePlan } from '../../src/lake/table.ts'
+import { writePlan } from '../support/lake-table.ts'
+import { PlainWriter, type PlainRow } from '../support/plain-rows.ts'
+
+// Changes of rows, read by DuckDB from the files of two states of a table, and as they are printed.
+
+const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-changes-'))
+let storage: Storage
+let writer: PlainWriter
+let work: TableWork & { close(): Promise<void> }
+let remote: TableWork
+beforeAll(async () => {
+  storage = await LocalStorage.open(path.join(folder, 'a store'))
+  writer = await PlainWriter.open()
+  work = await openTableWork({ tables: [], storage, clock: systemClock, memoryMaxBytes: 1 << 28 })
+  remote = remoteWork((call) => perform(work, structuredClone(call)))
+})
+afterAll(async () => {
+  await work.close()
+  writer.close()
+  await storage.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+async function rowsOf(plan: WritePlan, rows: readonly PlainRow[], dead: readonly number[] = []): Promise<ChangedRows> {
+  const file = await writer.write(storage, plan, rows)
+  const deleted = new DeletedRows(file.recordCount)
+  for (const row of dead) deleted.add(row)
+  return { file, deleted }
+}
+
+async function changes(
+  plan: WritePlan,
+  before: readonly ChangedRows[],
+  after: readonly ChangedRows[],
+  { key = ['g', 'window_start'], where }: { key?: readonly string[]; where?: string } = {},
+): Promise<readonly (readonly [string, string | null])[]> {
+  const { path: file, count } = await remote.changes(plan, { before, after, key, where })
+  const lines = file === undefined ? [] : readFileSync(file, 'utf8').split('\n').slice(0, -1)
+  if (file !== undefined) rmSync(file)
+  expect(lines).toHaveLength(count)
+  expect(readdirSync(storage.scratch).filter((name) => name.endsWith('.ndjson'))).toEqual([])
+  return lines.map((line) => JSON.parse(line) as [string, string | null])
+}
+
+const COLUMNS: readonly Column[] = [
+  { name: 'g', type: { kind: 'string' } },
+  { name: 'window_start', type: { kind: 'timestamptz', unit: 'ms' }, required: true },
+  { name: 'n', type: { kind: 'long' } },
+]
+const PLAN = writePlan('w', COLUMNS)
+const keyText = (g: string | null) => JSON.stringify({ g, window_start: '1970-01-01T00:00:00.000000Z' })
+const rowText = (g: string | null, n: number) =>
+  JSON.stringify({ g, window_start: '1970-01-01T00:00:00.000000Z', n: String(n) })
+
+describe('changes', () => {
+  test('are the rows that are new or other ones, in their order, and then the keys that are gone', async () => {
+    const before = await rowsOf(
+      PLAN,
+      [
+        ['gone', 0n, 1n],
+        ['kept', 0n, 2n],
+        ['dead', 0n, 0n],
+        ['other', 0n, 3n],
+        [null, 0n, 4n],
+      ],
+      [2],
+    )
+    const after = [
+      await rowsOf(PLAN, [
+        [null, 0n, 5n],
+        ['kept', 0n, 2n],
+      ]),
+      await rowsOf(
+        PLAN,
+        [
+          ['superseded', 0n, 1n],
+          ['other', 0n, 4n],
+          ['new', 0n, 1n],
+        ],
+        [0],
+      ),
+    ]
+    expect(await changes(PLAN, [before], after)).toEqual([
+      [keyText(null), rowText(null, 5)],
+      [keyText('other'), rowText('other', 4)],
+      [keyText('new'), rowText('new', 1)],
+      [keyText('gone'), null],
+    ])
+  })
+
+  test('a condition chooses rows as they are, and keys by the row that they had; no retraction', async () => {
+    const before = await rowsOf(PLAN, [
+      ['a', 0n, 60n],
+      ['b', 0n, 60n],
+      ['c', 0n, 1n],
+    ])
+    const after = await rowsOf(PLAN, [
+      ['a', 0n, 50n],
+      ['d', 0n, 51n],
+      ['e', 0n, null],
+    ])
+    expect(await changes(PLAN, [before], [after], { where: 'n > 50 -- errors' })).toEqual([
+      [keyText('d'), rowText('d', 51)],
+      [keyText('b'), null],
+    ])
+    expect(await changes(PLAN, [], [before], { where: 'n > 50' })).toHaveLength(2)
+    expect(await changes(PLAN, [before], [], { where: 'n > 50' })).toEqual([
+      [keyText('a'), null],
+      [keyText('b'), null],
+    ])
+  })
+
+  test('values are printed as the HTTP API prints them', async () => {
+    const columns: readonly Column[] = [
+      { name: 'window_start', type: { kind: 'timestamptz', unit: 'ms' }, required: true },
+      { name: 'total "x"', type: { kind: 'decimal', precision: 38, scale: 2 } },
+      { name: 'average', type: { kind: 'double' } },
+      { name: 'none', type: { kind: 'double' } },
+      { name: 'top', type: { kind: 'list', element: { kind: 'long' } } },
+      { name: '_final', type: { kind: 'boolean' }, required: true },
+      { name: '_corrections', type: { kind: 'int' }, required: true },
+    ]
+    const plan = writePlan('w', columns)
+    const at = BigInt(Date.UTC(2026, 0, 2)) * 1_000n
+    const after = await rowsOf(plan, [[at, 12_345n, Number.NaN, null, [3n, 1n], true, 2]])
+    expect(await changes(plan, [], [after], { key: ['window_start'] })).toEqual([
+      [
+        '{"window_start":"2026-01-02T00:00:00.000000Z"}',
+        '{"window_start":"2026-01-02T00:00:00.000000Z","total \\"x\\"":"123.45","average":"NaN","none":null,' +
+          '"top":["3","1"],"_final":true,"_corrections":2}',
+      ],
+    ])
+    // Equal to itself, NaN and lists included.
+    expect(
+      await changes(plan, [after], [await rowsOf(plan, [[at, 12_345n, Number.NaN, null, [3n, 1n], true, 2]])], {
+        key: ['window_start'],
+      }),
+    ).toEqual([])
+  })
+
+  test('equal those of plain maps, and files that hold more than what changed give the same', async () => {
+    const tables = fc.array(fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd', ''), fc.nat(2)), {
+      minLength: 2,
+      maxLength: 2,
+    })
+    await fc.assert(
+      fc.asyncProperty(tables, async ([old, now]) => {
+        const plainRows = (table: Readonly<Record<string, number>>): PlainRow[] =>
+          Object.entries(table).map(([g, n]) => [g === '' ? null : g, 0n, BigInt(n)])
+        const sides = await Promise.all([old!, now!].map(async (table) => plainRows(table)))
+        const filled: ChangedRows[][] = []
+        for (const rows of sides) filled.push(rows.length === 0 ? [] : [await rowsOf(PLAN, rows)])
+        const found = await changes(PLAN, filled[0]!, filled[1]!)
+        const wanted = [
+          ...Object.entries(now!)
+            .filter(([g, n]) => old![g] !== n)
+            .map(([g, n]) => [keyText(g || null), rowText(g || null, n)]),
+          ...Object.keys(old!)
+            .filter((g) => !Object.hasOwn(now!, g))
+            .map((g) => [keyText(g || null), null]),
+        ]
+        expect(found).toEqual(wanted)
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  test('thousands of rows keep their order', async () => {
+    const rows = Array.from({ length: 5_000 }, (_, k): PlainRow => [`g${(k * 7_919) % 5_000}`, 0n, BigInt(k)])
+    const [before, after] = [await rowsOf(PLAN, rows.slice(0, 2_500)), await rowsOf(PLAN, rows)]
+    const all = await changes(PLAN, [], [after])
+    expect(all.map(([, value]) => Number((JSON.parse(value!) as { n: string }).n))).toEqual(rows.map((_, k) => k))
+    expect(await changes(PLAN, [before], [after])).toEqual(all.slice(2_500))
+  })
+
+  test('a condition that fails on the values of a row is told', async () => {
+    const after = await rowsOf(PLAN, [['x', 0n, 1n]])
+    await expect(changes(PLAN, [], [after], { where: 'CAST(g AS INTEGER) > 0' })).rejects.toMatchObject({
+      code: 'window.expression_failed',
+      context: { table: 'w' },
+    })
+    expect(await changes(PLAN, [], [after])).toHaveLength(1)
+  })
+
+  test('a file that is gone is told as what it is', async () => {
+    const after = await rowsOf(PLAN, [['x', 0n, 1n]])
+    await storage.delete(after.file.key)
+    await expect(changes(PLAN, [], [after])).rejects.toMatchObject({ code: 'store.corrupt' })
+  })
+})
