@@ -375,6 +375,19 @@ describe('N4: sessions', () => {
     await harness.close()
   })
 
+  test('early: a session that shrank is written when it is time', async () => {
+    const harness = await RowsHarness.open(ITEMS, { ...session, earlyMs: 1_000 })
+    const times = ['10:00', '10:05', '10:12'].map(minutes)
+    await harness.commit([[batchOf(times.map((time, k) => item(String(k), time, 1)))]])
+    harness.nowMs = 1
+    await harness.commit([[batchOf([gone('2')], { first: 3n })]])
+    expect(rows(harness)).toEqual([[minutes('10:00'), minutes('10:22'), minutes('10:12'), 3, false, 0]])
+    harness.nowMs = 1_000
+    await harness.commit([])
+    expect(rows(harness)).toEqual([[minutes('10:00'), minutes('10:15'), minutes('10:05'), 2, false, 0]])
+    await harness.close()
+  })
+
   test('sessions that are settled leave the state, and are not written again', async () => {
     const harness = await RowsHarness.open(ITEMS, { ...session, allowedLatenessMs: 0 })
     const times = ['10:00', '10:05', '12:00'].map(minutes)

@@ -47,6 +47,8 @@ interface Stored {
 export class RowsHarness {
   readonly late: Row[] = []
   retractOfUnknown = 0
+  /** By the monotonic clock. */
+  nowMs = 0
   readonly #source: TableDefinition
   readonly #window: WindowDefinition
   readonly #storage: LocalStorage
@@ -140,7 +142,7 @@ export class RowsHarness {
       for (const window of staged.windows ?? []) if (window.partials !== undefined) partials.push(window.partials)
     }
     await this.#keepDeletes()
-    const times = { watermarkMs, clockMsMin, nowMs: 0, isLast: false }
+    const times = { watermarkMs, clockMsMin, nowMs: this.nowMs, isLast: false }
     const folded = await this.#fold.fold(this.#window.name, { partials, ...times, ...this.#plans })
     await this.#apply(this.#results, folded.results)
     await this.#apply(this.#state, folded.state)
