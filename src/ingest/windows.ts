@@ -74,7 +74,7 @@ export class WindowTables {
       const state = await storedRows(storage, tables.get(stateTable(name))!)
       const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
       await fold.load(name, { results, state, ...rows })
-      windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesOf(definition.source, head)))
+      windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesAt(definition.source, head)))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
   }

@@ -372,6 +372,27 @@ describe('windows', { timeout: 60_000 }, () => {
     ])
   })
 
+  test('C that moves while the fold is loaded reaches it all the same', async () => {
+    const bench = new Bench(20_000, 2)
+    bench.append(0, 'a:3', 'a:100')
+    bench.append(1, 'b:20')
+    await bench.run({ ...PLAIN, forMs: 5_000 })
+    expect((await bench.check()).watermarksMs).toEqual({ t: 14 })
+    bench.around = (fold) => {
+      const load = fold.load.bind(fold)
+      return Object.assign(fold, {
+        load: async (...args: Parameters<typeof load>) => {
+          await bench.clock.sleep(30_000)
+          await load(...args)
+        },
+      })
+    }
+    // No window takes it.
+    bench.append(0, 'a')
+    await bench.run({ ...PLAIN, forMs: 40_000 })
+    expect((await bench.check()).watermarksMs).toEqual({ t: 94 })
+  })
+
   test('at the end of a bounded log what is certain is final, and a partition without records holds nothing', async () => {
     const bench = new Bench()
     bench.append(0, 'a:3', 'a:100')
