@@ -10,9 +10,9 @@ import { CHANGE, CHANGE_COLUMNS, changeColumns, rowShapeOf, type RowShape } from
 import type { FoldDatabase } from './fold-database.ts'
 import { list, MIN_END, type Relations, same } from './fold-relations.ts'
 import { OldValues } from './old-values.ts'
-import { partialsSql, SIGN_COLUMN, sqlTypeOf } from '../../window/sql.ts'
 import { expressionError } from './lane-windows.ts'
 import { LANE_COLUMNS } from './window.ts'
+import { partialsSql, SIGN_COLUMN, sqlTypeOf } from '../../window/sql.ts'
 
 const SIGN = quoted(SIGN_COLUMN)
 const { order: ORDER, key: KEY, kind: KIND, version: VERSION, rest: REST } = CHANGE_COLUMNS

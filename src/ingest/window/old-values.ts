@@ -14,8 +14,8 @@ import { filesSql, nameOf } from '../table-work/stored-sql.ts'
 import { CHANGE_COLUMNS, type RowShape } from './change-columns.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { list, type Relations } from './fold-relations.ts'
-import { sqlTypeOf } from '../../window/sql.ts'
 import { LANE_COLUMNS, type StoredRows, type StoredSource } from './window.ts'
+import { sqlTypeOf } from '../../window/sql.ts'
 
 const { key: KEY, version: VERSION } = CHANGE_COLUMNS
 const { partition: PARTITION, offset: OFFSET } = SYSTEM_COLUMNS

@@ -13,8 +13,8 @@ import { CHANGE, CHANGE_COLUMNS, rowShapeOf, type RowShape } from './change-colu
 import type { LaneWindowsParts } from './lane-windows.ts'
 import { removeLocal } from './partial-files.ts'
 import { NO_CLOCK, operationColumns, operationSlabs, type Places } from './operation-slabs.ts'
-import { sqlTypeOf } from '../../window/sql.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
+import { sqlTypeOf } from '../../window/sql.ts'
 
 interface Window {
   readonly definition: WindowDefinition
