@@ -169,6 +169,16 @@ export async function isPublished(lake, windows, limitMs) {
   return false
 }
 
+/** Waits for a version that is committed and not published. */
+export async function untilBehind(lake, limitMs) {
+  const deadlineMs = performance.now() + limitMs
+  while (performance.now() < deadlineMs) {
+    const { version: head, publishing = [] } = (await lake.ask(`/v1/pipelines/${PIPELINE}`)) ?? {}
+    if (publishing.some(({ version }) => Number(version) < Number(head))) return
+    await sleep(5)
+  }
+}
+
 /** Rows of a query at a version. Throws what the service refuses. */
 async function query(lake, sql, version) {
   const answer = await fetch(`${lake.url}/v1/query?format=ndjson`, {
