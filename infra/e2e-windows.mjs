@@ -25,9 +25,19 @@ const { values } = parseArgs({
 })
 install('kafka', 'python')
 const { caughtUp, createTopic, figure, sleep } = await import('./exact/world.mjs')
-const world = await import('./windows/world.mjs')
-const { compareAt, compareListed, compareTopic, isPublished, judge, newLake, PIPELINE } = world
-const { produce, readLog, untilBehind, versionsOf } = world
+const {
+  compareAt,
+  compareListed,
+  compareTopic,
+  isPublished,
+  judge,
+  newLake,
+  PIPELINE,
+  produce,
+  readLog,
+  untilBehind,
+  versionsOf,
+} = await import('./windows/world.mjs')
 const { inspect, readTopics } = await import('./windows/topic.mjs')
 const { SOURCES, WINDOWS } = await import('./windows/pipelines.mjs')
 const { randomOf } = await import('./exact/random.mjs')
