@@ -125,9 +125,10 @@ function foundLateRow(row) {
   }
 }
 
-/** One line a late row. What is taken back carries the values that the window had read, whatever record they came from. */
+/** One line a late row. What is taken back carries the values that the window had read, and no others. */
 function lateLine({ input, groupBy, source }, { partition, offset, weight, clockMs, counted, reason, windows, row }) {
-  const place = input === 'rows' ? [row[SOURCES[source].key]] : [partition, offset]
+  const key = weight > 0 ? [row[SOURCES[source].key]] : []
+  const place = input === 'rows' ? key : [partition, offset]
   // Without late windows the reason says what is missing; otherwise the windows say it.
   const why = windows === null || windows.length === 0 ? reason : windows
   return lineOf([...place, row[groupBy] ?? null, weight, clockMs, counted, why])
