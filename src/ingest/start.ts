@@ -39,7 +39,6 @@ export async function openHead(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Opened> {
-  checkInputs(definition)
   const head = await chain.head()
   if (head !== undefined && hasCode(definition, head)) return { kind: 'head', head }
   if (head !== undefined && !isUntouched(head)) return { kind: 'superseded', head }
@@ -83,20 +82,6 @@ function since(
     least.set(id, now === undefined || position < now ? position : now)
   }
   return { positions: least, topicIds: Object.fromEntries(ids) }
-}
-
-/** Nobody tells a window yet what was taken back of a keyed table: it would be wrong in silence. */
-function checkInputs({ windows }: PipelineDefinition): void {
-  const window = windows.find(({ input }) => input === 'rows')
-  if (window === undefined) return
-  throw new LakeError(
-    'config.unsupported',
-    `${window.name}: windows over the rows of a table are not in this release`,
-    {
-      context: { window: window.name },
-      fix: 'Write input: events, and each record counts once.',
-    },
-  )
 }
 
 /** How the lanes must write each source table. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { PipelineDefinition } from '../define.ts'
+import { deletesTable, type PipelineDefinition } from '../define.ts'
 import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
 import type { LakeEvent, Observer } from '../event.ts'
 import {
@@ -21,7 +21,7 @@ import type { Tables } from './tables.ts'
 import { Watermarks, type Standing, type Times } from './watermark.ts'
 import { LiveRows } from './window/live-rows.ts'
 import { removeLocal, removePartials } from './window/partial-files.ts'
-import type { FoldedWindow, StagedWindow, StoredRows, WindowFold } from './window/window.ts'
+import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
   readonly definition: PipelineDefinition
@@ -72,8 +72,9 @@ export class WindowTables {
       const { name } = definition
       const results = await storedRows(storage, tables.get(name)!)
       const state = await storedRows(storage, tables.get(stateTable(name))!)
+      const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
       const times = watermarks.timesAt(definition.source, head)
-      await fold.load(name, { results, state, watermarkMs: times.watermarkMs })
+      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, ...rows })
       windows.push(new OpenWindow(definition, tables, results, state, times))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
@@ -289,6 +290,17 @@ class OpenWindow {
     this.lateFiles = []
     this.#late = this.#lateAssignments = 0
     this.#folded = undefined
+  }
+}
+
+/** The rows whose old values a window over them takes back; with versions those of deleted keys count too. */
+async function storedSource(storage: Storage, tables: Tables, { source }: WindowDefinition): Promise<StoredSource> {
+  const table = tables.get(source)!
+  const deletes = tables.get(deletesTable(source))
+  return {
+    plan: writePlan(table),
+    rows: await storedRows(storage, table),
+    deletes: deletes && { plan: writePlan(deletes), rows: await storedRows(storage, deletes) },
   }
 }
 

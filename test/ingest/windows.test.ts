@@ -493,13 +493,6 @@ describe('windows', { timeout: 60_000 }, () => {
     ])
   })
 
-  test('windows over rows are refused, not left empty', async () => {
-    const bench = new Bench()
-    Object.assign(bench.definition, { windows: [{ ...WINDOW, input: 'rows' }] })
-    await expect(bench.run()).rejects.toMatchObject({ code: 'config.unsupported' })
-    expect(await bench.chain.head()).toBe(undefined)
-  })
-
   test('a window that is new to a pipeline, or another one, is refused', async () => {
     const bench = new Bench()
     const windows = [...bench.definition.windows]

@@ -6,6 +6,8 @@ import { withLocalFiles } from '../table-work/local-files.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { outputColumns } from './fold-results.ts'
+import { cellIslandsSql } from './fold-islands.ts'
+import { ISLAND_COLUMNS } from './islands.ts'
 import { END, LAST_EVENT, list, PART, type Relations, same, START } from './fold-relations.ts'
 import type { StoredRows } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
@@ -100,7 +102,12 @@ FROM ${filesSql(paths, fields)} WHERE ${alive.name}(file_index, file_row_number)
 }
 
 /** Identities of the windows that cells are, or are part of. */
-function windowsSql({ cells, groups, identity, slices }: Relations): string {
+function windowsSql(relations: Relations): string {
+  const { cells, groups, identity, slices } = relations
+  if (relations.hasIslands) {
+    const { start, end } = ISLAND_COLUMNS
+    return `SELECT DISTINCT ${list([...groups, `${start} AS ${START}`, `${end} AS ${END}`])} FROM (${cellIslandsSql(relations, cells)})`
+  }
   if (slices === undefined) return `SELECT ${list(identity)} FROM ${cells} WHERE ${PART} = 0`
   const starts = `SELECT ${list([...groups, `unnest(${slices.windowStarts(START)}) AS ${START}`])} FROM ${cells} WHERE ${PART} = 0`
   return `SELECT *, ${START} + ${slices.sizeMs} AS ${END} FROM (${starts})`

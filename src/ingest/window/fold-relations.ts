@@ -40,6 +40,11 @@ export interface Relations {
   readonly slices: Slices | undefined
   /** Whether rows are deleted when they are old: until then it must be known where they stand, settled or not. */
   readonly isRetaining: boolean
+  /**
+   * Of sessions over rows: a cell is an event time of a group, and a session what touches of them, so that it can shrink
+   * and split (rule N4). Elsewhere sessions are cells themselves.
+   */
+  readonly hasIslands: boolean
   /** End of the last window that a cell counts for, as SQL: until then it is needed. */
   readonly cellEnd: string
 }
@@ -64,6 +69,7 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
     columns: partialColumns(shape).map(({ name }) => quoted(name)),
     slices,
     isRetaining: definition.retainMs !== undefined,
+    hasIslands: isSession && definition.input === 'rows',
     cellEnd: slices === undefined ? END : slices.lastEnd(START),
   }
 }
@@ -107,4 +113,9 @@ export function list(columns: readonly string[], of?: string): string {
 /** `column <= bound`; false without a bound. */
 export function upTo(column: string, bound: number | undefined): string {
   return bound === undefined ? 'false' : `${column} <= ${bound}`
+}
+
+/** What ends between the bounds of the fold before and of this one. */
+export function becameFinal(end: string, until: number | undefined, before: number | undefined): string {
+  return before === undefined ? upTo(end, until) : `(${end} > ${before} AND ${upTo(end, until)})`
 }

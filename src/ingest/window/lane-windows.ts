@@ -246,7 +246,7 @@ function isRead(column: Column, windows: readonly WindowDefinition[]): boolean {
 }
 
 /** What DuckDB says of a statement that is ours but for the user's expressions and values. */
-function expressionError({ name }: WindowDefinition, error: unknown): unknown {
+export function expressionError({ name }: WindowDefinition, error: unknown): unknown {
   if (error instanceof LakeError) return error
   if (isOverflow(error))
     return new LakeError('aggregate.overflow', `${name}: an exact sum has more digits than its column`, {

@@ -38,14 +38,16 @@ export async function mergeCells(
   relations: Relations,
   { fold, file, settledUntil }: MergeOptions,
 ): Promise<Merged> {
-  const { cells, columns, definition, key, shape, values } = relations
-  await (definition.window.kind === 'session' ? joinSessions(database, relations) : holdCells(database, relations))
+  const { cells, columns, definition, hasIslands, key, shape, values } = relations
+  const isJoined = definition.window.kind === 'session' && !hasIslands
+  await (isJoined ? joinSessions(database, relations) : holdCells(database, relations))
   await database.temporary('replaced', replacedSql(relations))
   await database.temporary(
     'parts',
     `SELECT ${list(columns)} FROM staged UNION ALL SELECT ${list(columns)} FROM replaced`,
   )
-  const isSettled = upTo(relations.cellEnd, settledUntil)
+  // What the end of a session is, its cells do not say.
+  const isSettled = hasIslands ? 'false' : upTo(relations.cellEnd, settledUntil)
   await database.temporary('changed', `SELECT *, ${isSettled} AS __settled FROM (${mergeSql(shape, 'parts')})`)
   const negative = await removeEmpty(database, relations)
   await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM replaced)`)

@@ -77,7 +77,6 @@ export interface Counted {
   readonly start: number
   readonly end: number
   readonly minEnd?: number
-  readonly sign?: 1 | -1
 }
 
 export interface Step {
@@ -238,12 +237,12 @@ export class FoldHarness {
     const shape = shapeOf(this.definition, source)
     const text = (g: string | null): string => (g === null ? 'NULL' : `'${g}'`)
     const rows = batch.map(
-      ({ g, v, x, d, ts, start, end, minEnd, sign }) =>
-        `(${text(g)}, ${v}, ${x ?? v}, ${d ?? 'NULL'}, ${start}, ${end}, ${minEnd ?? 'NULL'}, ${ts}, 0, ${this.#offset++}, ${sign ?? 1})`,
+      ({ g, v, x, d, ts, start, end, minEnd }) =>
+        `(${text(g)}, ${v}, ${x ?? v}, ${d ?? 'NULL'}, ${start}, ${end}, ${minEnd ?? 'NULL'}, ${ts}, 0, ${this.#offset++})`,
     )
     await this.#connection
       .run(`CREATE OR REPLACE TABLE counted (g VARCHAR, v BIGINT, x DOUBLE, d DECIMAL(38, 0), __start BIGINT, __end BIGINT,
-__min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT, __sign BIGINT)`)
+__min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT)`)
     if (rows.length > 0) await this.#connection.run(`INSERT INTO counted VALUES ${rows.join(', ')}`)
     const file = path.join(this.#folder, `${this.#clock.uuid()}.parquet`)
     await this.#connection.run(

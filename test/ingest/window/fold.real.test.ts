@@ -14,10 +14,10 @@ async function harnessOf(parts: Partial<WindowDefinition>): Promise<FoldHarness>
 }
 
 /** Records of one group in tumbling windows. */
-function tumbling(times: readonly number[], size = 10, sign: 1 | -1 = 1): Counted[] {
+function tumbling(times: readonly number[], size = 10): Counted[] {
   return times.map((ts) => {
     const start = Math.floor(ts / size) * size
-    return { g: 'a', v: ts, ts, start, end: start + size, sign }
+    return { g: 'a', v: ts, ts, start, end: start + size }
   })
 }
 
@@ -379,27 +379,6 @@ describe('slices', () => {
     })
     expect(rows(harness)).toContain('a [10,30) n=5 final 1')
     expect(cells(harness)).toEqual(['[15,20) 1', '[15,20) 2', '[25,30) 1'])
-  })
-})
-
-describe('rows that are taken back', () => {
-  const parts = { input: 'rows', select: [aggregate('n', 'count'), aggregate('top', 'max', 'v')] } as const
-
-  test('A3: a group without rows is gone, with all that is known of it', async () => {
-    const harness = await harnessOf(parts)
-    await harness.fold({ batches: [tumbling([3, 7])], watermarkMs: 9 })
-    await harness.fold({ batches: [tumbling([7], 10, -1)], watermarkMs: 9 })
-    expect(harness.results.rows.map((row) => [row['n'], row['top'], row['_corrections']])).toEqual([[1, 3, 1]])
-    await harness.fold({ batches: [tumbling([3], 10, -1)], watermarkMs: 9 })
-    expect([harness.results.rows, harness.state.rows]).toEqual([[], []])
-  })
-
-  test('A3: less than none is an error', async () => {
-    const harness = await harnessOf(parts)
-    await harness.fold({ batches: [tumbling([3])] })
-    await expect(harness.fold({ batches: [tumbling([3, 3], 10, -1)] })).rejects.toMatchObject({
-      code: 'aggregate.negative_count',
-    })
   })
 })
 
