@@ -257,7 +257,7 @@ export function expressionError({ name }: WindowDefinition, error: unknown): unk
   if (!(error instanceof Error) || !/^(Conversion|Out of Range|Invalid Input) Error/.test(error.message)) return error
   return new LakeError('window.expression_failed', `${name}: a filter fails on the values of a record`, {
     context: { table: name },
-    fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY.',
+    fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY. The corrected window needs a pipeline of a new name.',
     cause: error,
   })
 }
