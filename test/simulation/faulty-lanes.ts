@@ -10,6 +10,8 @@ export class FaultyLanes implements Lanes {
   readonly #process: SimProcess
   #again: Staged | undefined
   #hungUntilMs = 0
+  /** When a dead lane is found out, unless a gap shows what it took along: after the last record there is none. */
+  #foundDeadMs: number | undefined
 
   constructor(inner: Lanes, process: SimProcess) {
     this.#inner = inner
@@ -21,11 +23,16 @@ export class FaultyLanes implements Lanes {
   }
 
   assign(task: LaneTask): void {
+    this.#foundDeadMs = undefined
     this.#inner.assign(task)
   }
 
   async next(timeoutMs: number): Promise<LaneAnswer> {
     const { clock, random } = this.#process
+    if (this.#foundDeadMs !== undefined && clock.monotonicMs() >= this.#foundDeadMs) {
+      this.#foundDeadMs = undefined
+      throw new LakeError('lane.failed', 'a lane is gone', { retryable: true })
+    }
     if (clock.monotonicMs() < this.#hungUntilMs) {
       await clock.sleep(timeoutMs)
       return IDLE
@@ -39,6 +46,7 @@ export class FaultyLanes implements Lanes {
     if (answer.kind !== 'staged') return answer
     if (this.#process.happens('P9a')) {
       if (random.chance(0.2)) throw new LakeError('lane.failed', 'the lane died too often', { retryable: true })
+      this.#foundDeadMs ??= clock.monotonicMs() + random.between(1_000, 5_000)
       return IDLE
     }
     if (this.#process.happens('P9b')) this.#hungUntilMs = clock.monotonicMs() + random.between(500, 5_000)
