@@ -93,7 +93,7 @@ const REST_AFTER_FAILURE_MS = 30_000
 /** Of fewer rows dead ones may be any share for a while: reading them costs nobody anything. */
 const URGENT_ROWS_MIN = 200_000
 /** Of the limit: a batch that is under way must still fit below it. */
-const URGENT_PART = 0.9
+const URGENT_PART = 0.87
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
 const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
 
