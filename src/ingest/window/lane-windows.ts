@@ -17,7 +17,7 @@ import { createBoundaries } from './boundaries.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
 import { removeLocal } from './partial-files.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
-import { aggregateSql, isOverflow, lateColumns, partialsSql, type WindowShape } from '../../window/sql.ts'
+import { aggregateSql, isOverflow, lateColumns, partialsSql, scansOf, type WindowShape } from '../../window/sql.ts'
 
 export interface LaneWindowsParts {
   readonly connection: DuckDBConnection
@@ -112,9 +112,8 @@ export class LaneWindows {
   async #copyPartials(definition: WindowDefinition, shape: WindowShape, counted: string): Promise<string | undefined> {
     const { connection, clock, partialsFolder, name } = this.#parts
     const file = path.join(partialsFolder, `${clock.uuid()}.parquet`)
-    // To assign tumbling windows again for each detail takes less than to write their rows down.
-    const isWrittenDown =
-      definition.window.kind !== 'tumbling' && shape.aggregates.some(({ detail }) => detail !== undefined)
+    // To assign tumbling windows again takes less than to write their rows down.
+    const isWrittenDown = definition.window.kind !== 'tumbling' && scansOf(shape) > 1
     const table = `${name}_counted`
     try {
       if (isWrittenDown) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
