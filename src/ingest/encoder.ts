@@ -143,7 +143,7 @@ class DuckEncoder implements Encoder {
     checkColumns(plan.deadLetters, deadLetterColumns)
     this.#isBusy = true
     try {
-      const decoded = await this.#judged(
+      const { decoded, lagMsMax } = await this.#judged(
         table,
         table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless }),
         batches,
@@ -151,7 +151,7 @@ class DuckEncoder implements Encoder {
       )
       const { rows, deadLetters, counts, operations, kept } = decoded
       // Before rows are divided: their slabs are used again.
-      const windows = await table.windows?.stage(rows, kept, plan)
+      const windows = await table.windows?.stage({ slabs: rows, kept, lagMsMax }, plan)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
       if (!table.definition.store) {
@@ -176,13 +176,13 @@ class DuckEncoder implements Encoder {
     decoded: Decoded,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
-  ): Promise<Decoded> {
-    if (clock === undefined || batches.length === 0) return decoded
+  ): Promise<{ readonly decoded: Decoded; readonly lagMsMax: number }> {
+    if (clock === undefined || batches.length === 0) return { decoded, lagMsMax: 0 }
     if (windows !== undefined && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
     const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
-    clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
-    return judged
+    const lagMsMax = clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
+    return { decoded: judged, lagMsMax }
   }
 
   async #write(

@@ -22,12 +22,11 @@ import {
 import type { Column, ColumnType } from '../../batch.ts'
 import type { Slab, SlabColumn } from './slab.ts'
 
-/** Slabs as a relation: a table function of this name, which gives each slab that it was fed once. */
+/** Slabs as a relation: a table function of this name. It may be scanned as often as one likes while it is fed. */
 export class Relation {
   readonly name: string
   readonly columns: readonly Column[]
   #slabs: readonly Slab[] = []
-  #next = 0
 
   /** `at` names the slabs' columns that are given, by number. Without it they are the first ones. */
   constructor(connection: DuckDBConnection, name: string, columns: readonly Column[], at?: readonly number[]) {
@@ -39,22 +38,36 @@ export class Relation {
         name,
         bindFunction: (info) => {
           for (const column of columns) info.addResultColumn(column.name, duckType(column.type))
+          info.setCardinality(
+            this.#slabs.reduce((sum, { rows }) => sum + rows, 0),
+            true,
+          )
         },
-        initFunction: () => undefined,
-        mainFunction: (_info, output) => {
-          const slab = this.#slabs[this.#next++]
+        initFunction: (info) => {
+          const scan: Scan = { slabs: this.#slabs[Symbol.iterator](), at: info.getColumnIndexes().map((k) => picked[k]) }
+          info.setInitData(scan)
+        },
+        mainFunction: (info, output) => {
+          const { slabs, at } = info.getInitData() as Scan
+          const slab = slabs.next().value as Slab | undefined
           output.rowCount = slab?.rows ?? 0
-          if (slab !== undefined) fill(output.chunk, slab, picked)
+          if (slab !== undefined) fill(output.chunk, slab, at)
         },
+        supportsProjectionPushdown: true,
       }),
     )
   }
 
-  /** What the next statement that names the function will see. */
+  /** What the next statements that name the function will see. */
   feed(slabs: readonly Slab[]): void {
     this.#slabs = slabs
-    this.#next = 0
   }
+}
+
+interface Scan {
+  readonly slabs: Iterator<Slab>
+  /** Numbers of the slabs' columns that are asked for; undefined: one that is not ours, when rows are but counted. */
+  readonly at: readonly (number | undefined)[]
 }
 
 export function duckType(type: ColumnType): DuckDBType {
@@ -97,8 +110,10 @@ export function duckType(type: ColumnType): DuckDBType {
   }
 }
 
-function fill(chunk: duckdb.DataChunk, { buffer, columns }: Slab, picked: readonly number[]): void {
-  picked.forEach((at, k) => fillVector(duckdb.data_chunk_get_vector(chunk, k), buffer, columns[at]!))
+function fill(chunk: duckdb.DataChunk, { buffer, columns }: Slab, picked: Scan['at']): void {
+  picked.forEach((at, k) => {
+    if (at !== undefined) fillVector(duckdb.data_chunk_get_vector(chunk, k), buffer, columns[at]!)
+  })
 }
 
 function fillVector(vector: duckdb.Vector, buffer: ArrayBuffer, column: SlabColumn): void {
