@@ -21,6 +21,8 @@ export interface PartialSql {
   readonly column: Column
   /** An aggregate over rows of the source's columns (and `__event_ms`, `_kafka_partition`, `_offset`, `__sign`). */
   readonly ofRows: string
+  /** The same over rows that are grouped by the `key` of the aggregate's detail, in less time. */
+  readonly ofGroup?: string
   /** An aggregate over rows of partials of one cell. */
   readonly ofPartials: string
 }
@@ -33,8 +35,11 @@ export interface DetailSql {
   readonly value: Column
   /** `<aggregate>__weight`: long, or decimal(38,0). */
   readonly weight: Column
-  /** Of rows: the value that one brings, a scalar; the weight of all that bring it, an aggregate; whether one does. */
-  readonly ofRows: { readonly value: string; readonly weight: string; readonly isThere: string }
+  /**
+   * Of rows: the value that one brings, a scalar; the weight of all that bring it, an aggregate; whether one does. `key`
+   * is a scalar that the value depends on, and groups by it.
+   */
+  readonly ofRows: { readonly value: string; readonly weight: string; readonly isThere: string; readonly key: string }
   /** An aggregate over the detail rows of one cell, which `finish` finds under the name of `reduced`. */
   readonly reduce: string
   /** `<aggregate>__reduced`. */

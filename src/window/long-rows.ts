@@ -28,13 +28,19 @@ export function partialsSql(shape: WindowShape, input: WindowInput, relation: st
     [PART_COLUMN, '0'],
     [CELL_COLUMNS.rows, rows],
     [CELL_COLUMNS.lastEvent, 'max("__event_ms")'],
-    ...shape.aggregates.flatMap(({ partials }) => partials.map(({ column, ofRows }) => [column.name, ofRows] as const)),
-    ...grouped.flatMap(({ sql: { value, weight, ofRows } }) => [
-      [value.name, valueOf(ofRows)] as const,
-      [weight.name, `CASE WHEN (${valueOf(ofRows)}) IS NOT NULL THEN ${ofRows.weight} END`] as const,
-    ]),
+    ...shape.aggregates.flatMap(({ partials, detail }) => {
+      const isGrouped = grouped.some(({ sql }) => sql === detail)
+      return partials.map(({ column, ofRows, ofGroup }) => [column.name, (isGrouped && ofGroup) || ofRows] as const)
+    }),
+    ...grouped.flatMap(({ sql: { value, weight, ofRows } }) => {
+      const isThere = `(${ofRows.key}) >= 0`
+      return [
+        [value.name, `CASE WHEN ${isThere} THEN ${ofRows.key} END`] as const,
+        [weight.name, `CASE WHEN ${isThere} THEN ${ofRows.weight} END`] as const,
+      ]
+    }),
   ])
-  const keys = [...cell.map(([sql]) => sql), ...new Set(grouped.map(({ sql }) => valueOf(sql.ofRows)))]
+  const keys = [...cell.map(([sql]) => sql), ...new Set(grouped.map(({ sql }) => sql.ofRows.key))]
   const detail = ({ value, weight, ofRows }: DetailSql, part: number): string => {
     const expressions: Expressions = new Map([
       ...cell.map(([sql, name]) => [name, sql] as const),
@@ -47,7 +53,9 @@ FROM ${relation} WHERE ${ofRows.isThere} GROUP BY ${[...cell.map(([sql]) => sql)
   }
   return union([
     `SELECT ${list(shape, cells)}\nFROM ${relation} GROUP BY ${keys.join(', ')}`,
-    ...details(shape).flatMap(({ sql, part }) => (grouped.some((each) => each.part === part) ? [] : [detail(sql, part)])),
+    ...details(shape).flatMap(({ sql, part }) =>
+      grouped.some((each) => each.part === part) ? [] : [detail(sql, part)],
+    ),
   ])
 }
 
@@ -133,13 +141,8 @@ function details({ aggregates }: WindowShape): { readonly sql: DetailSql; readon
 /** Details whose values are grouped with their cell: equal ones, as of a sum and an average, are one key. */
 function groupedDetails(shape: WindowShape): ReturnType<typeof details> {
   const few = details(shape).filter(({ sql }) => sql.isFew)
-  const keys = [...new Set(few.map(({ sql }) => valueOf(sql.ofRows)))].slice(0, GROUPED_DETAILS_MAX)
-  return few.filter(({ sql }) => keys.includes(valueOf(sql.ofRows)))
-}
-
-/** Null of rows that bring none. */
-function valueOf({ value, isThere }: DetailSql['ofRows']): string {
-  return `CASE WHEN ${isThere} THEN ${value} END`
+  const keys = [...new Set(few.map(({ sql }) => sql.ofRows.key))].slice(0, GROUPED_DETAILS_MAX)
+  return few.filter(({ sql }) => keys.includes(sql.ofRows.key))
 }
 
 /** A sum of decimals is not looked at: more than 38 digits would go on unseen. */

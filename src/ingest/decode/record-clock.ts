@@ -68,7 +68,8 @@ export class RecordClock {
         if (lane !== undefined && moving.clock !== -Infinity) setLong(lane.clock, row, moving.clock)
         const isEventless = eventless[next] === first + row
         if (isEventless) next++
-        const eventMs = isEventless || events === undefined || isNull(events, row) ? NaN : eventMsOf(events, row, this.#unit)
+        const eventMs =
+          isEventless || events === undefined || isNull(events, row) ? NaN : eventMsOf(events, row, this.#unit)
         if (!(eventMs <= EVENT_MS_MAX && eventMs >= -EVENT_MS_MAX)) {
           lagMsMax = Infinity
           continue

@@ -22,17 +22,23 @@ import {
 import type { Column, ColumnType } from '../../batch.ts'
 import type { Slab, SlabColumn } from './slab.ts'
 
+/** A column of slabs, by number, or one that is made of them. */
+export type RelationColumn = number | DerivedColumn
+
+/** What it gives must last until the next column is asked for. */
+export type DerivedColumn = (slab: Slab) => { readonly buffer: ArrayBuffer; readonly column: SlabColumn }
+
 /** Slabs as a relation: a table function of this name. It may be scanned as often as one likes while it is fed. */
 export class Relation {
   readonly name: string
   readonly columns: readonly Column[]
   #slabs: readonly Slab[] = []
 
-  /** `at` names the slabs' columns that are given, by number. Without it they are the first ones. */
-  constructor(connection: DuckDBConnection, name: string, columns: readonly Column[], at?: readonly number[]) {
+  /** `at` says what the columns are made of. Without it they are the slabs' first ones. */
+  constructor(connection: DuckDBConnection, name: string, columns: readonly Column[], at?: readonly RelationColumn[]) {
     this.name = name
     this.columns = columns
-    const picked = at ?? columns.map((_, k) => k)
+    const picked: readonly RelationColumn[] = at ?? columns.map((_, k) => k)
     connection.registerTableFunction(
       DuckDBTableFunction.create({
         name,
@@ -44,7 +50,10 @@ export class Relation {
           )
         },
         initFunction: (info) => {
-          const scan: Scan = { slabs: this.#slabs[Symbol.iterator](), at: info.getColumnIndexes().map((k) => picked[k]) }
+          const scan: Scan = {
+            slabs: this.#slabs[Symbol.iterator](),
+            at: info.getColumnIndexes().map((k) => picked[k]),
+          }
           info.setInitData(scan)
         },
         mainFunction: (info, output) => {
@@ -66,8 +75,8 @@ export class Relation {
 
 interface Scan {
   readonly slabs: Iterator<Slab>
-  /** Numbers of the slabs' columns that are asked for; undefined: one that is not ours, when rows are but counted. */
-  readonly at: readonly (number | undefined)[]
+  /** What is asked for; undefined: a column that is not ours, when rows are but counted. */
+  readonly at: readonly (RelationColumn | undefined)[]
 }
 
 export function duckType(type: ColumnType): DuckDBType {
@@ -110,10 +119,16 @@ export function duckType(type: ColumnType): DuckDBType {
   }
 }
 
-function fill(chunk: duckdb.DataChunk, { buffer, columns }: Slab, picked: Scan['at']): void {
-  picked.forEach((at, k) => {
-    if (at !== undefined) fillVector(duckdb.data_chunk_get_vector(chunk, k), buffer, columns[at]!)
-  })
+function fill(chunk: duckdb.DataChunk, slab: Slab, picked: Scan['at']): void {
+  for (const [k, at] of picked.entries()) {
+    if (at === undefined) continue
+    const vector = duckdb.data_chunk_get_vector(chunk, k)
+    if (typeof at === 'number') fillVector(vector, slab.buffer, slab.columns[at]!)
+    else {
+      const { buffer, column } = at(slab)
+      fillVector(vector, buffer, column)
+    }
+  }
 }
 
 function fillVector(vector: duckdb.Vector, buffer: ArrayBuffer, column: SlabColumn): void {

@@ -16,8 +16,18 @@ import { assignedSql, LATE_COLUMNS, needsBoundaries } from './assign.ts'
 import { createBoundaries } from './boundaries.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
 import { removeLocal } from './partial-files.ts'
+import { slabPieces } from './slab-pieces.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
-import { aggregateSql, isOverflow, lateColumns, partialsSql, scansOf, type WindowShape } from '../../window/sql.ts'
+import {
+  aggregateSql,
+  isOverflow,
+  lateColumns,
+  partialsSql,
+  pieceColumns,
+  piecesOf,
+  scansOf,
+  type WindowShape,
+} from '../../window/sql.ts'
 
 export interface LaneWindowsParts {
   readonly connection: DuckDBConnection
@@ -68,13 +78,15 @@ export class LaneWindows {
     this.#parts = parts
     this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
     const columns = [...tableColumns(source), ...laneColumns]
-    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
-    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [k] : []))
+    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [{ column, at: k }] : []))
+    const summed = read.filter(({ column }) => isSummed(column, windows))
+    const all = [...columns, ...summed.flatMap(({ column }) => pieceColumns(column))]
+    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, all) }))
     this.#read = new Relation(
       parts.connection,
       `${parts.name}_read`,
-      read.map((k) => columns[k]!),
-      read,
+      [...read.map(({ column }) => column), ...all.slice(columns.length)],
+      [...read.map(({ at }) => at), ...summed.flatMap(({ column, at }) => slabPieces(column, at))],
     )
   }
 
@@ -104,7 +116,9 @@ export class LaneWindows {
     try {
       const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
       partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
-      const late = this.#mayBeLate(definition, rows) ? await this.#late(definition, assigned.late, rows, plan) : NONE_LATE
+      const late = this.#mayBeLate(definition, rows)
+        ? await this.#late(definition, assigned.late, rows, plan)
+        : NONE_LATE
       return { window: definition.name, partials, ...late }
     } catch (error) {
       await removeLocal(partials)
@@ -187,8 +201,11 @@ export class LaneWindows {
   #input(kept: readonly KeptValues[]): string {
     const said = tableColumns(this.#source).flatMap(({ name }, k) => {
       const rows = kept.filter(({ columns }) => columns.includes(k))
-      if (rows.length === 0 || !this.#read.columns.some((column) => column.name === name)) return []
-      return [`CASE WHEN NOT (${isAmong(rows)}) THEN ${quoted(name)} END AS ${quoted(name)}`]
+      if (rows.length === 0) return []
+      const made = this.#read.columns.filter((column) => [name, piecesOf(name).bucket].includes(column.name))
+      return made.map(
+        (column) => `CASE WHEN NOT (${isAmong(rows)}) THEN ${quoted(column.name)} END AS ${quoted(column.name)}`,
+      )
     })
     const all = said.length === 0 ? '*' : `* REPLACE (${said.join(', ')})`
     return `SELECT ${all} FROM ${this.#read.name}()`
@@ -244,6 +261,13 @@ function isRead(column: Column, windows: readonly WindowDefinition[]): boolean {
         select.some((each) => each.column === column.name || mayRead(each.where ?? '', column)),
     )
   )
+}
+
+/** Whether its sums need pieces. */
+function isSummed(column: Column, windows: readonly WindowDefinition[]): boolean {
+  const isSum = ({ fn, column: of }: WindowDefinition['select'][number]): boolean =>
+    of === column.name && (fn === 'sum' || fn === 'avg')
+  return pieceColumns(column).length > 0 && windows.some(({ select }) => select.some(isSum))
 }
 
 /** What DuckDB says of a statement that is ours but for the user's expressions and values. */
