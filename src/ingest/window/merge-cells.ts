@@ -105,11 +105,16 @@ SELECT *, bool_or(__new) OVER (PARTITION BY ${list([...groups, start])}) AS __to
 function replacedSql({ key, values }: Relations): string {
   if (values.length === 0) return 'SELECT * FROM held'
   const isMoved = `(${PART} = 0 OR __was <> ${START})`
-  const value = [...key, PART, ...values]
+  const value = [...key, ...values]
+  // A staged row may be a cell and have values of several details; a held one is either, and has one value.
+  const came = values.map((name) => {
+    const alone = values.map((other) => (other === name ? name : `NULL AS ${other}`))
+    return `SELECT ${list([...key, ...alone])} FROM staged WHERE ${name} IS NOT NULL`
+  })
   return `SELECT * FROM held WHERE ${isMoved}
 UNION ALL
 SELECT h.* FROM (SELECT * FROM held WHERE NOT ${isMoved}) h SEMI JOIN (
-SELECT ${list(value)} FROM staged UNION ALL SELECT ${list(value)} FROM held WHERE __was <> ${START}) s ON ${same('h', 's', value)}`
+${came.join(' UNION ALL ')} UNION ALL SELECT ${list(value)} FROM held WHERE __was <> ${START}) s ON ${same('h', 's', value)}`
 }
 
 /**
