@@ -20,11 +20,15 @@ const GROUPED_DETAILS_MAX = 2
  */
 export function partialsSql(shape: WindowShape, input: WindowInput, relation: string): string {
   const groups = shape.groups.map((column) => [canonical(quoted(column.name), column.type), column.name] as const)
-  const cell = [...groups, ...cellColumns(shape).map((name) => [quoted(name), name] as const)]
+  const { sizeMs } = shape
+  const own = cellColumns(shape).filter((name) => sizeMs === undefined || name !== CELL_COLUMNS.end)
+  const cell = [...groups, ...own.map((name) => [quoted(name), name] as const)]
+  const ends = sizeMs === undefined ? [] : [[CELL_COLUMNS.end, `${START} + ${sizeMs}`] as const]
   const rows = input === 'events' ? 'count(*)' : `CAST(sum(${SIGN}) AS BIGINT)`
   const grouped = groupedDetails(shape)
   const cells: Expressions = new Map([
     ...cell.map(([sql, name]) => [name, sql] as const),
+    ...ends,
     [PART_COLUMN, '0'],
     [CELL_COLUMNS.rows, rows],
     [CELL_COLUMNS.lastEvent, 'max("__event_ms")'],
@@ -44,6 +48,7 @@ export function partialsSql(shape: WindowShape, input: WindowInput, relation: st
   const detail = ({ value, weight, ofRows }: DetailSql, part: number): string => {
     const expressions: Expressions = new Map([
       ...cell.map(([sql, name]) => [name, sql] as const),
+      ...ends,
       [PART_COLUMN, String(part)],
       [value.name, ofRows.value],
       [weight.name, ofRows.weight],

@@ -15,6 +15,7 @@ import type { TablePlan } from '../lane.ts'
 import { assignedSql, LATE_COLUMNS, needsBoundaries } from './assign.ts'
 import { createBoundaries } from './boundaries.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
+import { sliceMs } from './kinds.ts'
 import { removeLocal } from './partial-files.ts'
 import { slabPieces } from './slab-pieces.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
@@ -241,7 +242,15 @@ function eventsShape(definition: WindowDefinition, columns: readonly Column[]): 
     aggregates: definition.select.map((aggregate) => aggregateSql(aggregate, columns, 'events')),
     hasLastEvent: true,
     isSliced: isSliced(definition),
+    sizeMs: cellSizeMs(definition),
   }
+}
+
+/** Undefined where cells are not all as long. */
+function cellSizeMs({ window }: WindowDefinition): number | undefined {
+  if (window.kind === 'tumbling') return window.sizeMs
+  if (window.kind !== 'hopping') return undefined
+  return isSliced({ window }) ? sliceMs(window) : window.sizeMs
 }
 
 /** Whether some window needs the column; those that say where and when a row was, always. */
