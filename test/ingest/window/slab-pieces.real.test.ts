@@ -42,13 +42,28 @@ test.each(['double', 'float'] as const)(
     )
     const rows = `(SELECT *, 0::BIGINT AS __start, 10::BIGINT AS __end, 1::BIGINT AS __event_ms FROM ${name}())`
     const partials = (of: readonly Column[], where?: string): string => {
-      const define = (fn: 'sum' | 'avg') => ({ name: fn, fn, column: 'x', n: undefined, where })
-      const aggregates = [define('sum'), define('avg')].map((each) => aggregateSql(each, of, 'events'))
+      const define = (name: string, fn: 'sum' | 'avg', filter = where) => ({
+        name,
+        fn,
+        column: 'x',
+        n: undefined,
+        where: filter,
+      })
+      // More keys than are grouped with the cell.
+      const all = [
+        define('sum', 'sum'),
+        define('avg', 'avg'),
+        define('above', 'sum', 'x > 1'),
+        define('below', 'sum', 'x < 0'),
+      ]
+      const aggregates = all.map((each) => aggregateSql(each, of, 'events'))
       return partialsSql({ groups: [columns[1]!], aggregates, hasLastEvent: true, isSliced: false }, 'events', rows)
     }
     // Grouped by the kind of what has no bucket as well: rows of one cell are added up.
     const cells = async (sql: string): Promise<string> => {
-      const keys = ['group', 'sum__value', 'avg__value'].map((key) => `"${key}"`).join(', ')
+      const keys = ['group', 'sum__value', 'avg__value', 'above__value', 'below__value']
+        .map((key) => `"${key}"`)
+        .join(', ')
       const sums = `${keys}, sum(COLUMNS('rows|count|nan|infinity|weight'))`
       const answer = await connection.runAndReadAll(`SELECT ${sums} FROM (${sql}) GROUP BY ${keys} ORDER BY ALL`)
       return JSON.stringify(answer.getRowObjectsJson())
