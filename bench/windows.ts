@@ -48,7 +48,7 @@ export async function measureMerge() {
       state: await planOf(storage, stateTable(revenue.name), partialColumns(shape)),
       late: await planOf(storage, lateTable(revenue.name), lateColumns(tableColumns(orders))),
     }
-    await fold.load(revenue.name, { results: [], state: [] })
+    await fold.load(revenue.name, { results: [], state: [], watermarkMs: undefined })
     const merge = async (from: number, step: number): Promise<number> => {
       const file = path.join(folder, `${systemClock.uuid()}.parquet`)
       await writeBatch(connection, file, from, step)

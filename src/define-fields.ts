@@ -181,7 +181,18 @@ function toFieldIssues(schema: z.ZodType, value: unknown, issue: z.core.$ZodIssu
       return branch.flatMap((inner) => toFieldIssues(schema, value, { ...inner, path: [...path, ...inner.path] }))
   }
   const code = (issue.code === 'custom' && (issue.params?.code as LakeErrorCode | undefined)) || 'config.invalid'
-  return [{ code, path, ...messageAndFix(issue, given) }]
+  return [{ code, path, ...messageAndFix(issue, given, formOf(issue, schemaAt(schema, path))) }]
+}
+
+/** How an object or a list is written, when something else stands there. */
+function formOf(issue: z.core.$ZodIssue, schema: z.ZodType | undefined): string | undefined {
+  const expected = issue.code === 'invalid_type' ? issue.expected : undefined
+  if (expected === 'array') return 'Write a list, such as [a, b].'
+  if (expected === 'record') return 'Write names with their values, such as {a: …}.'
+  const keys = Object.keys((schema as z.ZodObject | undefined)?.def?.shape ?? {})
+  return keys.length === 0
+    ? undefined
+    : `Write {${keys.map((key) => `${key}: …`).join(', ')}}, with the keys that you need.`
 }
 
 function isMismatch(issue: z.core.$ZodIssue): boolean {
@@ -207,7 +218,14 @@ function unknownKey(schema: z.ZodType | undefined, path: FieldPath, key: string)
   }
 }
 
-function messageAndFix(issue: z.core.$ZodIssue, given: unknown): { message: string; fix: string | undefined } {
+const EXPECTED: Readonly<Record<string, string>> = { object: 'a mapping', record: 'a mapping', array: 'a list' }
+
+/** `fix`: what to write where a value of another kind stands. */
+function messageAndFix(
+  issue: z.core.$ZodIssue,
+  given: unknown,
+  fix?: string,
+): { message: string; fix: string | undefined } {
   if (issue.code === 'custom') return { message: issue.message, fix: issue.params?.fix as string | undefined }
   if (issue.code === 'invalid_value') {
     const allowed = issue.values.map(String)
@@ -220,8 +238,7 @@ function messageAndFix(issue: z.core.$ZodIssue, given: unknown): { message: stri
   const isMissing = given === undefined && (issue.code === 'invalid_type' || issue.code === 'invalid_union')
   if (isMissing) return { message: `is missing`, fix: 'Add it.' }
   if (issue.code === 'invalid_type') {
-    const expected = issue.expected === 'object' || issue.expected === 'record' ? 'a mapping' : `a ${issue.expected}`
-    return { message: `must be ${expected}, not ${describe(given)}`, fix: undefined }
+    return { message: `must be ${EXPECTED[issue.expected] ?? `a ${issue.expected}`}, not ${describe(given)}`, fix }
   }
   return { message: issue.message, fix: undefined }
 }

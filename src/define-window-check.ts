@@ -85,7 +85,7 @@ export function checkOverSource(window: WindowDefinition, source: TableDefinitio
     )
     if (type instanceof LakeError) throw invalidField(path, type.message, type.fix)
   }
-  refuseKept(window, source, at)
+  if (window.input === 'events') refuseKept(window, source, at)
   if (window.emit === 'close' && window.earlyMs > 0)
     throw invalidField([...at, 'early'], 'emit: close writes final rows alone', 'Remove "early", or take emit: update.')
   if (window.retainMs !== undefined && window.retainMs < window.allowedLatenessMs)

@@ -125,7 +125,8 @@ function windowOf(
   kind: (typeof KIND_KEYS)[number],
   options: object,
 ): WindowDefinition {
-  const { select, ...rest } = options as { readonly select?: WindowOptions['select'] }
+  // In plain JavaScript there may be none.
+  const { select, ...rest } = (options ?? {}) as { readonly select?: WindowOptions['select'] }
   const entries = Object.entries(rest)
   const inKind = Object.fromEntries(entries.filter(([key]) => IN_KIND.includes(key)))
   const others = Object.fromEntries(entries.filter(([key]) => !IN_KIND.includes(key)))

@@ -19,7 +19,7 @@ export interface RunWindow {
   readonly config: Readonly<Record<string, unknown>>
 }
 
-export const SOURCES: Readonly<Record<'orders' | 'events' | 'metrics', RunSource>>
+export const SOURCES: Readonly<Record<'orders' | 'events' | 'metrics' | 'processed_events', RunSource>>
 export const WINDOWS: readonly RunWindow[]
 /** What stands in `pipelines` of a configuration, with these windows or all. */
 export function pipelineConfig(names?: readonly string[]): Readonly<Record<'tables' | 'windows', unknown>>

@@ -57,6 +57,18 @@ export const SOURCES = {
       eventTime: at('5s'),
     },
   },
+  // So short that a minute of it has some fifty errors of the busiest services.
+  processed_events: {
+    topic: 'processed-events',
+    outOfOrdernessMs: 5_000,
+    spanMs: 20 * MINUTE,
+    latestMs: 5 * MINUTE,
+    config: {
+      from: { topic: 'processed-events' },
+      columns: { user_id: 'string', event_type: 'string', timestamp: 'long', service_name: 'string' },
+      eventTime: at('5s'),
+    },
+  },
 }
 
 const SELECT_REVENUE = {
@@ -116,6 +128,29 @@ export const WINDOWS = [
     config: { source: 'orders', input: 'events', sql: REVENUE_SQL },
   },
   {
+    // P2-alert
+    name: 'alerts',
+    source: 'processed_events',
+    input: 'events',
+    groupBy: 'service_name',
+    windowsOf: (ms) => hops(ms, MINUTE, MINUTE),
+    where: () => true,
+    select: {
+      errors: {
+        type: 'bigint',
+        of: (rows) => BigInt(rows.filter(({ event_type: type }) => type === 'error').length),
+      },
+    },
+    config: {
+      source: 'processed_events',
+      tumbling: { size: '60s' },
+      input: 'events',
+      groupBy: ['service_name'],
+      select: { errors: "count() where event_type = 'error'" },
+      to: { topic: 'alerts', where: 'errors > 50' },
+    },
+  },
+  {
     // P3
     name: 'aggregated_transactions',
     source: 'events',
@@ -143,6 +178,7 @@ export const WINDOWS = [
         least: 'min(amount)',
         greatest: 'max(amount)',
       },
+      to: { topic: 'aggregated-transactions' },
     },
   },
   {

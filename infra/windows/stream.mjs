@@ -13,7 +13,7 @@ export function* records(source, { partition, seed, records: total, baseMs }) {
   const random = randomOf(seed * 1_009 + partition * 31 + source.topic.length)
   const { spanMs, outOfOrdernessMs, latestMs, topic } = source
   // Partitions are not where the others are: lateness is each one's own.
-  const behindMs = partition * 7 * 60_000
+  const behindMs = partition * Math.min(7 * 60_000, spanMs / 20)
   for (let n = 0; n < total; n++) {
     const draw = random()
     const isLate = draw < SHARE.late
@@ -66,5 +66,10 @@ const make = {
   metrics: (random) => ({
     group: { sensor_id: `s${Math.floor(random() * 8)}` },
     value: (random() - 0.5) * 1_000,
+  }),
+  'processed-events': (random) => ({
+    group: { service_name: `s${Math.floor(random() < 0.7 ? random() * 2 : 2 + random() * 4)}` },
+    user_id: `u${Math.floor(random() * 100)}`,
+    event_type: random() < 0.5 ? 'error' : 'click',
   }),
 }

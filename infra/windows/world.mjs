@@ -5,9 +5,11 @@ import { fileURLToPath } from 'node:url'
 import { check } from '../check/check.mjs'
 import { jsonLines } from '../child.mjs'
 import { LakeProcess } from '../exact/lake-process.mjs'
+import { sleep } from '../exact/world.mjs'
 import { freePort } from '../ports.mjs'
 import { recompute } from './oracle.mjs'
 import { pipelineConfig, SOURCES } from './pipelines.mjs'
+import { rowsAt } from './topic.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
@@ -123,9 +125,10 @@ function foundLateRow(row) {
   }
 }
 
-/** One line a late row. What is taken back carries the values that the window had read, whatever record they came from. */
+/** One line a late row. What is taken back carries the values that the window had read, and no others. */
 function lateLine({ input, groupBy, source }, { partition, offset, weight, clockMs, counted, reason, windows, row }) {
-  const place = input === 'rows' ? [row[SOURCES[source].key]] : [partition, offset]
+  const key = weight > 0 ? [row[SOURCES[source].key]] : []
+  const place = input === 'rows' ? key : [partition, offset]
   // Without late windows the reason says what is missing; otherwise the windows say it.
   const why = windows === null || windows.length === 0 ? reason : windows
   return lineOf([...place, row[groupBy] ?? null, weight, clockMs, counted, why])
@@ -144,6 +147,36 @@ export function differences(wanted, got) {
   return {
     differences: wrong.reduce((sum, [, count]) => sum + Math.abs(count), 0),
     first: wrong.slice(0, 3).map(([line, count]) => `${count > 0 ? 'missing' : 'extra'} ${line}`),
+  }
+}
+
+/** What the topic of a window says at a version against the rows of the table that are to be published, as they are printed. */
+export async function compareTopic(lake, { name, config }, records, { number }) {
+  const { where = 'true' } = config.to
+  const wanted = await query(lake, `SELECT * FROM ${name} WHERE ${where}`, number)
+  const got = rowsAt(records, number).map((value) => JSON.parse(value))
+  return { rows: wanted.length, ...differences(wanted.map(lineOf), got.map(lineOf)) }
+}
+
+/** Waits until all that is committed is published; false after `limitMs`. */
+export async function isPublished(lake, windows, limitMs) {
+  const deadlineMs = performance.now() + limitMs
+  while (performance.now() < deadlineMs) {
+    const { publishing = [] } = (await lake.ask(`/v1/pipelines/${PIPELINE}`)) ?? {}
+    const isSent = ({ name }) => publishing.some(({ table, lagVersions }) => table === name && lagVersions === 0)
+    if (windows.every(isSent)) return true
+    await sleep(100)
+  }
+  return false
+}
+
+/** Waits for a version that is committed and not published. */
+export async function untilBehind(lake, limitMs) {
+  const deadlineMs = performance.now() + limitMs
+  while (performance.now() < deadlineMs) {
+    const { version: head, publishing = [] } = (await lake.ask(`/v1/pipelines/${PIPELINE}`)) ?? {}
+    if (publishing.some(({ version }) => Number(version) < Number(head))) return
+    await sleep(5)
   }
 }
 

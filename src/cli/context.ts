@@ -46,6 +46,7 @@ export function errorText(error: unknown, hasColor: boolean): string {
 
 const NEXT: Readonly<Record<string, string>> = {
   internal: 'This is a defect of kappalake: please report it with the command that you ran.',
+  'config.invalid': 'Correct it: docs/config.md and docs/windows.md say what may stand there.',
   'kafka.unavailable': 'Start Kafka, or correct kafka.brokers.',
   'store.unavailable': 'Start the store, or correct store.url and store.endpoint.',
   'request.invalid': 'Correct the request.',

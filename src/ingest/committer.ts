@@ -220,7 +220,8 @@ export class Committer {
       this.#keyed.assertCurrent(before, current)
       this.#windows.assertCurrent(before, current)
       tables = await write(current, { commitId, version: number })
-      return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer)
+      const isFolded = (table: string): boolean => this.#windows.has(table)
+      return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer, isFolded)
     }
     const result = await this.#chain.append(base, { commitId, build }, signal).catch((error) => {
       this.#report('failed', undefined, startMs, pending)

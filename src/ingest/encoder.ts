@@ -19,6 +19,9 @@ import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import { checkRowWise } from './row-wise.ts'
 import { LaneWindows } from './window/lane-windows.ts'
+import { removeLocal } from './window/partial-files.ts'
+import { RowChanges } from './window/row-changes.ts'
+import type { StagedWindow } from './window/window.ts'
 
 export interface EncoderOptions {
   readonly tables: readonly TableDefinition[]
@@ -72,6 +75,8 @@ interface Table {
   /** Of such a table, and of one that feeds windows: decoders move the clocks of all others. */
   readonly clock: RecordClock | undefined
   readonly windows: LaneWindows | undefined
+  /** Of a table that feeds windows over its rows. */
+  readonly changes: RowChanges | undefined
 }
 
 class DuckEncoder implements Encoder {
@@ -94,7 +99,7 @@ class DuckEncoder implements Encoder {
     this.#clock = clock
     this.#tables = new Map(
       tables.map((definition, k) => {
-        const fed = windows.filter(({ source, input }) => source === definition.name && input === 'events')
+        const fed = windows.filter(({ source }) => source === definition.name)
         return [definition.name, this.#table(definition, fed, k)]
       }),
     )
@@ -104,6 +109,15 @@ class DuckEncoder implements Encoder {
     const columns = tableColumns(definition)
     const rows = new Relation(this.#connection, `rows_${k}`, columns)
     const hasLaneColumns = fed.length > 0
+    const events = fed.filter(({ input }) => input === 'events')
+    const over = fed.filter(({ input }) => input === 'rows')
+    const parts = {
+      connection: this.#connection,
+      storage: this.#storage,
+      clock: this.#clock,
+      partialsFolder: this.#partialsFolder,
+      name: `fed_${k}`,
+    }
     const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
     return {
       definition,
@@ -112,15 +126,8 @@ class DuckEncoder implements Encoder {
       transform,
       clock:
         transform === undefined && !hasLaneColumns ? undefined : new RecordClock(definition, columns, hasLaneColumns),
-      windows: hasLaneColumns
-        ? new LaneWindows(definition, fed, rows, {
-            connection: this.#connection,
-            storage: this.#storage,
-            clock: this.#clock,
-            partialsFolder: this.#partialsFolder,
-            name: `fed_${k}`,
-          })
-        : undefined,
+      windows: events.length > 0 ? new LaneWindows(definition, events, rows, parts) : undefined,
+      changes: over.length > 0 ? new RowChanges(definition, over, rows, parts) : undefined,
       deadLetters: new Relation(this.#connection, `dead_letters_${k}`, deadLetterColumns),
       markers:
         definition.version === undefined
@@ -149,9 +156,9 @@ class DuckEncoder implements Encoder {
         batches,
         clocksMs,
       )
-      const { rows, deadLetters, counts, operations, kept } = decoded
+      const { rows, deadLetters, counts, operations } = decoded
       // Before rows are divided: their slabs are used again.
-      const windows = await table.windows?.stage({ slabs: rows, kept, lagMsMax }, plan)
+      const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
       if (!table.definition.store) {
@@ -172,17 +179,37 @@ class DuckEncoder implements Encoder {
 
   /** What computed columns, the filter and the clocks make of the rows, in this order (rule T4). */
   async #judged(
-    { definition, transform, clock, windows }: Table,
+    { definition, transform, clock, windows, changes }: Table,
     decoded: Decoded,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
   ): Promise<{ readonly decoded: Decoded; readonly lagMsMax: number }> {
     if (clock === undefined || batches.length === 0) return { decoded, lagMsMax: 0 }
-    if (windows !== undefined && clocksMs === undefined)
+    if ((windows !== undefined || changes !== undefined) && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
     const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
     const lagMsMax = clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
     return { decoded: judged, lagMsMax }
+  }
+
+  /** In the order of the plan; undefined when the table feeds none. */
+  async #windows(
+    { windows, changes }: Table,
+    decoded: Decoded,
+    lagMsMax: number,
+    plan: TablePlan,
+    clocksMs: Clocks[string] | undefined,
+  ): Promise<readonly StagedWindow[] | undefined> {
+    if (windows === undefined && changes === undefined) return undefined
+    const events = (await windows?.stage({ slabs: decoded.rows, kept: decoded.kept, lagMsMax }, plan)) ?? []
+    try {
+      const staged = [...events, ...((await changes?.stage(decoded, clocksMs ?? {})) ?? [])]
+      const order = (plan.windows ?? []).map(({ window }) => window)
+      return staged.toSorted((a, b) => order.indexOf(a.window) - order.indexOf(b.window))
+    } catch (error) {
+      for (const { partials } of events) await removeLocal(partials)
+      throw error
+    }
   }
 
   async #write(

@@ -138,10 +138,10 @@ export class KeyedTables {
     for (const [name, { markers }] of this.#tables)
       for (const { file, fillings } of markers?.changes() ?? []) {
         if (fillings.length === 0) continue
-        const { deletes, version } = this.#plans.get(name)!
+        const { data, deletes, version } = this.#plans.get(name)!
         const columns = [version!]
         const rows = fillings.map(([row, from]) => ({ row, columns, from }))
-        filled.set(file.key, await this.#work!.fill(deletes!, file, rows))
+        filled.set(file.key, await this.#work!.fill(deletes!, file, rows, data))
       }
     return filled
   }

@@ -112,8 +112,11 @@ export interface TableWork {
   readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys>
   /** One file with the rows of all inputs, in their order, without the deleted ones, whose rows keep ids and sequence numbers. */
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile>
-  /** The same file with its holes filled: row for row in the same order. */
-  fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[]): Promise<DataFile>
+  /**
+   * The same file with its holes filled: row for row in the same order. `from` is the plan of the files that values are
+   * taken from, when they are another table's: its columns have other ids.
+   */
+  fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[], from?: WritePlan): Promise<DataFile>
   /**
    * What became of rows by their key, as text that is a pure function of the files: those that are new or other ones, in
    * the order of `after`, then the keys that are gone, in the order of `before`.

@@ -1,6 +1,8 @@
 import type { VersionContent } from '../lake/chain.ts'
-import type { Positions } from '../log.ts'
+import type { LakeTable } from '../lake/table.ts'
+import { parsePartitionId, type Positions } from '../log.ts'
 import type { Version } from '../version.ts'
+import { storedWindow } from '../window-property.ts'
 import type { Pending } from './pending.ts'
 import type { Tables } from './tables.ts'
 
@@ -18,7 +20,13 @@ export interface Change {
   readonly isLast?: boolean
 }
 
-/** What the version after `head` says: all that was folded, and the tables that hold it. */
+/** Code of a window table that was not in the definition while its source went on: that of no definition. */
+export const LEFT_BEHIND = 'left-behind'
+
+/**
+ * What the version after `head` says: all that was folded, and the tables that hold it. `isFolded`: whether a table is
+ * one of the windows that were.
+ */
 export function nextVersion(
   head: Version,
   pending: Pending,
@@ -26,14 +34,24 @@ export function nextVersion(
   change: Change,
   published: Version['published'],
   writer: string,
+  isFolded: (table: string) => boolean,
 ): VersionContent {
+  const moved = new Set(
+    [...pending.positions]
+      .filter(([id, position]) => position !== head.positions.get(id))
+      .map(([id]) => parsePartitionId(id).topic),
+  )
+  const isLeft = (table: LakeTable | undefined): boolean => {
+    const window = table === undefined || isFolded(table.name) ? undefined : storedWindow(table.properties)
+    return window !== undefined && moved.has(window.topic)
+  }
   return {
     kind: change.isMaintenance === true ? 'maintenance' : 'ingest',
     writer,
     tables: Object.fromEntries(
       Object.entries(head.tables).map(([name, table]) => {
         const { metadata, snapshot } = tables.get(name) ?? table
-        return [name, { metadata, snapshot, code: table.code }]
+        return [name, { metadata, snapshot, code: isLeft(tables.get(name)) ? LEFT_BEHIND : table.code }]
       }),
     ),
     positions: new Map([...pending.positions, ...(change.firstPositions ?? [])]),

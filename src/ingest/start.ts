@@ -17,6 +17,7 @@ import type { Hole, Version } from '../version.ts'
 import type { CommitPolicy } from './committer.ts'
 import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
+import { LEFT_BEHIND } from './next-version.ts'
 import { createWindowTables } from './window/create.ts'
 
 export type Opened =
@@ -26,7 +27,8 @@ export type Opened =
 
 /**
  * The head that a pipeline goes on from. When there is none, version 1: the first position of every partition, the
- * code of every table, empty tables that can be queried. Nothing is fetched before it is committed.
+ * code of every table, empty tables that can be queried. Nothing is fetched before it is committed. While nothing was
+ * read of the log, another definition begins anew: most of the time it mends what the one before could not run.
  */
 export async function openHead(
   source: Source,
@@ -37,29 +39,49 @@ export async function openHead(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Opened> {
-  checkInputs(definition)
   const head = await chain.head()
-  if (head !== undefined) return hasCode(definition, head) ? { kind: 'head', head } : { kind: 'superseded', head }
+  if (head !== undefined && hasCode(definition, head)) return { kind: 'head', head }
+  if (head !== undefined && !isUntouched(head)) return { kind: 'superseded', head }
   for (const table of [...definition.tables, ...definition.windows])
     for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
-  const draft = { commitId: clock.uuid(), build: () => Promise.resolve(first) }
-  const result = await chain.append(undefined, draft, signal)
+  const build = (_: Version | undefined, number: bigint): Promise<VersionContent> =>
+    Promise.resolve({
+      ...first,
+      kind: head === undefined ? 'ingest' : 'cutover',
+      ...since(first, head, definition),
+      published: firstPublished(definition, number),
+      paused: head?.paused,
+    })
+  const result = await chain.append(head, { commitId: clock.uuid(), build }, signal)
   return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
 }
 
-/** Nobody tells a window yet what was taken back of a keyed table: it would be wrong in silence. */
-function checkInputs({ windows }: PipelineDefinition): void {
-  const window = windows.find(({ input }) => input === 'rows')
-  if (window === undefined) return
-  throw new LakeError(
-    'config.unsupported',
-    `${window.name}: windows over the rows of a table are not in this release`,
-    {
-      context: { window: window.name },
-      fix: 'Write input: events, and each record counts once.',
-    },
-  )
+/** Whether no record was read, by any version, and none was passed over. */
+function isUntouched({ tables, tails, holes }: Version): boolean {
+  return tails.size === 0 && holes.size === 0 && Object.values(tables).every(({ snapshot }) => snapshot === undefined)
+}
+
+/** As a head of which nothing was read had promised: with `startAt: latest` the log's end was another one then. */
+function since(
+  { positions, topicIds }: VersionContent,
+  head: Version | undefined,
+  definition: PipelineDefinition,
+): Pick<VersionContent, 'positions' | 'topicIds'> {
+  const least = new Map(positions)
+  // `constructor` is a topic like any other.
+  const ids = new Map(Object.entries(topicIds))
+  const before = new Map(Object.entries(head?.topicIds ?? {}))
+  const names = new Set(topicNames(definition))
+  for (const [id, position] of head?.positions ?? []) {
+    const { topic } = parsePartitionId(id)
+    const known = before.get(topic)
+    if (!names.has(topic) || known === undefined || (ids.get(topic) ?? known) !== known) continue
+    ids.set(topic, known)
+    const now = positions.get(id)
+    least.set(id, now === undefined || position < now ? position : now)
+  }
+  return { positions: least, topicIds: Object.fromEntries(ids) }
 }
 
 /** How the lanes must write each source table. */
@@ -153,15 +175,24 @@ export async function lostRanges(source: Source, head: Version): Promise<Readonl
 
 export function supersededError(definition: PipelineDefinition, head: Version): LakeError {
   const { name } = definition
-  const changed = changedTables(definition, head)
-  return new LakeError(
-    'code.superseded',
-    `the definition of ${changed.join(', ')} is not the one that made the tables`,
-    {
-      context: { pipeline: name, tables: changed, version: String(head.number) },
-      fix: 'Start with the definition that made the tables, or give the changed tables and the pipeline new names.',
-    },
-  )
+  const tables = changedTables(definition, head)
+  const code = (table: string): string | undefined => head.tables[table]?.code
+  const added = tables.filter((table) => code(table) === undefined)
+  const left = tables.filter((table) => code(table) === LEFT_BEHIND)
+  const changed = tables.filter((table) => !added.includes(table) && !left.includes(table))
+  const said = [
+    [changed, 'the definition of', 'is not the one that made the tables'],
+    [added, '', `is not among the tables that ${name} was begun with`],
+    [left, '', 'lacks records that its source took while it was not in the definition'],
+  ] as const
+  const message = said
+    .filter(([of]) => of.length > 0)
+    .map(([of, before, after]) => `${before} ${of.join(', ')} ${after}`.trim())
+    .join('; ')
+  return new LakeError('code.superseded', message, {
+    context: { pipeline: name, tables, version: String(head.number) },
+    fix: 'Start with the definition that made the tables, or make a pipeline of a new name, with tables of new names.',
+  })
 }
 
 export function gapError(partition: PartitionId, hole: Hole): LakeError {
@@ -202,7 +233,7 @@ async function firstVersion(
     clocksMs: {},
     watermarksMs: {},
     watermarkMs: undefined,
-    published: firstPublished(definition),
+    published: {},
     topicIds: Object.fromEntries([...topics.values()].map(({ topic, topicId }) => [topic, topicId])),
     tails: new Map(),
     holes: new Map(),
@@ -211,9 +242,9 @@ async function firstVersion(
   }
 }
 
-/** Nothing is in the tables of version 1, so all of it is sent. */
-function firstPublished({ windows }: PipelineDefinition): Version['published'] {
-  return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, 1n]))
+/** Nothing is in the tables of the first version, so all of what comes is sent. */
+function firstPublished({ windows }: PipelineDefinition, version: bigint): Version['published'] {
+  return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, version]))
 }
 
 /** A source table and its companions. Those that lose rows some day are v3 from the start. */

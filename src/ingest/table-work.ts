@@ -73,12 +73,12 @@ class DuckTableWork implements TableWork {
     )
   }
 
-  fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[]): Promise<DataFile> {
+  fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[], from = plan): Promise<DataFile> {
     if (fillings.length === 0) return Promise.resolve(file)
     const { storage, clock } = this.#options
     return this.#inTurn(({ connection }) =>
       withLocalFiles(storage, clock, [file.key, ...sourceKeys(fillings)], ([path, ...sources]) =>
-        fill(connection, storage, clock, plan, file, path!, fillings, sources),
+        fill(connection, storage, clock, plan, file, path!, fillings, { plan: from, paths: sources }),
       ),
     )
   }

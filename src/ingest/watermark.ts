@@ -90,6 +90,11 @@ export class Watermarks {
     }
   }
 
+  /** As a version has them, whatever is idle by now. */
+  timesAt(table: string, version: Standing): Times {
+    return { ...this.timesOf(table, version), watermarkMs: own(version.watermarksMs, table) }
+  }
+
   /** Partitions that no watermark waits for; of those that a watermark is made of. */
   idle(positions: Positions): ReadonlyMap<PartitionId, boolean> {
     const found = new Map<PartitionId, boolean>()

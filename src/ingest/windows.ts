@@ -1,6 +1,5 @@
-import { rm } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
-import type { PipelineDefinition } from '../define.ts'
+import { deletesTable, type PipelineDefinition } from '../define.ts'
 import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
 import type { LakeEvent, Observer } from '../event.ts'
 import {
@@ -21,7 +20,8 @@ import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
 import { Watermarks, type Standing, type Times } from './watermark.ts'
 import { LiveRows } from './window/live-rows.ts'
-import type { FoldedWindow, StagedWindow, StoredRows, WindowFold } from './window/window.ts'
+import { removeLocal, removePartials } from './window/partial-files.ts'
+import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
   readonly definition: PipelineDefinition
@@ -72,8 +72,10 @@ export class WindowTables {
       const { name } = definition
       const results = await storedRows(storage, tables.get(name)!)
       const state = await storedRows(storage, tables.get(stateTable(name))!)
-      await fold.load(name, { results, state })
-      windows.push(new OpenWindow(definition, tables, results, state, watermarks.timesOf(definition.source, head)))
+      const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
+      const times = watermarks.timesAt(definition.source, head)
+      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, ...rows })
+      windows.push(new OpenWindow(definition, tables, results, state, times))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
   }
@@ -81,6 +83,11 @@ export class WindowTables {
   /** Tables whose rows die one by one. */
   get all(): readonly LiveRows[] {
     return [...this.#live.values()].map(({ rows }) => rows)
+  }
+
+  /** Whether a table is one of theirs. */
+  has(table: string): boolean {
+    return this.#live.has(table) || [...this.#windows.values()].some(({ late }) => late === table)
   }
 
   /** Partitions that are new, or that nothing was staged of, are asked for their ends. */
@@ -106,7 +113,7 @@ export class WindowTables {
 
   /** Files of a batch that nobody folds. */
   async discard(tables: readonly StagedTable[]): Promise<void> {
-    await removeLocal(tables.flatMap(({ windows = [] }) => windows.map(({ partials }) => partials)))
+    await removePartials({ tables })
   }
 
   /** Whether rows could be written, closed or settled by a commit. */
@@ -167,7 +174,7 @@ export class WindowTables {
   }
 
   async close(): Promise<void> {
-    await removeLocal([...this.#windows.values()].flatMap(({ partials }) => partials))
+    for (const { partials } of this.#windows.values()) for (const file of partials) await removeLocal(file)
     await this.#open?.fold.close()
   }
 }
@@ -204,9 +211,8 @@ class OpenWindow {
   /** Cells that the fold holds; after a start at most the rows of the state. */
   #openRows: number
   #stateBytes = 0
-  #foldedMs = -Infinity
-  /** `emit: early` may have kept back something. */
-  #isUnwritten: boolean
+  /** When rows that `early` may have kept back are asked for. */
+  #dueMs: number
 
   constructor(
     definition: WindowDefinition,
@@ -224,7 +230,7 @@ class OpenWindow {
     this.#plans = { results: plan(name), state: plan(this.state.name), late: plan(this.late) }
     this.#times = times
     this.#openRows = this.state.rows - this.state.deadRows
-    this.#isUnwritten = earlyMs > 0 && this.#openRows > 0
+    this.#dueMs = earlyMs > 0 && this.#openRows > 0 ? -Infinity : Infinity
   }
 
   add({ partials, lateFiles, late, lateAssignments }: StagedWindow): void {
@@ -235,11 +241,11 @@ class OpenWindow {
   }
 
   hasWork({ watermarkMs, clockMsMin }: Times, nowMs: number, isLast: boolean): boolean {
-    const { earlyMs, retainMs } = this.definition
+    const { retainMs } = this.definition
     if (this.partials.length > 0 || (isLast && this.#openRows > 0)) return true
     const hasMoved = watermarkMs !== this.#times.watermarkMs || clockMsMin !== this.#times.clockMsMin
     if (hasMoved && (this.#openRows > 0 || retainMs !== undefined)) return true
-    return this.#isUnwritten && nowMs >= this.#foldedMs + earlyMs
+    return nowMs >= this.#dueMs
   }
 
   async fold(fold: WindowFold, times: Times, nowMs: number, isLast: boolean): Promise<void> {
@@ -257,9 +263,9 @@ class OpenWindow {
     this.#openRows = folded.openRows
     this.#stateBytes = folded.stateBytes
     this.#times = times
-    // What is kept back now is asked for again, whether or not there is any.
-    this.#isUnwritten = earlyMs > 0 && partials.length > 0
-    this.#foldedMs = nowMs
+    // What came is asked for again, whether or not it was kept back; a fold before its time leaves that as it is.
+    if (partials.length > 0 && earlyMs > 0) this.#dueMs = nowMs + earlyMs
+    else if (nowMs >= this.#dueMs) this.#dueMs = Infinity
   }
 
   event(pipeline: string): LakeEvent {
@@ -287,11 +293,18 @@ class OpenWindow {
   }
 }
 
+/** The rows whose old values a window over them takes back; with versions those of deleted keys count too. */
+async function storedSource(storage: Storage, tables: Tables, { source }: WindowDefinition): Promise<StoredSource> {
+  const table = tables.get(source)!
+  const deletes = tables.get(deletesTable(source))
+  return {
+    plan: writePlan(table),
+    rows: await storedRows(storage, table),
+    deletes: deletes && { plan: writePlan(deletes), rows: await storedRows(storage, deletes) },
+  }
+}
+
 async function storedRows(storage: Storage, table: LakeTable): Promise<readonly StoredRows[]> {
   const files = await storedFiles(storage, table)
   return Promise.all(files.map(async (file) => ({ file, deleted: await readDeletedRows(storage, file) })))
-}
-
-async function removeLocal(paths: readonly (string | undefined)[]): Promise<void> {
-  await Promise.all(paths.map((path) => (path === undefined ? undefined : rm(path, { force: true }))))
 }

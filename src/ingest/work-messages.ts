@@ -11,6 +11,7 @@ export type WorkCall =
       readonly plan: WritePlan
       readonly file: DataFile
       readonly fillings: readonly Filling[]
+      readonly from: WritePlan | undefined
     }
   | { readonly method: 'changes'; readonly plan: WritePlan; readonly request: PlainRequest }
 
@@ -29,7 +30,7 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
   return {
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
-    fill: (plan, file, fillings) => sent({ method: 'fill', plan, file, fillings }),
+    fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),
     changes: (plan, request) =>
       sent({
         method: 'changes',
@@ -47,7 +48,7 @@ export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
     case 'concatenate':
       return work.concatenate(call.plan, call.inputs.map(whole))
     case 'fill':
-      return work.fill(call.plan, call.file, call.fillings)
+      return work.fill(call.plan, call.file, call.fillings, call.from)
     case 'changes': {
       const { before, after, ...rest } = call.request
       return work.changes(call.plan, { ...rest, before: before.map(whole), after: after.map(whole) })

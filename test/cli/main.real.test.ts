@@ -90,7 +90,7 @@ test('a signal ends what is under way; a definition in TypeScript needs no packa
   const printed = await kappalake(['config', 'print', '--brokers', 'a:1', '-o', 'json']).ended
   expect(printed.err).toBe('')
   expect(JSON.parse(printed.out)).toContainEqual({ setting: 'kafka.brokers', value: 'a:1', source: '--brokers' })
-  writeFileSync(path.join(folder, 'lake.ts'), `import { tumbling } from 'kappalake'\nexport default tumbling()`)
+  writeFileSync(path.join(folder, 'lake.ts'), `import { join } from 'kappalake'\nexport default join()`)
   const later = await kappalake(['config', 'print', '--brokers', 'a:1']).ended
-  expect(later.err).toMatch(/^✗ config\.unsupported: .*kappalake has no "tumbling" in this release/)
+  expect(later.err).toMatch(/^✗ config\.unsupported: .*kappalake has no "join" in this release/)
 })

@@ -186,7 +186,7 @@ describe('errors name file, line, field and fix', () => {
     [BROKERS + 'commit: { microBatch: { bytes: 1kb } }', 'config.invalid', 'commit.microBatch.bytes', /not a size/],
     [BROKERS + 'lanes: many', 'config.invalid', 'lanes', /"many"/, /auto/],
     [BROKERS + 'query: { timeout: { s: 1 } }', 'config.invalid', 'query.timeout', /must be a duration/],
-    [BROKERS + 'http: 80', 'config.invalid', 'http', /must be a mapping/],
+    [BROKERS + 'http: 80', 'config.invalid', 'http', /must be a mapping/, /Write \{host: …, port: …/],
     [BROKERS + 'auth: {}', 'config.unsupported', 'auth', /API keys/],
   ])('%j', async (settings, code, field, message, fix) => {
     const error = await failing(load(`\n${settings}\n${PIPELINES}`))
@@ -201,6 +201,11 @@ describe('errors name file, line, field and fix', () => {
     const error = await failing(load(`${BROKERS}${PIPELINES.replace('decimal(12,2)', 'decimal(12,22)')}`))
     expect(error.message).toMatch(/kappalake\.yaml:8 pipelines\.shop\.tables\.orders\.columns\.amount: the scale/)
     const windows = await failing(load(`${BROKERS}${PIPELINES}    windows: { w: {} }\n`))
+    const list = await failing(load(`${BROKERS}${PIPELINES}    windows: { w: { groupBy: a } }\n`))
+    expect([list.message, list.fix]).toEqual([
+      expect.stringContaining('must be a list'),
+      'Write a list, such as [a, b].',
+    ])
     expect([windows.code, windows.context.path]).toEqual(['config.invalid', 'pipelines.shop.windows.w.source'])
     const names = await failing(load(`${BROKERS}${PIPELINES.replace('orders:', 'orders__dlq:')}`))
     expect(names.message).toContain('"__"')

@@ -109,7 +109,7 @@ const SITES: readonly Site[] = [
     after: 'first-after',
   },
   {
-    file: 'src/ingest/pipeline.ts',
+    file: 'src/ingest/finish.ts',
     text: 'const result = await committer.commit(change, signal)',
     before: 'drain-before',
     after: 'drain-after',

@@ -33,7 +33,8 @@ interface Event {
 
 type Row = readonly [id: string, version: bigint, note: string | null]
 
-const columns = { id: 'string', v: 'long', note: 'string' }
+/** The version stands elsewhere than in the table of deletes. */
+const columns = { id: 'string', note: 'string', v: 'long' }
 const definitions: Record<string, TableDefinition> = {
   'by offset': table('t', { from: { topic: 'c' }, key: ['id'], columns, missing: 'keep' }),
   'by version': table('t', { from: { topic: 'c' }, key: ['id'], columns, version: 'v' }),

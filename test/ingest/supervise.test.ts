@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { PipelineDefinition } from '../../src/define.ts'
+import { codeHash, type PipelineDefinition } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
@@ -17,6 +17,7 @@ const DEFINITION: PipelineDefinition = {
   tables: [rowTable('orders', 'orders')],
   windows: [],
 }
+const OTHER = DEFINITION.tables.map((table) => ({ ...table, unknown: 'fail' as const }))
 const TAKEOVER_MS = 5_000
 
 class Bench {
@@ -285,14 +286,33 @@ describe('Supervisor', () => {
   it('does not ingest with other code than the head has', async () => {
     const bench = new Bench()
     const a = bench.start('a')
+    bench.write('w')
     await bench.pass(1_000)
     a.supervisor.close()
     await bench.pass(2_000)
-    const tables = DEFINITION.tables.map((table) => ({ ...table, unknown: 'fail' as const }))
-    const b = bench.start('b', { ...DEFINITION, tables })
+    const b = bench.start('b', { ...DEFINITION, tables: OTHER })
     bench.write('x')
     await bench.pass(20_000)
     expect(b.supervisor.status()).toMatchObject({ state: 'superseded', reason: { code: 'code.superseded' } })
-    expect(positionOf(b)).toBe(0n)
+    expect(positionOf(b)).toBe(1n)
+  })
+
+  it('takes other code as long as nothing was read, and what `latest` was before', async () => {
+    const bench = new Bench()
+    bench.write('w')
+    const latest = DEFINITION.tables.map((table) => ({ ...table, startAt: 'latest' as const }))
+    const a = bench.start('a', { ...DEFINITION, tables: latest })
+    await bench.pass(1_000)
+    expect(positionOf(a)).toBe(1n)
+    a.supervisor.close()
+    await bench.pass(2_000)
+    bench.write('x')
+    const other = OTHER.map((table) => ({ ...table, startAt: 'latest' as const }))
+    const b = bench.start('b', { ...DEFINITION, tables: other })
+    await bench.pass(20_000)
+    expect(b.supervisor.status()).toMatchObject({ state: 'running' })
+    const { positions, tails, tables } = b.supervisor.status().head!
+    expect([...positions.values(), tails.size]).toEqual([2n, 1])
+    expect(tables['orders']!.code).toBe(codeHash(other[0]!))
   })
 })

@@ -12,6 +12,7 @@ import type { Staged } from '../../src/ingest/lane.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { run, type Control, type RunResult } from '../../src/ingest/pipeline.ts'
+import { supersededError } from '../../src/ingest/start.ts'
 import type { TableDelta, WindowFold } from '../../src/ingest/window/window.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
@@ -86,7 +87,7 @@ class Bench {
   readonly storage = new MemoryStorage('windows')
   readonly chain = openChain(this.storage, 'p', this.clock)
   readonly log = new MemoryLog()
-  readonly definition: PipelineDefinition
+  definition: PipelineDefinition
   readonly events: LakeEvent[] = []
   readonly folds: PlainFold[] = []
   /** Stands between the committer and the fold. */
@@ -313,6 +314,51 @@ describe('windows', { timeout: 60_000 }, () => {
     expect(compactions).toBeGreaterThan(3)
   })
 
+  test('one that was not in the definition while its source went on is not taken up again', async () => {
+    const bench = new Bench()
+    const whole = bench.definition
+    bench.append(0, 'a:1', 'a:2')
+    await bench.run()
+    bench.definition = { ...whole, windows: [] }
+    await bench.run()
+    bench.definition = whole
+    expect((await bench.run()).kind).toBe('stopped')
+    bench.definition = { ...whole, windows: [] }
+    bench.append(0, 'a:3')
+    await bench.run()
+    bench.definition = whole
+    const result = await bench.run()
+    expect(result.kind).toBe('superseded')
+    const error = supersededError(whole, (result as { readonly head: Version }).head)
+    expect(error.message).toBe('w lacks records that its source took while it was not in the definition')
+    bench.definition = { ...whole, windows: [] }
+    expect((await bench.run()).kind).toBe('stopped')
+  })
+
+  test('E3: rows that `early` kept back are asked for in time, also when the watermark moves before', async () => {
+    const bench = new Bench(1_000)
+    const windows = bench.definition.windows.map((window) => ({ ...window, earlyMs: 5_000 }))
+    bench.definition = { ...bench.definition, windows }
+    const folds: { readonly nowMs: number; readonly isNew: boolean }[] = []
+    bench.around = (fold) => ({
+      load: (...args) => fold.load(...args),
+      moved: (...args) => fold.moved(...args),
+      close: () => fold.close(),
+      fold: (window, request) => {
+        folds.push({ nowMs: request.nowMs, isNew: request.partials.length > 0 })
+        return fold.fold(window, request)
+      },
+    })
+    bench.append(0, 'a:1')
+    bench.world.after(500, 'record', () => bench.append(1, 'a:2'))
+    // Partition 1 is idle before it.
+    bench.world.after(1_000, 'record', () => bench.append(0, 'a:50'))
+    await bench.run({ ...PLAIN, forMs: 9_000 })
+    const newest = folds.findLast(({ isNew }) => isNew)!
+    expect(folds.some(({ nowMs, isNew }) => !isNew && nowMs > newest.nowMs && nowMs < newest.nowMs + 5_000)).toBe(true)
+    expect(folds.at(-1)!.nowMs).toBeGreaterThanOrEqual(newest.nowMs + 5_000)
+  })
+
   test('plant: state that comes one commit later is found', async () => {
     const around = (fold: WindowFold): WindowFold => {
       let held: TableDelta = { files: [], superseded: [] }
@@ -372,6 +418,27 @@ describe('windows', { timeout: 60_000 }, () => {
     ])
   })
 
+  test('C that moves while the fold is loaded reaches it all the same', async () => {
+    const bench = new Bench(20_000, 2)
+    bench.append(0, 'a:3', 'a:100')
+    bench.append(1, 'b:20')
+    await bench.run({ ...PLAIN, forMs: 5_000 })
+    expect((await bench.check()).watermarksMs).toEqual({ t: 14 })
+    bench.around = (fold) => {
+      const load = fold.load.bind(fold)
+      return Object.assign(fold, {
+        load: async (...args: Parameters<typeof load>) => {
+          await bench.clock.sleep(30_000)
+          await load(...args)
+        },
+      })
+    }
+    // No window takes it.
+    bench.append(0, 'a')
+    await bench.run({ ...PLAIN, forMs: 40_000 })
+    expect((await bench.check()).watermarksMs).toEqual({ t: 94 })
+  })
+
   test('at the end of a bounded log what is certain is final, and a partition without records holds nothing', async () => {
     const bench = new Bench()
     bench.append(0, 'a:3', 'a:100')
@@ -426,20 +493,18 @@ describe('windows', { timeout: 60_000 }, () => {
     ])
   })
 
-  test('windows over rows are refused, not left empty', async () => {
-    const bench = new Bench()
-    Object.assign(bench.definition, { windows: [{ ...WINDOW, input: 'rows' }] })
-    await expect(bench.run()).rejects.toMatchObject({ code: 'config.unsupported' })
-    expect(await bench.chain.head()).toBe(undefined)
-  })
-
   test('a window that is new to a pipeline, or another one, is refused', async () => {
     const bench = new Bench()
     const windows = [...bench.definition.windows]
     const change = (to: readonly WindowDefinition[]) => Object.assign(bench.definition, { windows: to })
     change([])
+    bench.append(0, 'a:1')
     await bench.run()
     change(windows)
-    expect((await bench.run()).kind).toBe('superseded')
+    const result = await bench.run()
+    expect(result.kind).toBe('superseded')
+    expect(supersededError(bench.definition, (result as { readonly head: Version }).head).message).toBe(
+      'w is not among the tables that p was begun with',
+    )
   })
 })

@@ -83,6 +83,9 @@ export class TableWatch {
     if (now.snapshot !== version.tables[name]!.snapshot)
       this.#fail('K1', `${at} names another snapshot than its metadata`)
     if (before === undefined) return
+    const isEmpty = before.snapshot === undefined && now.snapshot === undefined
+    // Nothing had been read: another definition begins anew.
+    if (version.kind === 'cutover' && before.uuid !== now.uuid && isEmpty) return
     if (before.uuid !== now.uuid) this.#fail('I16', `${at} is another table`)
     if (now.sequenceNumber <= before.sequenceNumber)
       this.#fail('I16', `${at} has the sequence number ${now.sequenceNumber}`)

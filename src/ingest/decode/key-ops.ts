@@ -70,6 +70,19 @@ export class KeyOperations {
     this.#bare.add(operation)
   }
 
+  isBare(operation: number): boolean {
+    return this.#bare.has(operation)
+  }
+
+  /** Kafka partitions in their order, with the operations of each. */
+  get runs(): readonly KeyRun[] {
+    return this.#runs
+  }
+
+  get hasHoles(): boolean {
+    return this.#holes.size > 0
+  }
+
   /** These columns of the operation's row are to be filled with what the key had before the micro-batch. */
   addHole(operation: number, columns: readonly string[]): void {
     this.#holes.set(operation, columns)

@@ -17,7 +17,7 @@ export function sourceKeys(fillings: readonly Filling[]): readonly string[] {
 
 /**
  * Writes a file anew, row for row, with the values of the named columns of the named rows taken from other files.
- * `sources` are the paths of `sourceKeys`. Throws `store.corrupt` when a row that is named there does not exist.
+ * `sources` has the paths of `sourceKeys`, and the plan of their table. Throws `store.corrupt` when a row that is named there does not exist.
  */
 export async function fill(
   connection: DuckDBConnection,
@@ -27,19 +27,24 @@ export async function fill(
   file: DataFile,
   path: string,
   fillings: readonly Filling[],
-  sources: readonly string[],
+  sources: { readonly plan: WritePlan; readonly paths: readonly string[] },
 ): Promise<DataFile> {
   const kinds = columnSets(fillings)
   const { fields } = plan.schema
   const filled = filledFields(plan, kinds)
+  const there = ({ name }: IcebergField): IcebergField => {
+    const found = sources.plan.schema.fields.find((field) => field.name === name)
+    if (found === undefined) throw new LakeError('internal', `${sources.plan.table} has no column ${name}`)
+    return found
+  }
   try {
     await connection.run('CREATE OR REPLACE TEMP TABLE holes (target BIGINT, kind BIGINT, source BIGINT, place BIGINT)')
     await append(connection, fillings, kinds)
     await connection.run(`CREATE OR REPLACE TEMP TABLE patches AS
-SELECT holes.target, holes.kind, ${filled.map(({ field }) => `stored.${nameOf(field)}`).join(', ')}
+SELECT holes.target, holes.kind, ${filled.map(({ field }) => `stored.${nameOf(there(field))} AS ${nameOf(field)}`).join(', ')}
 FROM ${filesSql(
-      sources,
-      filled.map(({ field }) => field),
+      sources.paths,
+      filled.map(({ field }) => there(field)),
     )} stored JOIN holes ON stored.file_index = holes.source AND stored.file_row_number = holes.place`)
     await assertPatches(connection, file, fillings)
     const columns = fields.map((field) => {

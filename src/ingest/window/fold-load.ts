@@ -6,6 +6,8 @@ import { withLocalFiles } from '../table-work/local-files.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { outputColumns } from './fold-results.ts'
+import { cellIslandsSql } from './fold-islands.ts'
+import { ISLAND_COLUMNS } from './islands.ts'
 import { END, LAST_EVENT, list, PART, type Relations, same, START } from './fold-relations.ts'
 import type { StoredRows } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
@@ -23,8 +25,8 @@ export interface Loaded {
 }
 
 /**
- * Reads cells back, and the results of those that are held. Files of results that end before all of them are not read:
- * their bounds say all that must be known.
+ * Reads cells back, and the results of those that are held. Files of results that end before all of them are not read,
+ * unless their rows will be deleted some day: their bounds say all that must be known.
  */
 export async function loadWindow(
   database: FoldDatabase,
@@ -45,7 +47,8 @@ export async function loadWindow(
   const firstEnd = first![0] === null ? undefined : Number(first![0])
   const place = resultColumns(shape).findIndex(({ name }) => name === 'window_end') + 1
   const ends = results.map(({ file }) => upperMs(file.metrics.get(place)?.upper))
-  const isOver = (k: number): boolean => ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
+  const isOver = (k: number): boolean =>
+    !relations.isRetaining && ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
   await database.run(`CREATE OR REPLACE TEMP TABLE loaded AS FROM ${outputs} LIMIT 0`)
   const values = new Map([
     [START, 'epoch_ms(window_start)'],
@@ -58,14 +61,17 @@ export async function loadWindow(
     resultColumns(shape),
     (from) => `INSERT INTO loaded SELECT ${list(output)}, __file, __row FROM ${from}`,
   )
-  await database.run(
-    `INSERT INTO ${outputs} SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', relations.identity)}`,
+  await database.temporary(
+    'held',
+    `SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', relations.identity)}`,
   )
+  await database.run(`INSERT INTO ${outputs} FROM ${relations.isRetaining ? 'loaded' : 'held'}`)
   const [row] = await database.rows(
     `SELECT max(${END}) FILTER (WHERE _final), max(${END}) FILTER (WHERE __row IS NULL) FROM (
-SELECT l.${END}, l._final, o.__row FROM loaded l LEFT JOIN ${outputs} o ON l.__file = o.__file AND l.__row = o.__row)`,
+SELECT l.${END}, l._final, h.__row FROM loaded l LEFT JOIN held h ON l.__file = h.__file AND l.__row = h.__row)`,
   )
   await database.run('DROP TABLE loaded')
+  await database.run('DROP TABLE held')
   const [finalUntil, goneUntil] = row!.map((end) => (end === null ? [] : [Number(end)]))
   // A row that is deleted may have been the last, and was not final.
   const over = ends.filter((_, k) => isOver(k) && results[k]!.deleted.count === 0) as number[]
@@ -96,7 +102,12 @@ FROM ${filesSql(paths, fields)} WHERE ${alive.name}(file_index, file_row_number)
 }
 
 /** Identities of the windows that cells are, or are part of. */
-function windowsSql({ cells, groups, identity, slices }: Relations): string {
+function windowsSql(relations: Relations): string {
+  const { cells, groups, identity, slices } = relations
+  if (relations.hasIslands) {
+    const { start, end } = ISLAND_COLUMNS
+    return `SELECT DISTINCT ${list([...groups, `${start} AS ${START}`, `${end} AS ${END}`])} FROM (${cellIslandsSql(relations, cells)})`
+  }
   if (slices === undefined) return `SELECT ${list(identity)} FROM ${cells} WHERE ${PART} = 0`
   const starts = `SELECT ${list([...groups, `unnest(${slices.windowStarts(START)}) AS ${START}`])} FROM ${cells} WHERE ${PART} = 0`
   return `SELECT *, ${START} + ${slices.sizeMs} AS ${END} FROM (${starts})`

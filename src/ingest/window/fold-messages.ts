@@ -1,11 +1,11 @@
 import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
 import type { ErrorMessage } from '../../error.ts'
-import { DeletedRows, type DataFile } from '../../lake/table.ts'
+import { DeletedRows, type DataFile, type WritePlan } from '../../lake/table.ts'
 import type { StoreSettings } from '../../settings.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import type { PlainInput } from '../work-messages.ts'
-import type { FoldRequest, StoredRows, WindowFold } from './window.ts'
+import type { FoldRequest, StoredRows, StoredSource, WindowFold } from './window.ts'
 
 /** What a pipeline and its fold process say to each other: one call at a time, and its answer. */
 export type ToFold =
@@ -33,6 +33,8 @@ export type FoldCall =
       readonly window: string
       readonly results: readonly PlainStoredRows[]
       readonly state: readonly PlainStoredRows[]
+      readonly watermarkMs: number | undefined
+      readonly source: PlainSource | undefined
     }
   | { readonly method: 'fold'; readonly window: string; readonly request: FoldRequest }
   | {
@@ -43,6 +45,12 @@ export type FoldCall =
       readonly output: DataFile | undefined
     }
 
+interface PlainSource {
+  readonly plan: WritePlan
+  readonly rows: readonly PlainStoredRows[]
+  readonly deletes: { readonly plan: WritePlan; readonly rows: readonly PlainStoredRows[] } | undefined
+}
+
 interface PlainStoredRows {
   readonly file: DataFile
   readonly deletedWords: Uint32Array<ArrayBuffer>
@@ -52,8 +60,19 @@ interface PlainStoredRows {
 export function remoteFold(send: (call: FoldCall) => Promise<unknown>, close: () => Promise<void>): WindowFold {
   const sent = async <T>(call: FoldCall): Promise<T> => (await send(call)) as T
   return {
-    load: (window, { results, state }) =>
-      sent({ method: 'load', window, results: results.map(plain), state: state.map(plain) }),
+    load: (window, { results, state, watermarkMs, source }) =>
+      sent({
+        method: 'load',
+        window,
+        results: results.map(plain),
+        state: state.map(plain),
+        watermarkMs,
+        source: source && {
+          plan: source.plan,
+          rows: source.rows.map(plain),
+          deletes: source.deletes && { plan: source.deletes.plan, rows: source.deletes.rows.map(plain) },
+        },
+      }),
     fold: (window, request) => sent({ method: 'fold', window, request }),
     moved: (window, table, inputs, output) =>
       sent({ method: 'moved', window, table, inputs: inputs.map(plain), output }),
@@ -65,7 +84,12 @@ export function remoteFold(send: (call: FoldCall) => Promise<unknown>, close: ()
 export function performFold(fold: WindowFold, call: FoldCall): Promise<unknown> {
   switch (call.method) {
     case 'load':
-      return fold.load(call.window, { results: call.results.map(whole), state: call.state.map(whole) })
+      return fold.load(call.window, {
+        results: call.results.map(whole),
+        state: call.state.map(whole),
+        watermarkMs: call.watermarkMs,
+        ...(call.source === undefined ? {} : { source: wholeSource(call.source) }),
+      })
     case 'fold':
       return fold.fold(call.window, call.request)
     case 'moved':
@@ -79,6 +103,14 @@ function plain<T extends StoredRows | ConcatenateInput>({
   ...rest
 }: T): Omit<T, 'deleted'> & { readonly deletedWords: Uint32Array<ArrayBuffer> } {
   return { ...rest, deletedWords: deleted.words.slice() }
+}
+
+function wholeSource({ plan, rows, deletes }: PlainSource): StoredSource {
+  return {
+    plan,
+    rows: rows.map(whole),
+    deletes: deletes && { plan: deletes.plan, rows: deletes.rows.map(whole) },
+  }
 }
 
 function whole<T extends PlainStoredRows>({

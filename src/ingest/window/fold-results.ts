@@ -1,6 +1,19 @@
 import { quoted } from '../decode/data-file-writer.ts'
 import type { FoldDatabase } from './fold-database.ts'
-import { END, LAST_EVENT, list, MIN_END, PART, type Relations, ROWS, same, START, upTo } from './fold-relations.ts'
+import { chooseIslands } from './fold-islands.ts'
+import {
+  becameFinal,
+  END,
+  LAST_EVENT,
+  list,
+  MIN_END,
+  PART,
+  type Relations,
+  ROWS,
+  same,
+  START,
+  upTo,
+} from './fold-relations.ts'
 import { mergeSql, resultsSql } from '../../window/sql.ts'
 
 // Relations that one fold makes: `fresh` (result rows of windows that may have changed), `stored` (what the table has of
@@ -28,6 +41,14 @@ export interface Results {
   readonly corrected: number
 }
 
+/** Rows of what may have changed, as `resultsSql` takes them. */
+function chooseRows(database: FoldDatabase, relations: Relations, options: ResultOptions): Promise<string> {
+  if (relations.hasIslands) return chooseIslands(database, relations, options)
+  return relations.slices === undefined
+    ? chooseCells(database, relations, options)
+    : chooseWindows(database, relations, options)
+}
+
 /** Makes the result rows of windows that changed or became final, and brings `outputs` up to them. */
 export async function makeResults(
   database: FoldDatabase,
@@ -35,10 +56,7 @@ export async function makeResults(
   options: ResultOptions,
 ): Promise<Results> {
   const { definition, groups, identity, outputs, shape, slices } = relations
-  const rows =
-    slices === undefined
-      ? await chooseCells(database, relations, options)
-      : await chooseWindows(database, relations, options)
+  const rows = await chooseRows(database, relations, options)
   const isFinal = upTo(END, options.finalUntil)
   await database.temporary(
     'fresh',
@@ -70,8 +88,9 @@ OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${
   )
   await database.run(`DELETE FROM ${outputs} WHERE rowid IN (SELECT __rid FROM outdated)`)
   const columns = outputColumns(relations)
+  const isKnown = relations.isRetaining ? 'true' : `NOT ${upTo(END, options.settledUntil)}`
   await database.run(
-    `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE NOT ${upTo(END, options.settledUntil)}`,
+    `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE ${isKnown}`,
   )
   const [written, corrected] = await database.numbers(
     'SELECT count(*), count(*) FILTER (WHERE __was_final) FROM results',
@@ -198,9 +217,4 @@ WHERE ${counts}`,
   )
   await database.temporary('chosen_rows', mergeSql(shape, 'chosen_slices'))
   return 'chosen_rows'
-}
-
-/** Between the bounds of the fold before and of this one. */
-function becameFinal(end: string, until: number | undefined, before: number | undefined): string {
-  return before === undefined ? upTo(end, until) : `(${end} > ${before} AND ${upTo(end, until)})`
 }

@@ -7,8 +7,9 @@ import type { DataFile, Storage } from '../../lake/table.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import { FoldDatabase } from './fold-database.ts'
 import { relationsOf } from './fold-relations.ts'
+import { FoldedRows } from './fold-rows.ts'
 import { OpenWindow } from './open-window.ts'
-import type { FoldedWindow, FoldRequest, StoredRows, WindowFold } from './window.ts'
+import type { FoldedWindow, FoldRequest, StoredWindow, WindowFold } from './window.ts'
 import { isOverflow } from '../../window/sql.ts'
 
 export interface WindowFoldOptions {
@@ -19,11 +20,15 @@ export interface WindowFoldOptions {
   readonly clock: Clock
   /** What DuckDB may take before it writes to the scratch folder. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
+  /** Keys of which a window over rows may hold the old values; above it `window.old_values_max`. Default: 10 million. */
+  readonly oldValuesMax?: number | undefined
 }
+
+const OLD_VALUES_MAX = 10_000_000
 
 /** The open windows of a pipeline in a DuckDB of their own: for a process that may die of it. */
 export async function openWindowFold(options: WindowFoldOptions): Promise<WindowFold> {
-  const { windows, tables, storage, clock, memoryMaxBytes } = options
+  const { windows, tables, storage, clock, memoryMaxBytes, oldValuesMax = OLD_VALUES_MAX } = options
   await mkdir(storage.scratch, { recursive: true })
   const database = await FoldDatabase.open(storage, clock, memoryMaxBytes)
   try {
@@ -32,7 +37,9 @@ export async function openWindowFold(options: WindowFoldOptions): Promise<Window
       const source = tables.find(({ name }) => name === definition.source)
       if (source?.eventTime === undefined)
         throw new LakeError('internal', `${definition.name}: its source has no event time, or is not there`)
-      const window = new OpenWindow(database, relationsOf(definition, source, number), storage, clock)
+      const relations = relationsOf(definition, source, number)
+      const rows = definition.input === 'rows' ? new FoldedRows(database, relations, number, oldValuesMax) : undefined
+      const window = new OpenWindow(database, relations, rows, storage, clock)
       await window.open()
       open.set(definition.name, window)
     }
@@ -53,10 +60,7 @@ class DuckWindowFold implements WindowFold {
     this.#windows = windows
   }
 
-  load(
-    window: string,
-    stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] },
-  ): Promise<void> {
+  load(window: string, stored: StoredWindow): Promise<void> {
     return this.#inTurn(() => this.#window(window).load(stored))
   }
 

@@ -27,25 +27,26 @@ export function lateRowsSql(
 ): string {
   const said = ({ name }: Column, k: number): string => {
     const of = kept.filter(({ columns }) => columns.includes(k))
-    const value = `source.${quoted(name)}`
-    return of.length === 0 ? value : `CASE WHEN NOT (${isAmong(of, 'source.')}) THEN ${value} END AS ${quoted(name)}`
+    const value = `__source.${quoted(name)}`
+    return of.length === 0 ? value : `CASE WHEN NOT (${isAmong(of, '__source.')}) THEN ${value} END AS ${quoted(name)}`
   }
   const { partition, offset } = SYSTEM_COLUMNS
   const { lateWindows, countedWindows, reason } = LATE_COLUMNS
-  const window = `{'start': ${instant('w.start')}, 'end': ${instant('w."end"')}}`
+  // Columns of the source may be called anything but what begins with "_": no name here may be one of theirs.
+  const window = `{'start': ${instant('__w.start')}, 'end': ${instant('__w."end"')}}`
   return `SELECT ${[
     ...tableColumns(source).map(said),
     `${literal(source.topic)} AS _topic`,
-    `${instant(`late.${LANE_COLUMNS.event}`)} AS _event_time`,
-    `${instant(`late.${LANE_COLUMNS.clock}`)} AS _clock`,
-    `[${window} FOR w IN late.${lateWindows}] AS _late_windows`,
-    `late.${countedWindows} AS _counted_windows`,
+    `${instant(`__late.${LANE_COLUMNS.event}`)} AS _event_time`,
+    `${instant(`__late.${LANE_COLUMNS.clock}`)} AS _clock`,
+    `[${window} FOR __w IN __late.${lateWindows}] AS _late_windows`,
+    `__late.${countedWindows} AS _counted_windows`,
     'CAST(1 AS INTEGER) AS _weight',
-    `late.${reason} AS _reason`,
+    `__late.${reason} AS _reason`,
     `${literal(windowCodeHash(definition, source))} AS _code_hash`,
   ].join(', ')}
-FROM ${rows} AS source JOIN ${late} AS late
-ON source.${partition} = late.${partition} AND source.${offset} = late.${offset}`
+FROM ${rows} AS __source JOIN ${late} AS __late
+ON __source.${partition} = __late.${partition} AND __source.${offset} = __late.${offset}`
 }
 
 /** Whether a row is one of these. */

@@ -280,7 +280,7 @@ function isSummed(column: Column, windows: readonly WindowDefinition[]): boolean
 }
 
 /** What DuckDB says of a statement that is ours but for the user's expressions and values. */
-function expressionError({ name }: WindowDefinition, error: unknown): unknown {
+export function expressionError({ name }: WindowDefinition, error: unknown): unknown {
   if (error instanceof LakeError) return error
   if (isOverflow(error))
     return new LakeError('aggregate.overflow', `${name}: an exact sum has more digits than its column`, {
@@ -291,7 +291,7 @@ function expressionError({ name }: WindowDefinition, error: unknown): unknown {
   if (!(error instanceof Error) || !/^(Conversion|Out of Range|Invalid Input) Error/.test(error.message)) return error
   return new LakeError('window.expression_failed', `${name}: a filter fails on the values of a record`, {
     context: { table: name },
-    fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY.',
+    fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY. The corrected window needs a pipeline of a new name.',
     cause: error,
   })
 }

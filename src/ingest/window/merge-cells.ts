@@ -41,8 +41,9 @@ export async function mergeCells(
   relations: Relations,
   { fold, file, settledUntil }: MergeOptions,
 ): Promise<Merged> {
-  const { cells, columns, definition, key, shape, values } = relations
-  await (definition.window.kind === 'session' ? joinSessions(database, relations) : holdCells(database, relations))
+  const { cells, columns, definition, hasIslands, key, shape, values } = relations
+  const isJoined = definition.window.kind === 'session' && !hasIslands
+  await (isJoined ? joinSessions(database, relations) : holdCells(database, relations))
   const replaced = values.length === 0 ? 'held' : 'replaced'
   if (values.length > 0) await database.temporary(replaced, replacedSql(relations))
   const parts = `SELECT ${list(columns)} FROM staged UNION ALL SELECT ${list(columns)} FROM ${replaced}`
@@ -50,7 +51,8 @@ export async function mergeCells(
   if (values.length > 0) await database.temporary('parts', parts)
   const merged = mergeSql(shape, values.length === 0 ? `(${parts})` : 'parts')
   const order = [PART, START, ...key.filter((name) => name !== START), ...values]
-  const isSettled = upTo(relations.cellEnd, settledUntil)
+  // What the end of a session is, its cells do not say.
+  const isSettled = hasIslands ? 'false' : upTo(relations.cellEnd, settledUntil)
   await database.temporary('changed', `SELECT *, ${isSettled} AS __settled FROM (${merged}) ORDER BY ${list(order)}`)
   const { empty, negative } = await removeEmpty(database, relations)
   await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM ${replaced})`)

@@ -6,17 +6,20 @@ import type { ConcatenateInput } from '../keys.ts'
 import { takeExpired } from './expired.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { loadWindow, type Loaded } from './fold-load.ts'
+import { settledIslandsSql } from './fold-islands.ts'
 import { createSql, END, list, PART, type Relations, same, upTo } from './fold-relations.ts'
 import { makeResults, resultRowsSql } from './fold-results.ts'
 import { mergeCells, stage } from './merge-cells.ts'
 import { RowPlaces } from './row-places.ts'
-import type { FoldedWindow, FoldRequest, StoredRows, TableDelta } from './window.ts'
+import type { FoldedRows } from './fold-rows.ts'
+import type { FoldedWindow, FoldRequest, StoredWindow, TableDelta } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** The cells and outputs of one window table. */
 export class OpenWindow {
   readonly #database: FoldDatabase
   readonly #relations: Relations
+  readonly #rows: FoldedRows | undefined
   readonly #storage: Storage
   readonly #clock: Clock
   readonly #outOfOrdernessMs: number
@@ -32,8 +35,16 @@ export class OpenWindow {
   /** The fold after which open rows were written; at first that is not known of any row, since `early` may have been another. */
   #openSince = -1
 
-  constructor(database: FoldDatabase, relations: Relations, storage: Storage, clock: Clock) {
+  /** `rows`: of `input: rows`. */
+  constructor(
+    database: FoldDatabase,
+    relations: Relations,
+    rows: FoldedRows | undefined,
+    storage: Storage,
+    clock: Clock,
+  ) {
     this.#database = database
+    this.#rows = rows
     this.#relations = relations
     this.#storage = storage
     this.#clock = clock
@@ -44,19 +55,33 @@ export class OpenWindow {
 
   async open(): Promise<void> {
     for (const sql of createSql(this.#relations)) await this.#database.run(sql)
+    await this.#rows?.old.open()
   }
 
-  async load(stored: {
-    readonly results: readonly StoredRows[]
-    readonly state: readonly StoredRows[]
-  }): Promise<void> {
+  async load(stored: StoredWindow): Promise<void> {
     if (this.#fold !== 0) throw new LakeError('internal', 'a window is loaded before its first fold')
     const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
       results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
       state: stored.state.map((rows) => ({ ...rows, number: this.#state.add(rows.file.key) })),
     })
     this.#finalUntil = loaded.finalUntil
-    this.#goneUntil = loaded.goneUntil
+    this.#goneUntil = greatest(loaded.goneUntil, await this.#expiredBy(stored.watermarkMs))
+    if (this.#rows === undefined) return
+    const { name } = this.#relations.definition
+    if (stored.source === undefined) throw new LakeError('internal', `${name}: old values are read from its source`)
+    await this.#rows.old.load(this.#storage, this.#clock, stored.source)
+  }
+
+  /** What had expired by then, as far as nothing of it stands any more: the last to be due may not have gone yet. */
+  async #expiredBy(watermarkMs: number | undefined): Promise<number | undefined> {
+    const { cells, outputs, definition, slices } = this.#relations
+    const until = definition.retainMs === undefined ? undefined : plus(watermarkMs, -definition.retainMs - 1)
+    if (until === undefined) return undefined
+    const held = slices === undefined ? ` UNION ALL SELECT ${END} FROM ${cells} WHERE ${PART} = 0` : ''
+    const [first] = await this.#database.numbers(
+      `SELECT coalesce(min(${END}), ${until + 1}) FROM (SELECT ${END} FROM ${outputs}${held})`,
+    )
+    return Math.min(until, first! - 1)
   }
 
   moved(table: 'results' | 'state', inputs: readonly ConcatenateInput[], output: DataFile | undefined): Promise<void> {
@@ -69,7 +94,8 @@ export class OpenWindow {
     checkColumns(request.state, partialColumns(relations.shape))
     const fold = ++this.#fold
     const bounds = this.#bounds(request)
-    await stage(database, relations, request.partials)
+    await stage(database, relations, this.#rows === undefined ? request.partials : [])
+    const halves = await this.#rows?.stage(request.partials, this.#goneUntil)
     const expired = await takeExpired(database, relations, this.#goneUntil)
     const merged = await mergeCells(database, relations, { fold, file: this.#state.next, ...bounds })
     const results = await makeResults(database, relations, {
@@ -87,21 +113,24 @@ export class OpenWindow {
     )
     this.#refuseTooMany(openRows!)
     const stateRows = `SELECT ${list(relations.columns)} FROM ${merged.written} ORDER BY rowid`
-    const resultFile = await this.#write(request.results, resultRowsSql(relations), results.written)
-    const stateFile = await this.#write(request.state, stateRows, merged.rows)
-    const lateFile = await this.#write(request.late, expired.rowsSql(request.late), expired.rows)
+    const resultFile = await this.#write(request.results, () => resultRowsSql(relations), results.written)
+    const stateFile = await this.#write(request.state, () => stateRows, merged.rows)
+    const lateFiles = [await this.#write(request.late, () => expired.rowsSql(request.late), expired.rows)]
+    if (halves !== undefined)
+      lateFiles.push(await this.#write(request.late, () => halves.rowsSql(request.late), halves.rows))
     // Rows that stand in files of earlier commits and are over.
     const resultDelta = await this.#results.delta(database, resultFile, unionOfPlaces(['outdated', 'expired_outputs']))
     const stateDelta = await this.#state.delta(database, stateFile, unionOfPlaces([merged.replaced, 'left_cells']))
-    await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta), 2 * openRows!)
+    const { keys: oldKeys = 0, replaced = 0 } = this.#rows?.old ?? {}
+    await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta) + replaced, 2 * openRows! + oldKeys)
     return {
       results: resultDelta,
       state: stateDelta,
-      lateFiles: lateFile === undefined ? [] : [lateFile],
-      late: expired.late,
-      lateAssignments: expired.lateAssignments,
+      lateFiles: lateFiles.filter((file) => file !== undefined),
+      late: expired.late + (halves?.late ?? 0),
+      lateAssignments: expired.lateAssignments + (halves?.lateAssignments ?? 0),
       corrected: results.corrected,
-      retractOfUnknown: 0,
+      retractOfUnknown: halves?.retractOfUnknown ?? 0,
       openRows: openRows!,
       stateBytes: await database.bytes(),
     }
@@ -135,12 +164,13 @@ export class OpenWindow {
 
   /** Rules C4 and E6. Slices stay for the sake of windows that others of them are part of. */
   async #leave(bounds: Bounds): Promise<void> {
-    const { cells, outputs, key, values, slices, cellEnd } = this.#relations
+    const { cells, outputs, key, values, slices, cellEnd, hasIslands } = this.#relations
     const { finalUntil, settledUntil, expiredUntil } = bounds
     const isExpired = slices === undefined ? `(__fold < ${this.#fold} AND ${upTo(END, expiredUntil)})` : 'false'
     const isOver = `${PART} = 0 AND (${upTo(cellEnd, settledUntil)} OR ${isExpired})`
-    const over =
-      values.length === 0
+    const over = hasIslands
+      ? settledIslandsSql(this.#relations, this.#fold, greatest(settledUntil, expiredUntil))
+      : values.length === 0
         ? `SELECT *, rowid AS __rid FROM ${cells} WHERE ${isOver}`
         : `SELECT c.*, c.rowid AS __rid FROM ${cells} c SEMI JOIN (SELECT ${list(key)} FROM ${cells} WHERE ${isOver}) k ON ${same('c', 'k', key)}`
     const database = this.#database
@@ -148,7 +178,8 @@ export class OpenWindow {
     await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM left_cells)`)
     const isOld = `${upTo(END, expiredUntil)} AND __file <> ${this.#results.next}`
     await database.temporary('expired_outputs', `SELECT *, rowid AS __rid FROM ${outputs} WHERE ${isOld}`)
-    await database.run(`DELETE FROM ${outputs} WHERE ${upTo(END, settledUntil)} OR (${isOld})`)
+    const isKnown = this.#relations.isRetaining ? 'false' : upTo(END, settledUntil)
+    await database.run(`DELETE FROM ${outputs} WHERE ${isKnown} OR (${isOld})`)
     this.#finalUntil = finalUntil
     this.#goneUntil = greatest(this.#goneUntil, greatest(settledUntil, expiredUntil))
   }
@@ -170,9 +201,9 @@ export class OpenWindow {
     })
   }
 
-  async #write(plan: WritePlan, from: string, rows: number): Promise<DataFile | undefined> {
+  async #write(plan: WritePlan, from: () => string, rows: number): Promise<DataFile | undefined> {
     if (rows === 0) return undefined
-    return copyDataFile(this.#database.connection, this.#storage, this.#clock, plan, { from, rows, tuple: [] })
+    return copyDataFile(this.#database.connection, this.#storage, this.#clock, plan, { from: from(), rows, tuple: [] })
   }
 }
 

@@ -17,11 +17,12 @@ export interface StagedWindow {
   readonly window: string
   /**
    * Path of a Parquet file on this machine, not in the store, with what counts, long as `PART_COLUMN`
-   * says, columns as in `partialColumns`; with `input: rows` one row per record, columns as in `changeColumns`. Undefined: nothing counts.
+   * says, columns as in `partialColumns`; with `input: rows` one row per operation on a key, columns as in
+   * `changeColumns`. Undefined: nothing counts.
    * The fold deletes it.
    */
   readonly partials: string | undefined
-  /** Of `<window>__late`. With `input: rows` only rows that no window could take. */
+  /** Of `<window>__late`. With `input: rows` none: what is late there, the fold finds. */
   readonly lateFiles: readonly DataFile[]
   /** Records that were late for all their windows, and (record, window) pairs that were late. */
   readonly late: number
@@ -40,6 +41,22 @@ export const LANE_COLUMNS = {
 export interface StoredRows {
   readonly file: DataFile
   readonly deleted: DeletedRows
+}
+
+/** What `input: rows` reads back: the rows of the source table and, when it has a version column, its deleted keys. */
+export interface StoredSource {
+  readonly plan: WritePlan
+  readonly rows: readonly StoredRows[]
+  readonly deletes: { readonly plan: WritePlan; readonly rows: readonly StoredRows[] } | undefined
+}
+
+/** What stands at the head of one window table, and with `input: rows` of its source. */
+export interface StoredWindow {
+  readonly results: readonly StoredRows[]
+  readonly state: readonly StoredRows[]
+  /** C of the source there: what it has expired is gone for good. */
+  readonly watermarkMs: number | undefined
+  readonly source?: StoredSource
 }
 
 export interface FoldRequest {
@@ -70,6 +87,7 @@ export interface FoldedWindow {
   readonly state: TableDelta
   /** With `input: rows`, and rows that were expired. */
   readonly lateFiles: readonly DataFile[]
+  /** As in `StagedWindow`, of halves: an update is the old row taken back and the new one counted. */
   readonly late: number
   readonly lateAssignments: number
   /** Rows that were final and were written again. */
@@ -88,11 +106,11 @@ export interface FoldedWindow {
  */
 export interface WindowFold {
   /** Reads back what is stored at the head, before any fold of the window. */
-  load(
-    window: string,
-    stored: { readonly results: readonly StoredRows[]; readonly state: readonly StoredRows[] },
-  ): Promise<void>
-  /** Throws `window.open_rows_max`, `aggregate.overflow`, `aggregate.negative_count`. */
+  load(window: string, stored: StoredWindow): Promise<void>
+  /**
+   * Throws `window.open_rows_max`, `aggregate.overflow`, `aggregate.negative_count`; with `input: rows`
+   * `window.old_values_max`, `upsert.key_in_two_partitions`.
+   */
   fold(window: string, request: FoldRequest): Promise<FoldedWindow>
   /** Rows stand elsewhere: those of `inputs` that are not deleted are those of `output`, in their order. */
   moved(

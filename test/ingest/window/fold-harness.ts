@@ -77,7 +77,6 @@ export interface Counted {
   readonly start: number
   readonly end: number
   readonly minEnd?: number
-  readonly sign?: 1 | -1
 }
 
 export interface Step {
@@ -116,6 +115,7 @@ export class FoldHarness {
   readonly #plans: { readonly results: WritePlan; readonly state: WritePlan; readonly late: WritePlan }
   readonly #storage: Storage
   readonly #start: () => Promise<WindowFold>
+  #watermarkMs: number | undefined
   #fold: WindowFold
   #offset = 0
 
@@ -161,6 +161,7 @@ export class FoldHarness {
   async fold(step: Step): Promise<FoldedWindow> {
     const partials = []
     for (const batch of step.batches ?? []) partials.push(await this.#partials(batch))
+    this.#watermarkMs = step.watermarkMs
     const folded = await this.#fold.fold('w', {
       partials,
       watermarkMs: step.watermarkMs,
@@ -179,7 +180,8 @@ export class FoldHarness {
   async restart(): Promise<void> {
     await this.#fold.close()
     this.#fold = await this.#start()
-    await this.#fold.load('w', { results: this.results.stored, state: this.state.stored })
+    const [results, state] = [this.results.stored, this.state.stored]
+    await this.#fold.load('w', { results, state, watermarkMs: this.#watermarkMs })
   }
 
   /** Puts all files of a table into one. */
@@ -235,12 +237,12 @@ export class FoldHarness {
     const shape = shapeOf(this.definition, source)
     const text = (g: string | null): string => (g === null ? 'NULL' : `'${g}'`)
     const rows = batch.map(
-      ({ g, v, x, d, ts, start, end, minEnd, sign }) =>
-        `(${text(g)}, ${v}, ${x ?? v}, ${d ?? 'NULL'}, ${start}, ${end}, ${minEnd ?? 'NULL'}, ${ts}, 0, ${this.#offset++}, ${sign ?? 1})`,
+      ({ g, v, x, d, ts, start, end, minEnd }) =>
+        `(${text(g)}, ${v}, ${x ?? v}, ${d ?? 'NULL'}, ${start}, ${end}, ${minEnd ?? 'NULL'}, ${ts}, 0, ${this.#offset++})`,
     )
     await this.#connection
       .run(`CREATE OR REPLACE TABLE counted (g VARCHAR, v BIGINT, x DOUBLE, d DECIMAL(38, 0), __start BIGINT, __end BIGINT,
-__min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT, __sign BIGINT)`)
+__min_end BIGINT, __event_ms BIGINT, _kafka_partition INTEGER, _offset BIGINT)`)
     if (rows.length > 0) await this.#connection.run(`INSERT INTO counted VALUES ${rows.join(', ')}`)
     const file = path.join(this.#folder, `${this.#clock.uuid()}.parquet`)
     await this.#connection.run(

@@ -92,7 +92,9 @@ describe('a fold in a process of its own', () => {
       partition: [],
       metrics: new Map(),
     }
-    await expect(fold.load('w', { results: [{ file, deleted }], state: [] })).rejects.toMatchObject({
+    await expect(
+      fold.load('w', { results: [{ file, deleted }], state: [], watermarkMs: undefined }),
+    ).rejects.toMatchObject({
       name: 'LakeError',
     })
     await expect(fold.fold('v', request)).rejects.toMatchObject({ code: 'internal', message: /no definition of v/ })

@@ -14,10 +14,10 @@ async function harnessOf(parts: Partial<WindowDefinition>): Promise<FoldHarness>
 }
 
 /** Records of one group in tumbling windows. */
-function tumbling(times: readonly number[], size = 10, sign: 1 | -1 = 1): Counted[] {
+function tumbling(times: readonly number[], size = 10): Counted[] {
   return times.map((ts) => {
     const start = Math.floor(ts / size) * size
-    return { g: 'a', v: ts, ts, start, end: start + size, sign }
+    return { g: 'a', v: ts, ts, start, end: start + size }
   })
 }
 
@@ -117,6 +117,48 @@ describe('finality and settlement', () => {
     expect([rows(harness), cells(harness)]).toEqual([[], []])
     const { lateAssignments } = await harness.fold({ batches: [tumbling([3])], watermarkMs: 60 })
     expect([rows(harness), lateAssignments]).toEqual([[], 1])
+  })
+
+  test('E6: settled rows go too, whether they were settled before a restart or after', async () => {
+    const harness = await harnessOf({ retainMs: 20 })
+    await harness.fold({ batches: [tumbling([1])], watermarkMs: 20, clockMsMin: 26 })
+    await harness.fold({ batches: [tumbling([21])], watermarkMs: 29, clockMsMin: 35 })
+    expect([rows(harness), cells(harness)]).toEqual([['a [0,10) n=1 final 0', 'a [20,30) n=1 final 0'], []])
+    await harness.fold({ watermarkMs: 30, clockMsMin: 36 })
+    expect(rows(harness)).toHaveLength(2)
+    await harness.fold({ watermarkMs: 31, clockMsMin: 37 })
+    expect(rows(harness)).toEqual(['a [20,30) n=1 final 0'])
+    await harness.restart()
+    await harness.compact('results')
+    await harness.fold({ watermarkMs: 50, clockMsMin: 56 })
+    expect(rows(harness)).toHaveLength(1)
+    await harness.fold({ watermarkMs: 51, clockMsMin: 57 })
+    expect(rows(harness)).toEqual([])
+  })
+
+  test.each([{ kind: 'tumbling', sizeMs: 10, offsetMs: 0 } as const, { kind: 'session', gapMs: 9 } as const])(
+    'C5: what was expired before a restart is not begun anew: $kind',
+    async (window) => {
+      const harness = await harnessOf({ retainMs: 20, window })
+      const batch = (ts: number) => (window.kind === 'session' ? session([ts], 9) : tumbling([ts]))
+      await harness.fold({ batches: [batch(1)], watermarkMs: 60 })
+      await harness.fold({ watermarkMs: 61 })
+      expect([rows(harness), cells(harness)]).toEqual([[], []])
+      await harness.restart()
+      const { lateAssignments } = await harness.fold({ batches: [batch(2)], watermarkMs: 61 })
+      expect([rows(harness), lateAssignments]).toEqual([[], 1])
+      // What is not is.
+      await harness.fold({ batches: [batch(45)], watermarkMs: 61 })
+      expect(rows(harness)).toHaveLength(1)
+    },
+  )
+
+  test('E6: what was due at a restart and still stands is corrected, not expired', async () => {
+    const harness = await harnessOf({ retainMs: 20 })
+    await harness.fold({ batches: [tumbling([1])], watermarkMs: 60 })
+    await harness.restart()
+    await harness.fold({ batches: [tumbling([2])], watermarkMs: 60 })
+    expect(rows(harness)).toEqual(['a [0,10) n=2 final 1'])
   })
 
   test('openRowsMax counts the cells that are held', async () => {
@@ -337,27 +379,6 @@ describe('slices', () => {
     })
     expect(rows(harness)).toContain('a [10,30) n=5 final 1')
     expect(cells(harness)).toEqual(['[15,20) 1', '[15,20) 2', '[25,30) 1'])
-  })
-})
-
-describe('rows that are taken back', () => {
-  const parts = { input: 'rows', select: [aggregate('n', 'count'), aggregate('top', 'max', 'v')] } as const
-
-  test('A3: a group without rows is gone, with all that is known of it', async () => {
-    const harness = await harnessOf(parts)
-    await harness.fold({ batches: [tumbling([3, 7])], watermarkMs: 9 })
-    await harness.fold({ batches: [tumbling([7], 10, -1)], watermarkMs: 9 })
-    expect(harness.results.rows.map((row) => [row['n'], row['top'], row['_corrections']])).toEqual([[1, 3, 1]])
-    await harness.fold({ batches: [tumbling([3], 10, -1)], watermarkMs: 9 })
-    expect([harness.results.rows, harness.state.rows]).toEqual([[], []])
-  })
-
-  test('A3: less than none is an error', async () => {
-    const harness = await harnessOf(parts)
-    await harness.fold({ batches: [tumbling([3])] })
-    await expect(harness.fold({ batches: [tumbling([3, 3], 10, -1)] })).rejects.toMatchObject({
-      code: 'aggregate.negative_count',
-    })
   })
 })
 

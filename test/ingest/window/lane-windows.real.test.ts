@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Column } from '../../../src/batch.ts'
 import { systemClock } from '../../../src/clock.ts'
 import type { TableDefinition } from '../../../src/define.ts'
 import { isSliced, type WindowDefinition } from '../../../src/define-window.ts'
@@ -165,6 +166,55 @@ function p1Cut(records: number): RecordBatch[][] {
   }
   return micro
 }
+
+describe('columns of any name', () => {
+  const NAMES = [
+    'w',
+    'b',
+    'r',
+    'k',
+    'late',
+    'source',
+    'start',
+    'end',
+    'select',
+    'größe',
+    '@a-b',
+    'value',
+    'late_windows',
+  ]
+  const SOURCE: TableDefinition = {
+    ...ORDERS,
+    columns: [
+      { name: 'timestamp', type: { kind: 'long' } },
+      ...NAMES.map((name): Column => ({
+        name,
+        type: { kind: 'struct', fields: [{ name: 'start', type: { kind: 'int' } }] },
+      })),
+      { name: 'g', type: { kind: 'string' } },
+    ],
+    key: [],
+  }
+  const kinds: readonly WindowDefinition['window'][] = [
+    { kind: 'tumbling', sizeMs: HOUR, offsetMs: 0 },
+    { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' },
+    { kind: 'hopping', sizeMs: HOUR, slideMs: HOUR / 2, offsetMs: 0 },
+    { kind: 'hopping', sizeMs: HOUR, slideMs: HOUR / 4, offsetMs: 0 },
+    { kind: 'cumulate', stepMs: HOUR / 2, maxMs: HOUR, offsetMs: 0 },
+    { kind: 'session', gapMs: HOUR },
+  ]
+  test.each(kinds)('late rows are listed: $kind', async (window) => {
+    const value = (timestamp: number): TestRecord => ({
+      value: JSON.stringify({ timestamp, g: 'g', ...Object.fromEntries(NAMES.map((name) => [name, { start: 1 }])) }),
+      timestampMs: 1e12,
+    })
+    const definition = { ...REVENUE, window, groupBy: ['g'], select: [REVENUE.select[0]!] }
+    const staged = await stage(SOURCE, [definition], [[batchOf([value(1e12), value(0)])]])
+    expect(
+      (await lateRows('revenue', staged, 'len(_late_windows) > 0, g, "w".start')).map((row) => row.slice(0, 3)),
+    ).toEqual([[true, 'g', 1]])
+  })
+})
 
 describe('P1', () => {
   test.each([1, 2, 3, 8])('on the small log, in micro-batches of %i records a partition', async (records) => {
