@@ -43,13 +43,13 @@ export async function takeExpired(
   const cell = [...new Set([...key, END])]
   await database.temporary(
     'expired',
-    `SELECT ${list([...cell, `sum(${ROWS}) AS ${ROWS}`, `sum(abs(${ROWS})) AS __records`])} FROM (SELECT * FROM staged WHERE ${isGone}) s ANTI JOIN (SELECT * FROM ${cells} WHERE ${PART} = 0) c ON ${isHeld} GROUP BY ${list(cell)}`,
+    `SELECT ${list([...cell, `sum(${ROWS}) AS ${ROWS}`])} FROM (SELECT * FROM staged WHERE ${isGone}) s ANTI JOIN (SELECT * FROM ${cells} WHERE ${PART} = 0) c ON ${isHeld} GROUP BY ${list(cell)}`,
   )
   await database.run(
     `DELETE FROM staged WHERE rowid IN (SELECT s.rowid FROM staged s SEMI JOIN expired e ON ${same('s', 'e', cell)})`,
   )
   const [rows, records] = await database.numbers(
-    `SELECT count(*), coalesce(sum(__records), 0) FROM expired WHERE ${ROWS} <> 0`,
+    `SELECT count(*), coalesce(sum(abs(${ROWS})), 0) FROM expired WHERE ${ROWS} <> 0`,
   )
   // Elsewhere a record may have counted in other windows.
   const isOnly = kind === 'tumbling' || kind === 'calendar' || kind === 'session'
