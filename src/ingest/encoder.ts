@@ -150,7 +150,7 @@ class DuckEncoder implements Encoder {
     checkColumns(plan.deadLetters, deadLetterColumns)
     this.#isBusy = true
     try {
-      const decoded = await this.#judged(
+      const { decoded, lagMsMax } = await this.#judged(
         table,
         table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless }),
         batches,
@@ -158,7 +158,7 @@ class DuckEncoder implements Encoder {
       )
       const { rows, deadLetters, counts, operations } = decoded
       // Before rows are divided: their slabs are used again.
-      const windows = await this.#windows(table, decoded, plan, clocksMs)
+      const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
       if (!table.definition.store) {
@@ -183,24 +183,25 @@ class DuckEncoder implements Encoder {
     decoded: Decoded,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
-  ): Promise<Decoded> {
-    if (clock === undefined || batches.length === 0) return decoded
+  ): Promise<{ readonly decoded: Decoded; readonly lagMsMax: number }> {
+    if (clock === undefined || batches.length === 0) return { decoded, lagMsMax: 0 }
     if ((windows !== undefined || changes !== undefined) && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
     const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
-    clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
-    return judged
+    const lagMsMax = clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
+    return { decoded: judged, lagMsMax }
   }
 
   /** In the order of the plan; undefined when the table feeds none. */
   async #windows(
     { windows, changes }: Table,
     decoded: Decoded,
+    lagMsMax: number,
     plan: TablePlan,
     clocksMs: Clocks[string] | undefined,
   ): Promise<readonly StagedWindow[] | undefined> {
     if (windows === undefined && changes === undefined) return undefined
-    const events = (await windows?.stage(decoded.rows, decoded.kept, plan)) ?? []
+    const events = (await windows?.stage({ slabs: decoded.rows, kept: decoded.kept, lagMsMax }, plan)) ?? []
     try {
       const staged = [...events, ...((await changes?.stage(decoded, clocksMs ?? {})) ?? [])]
       const order = (plan.windows ?? []).map(({ window }) => window)

@@ -21,18 +21,25 @@ export interface PartialSql {
   readonly column: Column
   /** An aggregate over rows of the source's columns (and `__event_ms`, `_kafka_partition`, `_offset`, `__sign`). */
   readonly ofRows: string
+  /** The same over rows that are grouped by the `key` of the aggregate's detail, in less time. */
+  readonly ofGroup?: string
   /** An aggregate over rows of partials of one cell. */
   readonly ofPartials: string
 }
 
 /** Value → weight. Weights of one value are added up; a value of weight 0 is gone. */
 export interface DetailSql {
+  /** Whether a cell has a handful of values at most: rows are then grouped by them and by their cell at once. */
+  readonly isFew: boolean
   /** `<aggregate>__value`. */
   readonly value: Column
   /** `<aggregate>__weight`: long, or decimal(38,0). */
   readonly weight: Column
-  /** Scalars over rows: the value that a row brings, its weight, and whether it brings one. */
-  readonly ofRows: { readonly value: string; readonly weight: string; readonly isThere: string }
+  /**
+   * Of rows: the value that one brings, a scalar; the weight of all that bring it, an aggregate; whether one does. `key`
+   * is a scalar that the value depends on, and groups by it.
+   */
+  readonly ofRows: { readonly value: string; readonly weight: string; readonly isThere: string; readonly key: string }
   /** An aggregate over the detail rows of one cell, which `finish` finds under the name of `reduced`. */
   readonly reduce: string
   /** `<aggregate>__reduced`. */
@@ -40,9 +47,9 @@ export interface DetailSql {
 }
 
 /**
- * Partial files, the fold's relations and `<w>__state` are long: a row is either a cell (`__part` 0, partials of fixed
- * size) or one value of the detail of the k-th aggregate of `select` (`__part` k, from 1). So a change of one value of
- * many writes one row.
+ * The fold's relations and `<w>__state` are long: a row is either a cell (`__part` 0, partials of fixed size) or one
+ * value of the detail of the k-th aggregate of `select` (`__part` k, from 1). So a change of one value of many writes
+ * one row. In partial files a cell may have several rows, and each of them a value of details of which there are few.
  */
 export const PART_COLUMN = '__part'
 

@@ -3,6 +3,7 @@ import type { AggregateDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import { quoted } from '../sql-text.ts'
 import type { AggregateSql } from './aggregate.ts'
+import { piecesOf } from './double-pieces.ts'
 import { doubleAverage, doubleSum } from './double-sums.ts'
 import { exactAverage, exactSum, exactVariance } from './exact-sums.ts'
 import { distinct, extreme, greatest, positioned } from './kept-values.ts'
@@ -14,6 +15,7 @@ import { CELL_COLUMNS } from './cells.ts'
  * The SQL of an aggregate over the rows of a table with these columns (rules A4, A5). Texts of `events` name no sign;
  * with `rows` every row has one, what can be inverted is added up with it, and of the rest each value has a weight.
  * Over nothing but nulls counts are 0 and everything else is null. `finish` needs the functions of `registerExact`.
+ * Columns of events may have their pieces among them.
  */
 export function aggregateSql(
   { name, fn, column: columnName, n, where }: AggregateDefinition,
@@ -24,9 +26,12 @@ export function aggregateSql(
   const column = columns.find((candidate) => candidate.name === columnName)
   if (column === undefined)
     throw new LakeError('internal', `${name}: an aggregate of ${columnName}, which is no column`)
-  const plain = quoted(columnName)
-  const value = where === undefined ? plain : `CASE WHEN ${condition(where)} THEN ${plain} END`
-  const operand: Operand = { name, column, value, input }
+  const filtered = (column: string): string =>
+    where === undefined ? quoted(column) : `CASE WHEN ${condition(where)} THEN ${quoted(column)} END`
+  const value = filtered(columnName)
+  const pieces = piecesOf(columnName)
+  const bucket = columns.some((each) => each.name === pieces.bucket) ? filtered(pieces.bucket) : undefined
+  const operand: Operand = { name, column, value, input, bucket }
   switch (fn) {
     case 'count':
       return countOf(name, `(${value}) IS NOT NULL`, input)

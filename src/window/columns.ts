@@ -11,6 +11,8 @@ export interface WindowShape {
   /** Of `events` input and sessions. */
   readonly hasLastEvent: boolean
   readonly isSliced: boolean
+  /** Of cells that all are as long: rows are then grouped by their start alone. */
+  readonly sizeMs?: number | undefined
 }
 
 const LONG = { kind: 'long' } as const

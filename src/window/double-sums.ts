@@ -1,10 +1,13 @@
 import { quoted } from '../sql-text.ts'
-import type { AggregateSql, DetailSql } from './aggregate.ts'
+import type { AggregateSql, DetailSql, PartialSql } from './aggregate.ts'
+import { PIECE_KINDS, piecesOf } from './double-pieces.ts'
 import { EXACT } from './exact-names.ts'
 import { countPartial, type Operand, SIGN } from './operand.ts'
 
-const MANTISSA = 4_503_599_627_370_495n
-const IMPLICIT_BIT = 4_503_599_627_370_496n
+/** Without the implicit one. */
+const MANTISSA_BITS = 52
+const HALF_BITS = MANTISSA_BITS / 2
+const HALF = 2 ** HALF_BITS
 
 /** Floats and doubles: the sum of all as if in unlimited precision, rounded once (rule A5). */
 export function doubleSum(operand: Operand): AggregateSql {
@@ -18,12 +21,17 @@ export function doubleAverage(operand: Operand): AggregateSql {
 
 /** What is not finite is counted apart, as in IEEE 754: NaN wins, and so do both infinities together. */
 function summed(operand: Operand, rounded: (weights: string, count: string) => string): AggregateSql {
-  const { name, value, input } = operand
+  const { name, value, input, bucket } = operand
+  const partial = (part: string, isCounted: string, isKey: string): PartialSql => ({
+    ...countPartial(name, part, isCounted, input),
+    ...(bucket === undefined ? {} : { ofGroup: `CASE WHEN (${bucket}) ${isKey} THEN count(*) ELSE 0 END` }),
+  })
+  const { nan: nanKey, positiveInfinity, negativeInfinity } = PIECE_KINDS
   const partials = [
-    countPartial(name, 'count', `(${value}) IS NOT NULL`, input),
-    countPartial(name, 'nan', `isnan(${value})`, input),
-    countPartial(name, 'positive_infinity', `(${value}) = CAST('Infinity' AS DOUBLE)`, input),
-    countPartial(name, 'negative_infinity', `(${value}) = CAST('-Infinity' AS DOUBLE)`, input),
+    partial('count', `(${value}) IS NOT NULL`, 'IS NOT NULL'),
+    partial('nan', `isnan(${value})`, `= ${nanKey}`),
+    partial('positive_infinity', `(${value}) = CAST('Infinity' AS DOUBLE)`, `= ${positiveInfinity}`),
+    partial('negative_infinity', `(${value}) = CAST('-Infinity' AS DOUBLE)`, `= ${negativeInfinity}`),
   ]
   const [count, nan, positive, negative] = partials.map(({ column }) => quoted(column.name))
   const detail = bucketDetail(operand)
@@ -41,25 +49,47 @@ ELSE ${rounded(weights, count!)} END`,
   }
 }
 
-/** Sign, mantissa and exponent by shifts of the double's bits; buckets and weights as `registerExact` reads them. */
-function bucketDetail({ name, value, input }: Operand): DetailSql {
-  const bits = `CAST(CAST(CAST(${value} AS DOUBLE) AS BIT) AS BIGINT)`
-  const exponentBits = `CAST((${bits} >> 52) & 2047 AS INTEGER)`
-  const exponent = `greatest(${exponentBits}, 1)`
-  const mantissa = `((${bits} & ${MANTISSA}) + CASE WHEN ${exponentBits} > 0 THEN ${IMPLICIT_BIT} ELSE 0 END)`
-  const isNegative = input === 'events' ? `(${value}) < 0` : `((${value}) < 0) <> (${SIGN} < 0)`
-  const [bucket, weight] = [`${name}__value`, `${name}__weight`]
+/** Buckets and weights as `registerExact` reads them. */
+function bucketDetail(operand: Operand): DetailSql {
+  const [bucket, weight] = [`${operand.name}__value`, `${operand.name}__weight`]
   const pair = `{'bucket': ${quoted(bucket)}, 'weight': ${quoted(weight)}}`
   return {
+    isFew: true,
     value: { name: bucket, type: { kind: 'int' } },
     weight: { name: weight, type: { kind: 'decimal', precision: 38, scale: 0 } },
-    ofRows: {
-      value: `${exponent} // 32`,
-      // Negative numbers cannot be shifted.
-      weight: `CASE WHEN ${isNegative} THEN -1 ELSE 1 END * (CAST(${mantissa} AS HUGEINT) << (${exponent} % 32))`,
-      isThere: `(${value}) <> 0 AND isfinite(${value})`,
-    },
+    ofRows: operand.bucket === undefined ? bucketOfBits(operand) : bucketOfPieces(operand, operand.bucket),
     reduce: `list(${pair}) FILTER (WHERE ${quoted(weight)} <> 0)`,
-    reduced: `${name}__reduced`,
+    reduced: `${operand.name}__reduced`,
   }
+}
+
+function bucketOfPieces({ column }: Operand, bucket: string): DetailSql['ofRows'] {
+  const { high, low } = piecesOf(column.name)
+  const isThere = `(${bucket}) >= 0`
+  return { key: bucket, value: bucket, weight: weightOf(quoted(high), quoted(low)), isThere }
+}
+
+/** Sign, mantissa and exponent by shifts of the double's bits. DuckDB computes equal texts once. */
+function bucketOfBits({ value, input }: Operand): DetailSql['ofRows'] {
+  const bits = `CAST(CAST(CAST(${value} AS DOUBLE) AS BIT) AS BIGINT)`
+  const exponentBits = `((${bits} >> ${MANTISSA_BITS}) & 2047)`
+  const exponent = `greatest(${exponentBits}, 1)`
+  const high = `((${bits} >> ${HALF_BITS}) & ${HALF - 1} | CASE WHEN ${exponentBits} > 0 THEN ${HALF} ELSE 0 END)`
+  const low = `(${bits} & ${HALF - 1})`
+  const isNegative = input === 'events' ? `${bits} < 0` : `(${bits} < 0) <> (${SIGN} < 0)`
+  // Negative numbers cannot be shifted.
+  const unit = `(CASE WHEN ${isNegative} THEN -1 ELSE 1 END * (CAST(1 AS BIGINT) << (${exponent} % 32)))`
+  const isThere = `(${value}) <> 0 AND isfinite(${value})`
+  const bucket = `${exponent} // 32`
+  return {
+    key: `CASE WHEN ${isThere} THEN ${bucket} END`,
+    value: bucket,
+    weight: weightOf(`${high} * ${unit}`, `${low} * ${unit}`),
+    isThere,
+  }
+}
+
+/** Each half has 64 bits: to add up halves takes less than to add up numbers of 128 bits. */
+function weightOf(high: string, low: string): string {
+  return `(sum(${high}) * ${HALF} + sum(${low}))`
 }

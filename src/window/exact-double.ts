@@ -12,8 +12,8 @@ import {
 } from '@duckdb/node-api'
 import { EXACT } from './exact-names.ts'
 
-const BUCKET_EXPONENTS = 32n
-const LOWEST = 1_075n
+const BUCKET_EXPONENTS = 32
+const LOWEST = 1_075
 const INTEGER_38 = DECIMAL(38, 0)
 const WEIGHTS = LIST(STRUCT({ bucket: INTEGER, weight: INTEGER_38 }))
 
@@ -21,12 +21,12 @@ const WEIGHTS = LIST(STRUCT({ bucket: INTEGER, weight: INTEGER_38 }))
 export function registerExact(connection: DuckDBConnection): void {
   register(connection, EXACT.sum, [WEIGHTS], ([weights]) => {
     const sums = readWeights(weights!)
-    return (row) => quotient(sums(row), 1n << LOWEST)
+    return (row) => nearest(sums(row))
   })
   register(connection, EXACT.average, [WEIGHTS, BIGINT], ([weights, counts]) => {
     const sums = readWeights(weights!)
     const count = readLongs(counts!)
-    return (row) => (count(row) === 0n ? null : quotient(sums(row), count(row) << LOWEST))
+    return (row) => (count(row) === 0n ? null : divided(sums(row), count(row)))
   })
   register(connection, EXACT.quotient, [INTEGER_38, BIGINT, INTEGER], ([sums, counts, scales]) => {
     const [sum, count, scale] = [readHuge(sums!), readLongs(counts!), readInts(scales!)]
@@ -54,6 +54,23 @@ export function quotient(numerator: bigint, denominator: bigint): number {
   const lower = rounded(numerator, denominator, Math.max(exponent - 53, -1_074))
   if (lower.digits <= 1n << 53n) return scaled(lower)
   return scaled(rounded(numerator, denominator, Math.max(exponent - 52, -1_074)))
+}
+
+/** digits · 2^exponent. */
+interface BinarySum {
+  readonly digits: bigint
+  readonly exponent: number
+}
+
+/** As `quotient` by 1. A bigint becomes the nearest double, and powers of two change only the exponent of one. */
+function nearest(sum: BinarySum): number {
+  const result = Number(sum.digits) * 2 ** sum.exponent
+  const isNormal = Math.abs(result) > 2 ** -1_000 && Math.abs(result) < 2 ** 1_000 && sum.exponent > -1_000
+  return isNormal ? result : divided(sum, 1n)
+}
+
+function divided({ digits, exponent }: BinarySum, count: bigint): number {
+  return exponent < 0 ? quotient(digits, count << BigInt(-exponent)) : quotient(digits << BigInt(exponent), count)
 }
 
 interface Rounded {
@@ -120,8 +137,8 @@ function register(
   connection.registerScalarFunction(scalar)
 }
 
-/** Σ weight · 2^(32 · bucket) of each row's list. */
-function readWeights({ vector, rows }: Argument): Reader<bigint> {
+/** Σ weight · 2^(32 · bucket − 1075) of each row's list. */
+function readWeights({ vector, rows }: Argument): Reader<BinarySum> {
   const entries = view(vector, rows, 16)
   const pairs = duckdb.list_vector_get_child(vector)
   const child = (k: number): Argument => ({
@@ -132,9 +149,10 @@ function readWeights({ vector, rows }: Argument): Reader<bigint> {
   return (row) => {
     const first = Number(entries.getBigUint64(16 * row, true))
     const until = first + Number(entries.getBigUint64(16 * row + 8, true))
-    let sum = 0n
-    for (let k = first; k < until; k++) sum += weight(k) << (BUCKET_EXPONENTS * BigInt(bucket(k)))
-    return sum
+    let [digits, lowest] = [0n, Infinity]
+    for (let k = first; k < until; k++) lowest = Math.min(lowest, bucket(k))
+    for (let k = first; k < until; k++) digits += weight(k) << BigInt(BUCKET_EXPONENTS * (bucket(k) - lowest))
+    return { digits, exponent: first === until ? 0 : BUCKET_EXPONENTS * lowest - LOWEST }
   }
 }
 

@@ -78,12 +78,14 @@ function kept(
 function valueDetail({ name, input }: Operand, value: string, type: ColumnType, reduce: string): DetailSql {
   const weight: Column = { name: `${name}__weight`, type: { kind: 'long' } }
   return {
+    isFew: false,
     value: { name: `${name}__value`, type },
     weight,
     ofRows: {
       value,
-      weight: input === 'events' ? 'CAST(1 AS BIGINT)' : SIGN,
+      weight: input === 'events' ? 'count(*)' : `sum(${SIGN})`,
       isThere: `(${value}) IS NOT NULL`,
+      key: value,
     },
     reduce: `${reduce} FILTER (WHERE ${quoted(weight.name)} > 0)`,
     reduced: `${name}__reduced`,

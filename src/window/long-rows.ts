@@ -9,44 +9,68 @@ import { CELL_COLUMNS } from './cells.ts'
 const [START, END] = [CELL_COLUMNS.start, CELL_COLUMNS.end].map(quoted)
 const [ROWS, LAST_EVENT, PART] = [CELL_COLUMNS.rows, CELL_COLUMNS.lastEvent, PART_COLUMN].map(quoted)
 
+/** More of them could make many rows of a cell. */
+const GROUPED_DETAILS_MAX = 2
+
 /**
  * The query that aggregates counted rows to partials, columns as in `partialColumns`. `relation` is what stands after
  * FROM; it has the columns of the source, `__start`, `__end`, of sliced windows `__min_end`, `__event_ms`,
- * `_kafka_partition`, `_offset`, and of `rows` input `__sign`. It is scanned once, and once more for each aggregate with
- * a detail: what gives its rows only once, such as a table function that is fed, must be put into a table before.
+ * `_kafka_partition`, `_offset`, and of `rows` input `__sign`. It is scanned `scansOf(shape)` times: what gives its rows
+ * only once, such as a table function that is fed, must otherwise be put into a table before.
  */
 export function partialsSql(shape: WindowShape, input: WindowInput, relation: string): string {
   const groups = shape.groups.map((column) => [canonical(quoted(column.name), column.type), column.name] as const)
-  const cell = [...groups, ...cellColumns(shape).map((name) => [quoted(name), name] as const)]
+  const { sizeMs } = shape
+  const own = cellColumns(shape).filter((name) => sizeMs === undefined || name !== CELL_COLUMNS.end)
+  const cell = [...groups, ...own.map((name) => [quoted(name), name] as const)]
+  const ends = sizeMs === undefined ? [] : [[CELL_COLUMNS.end, `${START} + ${sizeMs}`] as const]
   const rows = input === 'events' ? 'count(*)' : `CAST(sum(${SIGN}) AS BIGINT)`
+  const grouped = groupedDetails(shape)
   const cells: Expressions = new Map([
     ...cell.map(([sql, name]) => [name, sql] as const),
+    ...ends,
     [PART_COLUMN, '0'],
     [CELL_COLUMNS.rows, rows],
     [CELL_COLUMNS.lastEvent, 'max("__event_ms")'],
-    ...shape.aggregates.flatMap(({ partials }) => partials.map(({ column, ofRows }) => [column.name, ofRows] as const)),
+    ...shape.aggregates.flatMap(({ partials, detail }) => {
+      const isGrouped = grouped.some(({ sql }) => sql === detail)
+      return partials.map(({ column, ofRows, ofGroup }) => [column.name, (isGrouped && ofGroup) || ofRows] as const)
+    }),
+    ...grouped.flatMap(({ sql: { value, weight, ofRows } }) => {
+      const isThere = `(${ofRows.key}) >= 0`
+      return [
+        [value.name, `CASE WHEN ${isThere} THEN ${ofRows.key} END`] as const,
+        [weight.name, `CASE WHEN ${isThere} THEN ${ofRows.weight} END`] as const,
+      ]
+    }),
   ])
+  const keys = [...cell.map(([sql]) => sql), ...new Set(grouped.map(({ sql }) => sql.ofRows.key))]
   const detail = ({ value, weight, ofRows }: DetailSql, part: number): string => {
-    const sum = `sum(${ofRows.weight})`
     const expressions: Expressions = new Map([
       ...cell.map(([sql, name]) => [name, sql] as const),
+      ...ends,
       [PART_COLUMN, String(part)],
       [value.name, ofRows.value],
-      [weight.name, `CAST(${sum} AS ${sqlTypeOf(weight.type)})`],
+      [weight.name, ofRows.weight],
     ])
-    const keys = [...cell.map(([sql]) => sql), ofRows.value]
     return `SELECT ${list(shape, expressions)}
-FROM ${relation} WHERE ${ofRows.isThere} GROUP BY ${keys.join(', ')} HAVING ${sum} <> 0`
+FROM ${relation} WHERE ${ofRows.isThere} GROUP BY ${[...cell.map(([sql]) => sql), ofRows.value].join(', ')} HAVING ${ofRows.weight} <> 0`
   }
   return union([
-    `SELECT ${list(shape, cells)}\nFROM ${relation} GROUP BY ${cell.map(([sql]) => sql).join(', ')}`,
-    ...details(shape).map(({ sql, part }) => detail(sql, part)),
+    `SELECT ${list(shape, cells)}\nFROM ${relation} GROUP BY ${keys.join(', ')}`,
+    ...details(shape).flatMap(({ sql, part }) =>
+      grouped.some((each) => each.part === part) ? [] : [detail(sql, part)],
+    ),
   ])
 }
 
+/** How often `partialsSql` reads its relation. */
+export function scansOf(shape: WindowShape): number {
+  return 1 + details(shape).length - groupedDetails(shape).length
+}
+
 /**
- * The query that makes one row per (cell, part, value) of long rows of many files, columns as in `partialColumns`.
- * Values whose weights add up to 0 are gone; cells stay, whatever their row count. `relation` is scanned once per part.
+ * The query that makes one row per (cell, part, value) of rows of many files, columns as in `partialColumns`. Values whose weights add up to 0 are gone; cells stay, whatever their row count. `relation` is scanned once per part.
  */
 export function mergeSql(shape: WindowShape, relation: string): string {
   const keys = [...shape.groups.map(({ name }) => name), ...cellColumns(shape)]
@@ -62,7 +86,7 @@ export function mergeSql(shape: WindowShape, relation: string): string {
       [weight.name, weightSum(sum, weight)],
     ])
     return `SELECT ${list(shape, expressions)}
-FROM ${relation} WHERE ${PART} = ${part} GROUP BY ${by}, ${quoted(value.name)} HAVING ${sum} <> 0`
+FROM ${relation} WHERE ${quoted(value.name)} IS NOT NULL GROUP BY ${by}, ${quoted(value.name)} HAVING ${sum} <> 0`
   }
   return union([
     `SELECT ${list(shape, cells)}\nFROM ${relation} WHERE ${PART} = 0 GROUP BY ${by}`,
@@ -117,6 +141,13 @@ function details({ aggregates }: WindowShape): { readonly sql: DetailSql; readon
   return aggregates.flatMap(({ detail }: AggregateSql, k) =>
     detail === undefined ? [] : [{ sql: detail, part: k + 1 }],
   )
+}
+
+/** Details whose values are grouped with their cell: equal ones, as of a sum and an average, are one key. */
+function groupedDetails(shape: WindowShape): ReturnType<typeof details> {
+  const few = details(shape).filter(({ sql }) => sql.isFew)
+  const keys = [...new Set(few.map(({ sql }) => sql.ofRows.key))].slice(0, GROUPED_DETAILS_MAX)
+  return few.filter(({ sql }) => keys.includes(sql.ofRows.key))
 }
 
 /** A sum of decimals is not looked at: more than 38 digits would go on unseen. */

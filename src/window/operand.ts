@@ -13,6 +13,8 @@ export interface Operand {
   /** SQL of the column where the aggregate's `where` is true, else null: all functions of a column ignore null. */
   readonly value: string
   readonly input: WindowInput
+  /** The bucket of `pieceColumns`, in the same way as the value; undefined where rows have no pieces. */
+  readonly bucket: string | undefined
 }
 
 export const SIGN = quoted(SIGN_COLUMN)

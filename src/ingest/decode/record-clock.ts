@@ -37,7 +37,7 @@ export class RecordClock {
 
   /**
    * Fills the lane columns and the clocks of `counts`. `clocksMs` are the clocks before the rows. An event time
-   * that is `kept` is none.
+   * that is `kept` is none. Gives how far the clock is ahead of the oldest event, seen from it: Infinity when a row has none.
    */
   judge(
     slabs: readonly Slab[],
@@ -45,7 +45,8 @@ export class RecordClock {
     topic: string,
     counts: ReadonlyMap<PartitionId, MutableCounts>,
     clocksMs: Clocks[string],
-  ): void {
+  ): number {
+    let lagMsMax = 0
     const clocks = new Map<number, Moving>()
     const eventless = kept.filter(({ columns }) => columns.includes(this.#event)).map(({ row }) => row)
     let [first, next] = [0, 0]
@@ -67,10 +68,14 @@ export class RecordClock {
         if (lane !== undefined && moving.clock !== -Infinity) setLong(lane.clock, row, moving.clock)
         const isEventless = eventless[next] === first + row
         if (isEventless) next++
-        if (isEventless || events === undefined || isNull(events, row)) continue
-        const eventMs = eventMsOf(events, row, this.#unit)
-        if (eventMs > EVENT_MS_MAX || eventMs < -EVENT_MS_MAX) continue
+        const eventMs =
+          isEventless || events === undefined || isNull(events, row) ? NaN : eventMsOf(events, row, this.#unit)
+        if (!(eventMs <= EVENT_MS_MAX && eventMs >= -EVENT_MS_MAX)) {
+          lagMsMax = Infinity
+          continue
+        }
         if (lane !== undefined) setLong(lane.event, row, eventMs)
+        if (moving.clock - eventMs > lagMsMax) lagMsMax = moving.clock - eventMs
         if (!isNull(timestamps, row) && eventMs > eventMsOf(timestamps, row, 'us') + this.#maxFutureSkewMs) {
           moving.futureEvents++
           continue
@@ -86,6 +91,7 @@ export class RecordClock {
       if (own !== -Infinity) count.clockMs = own
       if (futureEvents > 0) count.futureEvents = futureEvents
     }
+    return lagMsMax
   }
 
   #laneOf(slab: Slab): { readonly event: View; readonly clock: View } {

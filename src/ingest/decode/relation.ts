@@ -22,39 +22,61 @@ import {
 import type { Column, ColumnType } from '../../batch.ts'
 import type { Slab, SlabColumn } from './slab.ts'
 
-/** Slabs as a relation: a table function of this name, which gives each slab that it was fed once. */
+/** A column of slabs, by number, or one that is made of them. */
+export type RelationColumn = number | DerivedColumn
+
+/** What it gives must last until the next column is asked for. */
+export type DerivedColumn = (slab: Slab) => { readonly buffer: ArrayBuffer; readonly column: SlabColumn }
+
+/** Slabs as a relation: a table function of this name. It may be scanned as often as one likes while it is fed. */
 export class Relation {
   readonly name: string
   readonly columns: readonly Column[]
   #slabs: readonly Slab[] = []
-  #next = 0
 
-  /** `at` names the slabs' columns that are given, by number. Without it they are the first ones. */
-  constructor(connection: DuckDBConnection, name: string, columns: readonly Column[], at?: readonly number[]) {
+  /** `at` says what the columns are made of. Without it they are the slabs' first ones. */
+  constructor(connection: DuckDBConnection, name: string, columns: readonly Column[], at?: readonly RelationColumn[]) {
     this.name = name
     this.columns = columns
-    const picked = at ?? columns.map((_, k) => k)
+    const picked: readonly RelationColumn[] = at ?? columns.map((_, k) => k)
     connection.registerTableFunction(
       DuckDBTableFunction.create({
         name,
         bindFunction: (info) => {
           for (const column of columns) info.addResultColumn(column.name, duckType(column.type))
+          info.setCardinality(
+            this.#slabs.reduce((sum, { rows }) => sum + rows, 0),
+            true,
+          )
         },
-        initFunction: () => undefined,
-        mainFunction: (_info, output) => {
-          const slab = this.#slabs[this.#next++]
+        initFunction: (info) => {
+          const scan: Scan = {
+            slabs: this.#slabs[Symbol.iterator](),
+            at: info.getColumnIndexes().map((k) => picked[k]),
+          }
+          info.setInitData(scan)
+        },
+        mainFunction: (info, output) => {
+          const { slabs, at } = info.getInitData() as Scan
+          const slab = slabs.next().value as Slab | undefined
           output.rowCount = slab?.rows ?? 0
-          if (slab !== undefined) fill(output.chunk, slab, picked)
+          if (slab !== undefined) fill(output.chunk, slab, at)
         },
+        supportsProjectionPushdown: true,
       }),
     )
   }
 
-  /** What the next statement that names the function will see. */
+  /** What the next statements that name the function will see. */
   feed(slabs: readonly Slab[]): void {
     this.#slabs = slabs
-    this.#next = 0
   }
+}
+
+interface Scan {
+  readonly slabs: Iterator<Slab>
+  /** What is asked for; undefined: a column that is not ours, when rows are but counted. */
+  readonly at: readonly (RelationColumn | undefined)[]
 }
 
 export function duckType(type: ColumnType): DuckDBType {
@@ -97,8 +119,16 @@ export function duckType(type: ColumnType): DuckDBType {
   }
 }
 
-function fill(chunk: duckdb.DataChunk, { buffer, columns }: Slab, picked: readonly number[]): void {
-  picked.forEach((at, k) => fillVector(duckdb.data_chunk_get_vector(chunk, k), buffer, columns[at]!))
+function fill(chunk: duckdb.DataChunk, slab: Slab, picked: Scan['at']): void {
+  for (const [k, at] of picked.entries()) {
+    if (at === undefined) continue
+    const vector = duckdb.data_chunk_get_vector(chunk, k)
+    if (typeof at === 'number') fillVector(vector, slab.buffer, slab.columns[at]!)
+    else {
+      const { buffer, column } = at(slab)
+      fillVector(vector, buffer, column)
+    }
+  }
 }
 
 function fillVector(vector: duckdb.Vector, buffer: ArrayBuffer, column: SlabColumn): void {

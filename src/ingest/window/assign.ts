@@ -28,6 +28,9 @@ export const LATE_COLUMNS = {
 /** Key of boundary relations, beside `__start` and `__end`; see `createBoundaries`. */
 export const BUCKET_COLUMN = '__bucket'
 
+/** No event time is as far from 1970 (rule T2). */
+const EVENT_MS_MAX = 8_640_000_000_000_001n
+
 const { event: EVENT, clock: CLOCK } = LANE_COLUMNS
 const { start: START, end: END, minEnd: MIN_END } = CELL_COLUMNS
 const { lateWindows: LATE, countedWindows: COUNTED, reason: REASON } = LATE_COLUMNS
@@ -174,8 +177,9 @@ function windowsMax(kind: WindowKind): number {
 
 /** The event time floored to a multiple of `n` and an offset; `%` rounds toward 0 and would be wrong of negative times. */
 function floorSql(n: number, offsetMs: number): string {
-  const remainder = `(${EVENT} - (${offsetMs})) % ${n}`
-  return `(${EVENT} - (${remainder} + ${n}) % ${n})`
+  const period = BigInt(n)
+  const aboveAll = (EVENT_MS_MAX / period + 2n) * period
+  return `(${EVENT} - (${EVENT} + ${aboveAll - (BigInt(offsetMs) % period)}) % ${period})`
 }
 
 /** Group columns that must not be null, quoted. */

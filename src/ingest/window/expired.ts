@@ -40,12 +40,13 @@ export async function takeExpired(
     kind === 'session'
       ? `${same('s', 'c', groups)} AND c.${START} <= s.${END} AND c.${END} >= s.${START}`
       : same('s', 'c', key)
+  const cell = [...new Set([...key, END])]
   await database.temporary(
     'expired',
-    `SELECT s.* FROM (SELECT * FROM staged WHERE ${isGone}) s ANTI JOIN (SELECT * FROM ${cells} WHERE ${PART} = 0) c ON ${isHeld}`,
+    `SELECT ${list([...cell, `sum(${ROWS}) AS ${ROWS}`])} FROM (SELECT * FROM staged WHERE ${isGone}) s ANTI JOIN (SELECT * FROM ${cells} WHERE ${PART} = 0) c ON ${isHeld} GROUP BY ${list(cell)}`,
   )
   await database.run(
-    `DELETE FROM staged WHERE rowid IN (SELECT s.rowid FROM staged s SEMI JOIN expired e ON ${same('s', 'e', [...key, END])})`,
+    `DELETE FROM staged WHERE rowid IN (SELECT s.rowid FROM staged s SEMI JOIN expired e ON ${same('s', 'e', cell)})`,
   )
   const [rows, records] = await database.numbers(
     `SELECT count(*), coalesce(sum(abs(${ROWS})), 0) FROM expired WHERE ${ROWS} <> 0`,

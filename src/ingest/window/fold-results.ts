@@ -62,11 +62,15 @@ export async function makeResults(
     'fresh',
     `SELECT *, ${isFinal} AS _final FROM (${resultsSql(shape, rows)}) WHERE ${ROWS} <> 0`,
   )
-  const [negative] = await database.numbers(`SELECT count(*) FROM fresh WHERE ${ROWS} < 0`)
+  const [negative, vanished] = await database.numbers(
+    `SELECT count(*) FILTER (WHERE ${ROWS} < 0), (SELECT count(*) FROM vanished) FROM fresh`,
+  )
+  const here = `SELECT ${list(identity)}, ${START} AS __to FROM fresh`
+  const gone = `SELECT ${list(identity)}, __to FROM vanished`
+  const looked = vanished === 0 ? here : `${here} UNION ${gone}`
   await database.temporary(
     'stored',
-    `SELECT o.*, o.rowid AS __rid, k.__to FROM ${outputs} o JOIN (
-SELECT ${list(identity)}, ${START} AS __to FROM fresh UNION SELECT ${list(identity)}, __to FROM vanished) k ON ${same('o', 'k', identity)}`,
+    `SELECT o.*, o.rowid AS __rid, k.__to FROM ${outputs} o JOIN (${looked}) k ON ${same('o', 'k', identity)}`,
   )
   await database.temporary('compared', comparedSql(relations))
   const isClosing = definition.emit === 'close' || slices !== undefined
@@ -141,12 +145,14 @@ export function resultRowsSql({ groups, results, shape }: Relations): string {
  */
 async function chooseCells(
   database: FoldDatabase,
-  { cells, columns, definition, groups, key, values }: Relations,
+  relations: Relations,
   { fold, finalUntil, finalBefore, openSince }: ResultOptions,
 ): Promise<string> {
-  const touched = [`SELECT ${list(columns)} FROM changed`]
+  const { cells, columns, definition, groups, key, values } = relations
+  const isLooked = (await isFinalAlone(database, relations, finalUntil)) ? upTo(END, finalUntil) : 'true'
+  const touched = [`SELECT ${list(columns)} FROM changed WHERE ${isLooked}`]
   if (values.length > 0)
-    touched.push(`SELECT ${list(columns)} FROM held WHERE __rid NOT IN (SELECT __rid FROM replaced)`)
+    touched.push(`SELECT ${list(columns)} FROM held WHERE ${isLooked} AND __rid NOT IN (SELECT __rid FROM replaced)`)
   const isOpenDue = definition.emit === 'update' && openSince !== undefined && openSince < fold - 1
   const wanted = [
     ...(finalUntil === undefined || finalUntil === finalBefore ? [] : [becameFinal(END, finalUntil, finalBefore)]),
@@ -165,6 +171,17 @@ async function chooseCells(
     )
   }
   return `(${[...touched, 'FROM chosen_rows'].join(' UNION ALL ')})`
+}
+
+/** Whether windows that are not final have no rows, now and before. Those of a session may be of one that was shorter. */
+async function isFinalAlone(
+  database: FoldDatabase,
+  { definition, outputs }: Relations,
+  finalUntil: number | undefined,
+): Promise<boolean> {
+  if (definition.emit === 'update' || definition.window.kind === 'session') return false
+  const [open] = await database.numbers(`SELECT count(*) FROM ${outputs} WHERE NOT ${upTo(END, finalUntil)}`)
+  return open === 0
 }
 
 /**

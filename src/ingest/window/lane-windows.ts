@@ -12,12 +12,23 @@ import { Relation } from '../decode/relation.ts'
 import type { Slab } from '../decode/slab.ts'
 import type { KeptValues } from '../decode/table-decoder.ts'
 import type { TablePlan } from '../lane.ts'
-import { assignedSql, LATE_COLUMNS, mayBeLate, needsBoundaries } from './assign.ts'
+import { assignedSql, LATE_COLUMNS, needsBoundaries } from './assign.ts'
 import { createBoundaries } from './boundaries.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
+import { sliceMs } from './kinds.ts'
 import { removeLocal } from './partial-files.ts'
+import { slabPieces } from './slab-pieces.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
-import { aggregateSql, isOverflow, lateColumns, partialsSql, type WindowShape } from '../../window/sql.ts'
+import {
+  aggregateSql,
+  isOverflow,
+  lateColumns,
+  partialsSql,
+  pieceColumns,
+  piecesOf,
+  scansOf,
+  type WindowShape,
+} from '../../window/sql.ts'
 
 export interface LaneWindowsParts {
   readonly connection: DuckDBConnection
@@ -34,19 +45,24 @@ interface Window {
   readonly shape: WindowShape
 }
 
-/** What was decoded. */
-interface Rows {
+/** What was decoded and judged. */
+export interface FedRows {
   readonly slabs: readonly Slab[]
   readonly kept: readonly KeptValues[]
+  /** As `RecordClock` says. */
+  readonly lagMsMax: number
 }
 
 type LateRows = Pick<StagedWindow, 'lateFiles' | 'late' | 'lateAssignments'>
+
+/** Read once, on this machine: whatever would make the file smaller takes more than it saves. */
+const PARTIALS_FORMAT = 'FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, WRITE_BLOOM_FILTER false'
 
 const NONE_LATE: LateRows = { lateFiles: [], late: 0, lateAssignments: 0 }
 
 /**
  * What a lane makes of the rows of one table for the windows over its events: partials of what counts, and late rows.
- * The columns that windows read go once into a table in memory; each window then takes a handful of statements.
+ * Where none is late, a window takes one statement over the decoded columns as they are.
  */
 export class LaneWindows {
   readonly #source: TableDefinition
@@ -63,35 +79,37 @@ export class LaneWindows {
     this.#parts = parts
     this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
     const columns = [...tableColumns(source), ...laneColumns]
-    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, columns) }))
-    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [k] : []))
+    const read = columns.flatMap((column, k) => (isRead(column, windows) ? [{ column, at: k }] : []))
+    const summed = read.filter(({ column }) => isSummed(column, windows))
+    const all = [...columns, ...summed.flatMap(({ column }) => pieceColumns(column))]
+    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, all) }))
     this.#read = new Relation(
       parts.connection,
       `${parts.name}_read`,
-      read.map((k) => columns[k]!),
-      read,
+      [...read.map(({ column }) => column), ...all.slice(columns.length)],
+      [...read.map(({ at }) => at), ...summed.flatMap(({ column, at }) => slabPieces(column, at))],
     )
   }
 
   /** Files of each window. Throws `aggregate.overflow`, `window.expression_failed`. */
-  async stage(slabs: readonly Slab[], kept: readonly KeptValues[], plan: TablePlan): Promise<readonly StagedWindow[]> {
-    if (slabs.length === 0)
+  async stage(rows: FedRows, plan: TablePlan): Promise<readonly StagedWindow[]> {
+    if (rows.slabs.length === 0)
       return this.#windows.map(({ definition }) => ({ window: definition.name, partials: undefined, ...NONE_LATE }))
-    const input = `${this.#parts.name}_rows`
+    const input = this.#input(rows.kept)
     const staged: StagedWindow[] = []
+    this.#read.feed(rows.slabs)
     try {
-      await this.#makeInput(input, slabs, kept)
-      for (const window of this.#windows) staged.push(await this.#stage(window, input, { slabs, kept }, plan))
+      for (const window of this.#windows) staged.push(await this.#stage(window, input, rows, plan))
       return staged
     } catch (error) {
       for (const { partials } of staged) await removeLocal(partials)
       throw error
     } finally {
-      await this.#drop(input)
+      this.#read.feed([])
     }
   }
 
-  async #stage({ definition, shape }: Window, input: string, rows: Rows, plan: TablePlan): Promise<StagedWindow> {
+  async #stage({ definition, shape }: Window, input: string, rows: FedRows, plan: TablePlan): Promise<StagedWindow> {
     const { connection, name } = this.#parts
     const boundaries = needsBoundaries(definition.window) ? `${name}_boundaries` : undefined
     if (boundaries !== undefined) await createBoundaries(connection, definition.window, input, boundaries)
@@ -99,7 +117,10 @@ export class LaneWindows {
     try {
       const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
       partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
-      return { window: definition.name, partials, ...(await this.#late(definition, assigned.late, input, rows, plan)) }
+      const late = this.#mayBeLate(definition, rows)
+        ? await this.#late(definition, assigned.late, rows, plan)
+        : NONE_LATE
+      return { window: definition.name, partials, ...late }
     } catch (error) {
       await removeLocal(partials)
       throw expressionError(definition, error)
@@ -112,14 +133,13 @@ export class LaneWindows {
   async #copyPartials(definition: WindowDefinition, shape: WindowShape, counted: string): Promise<string | undefined> {
     const { connection, clock, partialsFolder, name } = this.#parts
     const file = path.join(partialsFolder, `${clock.uuid()}.parquet`)
-    // To assign tumbling windows again for each detail takes less than to write their rows down.
-    const isWrittenDown =
-      definition.window.kind !== 'tumbling' && shape.aggregates.some(({ detail }) => detail !== undefined)
+    // To assign tumbling windows again takes less than to write their rows down.
+    const isWrittenDown = definition.window.kind !== 'tumbling' && scansOf(shape) > 1
     const table = `${name}_counted`
     try {
       if (isWrittenDown) await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${counted}`)
       const sql = partialsSql(shape, 'events', isWrittenDown ? table : `(${counted})`)
-      const rows = await this.#number(`COPY (${sql}) TO ${literal(file)} (FORMAT parquet, COMPRESSION uncompressed)`)
+      const rows = await this.#number(`COPY (${sql}) TO ${literal(file)} (${PARTIALS_FORMAT})`)
       if (rows > 0) return file
       await removeLocal(file)
       return undefined
@@ -131,16 +151,17 @@ export class LaneWindows {
     }
   }
 
+  /** False where certainly no row is late or cannot be assigned, as SQL of the same name would say row by row. */
+  #mayBeLate({ allowedLatenessMs, groupBy, nullGroup }: WindowDefinition, { slabs, kept, lagMsMax }: FedRows): boolean {
+    if (kept.length > 0 || lagMsMax > allowedLatenessMs + this.#outOfOrdernessMs) return true
+    if (nullGroup === 'keep') return false
+    const at = groupBy.map((name) => this.#rows.columns.findIndex((column) => column.name === name))
+    return slabs.some(({ columns }) => at.some((k) => columns[k]!.validAt >= 0))
+  }
+
   /** Rows that are late: whole, with all columns of the source, which were not needed so far. */
-  async #late(
-    definition: WindowDefinition,
-    sql: string,
-    input: string,
-    rows: Rows,
-    plan: TablePlan,
-  ): Promise<LateRows> {
+  async #late(definition: WindowDefinition, sql: string, rows: FedRows, plan: TablePlan): Promise<LateRows> {
     const { connection, name } = this.#parts
-    if ((await this.#count(`${input} WHERE ${mayBeLate(definition, this.#outOfOrdernessMs)}`)) === 0) return NONE_LATE
     const late = `${name}_late`
     await connection.run(`CREATE OR REPLACE TEMP TABLE ${late} AS ${sql}`)
     try {
@@ -162,7 +183,7 @@ export class LaneWindows {
     definition: WindowDefinition,
     late: string,
     count: number,
-    { slabs, kept }: Rows,
+    { slabs, kept }: FedRows,
     plan: WritePlan,
   ): Promise<StagedWindow['lateFiles'][number]> {
     const { connection, storage, clock } = this.#parts
@@ -178,19 +199,17 @@ export class LaneWindows {
   }
 
   /** A window sees what the record says: what its row keeps of another is null, wherever that other one was read. */
-  async #makeInput(table: string, slabs: readonly Slab[], kept: readonly KeptValues[]): Promise<void> {
-    const { connection } = this.#parts
-    this.#read.feed(slabs)
-    try {
-      await connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS FROM ${this.#read.name}()`)
-    } finally {
-      this.#read.feed([])
-    }
-    for (const [k, { name }] of tableColumns(this.#source).entries()) {
-      if (!this.#read.columns.some((column) => column.name === name)) continue
+  #input(kept: readonly KeptValues[]): string {
+    const said = tableColumns(this.#source).flatMap(({ name }, k) => {
       const rows = kept.filter(({ columns }) => columns.includes(k))
-      if (rows.length > 0) await connection.run(`UPDATE ${table} SET ${quoted(name)} = NULL WHERE ${isAmong(rows)}`)
-    }
+      if (rows.length === 0) return []
+      const made = this.#read.columns.filter((column) => [name, piecesOf(name).bucket].includes(column.name))
+      return made.map(
+        (column) => `CASE WHEN NOT (${isAmong(rows)}) THEN ${quoted(column.name)} END AS ${quoted(column.name)}`,
+      )
+    })
+    const all = said.length === 0 ? '*' : `* REPLACE (${said.join(', ')})`
+    return `SELECT ${all} FROM ${this.#read.name}()`
   }
 
   async #keptIn(table: string, kept: readonly KeptValues[]): Promise<readonly KeptValues[]> {
@@ -223,7 +242,15 @@ function eventsShape(definition: WindowDefinition, columns: readonly Column[]): 
     aggregates: definition.select.map((aggregate) => aggregateSql(aggregate, columns, 'events')),
     hasLastEvent: true,
     isSliced: isSliced(definition),
+    sizeMs: cellSizeMs(definition),
   }
+}
+
+/** Undefined where cells are not all as long. */
+function cellSizeMs({ window }: WindowDefinition): number | undefined {
+  if (window.kind === 'tumbling') return window.sizeMs
+  if (window.kind !== 'hopping') return undefined
+  return isSliced({ window }) ? sliceMs(window) : window.sizeMs
 }
 
 /** Whether some window needs the column; those that say where and when a row was, always. */
@@ -243,6 +270,13 @@ function isRead(column: Column, windows: readonly WindowDefinition[]): boolean {
         select.some((each) => each.column === column.name || mayRead(each.where ?? '', column)),
     )
   )
+}
+
+/** Whether its sums need pieces. */
+function isSummed(column: Column, windows: readonly WindowDefinition[]): boolean {
+  const isSum = ({ fn, column: of }: WindowDefinition['select'][number]): boolean =>
+    of === column.name && (fn === 'sum' || fn === 'avg')
+  return pieceColumns(column).length > 0 && windows.some(({ select }) => select.some(isSum))
 }
 
 /** What DuckDB says of a statement that is ours but for the user's expressions and values. */

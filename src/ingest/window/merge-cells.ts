@@ -5,8 +5,8 @@ import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
 import { mergeSql } from '../../window/sql.ts'
 
 // Relations that one fold makes: `staged` (what the lanes brought), `held` (all rows of the cells that it touches, as
-// they were), `replaced` (those of them that change), `changed` (what becomes of them), `written` (rows of the state
-// file), `vanished` (identities of result rows that have no cell any more). A touched row is deleted and inserted
+// they were), `replaced` (those of them that change, where some do not), `changed` (what becomes of them), `written` (rows
+// of the state file, where those are others), `vanished` (identities of result rows that have no cell any more). A touched row is deleted and inserted
 // again: no relation is ever rewritten.
 
 /** What the lanes brought, as `staged`. */
@@ -26,8 +26,11 @@ export interface MergeOptions {
 }
 
 export interface Merged {
-  /** Rows of `written`. */
-  readonly written: number
+  /** Relation of the rows of the state file, in their order, and how many they are. */
+  readonly written: string
+  readonly rows: number
+  /** Relation of the rows that changed, as they were. */
+  readonly replaced: string
   /** Cells of which more was taken back than there was. */
   readonly negative: number
 }
@@ -41,22 +44,27 @@ export async function mergeCells(
   const { cells, columns, definition, hasIslands, key, shape, values } = relations
   const isJoined = definition.window.kind === 'session' && !hasIslands
   await (isJoined ? joinSessions(database, relations) : holdCells(database, relations))
-  await database.temporary('replaced', replacedSql(relations))
-  await database.temporary(
-    'parts',
-    `SELECT ${list(columns)} FROM staged UNION ALL SELECT ${list(columns)} FROM replaced`,
-  )
+  const replaced = values.length === 0 ? 'held' : 'replaced'
+  if (values.length > 0) await database.temporary(replaced, replacedSql(relations))
+  const parts = `SELECT ${list(columns)} FROM staged UNION ALL SELECT ${list(columns)} FROM ${replaced}`
+  // Each detail reads them once more.
+  if (values.length > 0) await database.temporary('parts', parts)
+  const merged = mergeSql(shape, values.length === 0 ? `(${parts})` : 'parts')
+  const order = [PART, START, ...key.filter((name) => name !== START), ...values]
   // What the end of a session is, its cells do not say.
   const isSettled = hasIslands ? 'false' : upTo(relations.cellEnd, settledUntil)
-  await database.temporary('changed', `SELECT *, ${isSettled} AS __settled FROM (${mergeSql(shape, 'parts')})`)
-  const negative = await removeEmpty(database, relations)
-  await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM replaced)`)
-  const order = [PART, START, ...key.filter((name) => name !== START), ...values]
-  await database.temporary('written', `SELECT * FROM changed WHERE NOT __settled ORDER BY ${list(order)}`)
-  await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, ${file}, rowid FROM written`)
-  await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, NULL, NULL FROM changed WHERE __settled`)
-  const [written] = await database.numbers('SELECT count(*) FROM written')
-  return { written: written!, negative }
+  await database.temporary('changed', `SELECT *, ${isSettled} AS __settled FROM (${merged}) ORDER BY ${list(order)}`)
+  const { empty, negative } = await removeEmpty(database, relations)
+  await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM ${replaced})`)
+  const [all, settled] = await database.numbers('SELECT count(*), count(*) FILTER (WHERE __settled) FROM changed')
+  // Row ids are positions in the file: where some are missing, they are counted anew.
+  const written = empty + settled! === 0 ? 'changed' : 'written'
+  if (written === 'written')
+    await database.temporary(written, 'SELECT * FROM changed WHERE NOT __settled ORDER BY rowid')
+  await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, ${file}, rowid FROM ${written}`)
+  if (settled! > 0)
+    await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, NULL, NULL FROM changed WHERE __settled`)
+  return { written, rows: all! - settled!, replaced, negative }
 }
 
 /** `held`, where a cell has one start for ever. */
@@ -107,32 +115,41 @@ SELECT *, bool_or(__new) OVER (PARTITION BY ${list([...groups, start])}) AS __to
 function replacedSql({ key, values }: Relations): string {
   if (values.length === 0) return 'SELECT * FROM held'
   const isMoved = `(${PART} = 0 OR __was <> ${START})`
-  const value = [...key, PART, ...values]
+  const value = [...key, ...values]
+  // A staged row may be a cell and have values of several details; a held one is either, and has one value.
+  const came = values.map((name) => {
+    const alone = values.map((other) => (other === name ? name : `NULL AS ${other}`))
+    return `SELECT ${list([...key, ...alone])} FROM staged WHERE ${name} IS NOT NULL`
+  })
   return `SELECT * FROM held WHERE ${isMoved}
 UNION ALL
 SELECT h.* FROM (SELECT * FROM held WHERE NOT ${isMoved}) h SEMI JOIN (
-SELECT ${list(value)} FROM staged UNION ALL SELECT ${list(value)} FROM held WHERE __was <> ${START}) s ON ${same('h', 's', value)}`
+${came.join(' UNION ALL ')} UNION ALL SELECT ${list(value)} FROM held WHERE __was <> ${START}) s ON ${same('h', 's', value)}`
 }
 
 /**
  * A cell without rows goes, with all of its details (rule A3). Slices stay: their rows may have been counted in another
- * slice, for other windows. Gives the number of cells with less than none.
+ * slice, for other windows. Gives the number of those cells, and of cells with less than none.
  */
-async function removeEmpty(database: FoldDatabase, { identity, key, slices }: Relations): Promise<number> {
-  if (slices !== undefined) return 0
+async function removeEmpty(
+  database: FoldDatabase,
+  { identity, key, slices, values }: Relations,
+): Promise<{ readonly empty: number; readonly negative: number }> {
+  if (slices !== undefined) return { empty: 0, negative: 0 }
   const isEmpty = `${PART} = 0 AND ${ROWS} = 0`
   const [empty, negative] = await database.numbers(
     `SELECT count(*) FILTER (WHERE ${isEmpty}), count(*) FILTER (WHERE ${PART} = 0 AND ${ROWS} < 0) FROM changed`,
   )
-  if (empty === 0) return negative!
+  if (empty === 0) return { empty, negative: negative! }
   await database.temporary('empty', `SELECT ${list(key)} FROM changed WHERE ${isEmpty}`)
   await database.run(`INSERT INTO vanished SELECT ${list([...identity, START])} FROM empty`)
-  await database.run(
-    `INSERT INTO replaced SELECT h.* FROM held h SEMI JOIN empty e ON ${same('h', 'e', key)}
+  if (values.length > 0)
+    await database.run(
+      `INSERT INTO replaced SELECT h.* FROM held h SEMI JOIN empty e ON ${same('h', 'e', key)}
 WHERE __rid NOT IN (SELECT __rid FROM replaced)`,
-  )
+    )
   await database.run(
     `DELETE FROM changed WHERE rowid IN (SELECT c.rowid FROM changed c SEMI JOIN empty e ON ${same('c', 'e', key)})`,
   )
-  return negative!
+  return { empty: empty!, negative: negative! }
 }

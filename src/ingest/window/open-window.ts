@@ -108,17 +108,19 @@ export class OpenWindow {
     })
     this.#refuseNegative(merged.negative + results.negative)
     await this.#leave(bounds)
-    const [openRows] = await database.numbers(`SELECT count(*) FROM ${relations.cells} WHERE ${PART} = 0`)
+    const [openRows] = await database.numbers(
+      `SELECT count(*) FROM ${relations.cells}${relations.values.length === 0 ? '' : ` WHERE ${PART} = 0`}`,
+    )
     this.#refuseTooMany(openRows!)
-    const stateRows = `SELECT ${list(relations.columns)} FROM written ORDER BY rowid`
+    const stateRows = `SELECT ${list(relations.columns)} FROM ${merged.written} ORDER BY rowid`
     const resultFile = await this.#write(request.results, () => resultRowsSql(relations), results.written)
-    const stateFile = await this.#write(request.state, () => stateRows, merged.written)
+    const stateFile = await this.#write(request.state, () => stateRows, merged.rows)
     const lateFiles = [await this.#write(request.late, () => expired.rowsSql(request.late), expired.rows)]
     if (halves !== undefined)
       lateFiles.push(await this.#write(request.late, () => halves.rowsSql(request.late), halves.rows))
-    const [resultPlaces, statePlaces] = [OUTDATED.results, OUTDATED.state].map(unionOfPlaces)
-    const resultDelta = await this.#results.delta(database, resultFile, resultPlaces!)
-    const stateDelta = await this.#state.delta(database, stateFile, statePlaces!)
+    // Rows that stand in files of earlier commits and are over.
+    const resultDelta = await this.#results.delta(database, resultFile, unionOfPlaces(['outdated', 'expired_outputs']))
+    const stateDelta = await this.#state.delta(database, stateFile, unionOfPlaces([merged.replaced, 'left_cells']))
     const { keys: oldKeys = 0, replaced = 0 } = this.#rows?.old ?? {}
     await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta) + replaced, 2 * openRows! + oldKeys)
     return {
@@ -211,9 +213,6 @@ interface Bounds {
   readonly settledUntil: number | undefined
   readonly expiredUntil: number | undefined
 }
-
-/** Relations with rows that stand in files of earlier folds and are over. */
-const OUTDATED = { results: ['outdated', 'expired_outputs'], state: ['replaced', 'left_cells'] } as const
 
 function rowsOf({ superseded }: TableDelta): number {
   return superseded.reduce((sum, { rows }) => sum + rows.length, 0)

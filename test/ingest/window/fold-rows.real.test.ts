@@ -163,14 +163,26 @@ describe('section 9', () => {
     expect(after).toEqual([[[0, 7]], [[10, 9]]])
   })
 
+  const columns = ITEMS.columns.map((column) =>
+    column.name === 'v' ? { ...column, type: { kind: 'double' } as const } : column,
+  )
+
   test('1e16 and 1, without 1e16, is 1', async () => {
-    const columns = ITEMS.columns.map((column) =>
-      column.name === 'v' ? { ...column, type: { kind: 'double' } as const } : column,
-    )
     const harness = await RowsHarness.open({ ...ITEMS, columns }, itemsWindow({ select: sum }))
     await harness.commit([[batchOf([item('a', 5, 1e16), item('b', 5, 1)])]])
     await harness.commit([[batchOf([gone('a')], { first: 2n })]])
     expect(harness.results.map((row) => row.sum)).toEqual([1])
+    await harness.close()
+  })
+
+  test('C5: what came for a window that is gone is what is left of it, however far apart its values are', async () => {
+    const harness = await RowsHarness.open({ ...ITEMS, columns }, itemsWindow({ select: sum }))
+    await harness.commit([[batchOf([item('a', 5, 1)])]])
+    await harness.commit([], 60, 60)
+    const added = batchOf([item('a', 5, 1e16), item('b', 6, 1e16)], { first: 1n })
+    const { late, lateAssignments } = await harness.commit([[added]], 60, 60)
+    expect([late, lateAssignments]).toEqual([1, 1])
+    expect(harness.late).toMatchObject([{ _weight: 1, _reason: 'row_expired', _late_windows: [{ start: 0, end: 10 }] }])
     await harness.close()
   })
 
