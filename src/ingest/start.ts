@@ -73,6 +73,14 @@ function since(
   const ids = new Map(Object.entries(topicIds))
   const before = new Map(Object.entries(head?.topicIds ?? {}))
   const names = new Set(topicNames(definition))
+  // What came later than a head that waited for it begins at its beginning (rule P7): `newPartitions` finds it.
+  const tables = new Set(Object.keys(head?.tables ?? {}))
+  const awaited = new Set(definition.tables.filter(({ name }) => tables.has(name)).map(({ topic }) => topic))
+  for (const id of positions.keys()) {
+    const { topic } = parsePartitionId(id)
+    const isKnown = awaited.has(topic) || (before.has(topic) && before.get(topic) === ids.get(topic))
+    if (isKnown && head?.positions.has(id) === false) least.delete(id)
+  }
   for (const [id, position] of head?.positions ?? []) {
     const { topic } = parsePartitionId(id)
     const known = before.get(topic)
