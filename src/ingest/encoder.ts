@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises'
-import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
+import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import type { WindowDefinition } from '../define-window.ts'
@@ -9,6 +9,7 @@ import type { RecordBatch } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import { deadLetterColumns, deletesColumns, tableColumns } from './decode/columns.ts'
 import { checkColumns, writeDataFile } from './decode/data-file-writer.ts'
+import { openDuckDb } from './decode/open-duckdb.ts'
 import { NativeText } from './decode/native-text.ts'
 import { divide, type RowPlaces } from './decode/partition.ts'
 import { RecordClock } from './decode/record-clock.ts'
@@ -42,14 +43,7 @@ export interface EncoderOptions {
  */
 export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   await mkdir(options.storage.scratch, { recursive: true })
-  const megabytes = Math.ceil((options.memoryMaxBytes ?? 512 * 1024 * 1024) / (1024 * 1024))
-  const instance = await DuckDBInstance.create(':memory:', {
-    threads: '1',
-    memory_limit: `${megabytes}MiB`,
-    temp_directory: '',
-    autoinstall_known_extensions: 'false',
-    autoload_known_extensions: 'false',
-  })
+  const instance = await openDuckDb({ memoryMaxBytes: options.memoryMaxBytes ?? 512 * 1024 * 1024 })
   const connection = await instance.connect()
   // What an expression makes of a time must not depend on where the lane runs.
   await connection.run(`SET TimeZone = 'UTC'`)

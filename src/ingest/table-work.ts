@@ -1,10 +1,11 @@
 import { mkdir } from 'node:fs/promises'
-import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
+import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import { tableColumns, versionColumn } from './decode/columns.ts'
+import { openDuckDb } from './decode/open-duckdb.ts'
 import { KeyHasher } from './key-hash.ts'
 import type { ChangeFile, ChangesRequest, ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
 import type { TablePlan } from './lane.ts'
@@ -121,13 +122,7 @@ class DuckTableWork implements TableWork {
 }
 
 async function openDuck(memoryMaxBytes = 512 * 1024 * 1024): Promise<Duck> {
-  const instance = await DuckDBInstance.create(':memory:', {
-    threads: '1',
-    memory_limit: `${Math.ceil(memoryMaxBytes / (1024 * 1024))}MiB`,
-    temp_directory: '',
-    autoinstall_known_extensions: 'false',
-    autoload_known_extensions: 'false',
-  })
+  const instance = await openDuckDb({ memoryMaxBytes })
   const connection = await instance.connect()
   return { instance, connection, alive: new AliveRows(connection) }
 }

@@ -43,11 +43,11 @@ export interface WindowParts {
 export class WindowTables {
   /** Undefined without windows. */
   readonly #open: Open | undefined
-  readonly #windows: ReadonlyMap<string, OpenWindow>
+  readonly #windows: ReadonlyMap<string, WindowTable>
   /** By the table whose rows they are: results and states. */
   readonly #live: ReadonlyMap<string, Live>
 
-  private constructor(open?: Open, windows: readonly OpenWindow[] = []) {
+  private constructor(open?: Open, windows: readonly WindowTable[] = []) {
     this.#open = open
     this.#windows = new Map(windows.map((window) => [window.definition.name, window]))
     const live = windows.flatMap(({ definition: { name }, results, state }): [string, Live][] => [
@@ -67,7 +67,7 @@ export class WindowTables {
     const sources = definition.tables.filter(({ name }) => definitions.some((window) => window.source === name))
     const watermarks = new Watermarks(sources, clock)
     await watermarks.look(source, head.positions)
-    const windows: OpenWindow[] = []
+    const windows: WindowTable[] = []
     for (const definition of definitions) {
       const { name } = definition
       const results = await storedRows(storage, tables.get(name)!)
@@ -75,7 +75,7 @@ export class WindowTables {
       const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
       const times = watermarks.timesAt(definition.source, head)
       await fold.load(name, { results, state, watermarkMs: times.watermarkMs, ...rows })
-      windows.push(new OpenWindow(definition, tables, results, state, times))
+      windows.push(new WindowTable(definition, tables, results, state, times))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
   }
@@ -195,7 +195,7 @@ interface Live {
 export type WatermarksAt = Pick<Version, 'watermarksMs' | 'watermarkMs'>
 
 /** One window table between two commits. */
-class OpenWindow {
+class WindowTable {
   readonly definition: WindowDefinition
   readonly late: string
   readonly results: LiveRows

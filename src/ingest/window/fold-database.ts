@@ -1,8 +1,9 @@
 import { rm } from 'node:fs/promises'
 import path from 'node:path'
-import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api'
+import type { DuckDBConnection, DuckDBInstance, DuckDBValue } from '@duckdb/node-api'
 import type { Clock } from '../../clock.ts'
 import type { Storage } from '../../lake/table.ts'
+import { openDuckDb } from '../decode/open-duckdb.ts'
 import { AliveRows } from '../table-work/concatenate.ts'
 import { registerExact } from '../../window/exact-double.ts'
 import { MovedRows } from './moved-rows.ts'
@@ -34,15 +35,7 @@ export class FoldDatabase {
   /** Nothing is read back from the folder: it is there while the database is open, for what is spilled. */
   static async open(storage: Storage, clock: Clock, memoryMaxBytes = MEMORY_BYTES): Promise<FoldDatabase> {
     const folder = path.join(storage.scratch, `fold-${clock.uuid()}`)
-    const mebibytes = Math.ceil(memoryMaxBytes / (1024 * 1024))
-    const instance = await DuckDBInstance.create(':memory:', {
-      threads: '1',
-      memory_limit: `${mebibytes}MiB`,
-      checkpoint_threshold: `${Math.ceil(mebibytes / CHECKPOINT_SHARE)}MiB`,
-      temp_directory: folder,
-      autoinstall_known_extensions: 'false',
-      autoload_known_extensions: 'false',
-    })
+    const instance = await openDuckDb({ memoryMaxBytes, folder, checkpointBytes: memoryMaxBytes / CHECKPOINT_SHARE })
     return new FoldDatabase(instance, await instance.connect(), folder)
   }
 

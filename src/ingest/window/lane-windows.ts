@@ -17,10 +17,10 @@ import { createBoundaries } from './boundaries.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
 import { sliceMs } from './kinds.ts'
 import { removeLocal } from './partial-files.ts'
+import { shapeOf } from './shape.ts'
 import { slabPieces } from './slab-pieces.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
 import {
-  aggregateSql,
   isOverflow,
   lateColumns,
   partialsSql,
@@ -82,7 +82,10 @@ export class LaneWindows {
     const read = columns.flatMap((column, k) => (isRead(column, windows) ? [{ column, at: k }] : []))
     const summed = read.filter(({ column }) => isSummed(column, windows))
     const all = [...columns, ...summed.flatMap(({ column }) => pieceColumns(column))]
-    this.#windows = windows.map((definition) => ({ definition, shape: eventsShape(definition, all) }))
+    this.#windows = windows.map((definition) => ({
+      definition,
+      shape: { ...shapeOf(definition, source, all), sizeMs: cellSizeMs(definition) },
+    }))
     this.#read = new Relation(
       parts.connection,
       `${parts.name}_read`,
@@ -230,19 +233,6 @@ export class LaneWindows {
 
   async #drop(table: string): Promise<void> {
     await this.#parts.connection.run(`DROP TABLE IF EXISTS ${table}`)
-  }
-}
-
-function eventsShape(definition: WindowDefinition, columns: readonly Column[]): WindowShape {
-  return {
-    groups: definition.groupBy.map((name) => {
-      const { required: _, ...column } = columns.find((candidate) => candidate.name === name)!
-      return definition.nullGroup === 'keep' ? column : { ...column, required: true }
-    }),
-    aggregates: definition.select.map((aggregate) => aggregateSql(aggregate, columns, 'events')),
-    hasLastEvent: true,
-    isSliced: isSliced(definition),
-    sizeMs: cellSizeMs(definition),
   }
 }
 

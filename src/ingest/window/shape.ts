@@ -5,10 +5,16 @@ import { LakeError } from '../../error.ts'
 import { tableColumns } from '../decode/columns.ts'
 import { aggregateSql, type WindowShape } from '../../window/sql.ts'
 
-/** What the columns of a window's tables are made of. Where null is no group, group columns are never null. */
-export function shapeOf(window: WindowDefinition, source: TableDefinition): WindowShape {
+/**
+ * What the columns of a window's tables are made of. Where null is no group, group columns are never null. `columns`:
+ * those that aggregates may read.
+ */
+export function shapeOf(
+  window: WindowDefinition,
+  source: TableDefinition,
+  columns: readonly Column[] = tableColumns(source),
+): WindowShape {
   const { groupBy, nullGroup, select, input } = window
-  const columns = tableColumns(source)
   const groups = groupBy.map((name): Column => {
     const column = columns.find((candidate) => candidate.name === name)
     if (column === undefined) throw new LakeError('internal', `${window.name}: ${name} is no column of ${source.name}`)
