@@ -90,7 +90,7 @@ export class Committer {
 
   /** The clocks at `cursors`. */
   get clocksMs(): Clocks {
-    return structuredClone(this.#pending.clocksMs)
+    return this.#pending.clocksMs
   }
 
   get keyed(): KeyedTables {

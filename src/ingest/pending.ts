@@ -4,7 +4,8 @@ import { LakeError } from '../error.ts'
 import type { TableCounts } from '../event.ts'
 import type { DataFile } from '../lake/table.ts'
 import { parsePartitionId, type PartitionId, type Positions, type Tail } from '../log.ts'
-import type { Hole, Version } from '../version.ts'
+import type { Clocks, Hole, Version } from '../version.ts'
+import { advancedBy } from './clocks.ts'
 import type { Staged, StagedTable } from './lane.ts'
 import type { Standing } from './watermark.ts'
 import type { WatermarksAt } from './windows.ts'
@@ -14,7 +15,8 @@ export class Pending {
   readonly positions: Map<PartitionId, bigint>
   readonly tails: Map<PartitionId, Tail>
   readonly holes: Map<PartitionId, readonly Hole[]>
-  readonly clocksMs: Record<string, Record<PartitionId, number>>
+  /** Never changed, but replaced. */
+  clocksMs: Clocks
   watermarks: WatermarksAt
   readonly files = new Map<string, DataFile[]>()
   readonly counts = new Map<string, TableCounts>()
@@ -27,7 +29,7 @@ export class Pending {
     this.tails = new Map(head.tails)
     this.holes = new Map(head.holes)
     this.watermarks = { watermarksMs: head.watermarksMs, watermarkMs: head.watermarkMs }
-    this.clocksMs = Object.fromEntries(Object.entries(head.clocksMs).map(([table, clocks]) => [table, { ...clocks }]))
+    this.clocksMs = head.clocksMs
   }
 
   get hasFiles(): boolean {
@@ -59,11 +61,9 @@ export class Pending {
       for (const name of [table.table, deadLetterTable(table.table)]) this.#topics.set(name, topics)
       for (const { window } of table.windows ?? [])
         for (const name of windowTableNames({ name: window })) this.#topics.set(name, topics)
-      for (const [partition, { clockMs }] of table.counts) {
-        topics.add(parsePartitionId(partition).topic)
-        this.#advanceClock(table.table, partition, clockMs)
-      }
+      for (const partition of table.counts.keys()) topics.add(parsePartitionId(partition).topic)
     }
+    this.clocksMs = advancedBy(staged, this.clocksMs)
   }
 
   skip(partition: PartitionId, hole: Hole): void {
@@ -85,14 +85,6 @@ export class Pending {
 
   #addFiles(table: string, files: readonly DataFile[]): void {
     if (files.length > 0) this.files.set(table, [...(this.files.get(table) ?? []), ...files])
-  }
-
-  #advanceClock(table: string, partition: PartitionId, clockMs: number | undefined): void {
-    if (clockMs === undefined) return
-    // Own: `constructor` is a table like any other.
-    if (!Object.hasOwn(this.clocksMs, table)) this.clocksMs[table] = {}
-    const clocks = this.clocksMs[table]!
-    clocks[partition] = Math.max(clocks[partition] ?? -Infinity, clockMs)
   }
 }
 

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Clocks } from '../version.ts'
+import { clocksOf } from './clocks.ts'
 import type { StagedRange } from './lane.ts'
 
 /** How far the events of one source table have come, over all its partitions. */
@@ -71,7 +72,7 @@ export class Watermarks {
   timesOf(table: string, { positions, clocksMs, watermarksMs }: Standing, isLast = false): Times {
     const { topic, eventTime } = this.#tables.get(table)!
     const { outOfOrdernessMs, idleAfterMs } = eventTime!
-    const clocks = own(clocksMs, table) ?? {}
+    const clocks = clocksOf(clocksMs, table)
     let [least, leastOfAll, isHeld, isUnknown] = [Infinity, Infinity, false, false]
     for (const [id, position] of positions) {
       if (topicPrefix(id) !== `${topic}/`) continue
