@@ -55,7 +55,7 @@ export interface CompactionState {
 /** Above this share of dead rows in the table compaction gets half a core. */
 const URGENT_SHARE = 0.2
 /** So many times as many small files it takes where rows die. */
-const DYING_FAN_IN = 4
+const DYING_FAN_IN = 2
 /** A step is not made smaller than this. */
 const STEP_ROWS_MIN = 100_000
 /** So many small files of a tuple at rest are concatenated, or two of which none outweighs the rest. */
