@@ -142,6 +142,8 @@ function contentOf(name: string, table: LakeTable, number: bigint): VersionConte
     holes: new Map(),
     paused: undefined,
     released: false,
+    fork: undefined,
+    origins: new Map(),
   }
 }
 

@@ -205,6 +205,8 @@ async function openLake(storage: Storage, folder: string, childPath: string): Pr
       holes: new Map(),
       paused: undefined,
       released: false,
+      fork: undefined,
+      origins: new Map(),
     }),
   })
   const settings: QuerySettings = {

@@ -21,6 +21,17 @@ export type LakeErrorCode =
   | 'rollback.not_kept' // the version's tables can no longer be read, or soon cannot
   | 'rollback.offsets_expired' // the log no longer reaches back to the version's positions
   | 'job.unknown'
+  | 'replay.unknown'
+  | 'replay.running' // the pipeline has a replay that is not over
+  | 'replay.state' // what was asked does not apply to the replay as it is
+  | 'replay.diff_unapproved' // a cut-over must name the difference that it accepts
+  | 'replay.nothing_changed' // the definition is the one that made the tables
+  | 'replay.range_keyed' // a range of a table whose rows depend on more than the range
+  | 'replay.offsets_expired' // neither log nor archive reaches back to where the replay begins
+  | 'replay.compacted' // the topic no longer has the history of a table without a key
+  | 'replay.base_moved' // the main chain was rolled back or repaired behind the version that the fork began at
+  | 'code.changed' // the definition is not the one that made the tables: replay, or accept it from here on
+  | 'code.not_continuable' // the change of code cannot be taken over from here on
   | 'idempotency.mismatch' // an Idempotency-Key that was used for another request
   | 'format.unsupported'
   | 'sql.syntax'

@@ -1,6 +1,6 @@
 import { LakeError } from './error.ts'
 import type { PartitionId } from './log.ts'
-import { FORMAT_VERSION, type Version } from './version.ts'
+import { FORMAT_VERSION, type Fork, type Version } from './version.ts'
 
 const pairs = <V, W>(map: ReadonlyMap<PartitionId, V>, to: (value: V) => W): Record<string, W> =>
   Object.fromEntries([...map].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([id, value]) => [id, to(value)]))
@@ -10,7 +10,7 @@ const unpairs = <V, W>(object: Record<string, W> | undefined, to: (value: W) => 
 
 /** UTF-8 JSON; 64-bit integers are strings. The bytes are a pure function of the version. */
 export function encodeVersion(version: Version): Uint8Array {
-  const { number, tables, positions, tails, holes, published, ...rest } = version
+  const { number, tables, positions, origins, tails, holes, published, fork, ...rest } = version
   const text = JSON.stringify(
     {
       ...rest,
@@ -22,9 +22,19 @@ export function encodeVersion(version: Version): Uint8Array {
         ]),
       ),
       positions: pairs(positions, String),
+      origins: pairs(origins, String),
       tails: pairs(tails, (tail) => ({ ...tail, offset: String(tail.offset) })),
       holes: pairs(holes, (list) => list.map((hole) => ({ from: String(hole.from), until: String(hole.until) }))),
       published: Object.fromEntries(Object.entries(published).map(([table, version]) => [table, String(version)])),
+      fork: fork && {
+        ...fork,
+        base: { ...fork.base, number: String(fork.base.number) },
+        building: fork.building && {
+          ...fork.building,
+          from: pairs(fork.building.from, String),
+          until: pairs(fork.building.until, String),
+        },
+      },
     },
     undefined,
     1,
@@ -61,6 +71,7 @@ export function decodeVersion(bytes: Uint8Array): Version {
       ]),
     ),
     positions: unpairs(raw.positions, (offset: string) => BigInt(offset)),
+    origins: unpairs(raw.origins, (offset: string) => BigInt(offset)),
     clocksMs: raw.clocksMs ?? {},
     watermarksMs: raw.watermarksMs ?? {},
     watermarkMs: raw.watermarkMs,
@@ -79,5 +90,19 @@ export function decodeVersion(bytes: Uint8Array): Version {
     recentCommits: raw.recentCommits ?? [],
     paused: raw.paused,
     released: raw.released ?? false,
+    fork: raw.fork === undefined ? undefined : decodeFork(raw.fork),
+  }
+}
+
+function decodeFork({ id, base, rebuilt, building }: any): Fork {
+  return {
+    id,
+    base: { number: BigInt(base.number), commitId: base.commitId },
+    rebuilt,
+    building: building && {
+      stage: building.stage,
+      from: unpairs(building.from, (offset: string) => BigInt(offset)),
+      until: unpairs(building.until, (offset: string) => BigInt(offset)),
+    },
   }
 }

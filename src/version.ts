@@ -3,7 +3,8 @@ import type { PartitionId, Positions, Tail } from './log.ts'
 /** Largest `formatVersion` this code reads. A newer one is refused, never guessed. */
 export const FORMAT_VERSION = 1
 
-export type VersionKind = 'ingest' | 'maintenance' | 'repair' | 'cutover' | 'rollback'
+/** `fork`: the first of a fork, which begins where a version of the main chain stands. */
+export type VersionKind = 'ingest' | 'maintenance' | 'repair' | 'cutover' | 'rollback' | 'fork'
 
 export interface TableVersion {
   /** Key of the table's Iceberg metadata file in the store. */
@@ -20,6 +21,26 @@ export type Clocks = Readonly<Record<string, Readonly<Record<PartitionId, number
 export interface Hole {
   readonly from: bigint
   readonly until: bigint
+}
+
+/** What a version of a fork knows of why it is there (docs/adr/0011). Plain values. */
+export interface Fork {
+  /** Of the replay: 64 hexadecimal digits. */
+  readonly id: string
+  /** S: the version of the main chain that it began at. */
+  readonly base: { readonly number: bigint; readonly commitId: string }
+  /** Tables that are built from the log, companions included; the others are shared with main. */
+  readonly rebuilt: readonly string[]
+  /** Undefined once the fork has reached S. */
+  readonly building: Building | undefined
+}
+
+export interface Building {
+  /** `seeding`: event times are read, for the clocks that the rows from `from` on are judged by. */
+  readonly stage: 'seeding' | 'tables'
+  /** Where rows begin, and where this ends: positions of S, and of topics that S does not know their end at the start. */
+  readonly from: Positions
+  readonly until: Positions
 }
 
 /**
@@ -40,6 +61,8 @@ export interface Version {
   readonly time: string
   readonly tables: Readonly<Record<string, TableVersion>>
   readonly positions: Positions
+  /** The first position of each partition: where the history of the tables begins. */
+  readonly origins: Positions
   readonly clocksMs: Clocks
   /** C of each source table that feeds windows, milliseconds: what their rows are final by. It never goes back. */
   readonly watermarksMs: Readonly<Record<string, number>>
@@ -56,6 +79,8 @@ export interface Version {
   readonly paused: { readonly reason: string } | undefined
   /** The writer stopped cleanly: a standby may take over at once. */
   readonly released: boolean
+  /** Of versions of a fork, and of the cut-over that made it the main chain. */
+  readonly fork: Fork | undefined
 }
 
 /** What a version is asked for by: its number, the time it was the head, or an offset it must cover. */

@@ -106,6 +106,53 @@ export interface ChangeFile {
   readonly count: number
 }
 
+/** One state of a table. */
+export interface CompareSide {
+  readonly plan: WritePlan
+  readonly rows: readonly ChangedRows[]
+}
+
+/** Two states of a table, possibly of two schemas, whose rows are compared. */
+export interface CompareRequest {
+  readonly before: CompareSide
+  readonly after: CompareSide
+  /** Columns whose values count: both sides have them, with one name and type. */
+  readonly columns: readonly string[]
+  /** Columns that say which row is which. */
+  readonly key: readonly string[]
+  /** Columns whose values make the groups that are summed one by one. */
+  readonly group: readonly string[]
+  /** Only rows whose timestamp in `column` is in [fromUs, untilUs] are looked at. */
+  readonly within?: { readonly column: string; readonly fromUs?: bigint; readonly untilUs?: bigint }
+  readonly samplesMax: number
+  readonly groupsMax: number
+}
+
+/** What `compare` found. Plain values; bigint where a number may be large. */
+export interface Comparison {
+  readonly rowsBefore: bigint
+  readonly rowsAfter: bigint
+  /** Σ of 128-bit hashes modulo 2^128, 32 hexadecimal digits. */
+  readonly digestBefore: string
+  readonly digestAfter: string
+  readonly groupsCompared: number
+  readonly groupsDifferent: number
+  /** The first `groupsMax` that differ, in the order of their values. */
+  readonly groups: readonly {
+    readonly values: readonly unknown[]
+    readonly rowsBefore: bigint
+    readonly rowsAfter: bigint
+  }[]
+  readonly added: bigint
+  readonly removed: bigint
+  readonly changed: bigint
+  /** The first `samplesMax` in the order of the key. Rows have all columns of their side. */
+  readonly samples: readonly {
+    readonly before: Readonly<Record<string, unknown>> | undefined
+    readonly after: Readonly<Record<string, unknown>> | undefined
+  }[]
+}
+
 /** Work on data files beside the staging, done by whichever lane is free. Pure: results are files that nobody refers to yet. */
 export interface TableWork {
   /** Hashes and versions of all rows of a stored data file, dead ones too: of the table, or of its `__deletes`. */

@@ -55,6 +55,7 @@ export function nextVersion(
       }),
     ),
     positions: new Map([...pending.positions, ...(change.firstPositions ?? [])]),
+    origins: new Map([...(change.firstPositions ?? []), ...head.origins]),
     clocksMs: pending.clocksMs,
     ...pending.watermarks,
     topicIds: { ...head.topicIds, ...change.topicIds },
@@ -63,5 +64,7 @@ export function nextVersion(
     published: { ...head.published, ...published },
     paused: change.resumed === true ? undefined : (change.paused ?? head.paused),
     released: change.released ?? false,
+    // Main goes on as itself after it took the place of a fork.
+    fork: head.kind === 'cutover' ? undefined : head.fork,
   }
 }

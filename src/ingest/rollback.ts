@@ -63,12 +63,13 @@ export async function rollBack(
   target: Version,
   commitId: string,
 ): Promise<Version | undefined> {
-  const { tables, positions, clocksMs, watermarksMs, watermarkMs, topicIds, tails, holes } = target
+  const { tables, positions, origins, clocksMs, watermarksMs, watermarkMs, topicIds, tails, holes } = target
   const content: VersionContent = {
     kind: 'rollback',
     writer,
     tables,
     positions,
+    origins,
     clocksMs,
     watermarksMs,
     watermarkMs,
@@ -79,6 +80,7 @@ export async function rollBack(
     published: head.published,
     paused: { reason: rollbackReason(target) },
     released: false,
+    fork: undefined,
   }
   // On maintenance alone the chain would build again; what is built here does not depend on it.
   const result = await chain.append(head, { commitId, build: () => Promise.resolve(content) })

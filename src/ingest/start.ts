@@ -67,7 +67,7 @@ function since(
   { positions, topicIds }: VersionContent,
   head: Version | undefined,
   definition: PipelineDefinition,
-): Pick<VersionContent, 'positions' | 'topicIds'> {
+): Pick<VersionContent, 'positions' | 'origins' | 'topicIds'> {
   const least = new Map(positions)
   // `constructor` is a topic like any other.
   const ids = new Map(Object.entries(topicIds))
@@ -89,7 +89,7 @@ function since(
     const now = positions.get(id)
     least.set(id, now === undefined || position < now ? position : now)
   }
-  return { positions: least, topicIds: Object.fromEntries(ids) }
+  return { positions: least, origins: least, topicIds: Object.fromEntries(ids) }
 }
 
 /** How the lanes must write each source table. */
@@ -238,6 +238,7 @@ async function firstVersion(
     writer: policy.writer,
     tables,
     positions,
+    origins: positions,
     clocksMs: {},
     watermarksMs: {},
     watermarkMs: undefined,
@@ -247,6 +248,7 @@ async function firstVersion(
     holes: new Map(),
     paused: undefined,
     released: false,
+    fork: undefined,
   }
 }
 

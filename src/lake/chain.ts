@@ -51,19 +51,38 @@ const ACK_MS_MAX = 3_600_000
 const WALK_MAX = 8
 
 export function openChain(storage: Storage, pipeline: string, clock: Clock): Chain {
-  return new StoredChain(storage, pipeline, clock)
+  return new StoredChain(storage, pipeline, `pipelines/${pipeline}/`, clock)
+}
+
+/** A chain beside the main one, which nobody reads who is not told of it. `id`: 64 hexadecimal digits. */
+export function openFork(storage: Storage, pipeline: string, id: string, clock: Clock): Chain {
+  return new StoredChain(storage, pipeline, forkPrefix(pipeline, id), clock)
+}
+
+/** Lets go of a fork: its versions are gone, and with them what keeps the files that only they refer to. */
+export async function dropFork(storage: Storage, pipeline: string, id: string): Promise<void> {
+  const keys: string[] = []
+  for await (const { key } of storage.list(forkPrefix(pipeline, id))) keys.push(key)
+  // The newest last: until then the fork is there, and whole.
+  for (const key of keys) await storage.delete(key)
+}
+
+function forkPrefix(pipeline: string, id: string): string {
+  return `pipelines/${pipeline}/forks/${id}/`
 }
 
 class StoredChain implements Chain {
   readonly pipeline: string
   readonly #storage: Storage
+  readonly #prefix: string
   readonly #clock: Clock
   /** The newest version known to this process: versions never change, so a walk may start here. */
   #known: { readonly version: Version; readonly seen: Instant } | undefined
 
-  constructor(storage: Storage, pipeline: string, clock: Clock) {
+  constructor(storage: Storage, pipeline: string, prefix: string, clock: Clock) {
     this.#storage = storage
     this.pipeline = pipeline
+    this.#prefix = prefix
     this.#clock = clock
   }
 
@@ -266,10 +285,6 @@ class StoredChain implements Chain {
 
   #key(number: bigint): string {
     return `${this.#prefix}v${String(number).padStart(16, '0')}.json`
-  }
-
-  get #prefix(): string {
-    return `pipelines/${this.pipeline}/`
   }
 
   get #hintKey(): string {

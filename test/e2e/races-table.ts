@@ -78,6 +78,8 @@ export async function createRace(storage: Storage, clock: Clock): Promise<void> 
     holes: new Map(),
     paused: undefined,
     released: false,
+    fork: undefined,
+    origins: new Map(),
   } as const
   const draft = { commitId: clock.uuid(), build: () => Promise.resolve(content) }
   const result = await openChain(storage, PIPELINE, clock).append(undefined, draft)

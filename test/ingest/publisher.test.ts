@@ -197,6 +197,8 @@ class Bench {
       holes: new Map(),
       paused: undefined,
       released: false,
+      fork: undefined,
+      origins: new Map(),
     }
     // What a version says is sent must have been: the reader has all of it by now.
     const sent = published['w']

@@ -61,6 +61,8 @@ function draft(commitId: string, kind: VersionKind = 'ingest'): Draft {
     holes: new Map(),
     paused: undefined,
     released: false,
+    fork: undefined,
+    origins: new Map(),
   }
   return { commitId, build: () => Promise.resolve(content) }
 }

@@ -189,6 +189,8 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
           holes: new Map(),
           paused: undefined,
           released: false,
+          fork: undefined,
+          origins: new Map(),
         }
       },
     })

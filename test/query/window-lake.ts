@@ -122,6 +122,8 @@ export async function makeWindowLake(windows: readonly WindowTables[], source = 
             holes: new Map(),
             paused: undefined,
             released: false,
+            fork: undefined,
+            origins: new Map(),
           }
         },
       })

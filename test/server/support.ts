@@ -97,6 +97,8 @@ export async function makeLake(
             holes: new Map(),
             paused: undefined,
             released: false,
+            fork: undefined,
+            origins: new Map(),
           }
         },
       })

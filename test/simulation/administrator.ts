@@ -130,7 +130,7 @@ export class Administrator {
     if (head === undefined || head.paused !== undefined) return false
     const build = async (base: Version | undefined, number: bigint) => {
       if (base !== head) throw new LakeError('commit.stale', 'somebody was faster')
-      return { ...(await change(head, number)), kind, writer: head.writer, released: head.released }
+      return { ...(await change(head, number)), kind, writer: head.writer, released: head.released, fork: undefined }
     }
     const draft = { commitId: `${kind}-${head.number + 1n}`, build }
     const result = await this.#chain.append(head, draft).catch(() => undefined)

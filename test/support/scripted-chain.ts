@@ -83,6 +83,8 @@ export function content(position: bigint, change: Partial<VersionContent> = {}):
     holes: new Map(),
     paused: undefined,
     released: false,
+    fork: undefined,
+    origins: new Map(),
     ...change,
   }
 }
