@@ -2,8 +2,9 @@ import { backoffMs, type Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import { decodeVersion, encodeVersion } from '../version-json.ts'
 import { FORMAT_VERSION, type Version, type VersionSelector } from '../version.ts'
+import { forkPrefix } from './forks.ts'
 import type { Storage } from './storage/storage.ts'
-import { findVersion, lastBelow, selectorText, type Versions } from './version-search.ts'
+import { findVersion, lastBelow, numberOf, selectorText, type Versions } from './version-search.ts'
 
 /** The versions of one pipeline, in order. The only mutable thing in a store is which of them is the last. */
 export interface Chain {
@@ -57,18 +58,6 @@ export function openChain(storage: Storage, pipeline: string, clock: Clock): Cha
 /** A chain beside the main one, which nobody reads who is not told of it. `id`: 64 hexadecimal digits. */
 export function openFork(storage: Storage, pipeline: string, id: string, clock: Clock): Chain {
   return new StoredChain(storage, pipeline, forkPrefix(pipeline, id), clock)
-}
-
-/** Lets go of a fork: its versions are gone, and with them what keeps the files that only they refer to. */
-export async function dropFork(storage: Storage, pipeline: string, id: string): Promise<void> {
-  const keys: string[] = []
-  for await (const { key } of storage.list(forkPrefix(pipeline, id))) keys.push(key)
-  // The newest last: until then the fork is there, and whole.
-  for (const key of keys) await storage.delete(key)
-}
-
-function forkPrefix(pipeline: string, id: string): string {
-  return `pipelines/${pipeline}/forks/${id}/`
 }
 
 class StoredChain implements Chain {
@@ -301,10 +290,6 @@ function tooOld(head: Version | undefined): LakeError {
 interface Instant {
   readonly wallMs: number
   readonly monotonicMs: number
-}
-
-function numberOf(key: string): bigint {
-  return BigInt(key.slice(key.lastIndexOf('/v') + 2, -'.json'.length))
 }
 
 /** Whether the tables of `base` are still made by the same code in `head`. */

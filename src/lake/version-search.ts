@@ -83,3 +83,8 @@ export function selectorText(when: VersionSelector): string {
       return `${when.partition}@${when.offset}`
   }
 }
+
+/** Of the key of a version. */
+export function numberOf(key: string): bigint {
+  return BigInt(key.slice(key.lastIndexOf('/v') + 2, -'.json'.length))
+}
