@@ -103,7 +103,7 @@ describe('shape', () => {
     const story = ['log', 'version', 'ingest/pipeline', 'ingest/lane', 'ingest/committer', 'lake/chain']
     const lines = story.map((name) => readFileSync(join(ROOT, `src/${name}.ts`), 'utf8').split('\n').length)
     expect(Math.max(...lines)).toBeLessThanOrEqual(300)
-    expect(lines.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(1_080)
+    expect(lines.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(1_180)
   })
 
   test('one error class, no loose ends', () => {
