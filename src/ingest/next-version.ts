@@ -1,7 +1,7 @@
 import type { VersionContent } from '../lake/chain.ts'
 import type { LakeTable } from '../lake/table.ts'
 import { parsePartitionId, type Positions } from '../log.ts'
-import type { Version } from '../version.ts'
+import { LEFT_BEHIND, type Version } from '../version.ts'
 import { storedWindow } from '../window-property.ts'
 import type { Pending } from './pending.ts'
 import type { Tables } from './tables.ts'
@@ -19,9 +19,6 @@ export interface Change {
   /** A bounded log is drained: nothing will come after it. */
   readonly isLast?: boolean
 }
-
-/** Code of a window table that was not in the definition while its source went on: that of no definition. */
-export const LEFT_BEHIND = 'left-behind'
 
 /**
  * What the version after `head` says: all that was folded, and the tables that hold it. `isFolded`: whether a table is

@@ -5,19 +5,19 @@ import {
   tableNames,
   windowCodeHash,
   type PipelineDefinition,
-  type TableDefinition,
 } from '../define.ts'
-import { lateTable, type WindowDefinition } from '../define-window.ts'
+import { lateTable } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { claimTable, createTable, writePlan, type LakeTable, type Storage, type TableSpec } from '../lake/table.ts'
+import { claimTable, writePlan, type LakeTable, type Storage } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
-import type { Hole, Version } from '../version.ts'
+import { LEFT_BEHIND, type Hole, type Version } from '../version.ts'
+import { changedTables, sourceOf } from './codes.ts'
 import type { CommitPolicy } from './committer.ts'
-import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
+import { versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
-import { LEFT_BEHIND } from './next-version.ts'
+import { createTables } from './source-tables.ts'
 import { createWindowTables } from './window/create.ts'
 
 export type Opened =
@@ -257,35 +257,8 @@ function firstPublished({ windows }: PipelineDefinition, version: bigint): Versi
   return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, version]))
 }
 
-/** A source table and its companions. Those that lose rows some day are v3 from the start. */
-async function createTables(storage: Storage, table: TableDefinition, clock: Clock): Promise<LakeTable[]> {
-  const { name, partitionBy, key } = table
-  const specs: TableSpec[] = [
-    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key },
-    { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
-  ]
-  if (table.version !== undefined)
-    specs.push({ name: deletesTable(name), columns: deletesColumns(table), partitionBy: [], formatVersion: 3 })
-  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
-}
-
-function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefinition): TableDefinition {
-  const found = tables.find((table) => table.name === source)
-  if (found === undefined) throw new LakeError('config.invalid', `${name}: the pipeline has no table ${source}`)
-  return found
-}
-
 function hasCode(definition: PipelineDefinition, head: Version): boolean {
   return changedTables(definition, head).length === 0
-}
-
-/** Tables that the head does not have, or that other code made. */
-function changedTables(definition: PipelineDefinition, { tables }: Version): readonly string[] {
-  const codes = [
-    ...definition.tables.map((table) => [table.name, codeHash(table)] as const),
-    ...definition.windows.map((window) => [window.name, windowCodeHash(window, sourceOf(window, definition))] as const),
-  ]
-  return codes.filter(([name, code]) => tables[name]?.code !== code).map(([name]) => name)
 }
 
 function topicNames(definition: PipelineDefinition): string[] {

@@ -1,19 +1,25 @@
 import type { Clock } from '../../clock.ts'
-import type { TableDefinition } from '../../define.ts'
+import { windowDefinitionText, type TableDefinition } from '../../define.ts'
 import { lateTable, stateTable, windowKey, type WindowDefinition } from '../../define-window.ts'
 import { createTable, mayName, type LakeTable, type Storage, type TableSpec } from '../../lake/table.ts'
+import { definitionProperties } from '../../stored-definition.ts'
 import { windowProperties, type StoredWindow } from '../../window-property.ts'
 import { tableColumns } from '../decode/columns.ts'
 import { shapeOf } from './shape.ts'
 import { lateColumns, partialColumns, resultColumns } from '../../window/sql.ts'
 
-/** A window table and its companions. Its key names a row where no group is null. */
+/** A window table and its companions, without a row. */
 export async function createWindowTables(
   storage: Storage,
   window: WindowDefinition,
   source: TableDefinition,
   clock: Clock,
 ): Promise<LakeTable[]> {
+  return Promise.all(windowSpecs(window, source).map((spec) => createTable(storage, spec, clock)))
+}
+
+/** What a window table and its companions are made from. Its key names a row where no group is null. */
+export function windowSpecs(window: WindowDefinition, source: TableDefinition): readonly TableSpec[] {
   const { name } = window
   const shape = shapeOf(window, source)
   const columns = resultColumns(shape)
@@ -23,12 +29,12 @@ export async function createWindowTables(
     formatVersion: 3,
     properties: windowProperties(storedWindowOf(window, source)),
   } as const
-  const specs: TableSpec[] = [
-    { name, columns, ...common, key: mayName(columns, key) ? key : [] },
+  const own = { ...common.properties, ...definitionProperties(windowDefinitionText(window, source)) }
+  return [
+    { name, columns, ...common, properties: own, key: mayName(columns, key) ? key : [] },
     { name: stateTable(name), columns: partialColumns(shape), ...common },
     { name: lateTable(name), columns: lateColumns(tableColumns(source)), ...common },
   ]
-  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
 }
 
 /** What readers must know of a window beside its tables' columns. */
