@@ -6,6 +6,7 @@ import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { ChangeSink } from './change-sink.ts'
+import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
@@ -13,7 +14,7 @@ import { Housekeeping } from './housekeeping.ts'
 import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import { loadKeys, openPublisher, openWindows } from './load.ts'
 import { PoisonGuard } from './poison.ts'
-import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
+import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from './start.ts'
 import { Publisher } from './publisher.ts'
 import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
@@ -85,14 +86,15 @@ export async function run(
     const keyed = await loadKeys(pipeline, lanes, tables)
     publisher = openPublisher(pipeline, lanes, chain, opened.head)
     const published = () => publisher.published
-    const parts = { chain, storage, policy, clock, observer, keyed, windows, published }
+    const own = new Set(namesOf(definition))
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard()
     const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction }
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
-        from: committer.cursors,
+        from: ownPartitions(definition, committer.cursors),
         tables: tablePlans(definition, committer.tables),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
@@ -100,7 +102,7 @@ export async function run(
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'
-    for (const [partition, hole] of await lostRanges(source, committer.head)) {
+    for (const [partition, hole] of await lostRanges(source, committer.head, definition)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
       committer.skip(partition, hole.until)
     }

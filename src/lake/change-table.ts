@@ -280,7 +280,8 @@ function listOf<K, V>(lists: Map<K, V[]>, key: K): V[] {
   return list
 }
 
-function metadataNumber(key: string): number {
+/** The number in the name of a metadata file. */
+export function metadataNumber(key: string): number {
   const number = /\/v(\d+)-[^/]+$/.exec(key)?.[1]
   if (number !== undefined) return Number(number)
   throw new LakeError('store.corrupt', `${key} is not the name of a metadata file of ours`, { context: { key } })
