@@ -74,7 +74,9 @@ export class WindowTables {
       const state = await storedRows(storage, tables.get(stateTable(name))!)
       const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
       const times = watermarks.timesAt(definition.source, head)
-      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, ...rows })
+      const fieldsOf = (table: string) => tables.get(table)!.schema.fields
+      const fields = { results: fieldsOf(name), state: fieldsOf(stateTable(name)) }
+      await fold.load(name, { results, state, fields, watermarkMs: times.watermarkMs, ...rows })
       windows.push(new WindowTable(definition, tables, results, state, times))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)

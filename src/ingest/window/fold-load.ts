@@ -1,5 +1,4 @@
 import type { Clock } from '../../clock.ts'
-import type { Column } from '../../batch.ts'
 import { schemaOf, type IcebergField, type Storage } from '../../lake/table.ts'
 import { quoted } from '../decode/data-file-writer.ts'
 import { withLocalFiles } from '../table-work/local-files.ts'
@@ -9,12 +8,18 @@ import { outputColumns } from './fold-results.ts'
 import { cellIslandsSql } from './fold-islands.ts'
 import { ISLAND_COLUMNS } from './islands.ts'
 import { END, LAST_EVENT, list, PART, type Relations, same, START } from './fold-relations.ts'
-import type { StoredRows } from './window.ts'
+import type { StoredRows, StoredWindow } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** A file, with the number that `RowPlaces` gave it. */
 export interface NumberedRows extends StoredRows {
   readonly number: number
+}
+
+interface StoredFiles {
+  readonly results: readonly NumberedRows[]
+  readonly state: readonly NumberedRows[]
+  readonly fields: StoredWindow['fields']
 }
 
 export interface Loaded {
@@ -33,19 +38,20 @@ export async function loadWindow(
   relations: Relations,
   storage: Storage,
   clock: Clock,
-  { results, state }: { readonly results: readonly NumberedRows[]; readonly state: readonly NumberedRows[] },
+  { results, state, fields }: StoredFiles,
 ): Promise<Loaded> {
   const { cells, columns, outputs, shape } = relations
-  const read = (files: readonly NumberedRows[], of: readonly Column[], insert: (from: string) => string) =>
+  const read = (files: readonly NumberedRows[], of: readonly IcebergField[], insert: (from: string) => string) =>
     readFiles(database, storage, clock, files, of, insert)
+  const resultFields = fields?.results ?? schemaOf(resultColumns(shape)).schema.fields
   await read(
     state,
-    partialColumns(shape),
+    fields?.state ?? schemaOf(partialColumns(shape)).schema.fields,
     (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`,
   )
   const [first] = await database.rows(`SELECT min(${END}) FROM ${cells} WHERE ${PART} = 0`)
   const firstEnd = first![0] === null ? undefined : Number(first![0])
-  const place = resultColumns(shape).findIndex(({ name }) => name === 'window_end') + 1
+  const place = resultFields.find(({ name }) => name === 'window_end')!.id
   const ends = results.map(({ file }) => upperMs(file.metrics.get(place)?.upper))
   const isOver = (k: number): boolean =>
     !relations.isRetaining && ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
@@ -58,7 +64,7 @@ export async function loadWindow(
   const output = outputColumns(relations).map((name) => values.get(name) ?? name)
   await read(
     results.filter((_, k) => !isOver(k)),
-    resultColumns(shape),
+    resultFields,
     (from) => `INSERT INTO loaded SELECT ${list(output)}, __file, __row FROM ${from}`,
   )
   await database.temporary(
@@ -83,12 +89,11 @@ async function readFiles(
   storage: Storage,
   clock: Clock,
   files: readonly NumberedRows[],
-  columns: readonly Column[],
+  fields: readonly IcebergField[],
   insert: (from: string) => string,
 ): Promise<void> {
   if (files.length === 0) return
   const { alive } = database
-  const fields: readonly IcebergField[] = schemaOf(columns).schema.fields
   const keys = files.map(({ file }) => file.key)
   const numbers = `[${files.map(({ number }) => number).join(', ')}][CAST(file_index AS BIGINT) + 1]`
   await withLocalFiles(storage, clock, keys, async (paths) => {

@@ -5,7 +5,7 @@ import { DeletedRows, type DataFile, type WritePlan } from '../../lake/table.ts'
 import type { StoreSettings } from '../../settings.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import type { PlainInput } from '../work-messages.ts'
-import type { FoldRequest, StoredRows, StoredSource, WindowFold } from './window.ts'
+import type { FoldRequest, StoredRows, StoredSource, StoredWindow, WindowFold } from './window.ts'
 
 /** What a pipeline and its fold process say to each other: one call at a time, and its answer. */
 export type ToFold =
@@ -33,6 +33,7 @@ export type FoldCall =
       readonly window: string
       readonly results: readonly PlainStoredRows[]
       readonly state: readonly PlainStoredRows[]
+      readonly fields: StoredWindow['fields']
       readonly watermarkMs: number | undefined
       readonly source: PlainSource | undefined
     }
@@ -60,12 +61,13 @@ interface PlainStoredRows {
 export function remoteFold(send: (call: FoldCall) => Promise<unknown>, close: () => Promise<void>): WindowFold {
   const sent = async <T>(call: FoldCall): Promise<T> => (await send(call)) as T
   return {
-    load: (window, { results, state, watermarkMs, source }) =>
+    load: (window, { results, state, fields, watermarkMs, source }) =>
       sent({
         method: 'load',
         window,
         results: results.map(plain),
         state: state.map(plain),
+        fields,
         watermarkMs,
         source: source && {
           plan: source.plan,
@@ -87,6 +89,7 @@ export function performFold(fold: WindowFold, call: FoldCall): Promise<unknown> 
       return fold.load(call.window, {
         results: call.results.map(whole),
         state: call.state.map(whole),
+        ...(call.fields === undefined ? {} : { fields: call.fields }),
         watermarkMs: call.watermarkMs,
         ...(call.source === undefined ? {} : { source: wholeSource(call.source) }),
       })

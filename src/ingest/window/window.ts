@@ -1,5 +1,5 @@
 import type { ConcatenateInput } from '../keys.ts'
-import type { DataFile, DeletedRows, WritePlan } from '../../lake/table.ts'
+import type { DataFile, DeletedRows, IcebergField, WritePlan } from '../../lake/table.ts'
 
 /**
  * Between lanes, committer and fold. Times are whole milliseconds since 1970 in messages and relations of ours, and
@@ -54,6 +54,8 @@ export interface StoredSource {
 export interface StoredWindow {
   readonly results: readonly StoredRows[]
   readonly state: readonly StoredRows[]
+  /** Columns of both tables, as their files have them by field id. Default: those of new tables. */
+  readonly fields?: { readonly results: readonly IcebergField[]; readonly state: readonly IcebergField[] }
   /** C of the source there: what it has expired is gone for good. */
   readonly watermarkMs: number | undefined
   readonly source?: StoredSource
