@@ -110,7 +110,9 @@ export function codeError(
   const { name } = definition
   const differences = codeDifferences(definition, head, tables)
   const reasons = [
-    ...differences.map(({ table, changes }) => (changes.length === 0 ? table : `${table} ${changes.join(', ')}`)),
+    ...differences.map(({ table, isNew, changes }) =>
+      `${table} ${isNew && wasOurs ? 'is no longer there' : changes.join(', ')}`.trim(),
+    ),
     ...(foreign.length === 0 ? [] : [`${foreign.join(', ')} came since`]),
   ].join('; ')
   const context = {

@@ -59,6 +59,11 @@ export function planSchema(
       )
     return { id: before.id, name, required, type: merged ?? before.type }
   })
+  for (const { 'source-id': source } of spec.fields)
+    if (!fields.some(({ id }) => id === source)) {
+      const column = schema.fields.find(({ id }) => id === source)?.name ?? String(source)
+      problems.push({ column, message: 'is gone, and rows are divided by it' })
+    }
   return { fields, lastColumnId: ids.last, problems }
 }
 
