@@ -47,7 +47,7 @@ const FIXED_OF_TABLES: Readonly<Record<string, string>> = {
 
 function ofTable(table: TableDefinition, head: Pick<Version, 'tables'>, tables: Tables): CodeDifference {
   const stored = storedOf(table.name, head, tables)
-  if (stored.kind !== 'known') return { table: table.name, ...stored }
+  if (stored.kind !== 'known') return { table: table.name, ...stored.difference }
   const { before, lake } = stored
   const now = JSON.parse(definitionText(table)) as StoredDefinition
   if (before['window'] !== undefined) return kindChanged(table.name, 'a window')
@@ -94,9 +94,9 @@ function ofWindow(
   if (stored.kind === 'new') {
     const hasRows = tables.get(source.name)?.snapshot !== undefined
     const obstacle = `it is over the rows of ${source.name}, which has some: what they change to would be taken back`
-    return { table: name, ...stored, obstacles: input === 'rows' && hasRows ? [obstacle] : [] }
+    return { table: name, ...stored.difference, obstacles: input === 'rows' && hasRows ? [obstacle] : [] }
   }
-  if (stored.kind !== 'known') return { table: name, ...stored }
+  if (stored.kind !== 'known') return { table: name, ...stored.difference }
   const { before, lake } = stored
   const now = JSON.parse(windowDefinitionText(window, source)) as StoredDefinition
   if (before['window'] === undefined) return kindChanged(name, 'a table')
@@ -119,20 +119,19 @@ function ofWindow(
 
 type Stored =
   | { readonly kind: 'known'; readonly before: StoredDefinition; readonly lake: LakeTable }
-  | ({ readonly kind: 'new' | 'left' | 'unknown' } & Omit<CodeDifference, 'table'>)
+  | { readonly kind: 'new' | 'unknown'; readonly difference: Omit<CodeDifference, 'table'> }
 
 function storedOf(name: string, head: Pick<Version, 'tables'>, tables: Tables): Stored {
   const [lake, version] = [tables.get(name), Object.hasOwn(head.tables, name) ? head.tables[name] : undefined]
   if (lake === undefined || version === undefined)
-    return { kind: 'new', isNew: true, changes: ['is new'], obstacles: [] }
-  if (version.code === LEFT_BEHIND) {
-    const hole = 'lacks records that its topic took while it was not in the definition'
-    return { kind: 'left', isNew: false, changes: [hole], obstacles: [hole] }
-  }
+    return { kind: 'new', difference: { isNew: true, changes: ['is new'], obstacles: [] } }
   const before = definitionOf(lake.properties, version.code)
   if (before !== undefined) return { kind: 'known', before, lake }
-  const unknown = 'was made by a release that did not keep definitions beside the rows'
-  return { kind: 'unknown', isNew: false, changes: [], obstacles: [unknown] }
+  const isLeft = version.code === LEFT_BEHIND
+  const reason = isLeft
+    ? 'lacks records that its topic took while it was not in the definition'
+    : 'was made by a release that did not keep definitions beside the rows'
+  return { kind: 'unknown', difference: { isNew: false, changes: isLeft ? [reason] : [], obstacles: [reason] } }
 }
 
 function kindChanged(table: string, what: string): CodeDifference {

@@ -305,7 +305,7 @@ describe('accepting code from here on', () => {
         )
         expect(await bench.rows()).toEqual(wanted.toSorted())
       }),
-      { numRuns: 30 },
+      { numRuns: 10 },
     )
   })
 })
@@ -357,7 +357,7 @@ describe('a table that leaves the definition', () => {
     bench.write('b')
     bench.log.append('clicks', 0, [record('y')])
     const flushed = await bench.wait(alone.supervisor.flush())
-    expect([...flushed.positions.values()]).toEqual([2n, 1n])
+    expect(Object.fromEntries(flushed.positions)).toEqual({ 'orders/0': 2n, 'clicks/0': 1n })
     expect(alone.supervisor.status().partitions.map(({ partition }) => partition)).toEqual(['orders/0'])
     alone.supervisor.close()
     await bench.pass(2_000)

@@ -24,9 +24,11 @@ export function rowTable(name: string, topic: string): TableDefinition {
   }
 }
 
+/** Files that were written, by all processes together: names of files are given once. */
+let files = 0
+
 /** Values that begin with `bad` become dead letters. `onEncode` may wait, count or throw. */
 export function rowEncoder(storage: Storage, onEncode: () => Promise<void> | void = () => undefined): Encoder {
-  let files = 0
   const write = async (prefix: string, rows: readonly string[]): Promise<DataFile[]> => {
     if (rows.length === 0) return []
     const key = `${prefix}${files++}-${rows[0]!.replaceAll(/[^\w@]/g, '-')}.json`
