@@ -76,7 +76,8 @@ export class WindowTables {
       const state = await storedRows(storage, tables.get(stateTable(name))!)
       const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
       const times = watermarks.timesAt(definition.source, head)
-      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, ...rows })
+      const schemas = { results: tables.get(name)!.schema, state: tables.get(stateTable(name))!.schema }
+      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, schemas, ...rows })
       windows.push(new WindowTable(definition, tables, results, state, times))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
