@@ -151,7 +151,7 @@ function lateSql(definition: WindowDefinition, slackMs: number, oldest: string, 
   const { window } = definition
   const groups = strictGroups(definition).map((name) => `${name} IS NULL`)
   const nullGroup = groups.length === 0 ? '' : `WHEN ${groups.join(' OR ')} THEN 'null_group_key'`
-  const reason = `CASE WHEN ${EVENT} IS NULL THEN 'null_event_time' ${nullGroup} WHEN __late > __left THEN 'late' END`
+  const reason = `CASE WHEN ${EVENT} IS NULL THEN 'null_event_time' ${nullGroup} WHEN least(__late, __windows) > __left THEN 'late' END`
   const pace = pacesOf(window)
   // What cannot be assigned is late for no window.
   const late = `CASE WHEN ${REASON} = 'late' THEN least(__late, __windows) ELSE 0 END`
