@@ -1,14 +1,15 @@
 import { backoffMs, type Clock } from '../clock.ts'
-import { codeHash, tableNames, windowCodeHash, type PipelineDefinition } from '../define.ts'
+import type { PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { claimTable, createTable, evolveTable, openTable, writeVersionHint, type Storage } from '../lake/table.ts'
+import { evolveTable, openTable, writeVersionHint, type Storage, type TableSpec } from '../lake/table.ts'
 import { partitionId, type PartitionId, type Source } from '../log.ts'
 import { storedDefinition } from '../stored-definition.ts'
 import type { TableVersion, Version } from '../version.ts'
+import { storedWindow } from '../window-property.ts'
 import { codeDifferences, type CodeDifference } from './code-difference.ts'
-import { sourceOf } from './codes.ts'
-import { sourceSpecs } from './source-tables.ts'
+import { sourceOf, tableCodes } from './codes.ts'
+import { emptyTables, tableSpecs } from './create-tables.ts'
 import { openTables, type Tables } from './tables.ts'
 import { windowSpecs } from './window/create.ts'
 
@@ -37,8 +38,6 @@ export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Prom
     const differences = codeDifferences(definition, head, await openTables(storage, head.tables))
     if (differences.length === 0) return head
     refuse(definition, head, differences)
-    const names = differences.filter(({ isNew }) => isNew).flatMap(({ table }) => namesOfTable(definition, table))
-    for (const name of names) await claimTable(storage, name, definition.name, clock)
     const commitId = clock.uuid()
     // Another head than `head` differs from it by maintenance alone.
     const build = async (current: Version | undefined, number: bigint): Promise<VersionContent> => {
@@ -94,10 +93,6 @@ function refuse({ name }: PipelineDefinition, head: Version, differences: readon
   })
 }
 
-function namesOfTable({ tables, windows }: PipelineDefinition, name: string): readonly string[] {
-  return tableNames([...tables, ...windows].find((each) => each.name === name)!)
-}
-
 /** First positions of topics that no table of the pipeline knew; of those that one waits for, all is read. */
 async function newTopics(
   { definition, source }: AcceptParts,
@@ -125,21 +120,27 @@ async function nextTables(
   tables: Tables,
   commitId: string,
 ): Promise<Version['tables']> {
-  const next: Record<string, TableVersion> = { ...head.tables }
-  for (const { table: name, isNew } of differences) {
-    const window = definition.windows.find((each) => each.name === name)
-    const table = definition.tables.find((each) => each.name === name)
-    const source = window === undefined ? table! : sourceOf(window, definition)
-    const specs = window === undefined ? sourceSpecs(source) : windowSpecs(window, source)
-    const code = window === undefined ? codeHash(source) : windowCodeHash(window, source)
-    for (const spec of specs) {
-      const made = isNew
-        ? await createTable(storage, spec, clock)
-        : await evolveTable(storage, tables.get(spec.name)!, spec.columns, spec.properties ?? {}, commitId, clock)
-      next[spec.name] = { metadata: made.metadata, snapshot: made.snapshot, code }
-    }
+  const created = new Set(differences.filter(({ isNew }) => isNew).map(({ table }) => table))
+  const next: Record<string, TableVersion> = {
+    ...head.tables,
+    ...(await emptyTables(definition, created, head.tables, storage, clock)),
   }
+  const codes = tableCodes(definition)
+  for (const { table: name } of differences.filter(({ isNew }) => !isNew))
+    for (const { name: stored, columns, properties = {} } of specsOf(definition, name, tables)) {
+      const evolved = await evolveTable(storage, tables.get(stored)!, columns, properties, commitId, clock)
+      next[stored] = { metadata: evolved.metadata, snapshot: evolved.snapshot, code: codes.get(name)! }
+    }
   return next
+}
+
+/** What a source table or window and its companions are from here on. */
+function specsOf(definition: PipelineDefinition, name: string, tables: Tables): readonly TableSpec[] {
+  const window = definition.windows.find((each) => each.name === name)
+  if (window === undefined) return tableSpecs(definition.tables.find((each) => each.name === name)!)
+  // Windows that were left out stay so.
+  const fromMs = storedWindow(tables.get(name)!.properties)?.fromMs
+  return windowSpecs(window, sourceOf(window, definition), fromMs)
 }
 
 function leastWatermark({ windows }: PipelineDefinition, { watermarksMs }: Version): number | undefined {

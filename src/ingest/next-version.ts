@@ -36,7 +36,8 @@ export function nextVersion(
   const moved = movedTopics(head, pending)
   const isLeft = (name: string): boolean => {
     // What a fork shares while it builds stands where the fork began, whatever is read meanwhile.
-    if (own === undefined || own.has(name) || moved.size === 0 || head.fork?.building !== undefined) return false
+    if (own === undefined || own.has(name) || moved.size === 0) return false
+    if (head.fork?.building !== undefined && head.kind !== 'cutover') return false
     const topic = topicOf(name, tables)
     return topic === undefined || moved.has(topic)
   }

@@ -1,8 +1,7 @@
 import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
-import { metadataNumber } from './change-table.ts'
-import { writeMetadata, type LakeTable } from './lake-table.ts'
+import { metadataNumber, writeMetadata, type LakeTable } from './lake-table.ts'
 import { withEntry } from './metadata.ts'
 import type { PartitionSpec } from './partition-spec.ts'
 import {

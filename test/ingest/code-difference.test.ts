@@ -4,43 +4,28 @@ import { defineLake, json, t, table, tumbling, type PipelineDefinition, type Tab
 import type { WindowDefinition } from '../../src/define-window.ts'
 import { codeDifferences } from '../../src/ingest/code-difference.ts'
 import { tableCodes } from '../../src/ingest/codes.ts'
-import { createTables } from '../../src/ingest/source-tables.ts'
-import { createWindowTables } from '../../src/ingest/window/create.ts'
-import { appendFiles, writePlan, type LakeTable } from '../../src/lake/table.ts'
+import { emptyTables } from '../../src/ingest/create-tables.ts'
+import { appendFiles, openTable, writePlan, type LakeTable } from '../../src/lake/table.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { LEFT_BEHIND, type TableVersion } from '../../src/version.ts'
 
 const storage = new MemoryStorage('codes')
 
-/** A version of a definition, with a row in each source table. */
+/** A version of a definition, with a row in each source table that is not divided. */
 async function versionOf(definition: PipelineDefinition) {
-  const codes = tableCodes(definition)
+  const all = new Set(tableCodes(definition).keys())
+  const versions: Record<string, TableVersion> = { ...(await emptyTables(definition, all, {}, storage, systemClock)) }
   const tables = new Map<string, LakeTable>()
-  const versions: Record<string, TableVersion> = {}
-  const made = await Promise.all([
-    ...definition.tables.map((each) => createTables(storage, each, systemClock)),
-    ...definition.windows.map((each) =>
-      createWindowTables(
-        storage,
-        each,
-        definition.tables.find(({ name }) => name === each.source)!,
-        systemClock,
-      ),
-    ),
-  ])
-  for (const group of made)
-    for (const [k, empty] of group.entries()) {
-      const key = `${writePlan(empty).dataPrefix}a.parquet`
-      const file = { key, recordCount: 1, fileSizeBytes: 1, partition: [], metrics: new Map() }
-      const isSource = k === 0 && definition.tables.some(({ name }) => name === empty.name)
-      const stamp = { commitId: 'c', version: 1n, ranges: '' }
-      const one =
-        isSource && empty.spec.fields.length === 0
-          ? await appendFiles(storage, empty, [file], stamp, systemClock)
-          : empty
-      tables.set(one.name, one)
-      versions[one.name] = { metadata: one.metadata, snapshot: one.snapshot, code: codes.get(group[0]!.name)! }
-    }
+  for (const [name, version] of Object.entries(versions)) {
+    const empty = await openTable(storage, version.metadata)
+    const isSource = definition.tables.some((each) => each.name === name) && empty.spec.fields.length === 0
+    const key = `${writePlan(empty).dataPrefix}a.parquet`
+    const file = { key, recordCount: 1, fileSizeBytes: 1, partition: [], metrics: new Map() }
+    const stamp = { commitId: 'c', version: 1n, ranges: '' }
+    const table = isSource ? await appendFiles(storage, empty, [file], stamp, systemClock) : empty
+    tables.set(name, table)
+    versions[name] = { ...version, metadata: table.metadata, snapshot: table.snapshot }
+  }
   return { head: { tables: versions }, tables }
 }
 

@@ -1,25 +1,17 @@
-import type { Clock } from '../../clock.ts'
 import { windowDefinitionText, type TableDefinition } from '../../define.ts'
 import { lateTable, stateTable, windowKey, type WindowDefinition } from '../../define-window.ts'
-import { createTable, mayName, type LakeTable, type Storage, type TableSpec } from '../../lake/table.ts'
+import { mayName, type TableSpec } from '../../lake/table.ts'
 import { definitionProperties } from '../../stored-definition.ts'
 import { windowProperties, type StoredWindow } from '../../window-property.ts'
 import { tableColumns } from '../decode/columns.ts'
 import { shapeOf } from './shape.ts'
 import { lateColumns, partialColumns, resultColumns } from '../../window/sql.ts'
 
-/** A window table and its companions, without a row. */
-export async function createWindowTables(
-  storage: Storage,
-  window: WindowDefinition,
-  source: TableDefinition,
-  clock: Clock,
-): Promise<LakeTable[]> {
-  return Promise.all(windowSpecs(window, source).map((spec) => createTable(storage, spec, clock)))
-}
-
-/** What a window table and its companions are made from. Its key names a row where no group is null. */
-export function windowSpecs(window: WindowDefinition, source: TableDefinition): readonly TableSpec[] {
+/**
+ * A window table and its companions. Its key names a row where no group is null. `fromMs`: the least start of a window
+ * that is not left out.
+ */
+export function windowSpecs(window: WindowDefinition, source: TableDefinition, fromMs?: number): readonly TableSpec[] {
   const { name } = window
   const shape = shapeOf(window, source)
   const columns = resultColumns(shape)
@@ -27,7 +19,7 @@ export function windowSpecs(window: WindowDefinition, source: TableDefinition): 
   const common = {
     partitionBy: [],
     formatVersion: 3,
-    properties: windowProperties(storedWindowOf(window, source)),
+    properties: windowProperties({ ...storedWindowOf(window, source), ...(fromMs === undefined ? {} : { fromMs }) }),
   } as const
   const own = { ...common.properties, ...definitionProperties(windowDefinitionText(window, source)) }
   return [

@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.ts'
-import { schemaOf, type IcebergField, type Storage } from '../../lake/table.ts'
+import { schemaOf, type IcebergField, type IcebergSchema, type Storage } from '../../lake/table.ts'
 import { quoted } from '../decode/data-file-writer.ts'
 import { withLocalFiles } from '../table-work/local-files.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
@@ -8,7 +8,7 @@ import { outputColumns } from './fold-results.ts'
 import { cellIslandsSql } from './fold-islands.ts'
 import { ISLAND_COLUMNS } from './islands.ts'
 import { END, LAST_EVENT, list, PART, type Relations, same, START } from './fold-relations.ts'
-import type { StoredRows, StoredWindow } from './window.ts'
+import type { StoredRows, StoredSchemas } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** A file, with the number that `RowPlaces` gave it. */
@@ -16,10 +16,10 @@ export interface NumberedRows extends StoredRows {
   readonly number: number
 }
 
-interface StoredFiles {
+interface LoadedFiles {
   readonly results: readonly NumberedRows[]
   readonly state: readonly NumberedRows[]
-  readonly fields: StoredWindow['fields']
+  readonly schemas?: StoredSchemas | undefined
 }
 
 export interface Loaded {
@@ -38,21 +38,20 @@ export async function loadWindow(
   relations: Relations,
   storage: Storage,
   clock: Clock,
-  { results, state, fields }: StoredFiles,
+  { results, state, schemas = schemasOf(relations) }: LoadedFiles,
 ): Promise<Loaded> {
-  const { cells, columns, outputs, shape } = relations
-  const read = (files: readonly NumberedRows[], of: readonly IcebergField[], insert: (from: string) => string) =>
-    readFiles(database, storage, clock, files, of, insert)
-  const resultFields = fields?.results ?? schemaOf(resultColumns(shape)).schema.fields
+  const { cells, columns, outputs } = relations
+  const read = (files: readonly NumberedRows[], of: IcebergSchema, insert: (from: string) => string) =>
+    readFiles(database, storage, clock, files, of.fields, insert)
   await read(
     state,
-    fields?.state ?? schemaOf(partialColumns(shape)).schema.fields,
+    schemas.state,
     (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`,
   )
   const [first] = await database.rows(`SELECT min(${END}) FROM ${cells} WHERE ${PART} = 0`)
   const firstEnd = first![0] === null ? undefined : Number(first![0])
-  const place = resultFields.find(({ name }) => name === 'window_end')!.id
-  const ends = results.map(({ file }) => upperMs(file.metrics.get(place)?.upper))
+  const { id } = schemas.results.fields.find(({ name }) => name === 'window_end')!
+  const ends = results.map(({ file }) => upperMs(file.metrics.get(id)?.upper))
   const isOver = (k: number): boolean =>
     !relations.isRetaining && ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
   await database.run(`CREATE OR REPLACE TEMP TABLE loaded AS FROM ${outputs} LIMIT 0`)
@@ -64,7 +63,7 @@ export async function loadWindow(
   const output = outputColumns(relations).map((name) => values.get(name) ?? name)
   await read(
     results.filter((_, k) => !isOver(k)),
-    resultFields,
+    schemas.results,
     (from) => `INSERT INTO loaded SELECT ${list(output)}, __file, __row FROM ${from}`,
   )
   await database.temporary(
@@ -82,6 +81,10 @@ SELECT l.${END}, l._final, h.__row FROM loaded l LEFT JOIN held h ON l.__file = 
   // A row that is deleted may have been the last, and was not final.
   const over = ends.filter((_, k) => isOver(k) && results[k]!.deleted.count === 0) as number[]
   return { finalUntil: last([...finalUntil!, ...over]), goneUntil: last([...goneUntil!, ...over]) }
+}
+
+function schemasOf({ shape }: Relations): StoredSchemas {
+  return { results: schemaOf(resultColumns(shape)).schema, state: schemaOf(partialColumns(shape)).schema }
 }
 
 async function readFiles(

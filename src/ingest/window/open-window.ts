@@ -61,9 +61,9 @@ export class OpenWindow {
   async load(stored: StoredWindow): Promise<void> {
     if (this.#fold !== 0) throw new LakeError('internal', 'a window is loaded before its first fold')
     const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
-      fields: stored.fields,
       results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
       state: stored.state.map((rows) => ({ ...rows, number: this.#state.add(rows.file.key) })),
+      schemas: stored.schemas,
     })
     this.#finalUntil = loaded.finalUntil
     this.#goneUntil = greatest(loaded.goneUntil, await this.#expiredBy(stored.watermarkMs))
