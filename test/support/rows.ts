@@ -61,6 +61,8 @@ export function rowEncoder(
         }
         counts.set(id, count)
       }
+      if (plan.isUnwritten === true)
+        return { table: plan.table, files: [], deadLetterFiles: [], counts, isStored: false, isUnwritten: true }
       const [files, deadLetterFiles] = [
         await write(plan.data.dataPrefix, rows),
         await write(plan.deadLetters.dataPrefix, deadLetters),
