@@ -195,7 +195,7 @@ describe('every type', () => {
         const { fields } = PLAN.schema
         expect(found).toEqual(plainCompare(request, { fields, rows: [] }, { fields, rows }))
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     )
   })
 
@@ -215,7 +215,7 @@ describe('every type', () => {
         expect(found).toMatchObject({ digestAfter: found.digestBefore, groupsDifferent: 0, changed: 0n, samples: [] })
         expect(found.rowsBefore).toBe(BigInt(rows.length))
       }),
-      { numRuns: 20 },
+      { numRuns: 8 },
     )
   })
 
@@ -294,7 +294,7 @@ describe('two states', () => {
         const wanted = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined))
         await compareRows(wanted as unknown as PlainRequest, [SMALL, SMALL], [before, after], [one, other])
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     )
   })
 
