@@ -14,6 +14,7 @@ import type {
   Comparison,
   ConcatenateInput,
   Filling,
+  OffsetRange,
   StoredKeys,
   TableWork,
 } from './keys.ts'
@@ -25,6 +26,7 @@ import { fill, sourceKeys } from './table-work/fill.ts'
 import { withLocalFiles } from './table-work/local-files.ts'
 import { MarkedRows } from './table-work/marked-rows.ts'
 import { readKeys } from './table-work/read-keys.ts'
+import { rowsWithin } from './table-work/rows-within.ts'
 
 export interface TableWorkOptions {
   readonly tables: readonly TableDefinition[]
@@ -77,6 +79,13 @@ class DuckTableWork implements TableWork {
         readKeys(connection, of, names, file, path!, hasher),
       )
     })
+  }
+
+  rowsWithin(plan: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array> {
+    const { storage, clock } = this.#options
+    return this.#inTurn(({ connection }) =>
+      withLocalFiles(storage, clock, [file.key], ([path]) => rowsWithin(connection, plan, path!, ranges)),
+    )
   }
 
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {

@@ -34,7 +34,12 @@ export async function firstGroups(
     await connection.run(`CREATE OR REPLACE TEMP TABLE ${GROUPS} (${types.join(', ')})`)
     for (const side of sides) {
       const fields = group.map((name) => side.field(name))
-      await keepFirst(context, marked, side, marks[side.number]!, { into: GROUPS, fields, order: fields, rowsMax: groupsMax })
+      await keepFirst(context, marked, side, marks[side.number]!, {
+        into: GROUPS,
+        fields,
+        order: fields,
+        rowsMax: groupsMax,
+      })
     }
     const hashes = new RowHashes((name) => sides[0]!.field(name), [group], 0)
     // Columns as they are hashed.
@@ -43,9 +48,15 @@ export async function firstGroups(
       `SELECT ${selected.join(', ')} FROM ${GROUPS} ORDER BY ${columns.join(', ')} LIMIT ${groupsMax}`,
     )
     const found: FirstGroup[] = []
-    for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
+    for (
+      let chunk = await result.fetchChunk();
+      chunk !== null && chunk.rowCount > 0;
+      chunk = await result.fetchChunk()
+    ) {
       const [states] = hashes.of(chunk.chunk, chunk.rowCount)
-      const vectors = group.map((name) => chunk!.getColumnVector(hashes.fields.findIndex((field) => field.name === name)))
+      const vectors = group.map((name) =>
+        chunk!.getColumnVector(hashes.fields.findIndex((field) => field.name === name)),
+      )
       for (let row = 0; row < chunk.rowCount; row++) {
         const values = vectors.map((vector) => plainValue(vector.getItem(row) as DuckDBValue, jsonStyle))
         found.push({ values, hash: states!.slice(4 * row, 4 * row + 4) })

@@ -166,7 +166,10 @@ export class RowHashes {
   }
 }
 
-function isWantedSql({ within = [], since = [] }: CompareRequest, name: (column: string) => string): string | undefined {
+function isWantedSql(
+  { within = [], since = [] }: CompareRequest,
+  name: (column: string) => string,
+): string | undefined {
   const ranges = within.flatMap(({ column, fromUs, untilUs }) => [
     ...(fromUs === undefined ? [] : [`epoch_us(${name(column)}) >= ${fromUs}`]),
     ...(untilUs === undefined ? [] : [`epoch_us(${name(column)}) <= ${untilUs}`]),

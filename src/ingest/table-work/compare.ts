@@ -44,10 +44,15 @@ export async function compareRows(
   if (groupsDifferent === 0 || request.key.length === 0) return { ...summed, ...nothing }
   const { group, key, groupsMax, samplesMax } = request
   const first =
-    group.length === 0 || groupsMax === 0
-      ? []
-      : await firstGroups(context, marked, sides, sums.marks, group, groupsMax)
-  const found = await compareByKey(context, sides, request, sums, first.map(({ hash }) => hash), limits)
+    group.length === 0 || groupsMax === 0 ? [] : await firstGroups(context, marked, sides, sums.marks, group, groupsMax)
+  const found = await compareByKey(
+    context,
+    sides,
+    request,
+    sums,
+    first.map(({ hash }) => hash),
+    limits,
+  )
   const { counts, marks, ...numbers } = found
   return {
     ...summed,

@@ -43,8 +43,7 @@ export class StructCells extends NestedCells {
 
   load(vector: duckdb.Vector, rows: number, isAbsent?: IsNull): void {
     this.isNull = nullsOf(vector, rows, isAbsent)
-    for (const { at, cells } of this.#parts)
-      cells.load(duckdb.struct_vector_get_child(vector, at), rows, this.isNull)
+    for (const { at, cells } of this.#parts) cells.load(duckdb.struct_vector_get_child(vector, at), rows, this.isNull)
   }
 
   protected putParts(row: number, to: CanonicalBytes): void {

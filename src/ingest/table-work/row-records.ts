@@ -201,4 +201,3 @@ class Chains {
 export function shardsOf(rows: number, rowsMax: number): number {
   return Math.max(1, Math.ceil(rows / rowsMax))
 }
-
