@@ -12,11 +12,11 @@ import {
   type GroupPart,
   type SideNumber,
 } from '../../src/ingest/table-work/group-sums.ts'
-import { canonicalType, CanonicalBytes, finishStates, mixBytes, seedOf } from '../../src/ingest/table-work/row-hash.ts'
+import { CanonicalBytes, finishStates, mixBytes, seedOf } from '../../src/ingest/table-work/row-hash.ts'
 import { match, RECORD_WORDS, RowRecords, shardsOf } from '../../src/ingest/table-work/row-records.ts'
 import { perform, remoteWork } from '../../src/ingest/work-messages.ts'
 import type { CompareRequest, Comparison } from '../../src/ingest/keys.ts'
-import { DeletedRows } from '../../src/lake/table.ts'
+import { DeletedRows, typeName } from '../../src/lake/table.ts'
 import { writePlan } from '../support/lake-table.ts'
 
 // The pure parts of a comparison, against plain numbers and maps. With DuckDB and files: compare.real.test.ts.
@@ -24,7 +24,8 @@ import { writePlan } from '../support/lake-table.ts'
 const TWO_128 = 2n ** 128n
 const hashes = fc.bigInt({ min: 0n, max: TWO_128 - 1n })
 
-const wordsOf = (hash: bigint): Int32Array => Int32Array.from([96n, 64n, 32n, 0n], (by) => Number((hash >> by) & 0xffff_ffffn))
+const wordsOf = (hash: bigint): Int32Array =>
+  Int32Array.from([96n, 64n, 32n, 0n], (by) => Number((hash >> by) & 0xffff_ffffn))
 const hex = (sum: bigint): string => (((sum % TWO_128) + TWO_128) % TWO_128).toString(16).padStart(32, '0')
 
 describe('sums', () => {
@@ -77,9 +78,7 @@ describe('groups', () => {
         const parts: GroupPart[] = [ALL_GROUPS]
         while (parts.length > 0) {
           const sums = new GroupSums(parts.pop()!, groupsMax, (rest) => parts.push(rest))
-          rows.forEach(({ side, group, hash }, place) =>
-            sums.add(side, hashOfGroup(group), 0, wordsOf(hash), 0, place),
-          )
+          rows.forEach(({ side, group, hash }, place) => sums.add(side, hashOfGroup(group), 0, wordsOf(hash), 0, place))
           expect(sums.size).toBeLessThanOrEqual(groupsMax)
           for (const group of wanted.keys()) {
             const number = sums.find(hashOfGroup(group), 0)
@@ -243,7 +242,7 @@ describe('hashes', () => {
       [field('a', 1), field('b', 2)],
       [field('b', 7), field('a', 9)],
     ].map((fields) =>
-      canonicalType({ type: 'list', 'element-id': 3, 'element-required': false, element: { type: 'struct', fields } }),
+      typeName({ type: 'list', 'element-id': 3, 'element-required': false, element: { type: 'struct', fields } }),
     )
     expect(one).toBe('list<struct<"a":decimal(4,2),"b":decimal(4,2)>>')
     expect(other).toBe(one)
