@@ -11,6 +11,8 @@ import { uriOf, type Storage } from './storage/storage.ts'
 
 export { appendFiles, changeTable } from './change-table.ts'
 export { claimTable } from './claim.ts'
+export { holdFor } from './expire-versions.ts'
+export { dropFork } from './forks.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
 export {
   COMPACTION,
@@ -28,12 +30,13 @@ export type { LakeTable, SnapshotInfo } from './lake-table.ts'
 export type { PartitionField, PartitionSpec } from './partition-spec.ts'
 export { evolveTable, planSchema, type SchemaChange, type SchemaProblem } from './evolve.ts'
 export { readDeletedRows, storedFiles } from './scan.ts'
-export { schemaOf } from './schema.ts'
+export { schemaOf, typeName } from './schema.ts'
 export type { IcebergField, IcebergSchema, IcebergType } from './schema.ts'
 export { isKept } from './reachable.ts'
 export { compareValues, lowerBound, singleValue, upperBound } from './single-value.ts'
 export { uriOf, type Storage } from './storage/storage.ts'
 export type { AddedFile, DeletionVectorRef, FileDeletes, StoredFile, TableChange } from './table-change.ts'
+export { baseTag, beforeTag, dropTag, putTag, readTags } from './tags.ts'
 export { applyTransform, resultType } from './transform.ts'
 export type { Stamp } from './summary.ts'
 
