@@ -44,6 +44,8 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
     readonly maxFutureSkew?: string
   }
   readonly partitionBy?: readonly string[]
+  /** What it was called before: its rows stay, and are found by the new name. */
+  readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
   readonly unknown?: TableDefinition['unknown']
 }
@@ -145,6 +147,8 @@ export interface TableDefinition {
   readonly where: string | undefined
   /** Whether rows are kept. False: the table stays empty, and feeds windows. */
   readonly store: boolean
+  /** What it was called before; no part of its code. */
+  readonly renamedFrom?: string | undefined
 }
 
 export type RecordKey = 'string' | 'json' | 'debezium' | 'none'

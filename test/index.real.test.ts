@@ -184,7 +184,10 @@ describe('one lake', () => {
     })
     const lake = await start(settings, { acceptCode: true }, { pipelines: [{ ...shop!, tables }] })
     await isIn(lake, 'running')
-    const [row] = await lake.sql<{ n: bigint; notes: bigint }>`SELECT count(*) AS n, count(note) AS notes FROM page_views`
+    const [row] = await lake.sql<{
+      n: bigint
+      notes: bigint
+    }>`SELECT count(*) AS n, count(note) AS notes FROM page_views`
     expect([row!.n > 10n, row!.notes]).toEqual([true, 0n])
     await lake.close()
     const old = await start(settings)

@@ -48,7 +48,11 @@ export async function withoutRange(
   const ranges = rangesOf(table.topic, range)
   const made: Record<string, TableVersion> = {}
   for (const name of tableNames(table)) {
-    const { metadata, snapshot } = await without(await openTable(parts.storage, tables[name]!.metadata), ranges, parts)
+    const { metadata, snapshot } = await without(
+      await openTable(parts.storage, tables[name]!.metadata, name),
+      ranges,
+      parts,
+    )
     made[name] = { metadata, snapshot, code: codeHash(table) }
   }
   return made
