@@ -11,7 +11,7 @@ import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
-import { loadKeys, openPublisher, openWindows, writtenTables } from './load.ts'
+import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
 import { Publisher } from './publisher.ts'
@@ -45,7 +45,7 @@ export interface Pipeline {
 
 /** A run on a fork. While it is building, the log is bounded and where it ends nothing is closed. */
 export interface ForkRun {
-  /** Source tables of the definition that only feed windows here: their rows and dead letters are not written. */
+  /** Source tables that only feed windows while it is built: their rows and dead letters are not written. */
   readonly unwritten: ReadonlySet<string>
   /** By source table the watermark at the end of a bounded log: what was final there stays final, and no more is. */
   readonly watermarksMsMin: Readonly<Record<string, number>>
@@ -98,7 +98,8 @@ export async function run(
   try {
     const tables = await openTables(storage, opened.head.tables)
     windows = await openWindows(pipeline, source, opened.head, tables)
-    const keyed = await loadKeys(pipeline, lanes, tables)
+    const unwritten = unwrittenAt(pipeline, opened.head)
+    const keyed = await loadKeys(pipeline, lanes, tables, unwritten)
     publisher = openPublisher(pipeline, lanes, chain, opened.head)
     const published = () => publisher.published
     const isFork = pipeline.fork !== undefined
@@ -107,13 +108,13 @@ export async function run(
     const guard = new PoisonGuard()
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
     const isBounded = opened.head.fork?.building !== undefined
-    const only = isBounded ? writtenTables(pipeline) : undefined
+    const only = isBounded ? writtenTables(definition, unwritten) : undefined
     const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction, only }
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
         from: committer.cursors,
-        tables: tablePlans(definition, committer.tables, pipeline.fork?.unwritten),
+        tables: tablePlans(definition, committer.tables, unwritten),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
