@@ -47,8 +47,11 @@ export interface Pipeline {
 export interface ForkRun {
   /** Source tables that only feed windows while it is built: their rows and dead letters are not written. */
   readonly unwritten: ReadonlySet<string>
-  /** By source table the watermark at the end of a bounded log: what was final there stays final, and no more is. */
-  readonly watermarksMsMin: Readonly<Record<string, number>>
+  /**
+   * Of source tables whose code did not change: their watermark in the base, undefined where it had none. What was final
+   * at the end of the bounded log stays final, and no more is.
+   */
+  readonly watermarksMsMin: Readonly<Record<string, number | undefined>>
 }
 
 /** What others ask of a run while it is under way; it looks here between two batches. */
