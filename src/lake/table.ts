@@ -11,6 +11,8 @@ import { uriOf, type Storage } from './storage/storage.ts'
 
 export { appendFiles, changeTable } from './change-table.ts'
 export { claimTable } from './claim.ts'
+export { holdFor } from './expire-versions.ts'
+export { dropFork } from './forks.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
 export {
   COMPACTION,
@@ -23,6 +25,7 @@ export {
 export { compareFiles, type Side } from './compare-files.ts'
 export { DeletedRank, DeletedRows } from './deleted-rows.ts'
 export { openTable } from './lake-table.ts'
+export { encodeMetadata } from './metadata.ts'
 export type { LakeTable, SnapshotInfo } from './lake-table.ts'
 export type { PartitionField, PartitionSpec } from './partition-spec.ts'
 export { readDeletedRows, storedFiles } from './scan.ts'
@@ -30,8 +33,9 @@ export { schemaOf } from './schema.ts'
 export type { IcebergField, IcebergSchema, IcebergType } from './schema.ts'
 export { isKept } from './reachable.ts'
 export { compareValues, lowerBound, singleValue, upperBound } from './single-value.ts'
-export type { Storage } from './storage/storage.ts'
+export { uriOf, type Storage } from './storage/storage.ts'
 export type { AddedFile, DeletionVectorRef, FileDeletes, StoredFile, TableChange } from './table-change.ts'
+export { baseTag, beforeTag, dropTag, putTag, readTags } from './tags.ts'
 export { applyTransform, resultType } from './transform.ts'
 export type { Stamp } from './summary.ts'
 
