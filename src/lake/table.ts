@@ -11,6 +11,8 @@ import { uriOf, type Storage } from './storage/storage.ts'
 
 export { appendFiles, changeTable } from './change-table.ts'
 export { claimTable } from './claim.ts'
+export { holdFor } from './expire-versions.ts'
+export { dropFork } from './forks.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
 export {
   COMPACTION,
@@ -32,6 +34,7 @@ export { isKept } from './reachable.ts'
 export { compareValues, lowerBound, singleValue, upperBound } from './single-value.ts'
 export type { Storage } from './storage/storage.ts'
 export type { AddedFile, DeletionVectorRef, FileDeletes, StoredFile, TableChange } from './table-change.ts'
+export { baseTag, beforeTag, dropTag, putTag, readTags } from './tags.ts'
 export { applyTransform, resultType } from './transform.ts'
 export type { Stamp } from './summary.ts'
 
