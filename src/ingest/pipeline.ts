@@ -19,6 +19,7 @@ import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
 import { WindowTables } from './windows.ts'
 
+export { archivesOf, type Archive } from './archive/archive.ts'
 export { changedTables, tableCodes } from './codes.ts'
 export { emptyTables, type EmptyTablesOptions } from './create-tables.ts'
 export { assertSeedable, partOf, seedingOf, type Part } from './part.ts'
