@@ -20,9 +20,14 @@ import type { WindowFold } from './window/window.ts'
 import { WindowTables } from './windows.ts'
 
 export { archivesOf, type Archive } from './archive/archive.ts'
+export { Changes } from './changes.ts'
 export { changedTables, tableCodes } from './codes.ts'
+export type { CommitPolicy } from './committer.ts'
 export { emptyTables, type EmptyTablesOptions } from './create-tables.ts'
+export type { TableWork } from './keys.ts'
+export type { Lanes } from './lanes.ts'
 export { assertSeedable, partOf, seedingOf, type Part } from './part.ts'
+export { NEEDS_A_PERSON } from './reasons.ts'
 export { withoutRange } from './without-range.ts'
 
 /** Everything that a run needs beside the log and the chain. */
