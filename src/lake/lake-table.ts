@@ -65,6 +65,13 @@ export async function writeMetadata(
   return tableOf(name, key, raw, manifests)
 }
 
+/** The number of a metadata file. Throws `store.corrupt`. */
+export function metadataNumber(key: string): number {
+  const number = /\/v(\d+)-[^/]+$/.exec(key)?.[1]
+  if (number !== undefined) return Number(number)
+  throw new LakeError('store.corrupt', `${key} is not the name of a metadata file of ours`, { context: { key } })
+}
+
 function tableOf(
   name: string,
   metadata: string,

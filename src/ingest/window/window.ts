@@ -10,6 +10,8 @@ import type { DataFile, DeletedRows, WritePlan } from '../../lake/table.ts'
 export interface WindowPlan {
   readonly window: string
   readonly late: WritePlan
+  /** Windows that start earlier are left out: neither counted nor listed as late (rule R2). Not with `input: rows`. */
+  readonly fromMs?: number
 }
 
 /** What one micro-batch brings to one window. */
