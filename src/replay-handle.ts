@@ -1,3 +1,4 @@
+import type { Clock } from './clock.ts'
 import { LakeError, type LakeErrorCode } from './error.ts'
 import { replayRequestSchema, toReplayOptions, type ReplayWishes } from './replay-request.ts'
 import {
@@ -65,30 +66,37 @@ export interface Replay {
 }
 
 /** Throws `request.invalid` for input that cannot be meant, and what `Replays.start` throws. */
-export async function startReplay(replays: Replays, pipeline: string, input: ReplayInput = {}): Promise<Replay> {
+export async function startReplay(
+  replays: Replays,
+  clock: Clock,
+  pipeline: string,
+  input: ReplayInput = {},
+): Promise<Replay> {
   const { idempotencyKey, ...wishes } = input
   const { id } = await replays.start(pipeline, toReplayOptions(checked(pipeline, wishes)), idempotencyKey)
-  return replayOf(replays, id, pipeline)
+  return replayOf(replays, clock, id, pipeline)
 }
 
 /** One that was started before, here or elsewhere. Throws `replay.unknown`. */
-export async function findReplay(replays: Replays, id: string): Promise<Replay> {
-  return replayOf(replays, id, (await replays.get(id)).pipeline)
+export async function findReplay(replays: Replays, clock: Clock, id: string): Promise<Replay> {
+  return replayOf(replays, clock, id, (await replays.get(id)).pipeline)
 }
 
-function replayOf(replays: Replays, id: string, pipeline: string): Replay {
+/** A replay that is over is not watched; a roll back of it is looked for this often. */
+const LOOK_EVERY_MS = 200
+
+function replayOf(replays: Replays, clock: Clock, id: string, pipeline: string): Replay {
   const order = (given: ReplayOrder) => replays.order(id, given)
-  /** The first state that holds. Throws why the replay ended before. */
+  /** The first state that holds. Throws why it cannot come any more. */
   const until = async (holds: (status: ReplayStatus) => boolean, signal?: AbortSignal): Promise<ReplayStatus> => {
-    for await (const status of replays.watch(id, signal)) {
-      if (holds(status)) return status
-      failIfOver(status)
+    for (;;) {
+      for await (const status of replays.watch(id, signal)) {
+        if (holds(status)) return status
+        failIfOver(status)
+      }
+      if (signal?.aborted === true) throw signal.reason
+      await clock.sleep(LOOK_EVERY_MS, signal)
     }
-    if (signal?.aborted === true) throw signal.reason
-    const status = await replays.get(id)
-    if (holds(status)) return status
-    failIfOver(status)
-    throw new LakeError('internal', `the replay ${id} ended in the phase ${status.progress?.phase}`)
   }
   const inPhase = (...phases: readonly ReplayPhase[]) => {
     return ({ progress }: ReplayStatus) => progress !== null && phases.includes(progress.phase)
@@ -100,7 +108,7 @@ function replayOf(replays: Replays, id: string, pipeline: string): Replay {
     async *progress({ signal } = {}) {
       for await (const status of replays.watch(id, signal)) {
         if (status.progress !== null) yield status.progress
-        if (status.error !== null && isOver(status)) throw failureOf(status.error)
+        failIfOver(status)
         if (inPhase('ready')(status)) return
       }
     },
@@ -124,9 +132,10 @@ function replayOf(replays: Replays, id: string, pipeline: string): Replay {
   }
 }
 
+/** One that was cut over is done, and has an error only when it could not be rolled back. */
 function failIfOver(status: ReplayStatus): void {
-  if (status.state === 'failed' && status.error !== null) throw failureOf(status.error)
   if (status.state === 'cancelled') throw new LakeError('replay.state', `the replay ${status.id} was cancelled`)
+  if (isOver(status) && status.error !== null) throw failureOf(status.error)
 }
 
 function failureOf({ code, message, fix }: NonNullable<ReplayStatus['error']>): LakeError {

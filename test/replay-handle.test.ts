@@ -1,10 +1,13 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { findReplay, startReplay, type Replay } from '../src/replay-handle.ts'
+import { systemClock } from '../src/clock.ts'
+import { findReplay, startReplay, type Replay, type ReplayInput } from '../src/replay-handle.ts'
 import type { ReplayOrder } from '../src/replay-status.ts'
 import { FakeReplays } from './support/fake-replays.ts'
 
 let replays: FakeReplays
 beforeEach(() => void (replays = new FakeReplays()))
+
+const start = (pipeline: string, input?: ReplayInput) => startReplay(replays, systemClock, pipeline, input)
 
 const EQUAL = { id: 'e', isEqual: true }
 const DIFFERENT = { id: 'd1ff0000', isEqual: false }
@@ -29,12 +32,14 @@ describe('a life', () => {
         replays.phase(id, 'cut-over')
         replays.put({ id, state: 'done', cutover: { version: '20', before: '19' } })
       }
-      if (kind === 'rollback') {
-        replays.phase(id, 'rolled-back')
-        replays.put({ id, state: 'done' })
-      }
+      // It is over, and nobody is told of it any more.
+      if (kind === 'rollback')
+        setTimeout(() => {
+          replays.phase(id, 'rolled-back')
+          replays.put({ id, state: 'done' })
+        }, 20)
     }
-    const replay = await startReplay(replays, 'shop', { from: 'earliest' })
+    const replay = await start('shop', { from: 'earliest' })
     const living = live(replay)
     const seen: string[] = []
     for await (const { phase } of replay.progress()) if (seen.at(-1) !== phase) seen.push(phase)
@@ -48,7 +53,7 @@ describe('a life', () => {
   })
 
   test('the difference is waited for, and must be approved', async () => {
-    const replay = await startReplay(replays, 'shop')
+    const replay = await start('shop')
     const waiting = replay.difference()
     await live(replay, DIFFERENT)
     const { isEmpty, id } = await waiting
@@ -60,7 +65,7 @@ describe('a life', () => {
   })
 
   test('one that fails says why, to everybody who waits', async () => {
-    const replay = await startReplay(replays, 'shop')
+    const replay = await start('shop')
     const seen = (async () => {
       for await (const _ of replay.progress());
     })()
@@ -75,8 +80,17 @@ describe('a life', () => {
       await expect(each).rejects.toMatchObject({ code: 'replay.offsets_expired', message: 'gone', fix: 'later' })
   })
 
+  test('a roll back that fails says why', async () => {
+    const replay = await start('shop')
+    replays.phase(replay.id, 'cut-over')
+    replays.put({ id: replay.id, state: 'done' })
+    const error = { code: 'rollback.offsets_expired', message: 'gone' }
+    replays.onOrder = () => void replays.put({ id: replay.id, error })
+    await expect(replay.rollBack()).rejects.toMatchObject(error)
+  })
+
   test('who stops waiting leaves nothing behind', async () => {
-    const replay = await startReplay(replays, 'shop')
+    const replay = await start('shop')
     const stop = new AbortController()
     const waiting = replay.difference({ signal: stop.signal })
     stop.abort(new Error('enough'))
@@ -85,18 +99,18 @@ describe('a life', () => {
   })
 
   test('is found again, and told what to do', async () => {
-    const { id } = await startReplay(replays, 'shop')
-    const found = await findReplay(replays, id)
+    const { id } = await start('shop')
+    const found = await findReplay(replays, systemClock, id)
     for (const verb of ['pause', 'resume', 'cancel'] as const) await found[verb]()
     expect(replays.orders.map(({ order }): ReplayOrder['kind'] => order.kind)).toEqual(['pause', 'resume', 'cancel'])
-    await expect(findReplay(replays, 'x')).rejects.toMatchObject({ code: 'replay.unknown' })
+    await expect(findReplay(replays, systemClock, 'x')).rejects.toMatchObject({ code: 'replay.unknown' })
   })
 })
 
 describe('input', () => {
   test('as a program has it', async () => {
     const table = { kind: 'table', name: 'orders' }
-    await startReplay(replays, 'shop', {
+    await start('shop', {
       mode: 'range',
       tables: [table, 'customers'],
       from: { offsets: { 'shop.orders/0': 2n ** 62n, 'shop.orders/1': 4 } },
@@ -125,7 +139,7 @@ describe('input', () => {
     [{ rateLimit: -1 }],
     [{ colour: 'red' } as object],
   ])('%j is refused', async (input) => {
-    await expect(startReplay(replays, 'shop', input)).rejects.toMatchObject({ code: 'request.invalid' })
+    await expect(start('shop', input)).rejects.toMatchObject({ code: 'request.invalid' })
     expect(replays.started).toEqual([])
   })
 })

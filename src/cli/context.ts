@@ -36,11 +36,13 @@ export function exitCodeOf(error: LakeError): number {
 export function errorText(error: unknown, hasColor: boolean): string {
   const { code, message, cause, fix, context } = asLakeError(error)
   const more = Array.isArray(context.issues) ? (context.issues as string[]).slice(1) : []
+  const names = ['replay', 'difference'].filter((name) => typeof context[name] === 'string')
   const reason = cause instanceof Error ? cause.message : undefined
   return [
     `${paint('✗', 'red', hasColor)} ${code}: ${message}`,
     ...more.map((issue) => `  also: ${issue}`),
     ...(reason !== undefined && reason !== '' && !message.includes(reason) ? [`  cause: ${reason}`] : []),
+    ...names.map((name) => `  ${name}: ${context[name]}`),
     `  next: ${fix ?? NEXT[code] ?? 'Run "kappalake doctor" to see what is missing.'}`,
     '',
   ].join('\n')

@@ -38,7 +38,7 @@ export function nextOf(replay: ReplayJson): string {
   const { id, state, options, progress, difference, error } = replay
   const command = (verb: string) => `kappalake replay ${verb} ${shortId(id)}`
   if (state === 'queued') return error === null ? 'a process with this definition begins it' : command('cancel')
-  if (state === 'failed') return command('cancel')
+  if (state === 'failed') return `${command('resume')} (or cancel)`
   if (progress?.phase === 'cut-over') return command('rollback')
   if (state === 'done' && options.mode === 'verify' && difference?.equal === false) return command('diff')
   if (state !== 'running' || progress === null) return ''

@@ -80,11 +80,17 @@ export function isWaiting(replay: ReplayJson): boolean {
   return options.autoCutover === 'never'
 }
 
+/** One that was cut over is done, and has an error only when it could not be rolled back. */
 export function failIfFailed({ id, state, error }: ReplayJson): void {
   if (state === 'cancelled') throw new LakeError('replay.state', `the replay ${shortId(id)} was cancelled`)
-  if (state !== 'failed' || error === null) return
-  throw new LakeError(error.code as LakeErrorCode, `the replay ${shortId(id)} failed: ${error.message}`, {
-    fix: error.fix ?? `It can be looked at until "kappalake replay cancel ${shortId(id)}".`,
+  if ((state !== 'failed' && state !== 'done') || error === null) return
+  const what = state === 'failed' ? 'failed' : 'was not rolled back'
+  throw new LakeError(error.code as LakeErrorCode, `the replay ${shortId(id)} ${what}: ${error.message}`, {
+    fix:
+      error.fix ??
+      (state === 'failed'
+        ? `Try again with "kappalake replay resume ${shortId(id)}", or drop it with "kappalake replay cancel ${shortId(id)}".`
+        : 'The live tables are those of the replay.'),
   })
 }
 

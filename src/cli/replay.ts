@@ -208,7 +208,7 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
     const sinceMs = context.clock.monotonicMs()
     for (let now = given; ; now = await client.get<ReplayJson>(pathOf(given.id))) {
       if (isDone(now)) return now
-      if (now.state !== before.state || now.error?.message !== before.error?.message) failIfFailed(now)
+      if (JSON.stringify(now.error) !== JSON.stringify(before.error)) failIfFailed(now)
       await context.clock.sleep(ASK_EVERY_MS, context.signal)
       if (context.signal.aborted || context.clock.monotonicMs() - sinceMs > ORDER_MS_MAX)
         throw new LakeError('not_ready', `${verb} is recorded, and not done yet: the replay is ${stateOf(now)}`, {
