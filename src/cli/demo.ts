@@ -9,8 +9,8 @@ import { EXIT, type CliContext } from './context.ts'
 import { changedDefinition, demoDefinition } from './demo-lake.ts'
 import { ShopProducer } from './demo-producer.ts'
 import { keepShop } from './demo-state.ts'
-import { runTour } from './demo-tour.ts'
-import { judge } from './demo-verdict.ts'
+import { runTour, type TourStep } from './demo-tour.ts'
+import { judge, type Verdict } from './demo-verdict.ts'
 import { wholeNumber } from './read.ts'
 import { addressOf, runLake, showStatus, untilEnd, type OpenLake } from './serve.ts'
 
@@ -81,44 +81,55 @@ export async function runDemo(context: CliContext, openLake: OpenLake, options: 
       if (options.ci !== true) out.write(banner(options, folder, settings, shop))
       const ended = new AbortController()
       const over = AbortSignal.any([signal, ended.signal])
-      const producing = producer?.run(over)
-      const showing = options.ci === true ? undefined : showStatus(context, lake, over)
+      const openChanged = () => openLake(changedDefinition, besides(settings, folder), { signal, clock })
       const tour = (isStill: boolean, say: (line: string) => void) =>
         runTour({
           lake,
-          openChanged: () => openLake(changedDefinition, besides(settings, folder), { signal, clock }),
+          openChanged,
           say,
           clock,
           signal: isStill ? AbortSignal.any([signal, AbortSignal.timeout(TOUR_MS_MAX)]) : over,
           isStill,
         })
+      const producing = producer?.run(over)
+      const showing = options.ci === true ? undefined : showStatus(context, lake, over)
       const touring =
-        options.ci !== true && options.tour === true
-          ? clock.sleep(TOUR_AFTER_MS, over).then(() => (over.aborted ? [] : tour(false, narrator(context))))
-          : undefined
+        options.ci === true || options.tour !== true
+          ? undefined
+          : clock.sleep(TOUR_AFTER_MS, over).then(() => (over.aborted ? [] : tour(false, narrator(context))))
       const waiting =
         untilMs === undefined ? untilEnd(signal) : clock.sleep(Math.max(0, untilMs - clock.nowMs()), signal)
-      // A producer that fails ends the demo at once; it ends by itself only after `over`.
-      const failing = [producing, touring?.then(() => waiting)].filter((each) => each !== undefined)
-      await Promise.race([waiting, ...failing])
+      // A producer or a tour that fails ends the demo at once; they end by themselves only after `over`.
+      await Promise.race([waiting, producing ?? waiting, touring?.then(() => waiting) ?? waiting])
       ended.abort()
+      // What the end of the demo interrupts is no failure of the tour.
       await Promise.all([producing, showing, touring?.catch(() => undefined)])
       if (options.ci !== true) return true
       if (signal.aborted) return false
-      const judged = () => judge(lake, shop, AbortSignal.any([signal, AbortSignal.timeout(CATCH_UP_MS_MAX)]))
-      let verdict = await judged()
-      const steps = options.tour === false ? undefined : await tour(true, (line) => context.err.write(`${line}\n`))
-      const isToured = steps?.length === TOUR_STEPS && steps.every((step) => step.ok)
-      // After all that the tables of the shop are what they were.
-      if (isToured) verdict = await judged()
-      const ok = verdict.ok && (steps === undefined || isToured)
-      const where = { source: settings.source.kind, store: settings.store.url }
-      out.write(`${JSON.stringify({ ...verdict, ok, ...(steps === undefined ? {} : { tour: steps }), ...where })}\n`)
-      return ok
+      const say = (line: string) => context.err.write(`${line}\n`)
+      const verdict = await conclude(
+        () => judge(lake, shop, AbortSignal.any([signal, AbortSignal.timeout(CATCH_UP_MS_MAX)])),
+        options.tour === false ? undefined : () => tour(true, say),
+      )
+      out.write(`${JSON.stringify({ ...verdict, source: settings.source.kind, store: settings.store.url })}\n`)
+      return verdict.ok
     })
   } finally {
     await producer?.close()
   }
+}
+
+/** What the tables hold, what became of the tour, and that the tables of the shop are the same after it. */
+async function conclude(
+  judged: () => Promise<Verdict>,
+  tour: (() => Promise<readonly TourStep[]>) | undefined,
+): Promise<Verdict & { readonly tour?: readonly TourStep[] }> {
+  const verdict = await judged()
+  if (!verdict.ok || tour === undefined) return verdict
+  const steps = await tour()
+  const isWhole = steps.length === TOUR_STEPS && steps.every((step) => step.ok)
+  const after = isWhole ? await judged() : verdict
+  return { ...after, ok: isWhole && after.ok, tour: steps }
 }
 
 /** Where the demo's lake is and how it runs: as any lake, with defaults for everything. */
