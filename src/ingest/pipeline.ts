@@ -10,8 +10,8 @@ import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
-import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
-import { loadKeys, openPublisher, openWindows } from './load.ts'
+import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
+import { loadKeys, openPublisher, openWindows, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
 import { Publisher } from './publisher.ts'
@@ -106,15 +106,19 @@ export async function run(
     const keyed = await loadKeys(pipeline, lanes, tables)
     publisher = openPublisher(pipeline, lanes, chain, opened.head)
     const published = () => publisher.published
-    const parts = { chain, storage, policy, clock, observer, keyed, windows, published }
+    const isFork = pipeline.fork !== undefined
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard()
-    const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction }
+    // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
+    const isBounded = opened.head.fork?.building !== undefined
+    const only = isBounded ? writtenTables(pipeline) : undefined
+    const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction, only }
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
         from: committer.cursors,
-        tables: tablePlans(definition, committer.tables),
+        tables: tablePlans(definition, committer.tables, pipeline.fork?.unwritten),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
@@ -149,7 +153,8 @@ export async function run(
       // Back-pressure: what is not asked for is not fetched.
       const isBehind = housekeeping.isBehind
       const beganMs = clock.monotonicMs()
-      const answer = isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
+      const isEmpty = isBounded && committer.cursors.size === 0
+      const answer = isEmpty ? ENDED : isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
       if (isBehind) windows.hold(clock.monotonicMs() - beganMs)
       switch (answer.kind) {
         case 'staged': {

@@ -12,6 +12,8 @@ import { emptyTables } from './create-tables.ts'
 import { versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
 import { LEFT_BEHIND } from './next-version.ts'
+import type { WindowPlan } from './window/window.ts'
+import { storedWindow } from '../window-property.ts'
 
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
@@ -83,8 +85,12 @@ function since(
   return { positions: least, origins: least, topicIds: Object.fromEntries(ids) }
 }
 
-/** How the lanes must write each source table. */
-export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<string, LakeTable>): TablePlan[] {
+/** How the lanes must write each source table; not at all those of `unwritten`. */
+export function tablePlans(
+  definition: PipelineDefinition,
+  tables: ReadonlyMap<string, LakeTable>,
+  unwritten: ReadonlySet<string> = new Set(),
+): TablePlan[] {
   return definition.tables.map((table) => ({
     table: table.name,
     topic: table.topic,
@@ -95,8 +101,15 @@ export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<s
       : { version: versionColumn(table)!, deletes: writePlan(tables.get(deletesTable(table.name))!) }),
     windows: definition.windows
       .filter(({ source }) => source === table.name)
-      .map(({ name }) => ({ window: name, late: writePlan(tables.get(lateTable(name))!) })),
+      .map(({ name }) => windowPlan(name, tables)),
+    ...(unwritten.has(table.name) ? { isUnwritten: true } : {}),
   }))
+}
+
+function windowPlan(window: string, tables: ReadonlyMap<string, LakeTable>): WindowPlan {
+  const late = tables.get(lateTable(window))!
+  const { fromMs } = storedWindow(late.properties) ?? {}
+  return { window, late: writePlan(late), ...(fromMs === undefined ? {} : { fromMs }) }
 }
 
 export interface NewPartitions {

@@ -58,7 +58,7 @@ export async function writeMetadata(
   number: number,
   commitId: string,
   raw: TableMetadata,
-  manifests: readonly ManifestFile[],
+  manifests: readonly ManifestFile[] | undefined,
 ): Promise<LakeTable> {
   const key = `tables/${name}/metadata/v${number}-${commitId}.metadata.json`
   await storage.put(key, encodeMetadata(raw))

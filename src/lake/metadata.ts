@@ -90,14 +90,30 @@ const AHEAD = { sequenceNumber: 1n << 30n, rowId: 1n << 40n } as const
  */
 export function successorMetadata(before: TableMetadata, table: Omit<NewTable, 'uuid' | 'location'>): TableMetadata {
   const formatVersion = before['format-version'] === 3 ? 3 : table.formatVersion
-  const fresh = newMetadata({ ...table, formatVersion, uuid: before['table-uuid'], location: before.location })
+  const { uuid, location } = { uuid: before['table-uuid'], location: before.location }
+  const fresh = newMetadata({ ...table, formatVersion, uuid, location })
   return {
     ...fresh,
-    'last-sequence-number': before['last-sequence-number'] + AHEAD.sequenceNumber,
-    'last-updated-ms': Math.max(table.nowMs, before['last-updated-ms'] + 1),
+    ...numbersAhead(before, formatVersion, table.nowMs),
     'current-schema-id': table.schema['schema-id'],
     'default-spec-id': table.spec['spec-id'],
     'last-partition-id': Math.max(before['last-partition-id'], fresh['last-partition-id']),
+  }
+}
+
+/** The same rows under numbers that those of `before` never come to. */
+export function aheadOf(before: TableMetadata, nowMs: number): TableMetadata {
+  return { ...before, ...numbersAhead(before, before['format-version'], nowMs) }
+}
+
+function numbersAhead(
+  before: TableMetadata,
+  formatVersion: 2 | 3,
+  nowMs: number,
+): Pick<TableMetadata, 'last-sequence-number' | 'last-updated-ms' | 'next-row-id'> {
+  return {
+    'last-sequence-number': before['last-sequence-number'] + AHEAD.sequenceNumber,
+    'last-updated-ms': Math.max(nowMs, before['last-updated-ms'] + 1),
     ...(formatVersion === 3 ? { 'next-row-id': (before['next-row-id'] ?? 0n) + AHEAD.rowId } : {}),
   }
 }

@@ -2,7 +2,7 @@ import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import { metadataNumber, writeMetadata, type LakeTable } from './lake-table.ts'
-import { newMetadata, successorMetadata } from './metadata.ts'
+import { aheadOf, newMetadata, successorMetadata } from './metadata.ts'
 import { partitionSpec, type PartitionSpec } from './partition-spec.ts'
 import { schemaOf, type IcebergSchema } from './schema.ts'
 import { uriOf, type Storage } from './storage/storage.ts'
@@ -93,6 +93,13 @@ export async function createTable(
   }
   const raw = newMetadata({ ...made, uuid: clock.uuid(), location: uriOf(storage, `tables/${name}`) })
   return writeMetadata(storage, name, 0, clock.uuid(), raw, [])
+}
+
+/** The same table under numbers far above: what is changed from there on never meets what is changed from here on. */
+export function moveAhead(storage: Storage, table: LakeTable, clock: Clock): Promise<LakeTable> {
+  const number = metadataNumber(table.metadata) + NUMBERS_AHEAD
+  const raw = aheadOf(table.raw, clock.nowMs())
+  return writeMetadata(storage, table.name, number, clock.uuid(), raw, table.manifests)
 }
 
 /** The current schema, with the greatest id that the table has given to one. */
