@@ -98,7 +98,15 @@ describe('the tour', () => {
     ])
     expect(orders.map(({ order }) => order)).toEqual([{ kind: 'cutover', approve: FOUND.id }, { kind: 'rollback' }])
     expect(closed()).toBe(1)
-    expect(said.join('\n')).toMatchInlineSnapshot()
+    expect(said.join('\n')).toMatchInlineSnapshot(`
+      "tour: revenue_1m is changed: revenue without cancelled orders, and an average
+      ✓ the new definition waits beside the old one: superseded
+        ready 100 %
+      ✓ rebuilt revenue_1m from 18014398509481986 offsets beside version 12, shared orders
+      ✓ difference d1ff0000: revenue_1m: column average is new, of 240 rows 0 added, 0 removed, 60 changed
+      ✓ version 20 has the new window, with 240 averages; the old process is superseded
+      ✓ rolled back: the old process is running, its window holds 240 rows of 6000 orders, revenue 12.50"
+    `)
   })
 
   const [window, late] = FOUND.tables
