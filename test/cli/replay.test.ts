@@ -152,7 +152,7 @@ describe('start', () => {
     const ran = await cli('replay start shop')
     expect([ran.code, ran.err]).toEqual([
       1,
-      expect.stringMatching(/✗ replay\.running: .*\n {2}next: Wait for it, or cancel it\.\n$/),
+      expect.stringMatching(/✗ replay\.running: .*\n {2}replay: 11111111\n {2}next: Wait for it, or cancel it\.\n$/),
     ])
   })
 })
@@ -295,7 +295,7 @@ describe('watch', () => {
     }
     const back = [() => void (isAway = true), () => undefined, () => void (isAway = false), ...life]
     expect((await cli('replay watch 1a2b', { fetch: away as typeof fetch, clock: stepping(...back) })).code).toBe(0)
-    at({ state: 'queued' })
+    at({ state: 'queued', progress: null })
     const gone = [() => void (isAway = true)]
     const ran = await cli('replay watch 1a2b', { fetch: away as typeof fetch, clock: stepping(...gone) })
     expect([ran.code, ran.err]).toEqual([3, expect.stringMatching(/not_ready: nothing answers/)])
@@ -483,7 +483,9 @@ describe('cutover', () => {
     const other = await cli('replay cutover 1a2b --approve other')
     expect([other.code, other.err]).toEqual([1, expect.stringMatching(/replay\.diff_unapproved/)])
     expect(approved()).toEqual([])
-    expect((await cli('replay cutover 1a2b --approve d1ff0000')).code).toBe(0)
+    const little = await cli('replay cutover 1a2b --approve d1f')
+    expect([little.code, approved()]).toEqual([1, []])
+    expect((await cli('replay cutover 1a2b --approve d1ff')).code).toBe(0)
     replays.phase(ID, 'ready')
     at({ state: 'running', cutover: null })
     expect((await cli('replay cutover 1a2b --yes')).code).toBe(0)
