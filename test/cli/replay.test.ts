@@ -103,7 +103,7 @@ describe('start', () => {
     const { out } = await cli('replay start shop')
     expect(out).toMatchInlineSnapshot(`
       "✓ replay 11111111 of shop: queued
-        rebuilt revenue_1m · shared orders
+        rebuilds revenue_1m · shared orders
         next: a process with this definition begins it
       "
     `)
@@ -253,7 +253,7 @@ describe('watch', () => {
       ready         ████████████████████████    100 %  lag 3
       ✓ replay 1a2b3c4d of shop: ready, began at version 12
         rebuilt revenue_1m · shared orders
-        differs from the live tables: d1ff0000
+        differs from the live tables: difference d1ff0000
         next: kappalake replay diff 1a2b3c4d
       "
     `)
@@ -323,7 +323,7 @@ describe('diff', () => {
       "shop · replay 1a2b3c4d against version 12
 
       = orders       20,412 rows, equal
-      ≠ revenue_1m   120 → 119 rows · 1 removed, 1 changed · in 2 of 60 groups
+      ≠ revenue_1m   120 → 119 rows · 1 removed, 1 changed · in 2 of 60 windows
           + column average
           ~ column n: int → long
           2026-11-21T10:00:00.000000Z: 4 → 3 rows
