@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { changedDefinition, DEMO_WINDOW, demoDefinition } from '../../src/cli/demo-lake.ts'
 import { runTour, type TourOptions } from '../../src/cli/demo-tour.ts'
+import { LakeError } from '../../src/error.ts'
 import { tableCodes } from '../../src/ingest/pipeline.ts'
 import { startReplay } from '../../src/replay-handle.ts'
 import type { ReplayDifference } from '../../src/replay-status.ts'
@@ -136,6 +137,22 @@ describe('the tour', () => {
     expect(steps.at(-1)).toMatchObject({ step, ok: false })
     expect(steps.slice(0, -1).every(({ ok }) => ok)).toBe(true)
     expect(closed()).toBe(1)
+  })
+
+  test('says what went wrong, as a step that did', async () => {
+    const { options, closed } = play({})
+    const { openChanged } = options
+    const steps = await runTour({
+      ...options,
+      openChanged: async () => ({
+        ...(await openChanged()),
+        replay: async () => {
+          throw new LakeError('replay.running', 'another one is there')
+        },
+      }),
+    })
+    expect(steps.at(-1)).toEqual({ step: 'replay', ok: false, found: 'replay.running: another one is there' })
+    expect([steps.length, closed()]).toEqual([2, 1])
   })
 
   test('while events come in, figures move', async () => {
