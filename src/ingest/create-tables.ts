@@ -1,6 +1,14 @@
-import { deadLetterTable, deletesTable, tableNames, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import {
+  deadLetterTable,
+  definitionText,
+  deletesTable,
+  tableNames,
+  type PipelineDefinition,
+  type TableDefinition,
+} from '../define.ts'
 import type { Clock } from '../clock.ts'
 import { claimTable, createTable, openTable, type Storage, type TableSpec } from '../lake/table.ts'
+import { definitionProperties } from '../stored-definition.ts'
 import type { Clocks, TableVersion } from '../version.ts'
 import { clocksOf } from './clocks.ts'
 import { sourceOf, tableCodes } from './codes.ts'
@@ -55,11 +63,12 @@ function windowsFromMs(source: string, seededMs: Clocks | undefined): number | u
   return clocks.length === 0 ? undefined : Math.max(...clocks) + 1
 }
 
-/** A source table and its companions. Those that lose rows some day are v3 from the start. */
-function tableSpecs(table: TableDefinition): readonly TableSpec[] {
+/** What a source table and its companions are made from. Those that lose rows some day are v3 from the start. */
+export function tableSpecs(table: TableDefinition): readonly TableSpec[] {
   const { name, partitionBy, key } = table
+  const properties = definitionProperties(definitionText(table))
   const specs: TableSpec[] = [
-    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key },
+    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key, properties },
     { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
   ]
   if (table.version !== undefined)
