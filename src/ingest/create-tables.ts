@@ -6,8 +6,10 @@ import {
   type PipelineDefinition,
   type TableDefinition,
 } from '../define.ts'
+import { archiveProperties } from '../archive-property.ts'
 import type { Clock } from '../clock.ts'
 import { claimTable, createTable, openTable, type Storage, type TableSpec } from '../lake/table.ts'
+import type { Positions } from '../log.ts'
 import { definitionProperties } from '../stored-definition.ts'
 import type { Clocks, TableVersion } from '../version.ts'
 import { clocksOf } from './clocks.ts'
@@ -21,6 +23,8 @@ export interface EmptyTablesOptions {
    * one of its source lacks what came earlier, and is left out.
    */
   readonly seededMs?: Clocks
+  /** The positions at which the tables begin; an archive is read by replays only where it knows them. */
+  readonly begins?: Positions
 }
 
 /**
@@ -34,7 +38,7 @@ export async function emptyTables(
   base: Readonly<Record<string, TableVersion>>,
   storage: Storage,
   clock: Clock,
-  { seededMs }: EmptyTablesOptions = {},
+  { seededMs, begins }: EmptyTablesOptions = {},
 ): Promise<Readonly<Record<string, TableVersion>>> {
   const wanted = [...definition.tables, ...definition.windows].filter(({ name }) => only.has(name))
   for (const table of wanted)
@@ -45,7 +49,7 @@ export async function emptyTables(
     const code = codes.get(table.name)!
     const specs =
       table.kind === 'table'
-        ? tableSpecs(table)
+        ? tableSpecs(table, begins)
         : windowSpecs(table, sourceOf(table, definition), windowsFromMs(table.source, seededMs))
     const create = async (spec: TableSpec): Promise<readonly [string, TableVersion]> => {
       const before = Object.hasOwn(base, spec.name) ? await openTable(storage, base[spec.name]!.metadata) : undefined
@@ -64,9 +68,13 @@ function windowsFromMs(source: string, seededMs: Clocks | undefined): number | u
 }
 
 /** What a source table and its companions are made from. Those that lose rows some day are v3 from the start. */
-export function tableSpecs(table: TableDefinition): readonly TableSpec[] {
-  const { name, partitionBy, key } = table
-  const properties = definitionProperties(definitionText(table))
+export function tableSpecs(table: TableDefinition, begins?: Positions): readonly TableSpec[] {
+  const { name, topic, partitionBy, key } = table
+  const isArchive = table.isArchive === true && begins !== undefined
+  const properties = {
+    ...definitionProperties(definitionText(table)),
+    ...(isArchive ? archiveProperties(topic, begins) : {}),
+  }
   const specs: TableSpec[] = [
     { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key, properties },
     { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
