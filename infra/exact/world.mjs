@@ -85,7 +85,8 @@ export async function newLake(
   return { lake, store }
 }
 
-function credentials({ server }) {
+/** What a process needs in its environment to reach the S3 server. */
+export function credentials({ server }) {
   const { accessKeyId = 'test', secretAccessKey = 'test' } = server.settings
   return {
     KAPPALAKE__STORE__ACCESS_KEY_ID: accessKeyId,
