@@ -18,15 +18,14 @@ export const SETTINGS = [
   { lanes: 3, records: 100_000 },
 ]
 
+function settingsOf({ lanes, records }) {
+  return { lanes, commit: { ...COMMIT, microBatch: { age: '150ms', records } }, pipelines: archived(NEW) }
+}
+
 /** @param {object[]} settings the first is that of the live run */
 export async function sameCode(world, traffic, { kind, settings, name, other }) {
   const store = newStore(world, { name: `same-${name}`, kind })
   const say = (what, value, unit, target, isOk, more) => figure(`p10.${name}.${what}`, value, unit, target, isOk, more)
-  const settingsOf = ({ lanes, records }) => ({
-    lanes,
-    commit: { ...COMMIT, microBatch: { age: '150ms', records } },
-    pipelines: archived(NEW),
-  })
   const lake = await newProcess(world, { name: `same-${name}`, store, settings: settingsOf(settings[0]) })
   lake.start()
   await drain(lake, PIPELINES)
@@ -85,6 +84,10 @@ async function verified(lake, say, digests) {
   return checks
 }
 
+function topicOf({ partition }) {
+  return partition.slice(0, partition.lastIndexOf('/'))
+}
+
 /** Takes the older half of what is committed out of every topic. */
 async function deleteOld(world, lake) {
   const admin = new Kafka({ brokers: [world.broker.address], logLevel: logLevel.NOTHING }).admin()
@@ -92,7 +95,6 @@ async function deleteOld(world, lake) {
   let deleted = 0
   for (const pipeline of PIPELINES) {
     const { partitions } = await until('positions', () => pipelineOf(lake, pipeline), Boolean)
-    const topicOf = ({ partition }) => partition.slice(0, partition.lastIndexOf('/'))
     for (const topic of new Set(partitions.map(topicOf))) {
       const ends = partitions
         .filter((each) => topicOf(each) === topic)
