@@ -9,6 +9,7 @@ import { removePartials } from './ingest/window/partial-files.ts'
 import { perform } from './ingest/work-messages.ts'
 import { openStorage } from './lake/storage/open.ts'
 import { partitionId, type RecordBatch } from './log.ts'
+import { bounded } from './replay/bounded.ts'
 
 // The lane process: no state but its assignments. It may be killed at any moment; whoever started it starts another.
 
@@ -56,7 +57,8 @@ class Job {
   async #run({ pipeline, task, tables, windows, assignment }: Assign): Promise<void> {
     const { signal } = this.#stop
     if (signal.aborted) return
-    const source = openSource(settings.source, systemClock)
+    const log = openSource(settings.source, systemClock)
+    const source = assignment.until === undefined ? log : bounded(log, assignment.until)
     const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
     let encoder: Encoder | undefined
     try {

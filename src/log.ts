@@ -104,6 +104,8 @@ export interface Source {
   /** The data record that stands at exactly this offset, or undefined when there is none (compaction, markers, gone). */
   tailAt(partition: PartitionId, offset: bigint): Promise<Tail | undefined>
   read(from: ReadonlyMap<PartitionId, Cursor>, signal: AbortSignal): AsyncIterable<RecordBatch>
+  /** Those of the topics that are compacted: their logs do not hold all records. Absent: none ever is. */
+  compacted?(topics: readonly string[]): Promise<ReadonlySet<string>>
   /** Tells lag tools where we stand; advice, never read back. */
   advise?(group: string, positions: Positions): Promise<void>
   close(): Promise<void>

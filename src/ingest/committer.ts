@@ -1,7 +1,14 @@
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
-import { changeTable, writeVersionHint, type Stamp, type Storage, type TableChange } from '../lake/table.ts'
+import {
+  changeTable,
+  writeVersionHint,
+  type LakeTable,
+  type Stamp,
+  type Storage,
+  type TableChange,
+} from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
 import type { LiveTable, Replacement } from './compactor.ts'
@@ -43,6 +50,7 @@ export class Committer {
   readonly #windows: WindowTables
   readonly #live: ReadonlyMap<string, LiveTable>
   readonly #published: () => Version['published']
+  readonly #isFork: boolean
   readonly #baseless = new Map<string, { readonly partition: PartitionId; readonly offset: bigint }>()
   #pending: Pending
   #lastCommitMs: number
@@ -58,6 +66,7 @@ export class Committer {
     this.#windows = parts.windows ?? WindowTables.none
     this.#live = new Map([...this.#keyed.all, ...this.#windows.all].map((table) => [table.name, table]))
     this.#published = () => parts.published?.() ?? {}
+    this.#isFork = parts.isFork ?? false
     this.#head = head
     this.#tables = tables
     this.#pending = new Pending(head)
@@ -230,8 +239,9 @@ export class Committer {
     const outcome = result.kind === 'committed' ? 'ok' : result.kind
     this.#report(outcome, result.kind === 'committed' ? result.version.number : undefined, startMs, pending)
     if (result.kind === 'committed') {
-      // For readers by path; nothing of ours depends on it.
-      const touched = [...tables.values()].filter((table) => before.get(table.name)?.metadata !== table.metadata)
+      // For readers by path; nothing of ours depends on it. What a fork holds nobody is to find.
+      const isTouched = (table: LakeTable): boolean => before.get(table.name)?.metadata !== table.metadata
+      const touched = this.#isFork ? [] : [...tables.values()].filter(isTouched)
       await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
       this.#head = result.version
       this.#tables = tables
@@ -271,4 +281,6 @@ export interface CommitterParts {
   readonly windows?: WindowTables
   /** Last versions whose changes were sent, where that is not what the head says. */
   published?(): Version['published']
+  /** Nothing is to lead readers to what it commits. */
+  readonly isFork?: boolean
 }

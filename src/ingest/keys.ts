@@ -75,6 +75,13 @@ export interface ConcatenateInput {
   readonly deleted: DeletedRows
 }
 
+/** Offsets [from, until) of one Kafka partition. */
+export interface OffsetRange {
+  readonly partition: number
+  readonly from: bigint
+  readonly until: bigint
+}
+
 /** Where the values of one row's missing columns stand. */
 export interface Filling {
   /** Position of the row that lacks them. */
@@ -157,6 +164,8 @@ export interface Comparison {
 export interface TableWork {
   /** Hashes and versions of all rows of a stored data file, dead ones too: of the table, or of its `__deletes`. */
   readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys>
+  /** Positions of the rows of a stored file that came of the ranges, ascending; dead ones too. */
+  rowsWithin(plan: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array>
   /** One file with the rows of all inputs, in their order, without the deleted ones, whose rows keep ids and sequence numbers. */
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile>
   /**

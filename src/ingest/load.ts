@@ -1,3 +1,4 @@
+import { tableNames } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { Source } from '../log.ts'
@@ -11,27 +12,40 @@ import type { Tables } from './tables.ts'
 import { WindowTables } from './windows.ts'
 
 /** Reads the keys of all rows, which lanes do: the committer knows where each key's row stands. */
-export function loadKeys({ definition, storage, clock }: Pipeline, lanes: Lanes, tables: Tables): Promise<KeyedTables> {
-  const plans = tablePlans(definition, tables)
-  return KeyedTables.load(definition.tables, tables, plans, storage, () => lanes.work, clock)
+export function loadKeys(
+  { definition, storage, clock, fork }: Pipeline,
+  lanes: Lanes,
+  tables: Tables,
+): Promise<KeyedTables> {
+  const plans = tablePlans(definition, tables, fork?.unwritten)
+  // The keys of what is not written are nobody's: its rows stand where the base of the fork does.
+  const written = definition.tables.filter(({ name }) => fork?.unwritten.has(name) !== true)
+  return KeyedTables.load(written, tables, plans, storage, () => lanes.work, clock)
 }
 
 /** The windows that are open at the head, read back from their tables. */
 export async function openWindows(
-  { definition, storage, clock, openFold }: Pipeline,
+  { definition, storage, clock, openFold, fork }: Pipeline,
   source: Source,
   head: Version,
   tables: Tables,
 ): Promise<WindowTables> {
   if (definition.windows.length === 0) return WindowTables.none
   if (openFold === undefined) throw new LakeError('internal', `nothing holds the windows of ${definition.name}`)
-  const fold = await openFold(definition)
+  const opened = await openFold(definition)
   try {
-    return await WindowTables.load({ definition, fold, storage, clock, source, tables, head })
+    const bound = fork && { until: head.fork?.building?.until, watermarksMs: fork.watermarksMsMin }
+    return await WindowTables.load({ definition, fold: opened, storage, clock, source, tables, head, bound })
   } catch (error) {
-    await fold.close()
+    await opened.close()
     throw error
   }
+}
+
+/** Tables that the pipeline writes, companions included: what a fork shares with its base is not its own. */
+export function writtenTables({ definition, fork }: Pipeline): ReadonlySet<string> {
+  const written = definition.tables.filter(({ name }) => fork?.unwritten.has(name) !== true)
+  return new Set([...written, ...definition.windows].flatMap(tableNames))
 }
 
 /** Publishes from where the head says, for as long as the lanes are open; not without a sink, as of a fork. */

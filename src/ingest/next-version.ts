@@ -42,6 +42,8 @@ export function nextVersion(
       .map(([id]) => parsePartitionId(id).topic),
   )
   const isLeft = (table: LakeTable | undefined): boolean => {
+    // Until a fork has reached its base, what it shares stands where the base does.
+    if (head.fork?.building !== undefined && head.kind !== 'cutover') return false
     const window = table === undefined || isFolded(table.name) ? undefined : storedWindow(table.properties)
     return window !== undefined && moved.has(window.topic)
   }

@@ -1,24 +1,19 @@
-import {
-  codeHash,
-  deadLetterTable,
-  deletesTable,
-  tableNames,
-  windowCodeHash,
-  type PipelineDefinition,
-  type TableDefinition,
-} from '../define.ts'
-import { lateTable, type WindowDefinition } from '../define-window.ts'
+import { deadLetterTable, deletesTable, type PipelineDefinition } from '../define.ts'
+import { lateTable } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { claimTable, createTable, writePlan, type LakeTable, type Storage, type TableSpec } from '../lake/table.ts'
+import { writePlan, type LakeTable, type Storage } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
+import { changedTables } from './codes.ts'
 import type { CommitPolicy } from './committer.ts'
-import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
+import { emptyTables } from './create-tables.ts'
+import { versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
 import { LEFT_BEHIND } from './next-version.ts'
-import { createWindowTables } from './window/create.ts'
+import type { WindowPlan } from './window/window.ts'
+import { storedWindow } from '../window-property.ts'
 
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
@@ -42,8 +37,6 @@ export async function openHead(
   const head = await chain.head()
   if (head !== undefined && hasCode(definition, head)) return { kind: 'head', head }
   if (head !== undefined && !isUntouched(head)) return { kind: 'superseded', head }
-  for (const table of [...definition.tables, ...definition.windows])
-    for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
   const build = (_: Version | undefined, number: bigint): Promise<VersionContent> =>
     Promise.resolve({
@@ -92,8 +85,12 @@ function since(
   return { positions: least, origins: least, topicIds: Object.fromEntries(ids) }
 }
 
-/** How the lanes must write each source table. */
-export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<string, LakeTable>): TablePlan[] {
+/** How the lanes must write each source table; not at all those of `unwritten`. */
+export function tablePlans(
+  definition: PipelineDefinition,
+  tables: ReadonlyMap<string, LakeTable>,
+  unwritten: ReadonlySet<string> = new Set(),
+): TablePlan[] {
   return definition.tables.map((table) => ({
     table: table.name,
     topic: table.topic,
@@ -104,8 +101,15 @@ export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<s
       : { version: versionColumn(table)!, deletes: writePlan(tables.get(deletesTable(table.name))!) }),
     windows: definition.windows
       .filter(({ source }) => source === table.name)
-      .map(({ name }) => ({ window: name, late: writePlan(tables.get(lateTable(name))!) })),
+      .map(({ name }) => windowPlan(name, tables)),
+    ...(unwritten.has(table.name) ? { isUnwritten: true } : {}),
   }))
+}
+
+function windowPlan(window: string, tables: ReadonlyMap<string, LakeTable>): WindowPlan {
+  const late = tables.get(lateTable(window))!
+  const { fromMs } = storedWindow(late.properties) ?? {}
+  return { window, late: writePlan(late), ...(fromMs === undefined ? {} : { fromMs }) }
 }
 
 export interface NewPartitions {
@@ -224,19 +228,11 @@ async function firstVersion(
     const ids = partitions.map((partition) => partitionId(topic, partition))
     for (const [id, offset] of await source.positionsAt(ids, startAt)) positions.set(id, offset)
   }
-  const tables: Record<string, VersionContent['tables'][string]> = {}
-  for (const table of definition.tables)
-    for (const made of await createTables(storage, table, clock))
-      tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: codeHash(table) }
-  for (const window of definition.windows) {
-    const source = sourceOf(window, definition)
-    for (const made of await createWindowTables(storage, window, source, clock))
-      tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: windowCodeHash(window, source) }
-  }
+  const names = [...definition.tables, ...definition.windows].map(({ name }) => name)
   return {
     kind: 'ingest',
     writer: policy.writer,
-    tables,
+    tables: await emptyTables(definition, new Set(names), {}, storage, clock),
     positions,
     origins: positions,
     clocksMs: {},
@@ -257,35 +253,8 @@ function firstPublished({ windows }: PipelineDefinition, version: bigint): Versi
   return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, version]))
 }
 
-/** A source table and its companions. Those that lose rows some day are v3 from the start. */
-async function createTables(storage: Storage, table: TableDefinition, clock: Clock): Promise<LakeTable[]> {
-  const { name, partitionBy, key } = table
-  const specs: TableSpec[] = [
-    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key },
-    { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
-  ]
-  if (table.version !== undefined)
-    specs.push({ name: deletesTable(name), columns: deletesColumns(table), partitionBy: [], formatVersion: 3 })
-  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
-}
-
-function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefinition): TableDefinition {
-  const found = tables.find((table) => table.name === source)
-  if (found === undefined) throw new LakeError('config.invalid', `${name}: the pipeline has no table ${source}`)
-  return found
-}
-
 function hasCode(definition: PipelineDefinition, head: Version): boolean {
   return changedTables(definition, head).length === 0
-}
-
-/** Tables that the head does not have, or that other code made. */
-function changedTables(definition: PipelineDefinition, { tables }: Version): readonly string[] {
-  const codes = [
-    ...definition.tables.map((table) => [table.name, codeHash(table)] as const),
-    ...definition.windows.map((window) => [window.name, windowCodeHash(window, sourceOf(window, definition))] as const),
-  ]
-  return codes.filter(([name, code]) => tables[name]?.code !== code).map(([name]) => name)
 }
 
 function topicNames(definition: PipelineDefinition): string[] {

@@ -7,13 +7,22 @@ import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import { tableColumns, versionColumn } from './decode/columns.ts'
 import { openDuckDb } from './decode/open-duckdb.ts'
 import { KeyHasher } from './key-hash.ts'
-import type { ChangeFile, ChangesRequest, ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
+import type {
+  ChangeFile,
+  ChangesRequest,
+  ConcatenateInput,
+  Filling,
+  OffsetRange,
+  StoredKeys,
+  TableWork,
+} from './keys.ts'
 import type { TablePlan } from './lane.ts'
 import { writeChanges } from './table-work/changes.ts'
 import { AliveRows, concatenate } from './table-work/concatenate.ts'
 import { fill, sourceKeys } from './table-work/fill.ts'
 import { withLocalFiles } from './table-work/local-files.ts'
 import { readKeys } from './table-work/read-keys.ts'
+import { rowsWithin } from './table-work/rows-within.ts'
 
 export interface TableWorkOptions {
   readonly tables: readonly TableDefinition[]
@@ -62,6 +71,13 @@ class DuckTableWork implements TableWork {
         readKeys(connection, of, names, file, path!, hasher),
       )
     })
+  }
+
+  rowsWithin(plan: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array> {
+    const { storage, clock } = this.#options
+    return this.#inTurn(({ connection }) =>
+      withLocalFiles(storage, clock, [file.key], ([path]) => rowsWithin(connection, plan, path!, ranges)),
+    )
   }
 
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {

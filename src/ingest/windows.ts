@@ -18,7 +18,7 @@ import type { ConcatenateInput } from './keys.ts'
 import { compactedElsewhere } from './keyed-tables.ts'
 import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
-import { Watermarks, type Standing, type Times } from './watermark.ts'
+import { Watermarks, type Bound, type Standing, type Times } from './watermark.ts'
 import { LiveRows } from './window/live-rows.ts'
 import { removeLocal, removePartials } from './window/partial-files.ts'
 import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
@@ -32,6 +32,8 @@ export interface WindowParts {
   /** The tables at the head, and where it stands. */
   readonly tables: Tables
   readonly head: Standing
+  /** Of a fork. */
+  readonly bound?: Bound | undefined
 }
 
 /**
@@ -62,10 +64,10 @@ export class WindowTables {
 
   /** Has the fold read back what is open at the head. */
   static async load(parts: WindowParts): Promise<WindowTables> {
-    const { definition, fold, storage, clock, source, tables, head } = parts
+    const { definition, fold, storage, clock, source, tables, head, bound } = parts
     const { windows: definitions } = definition
     const sources = definition.tables.filter(({ name }) => definitions.some((window) => window.source === name))
-    const watermarks = new Watermarks(sources, clock)
+    const watermarks = new Watermarks(sources, clock, bound)
     await watermarks.look(source, head.positions)
     const windows: WindowTable[] = []
     for (const definition of definitions) {
@@ -74,7 +76,8 @@ export class WindowTables {
       const state = await storedRows(storage, tables.get(stateTable(name))!)
       const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
       const times = watermarks.timesAt(definition.source, head)
-      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, ...rows })
+      const schemas = { results: tables.get(name)!.schema, state: tables.get(stateTable(name))!.schema }
+      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, schemas, ...rows })
       windows.push(new WindowTable(definition, tables, results, state, times))
     }
     return new WindowTables({ fold, clock, watermarks }, windows)

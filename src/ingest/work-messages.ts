@@ -1,10 +1,16 @@
 import { DeletedRows, type DataFile, type WritePlan } from '../lake/table.ts'
-import type { ChangedRows, ChangesRequest, ConcatenateInput, Filling, TableWork } from './keys.ts'
+import type { ChangedRows, ChangesRequest, ConcatenateInput, Filling, OffsetRange, TableWork } from './keys.ts'
 import type { TablePlan } from './lane.ts'
 
 /** One call of `TableWork` as it is sent to a lane: structured clone keeps no classes, so bitmaps go as their words. */
 export type WorkCall =
   | { readonly method: 'readKeys'; readonly plan: TablePlan; readonly file: DataFile }
+  | {
+      readonly method: 'rowsWithin'
+      readonly plan: WritePlan
+      readonly file: DataFile
+      readonly ranges: readonly OffsetRange[]
+    }
   | { readonly method: 'concatenate'; readonly plan: WritePlan; readonly inputs: readonly PlainInput[] }
   | {
       readonly method: 'fill'
@@ -29,6 +35,7 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
   const sent = async <T>(call: WorkCall): Promise<T> => (await send(call)) as T
   return {
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
+    rowsWithin: (plan, file, ranges) => sent({ method: 'rowsWithin', plan, file, ranges }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
     fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),
     changes: (plan, request) =>
@@ -45,6 +52,8 @@ export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
   switch (call.method) {
     case 'readKeys':
       return work.readKeys(call.plan, call.file)
+    case 'rowsWithin':
+      return work.rowsWithin(call.plan, call.file, call.ranges)
     case 'concatenate':
       return work.concatenate(call.plan, call.inputs.map(whole))
     case 'fill':

@@ -10,11 +10,11 @@ import { findTable, tableParams } from './tables.ts'
 
 const jobSchema = z.object({
   id: z.string(),
-  kind: z.enum(['compact', 'expire', 'rollback']),
+  kind: z.enum(['compact', 'expire', 'rollback', 'replay']),
   pipeline: z.string(),
   table: z.string().nullable(),
   to: z.string().nullable().describe('the version that a rollback goes back to'),
-  state: z.enum(['queued', 'running', 'done', 'failed']),
+  state: z.enum(['queued', 'running', 'done', 'failed', 'cancelled']),
   created: z.string(),
   started: z.string().nullable(),
   ended: z.string().nullable(),

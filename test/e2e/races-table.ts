@@ -166,6 +166,11 @@ export class RaceWork implements TableWork {
     return this.write(plan, rows)
   }
 
+  /** No range is replayed. */
+  rowsWithin(): Promise<never> {
+    return Promise.reject(new Error('no row here is of a range'))
+  }
+
   fill(): Promise<never> {
     return Promise.reject(new Error('no row lacks anything'))
   }

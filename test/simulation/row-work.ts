@@ -1,5 +1,5 @@
 import { LakeError } from '../../src/error.ts'
-import type { ConcatenateInput, Filling, KeyRun, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
+import type { ConcatenateInput, Filling, KeyRun, OffsetRange, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
 import type { TablePlan } from '../../src/ingest/lane.ts'
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import type { DataFile, WritePlan } from '../../src/lake/table.ts'
@@ -30,6 +30,15 @@ export class RowWork implements TableWork {
         versions: plan.version === undefined ? undefined : BigInt64Array.from(rows, ({ n }) => BigInt(n ?? 0)),
         runs,
       }
+    })
+  }
+
+  rowsWithin(_: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array> {
+    return this.#job('rowsWithin', async () => {
+      const isWithin = ({ p, o }: SimRow): boolean =>
+        ranges.some(({ partition, from, until }) => p === partition && BigInt(o) >= from && BigInt(o) < until)
+      const rows = await this.#rows(file.key)
+      return Uint32Array.from(rows.flatMap((row, position) => (isWithin(row) ? [position] : [])))
     })
   }
 

@@ -63,6 +63,7 @@ export class OpenWindow {
     const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
       results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
       state: stored.state.map((rows) => ({ ...rows, number: this.#state.add(rows.file.key) })),
+      schemas: stored.schemas,
     })
     this.#finalUntil = loaded.finalUntil
     this.#goneUntil = greatest(loaded.goneUntil, await this.#expiredBy(stored.watermarkMs))
