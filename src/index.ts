@@ -9,6 +9,7 @@ import type { LakeEvent, Observer } from './event.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool } from './ingest/lane-pool.ts'
 import { openSink, openSource } from './ingest/source.ts'
+import { Changes } from './ingest/changes.ts'
 import { Supervisor } from './ingest/supervise.ts'
 import { startFold } from './ingest/window/fold-pool.ts'
 import type { Jobs } from './jobs.ts'
@@ -21,6 +22,9 @@ import { COMPACTION, type Storage } from './lake/table.ts'
 import { partitionId, type Source } from './log.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
+import { findReplay, startReplay, type Replay, type ReplayInput } from './replay-handle.ts'
+import type { Replays } from './replay-status.ts'
+import { openReplays } from './replay/replays.ts'
 import { createApp } from './server/app.ts'
 import { createMetrics } from './server/metrics.ts'
 import type { Settings } from './settings.ts'
@@ -55,6 +59,15 @@ export interface Lake {
    * the reason when the pipeline is stopped or paused.
    */
   waitFor(table: string | { readonly name: string }, at: RecordAddress): Promise<Version>
+  /**
+   * Runs history again through the definition of this lake, beside the live tables: a fork, all its tables at once.
+   * Throws `replay.running`, `replay.nothing_changed`, `request.invalid` and other `replay.*`.
+   */
+  replay(pipeline: string, input?: ReplayInput): Promise<Replay>
+  /** One that was started before, in any process. Throws `replay.unknown`. */
+  findReplay(id: string): Promise<Replay>
+  /** Those of the store, as data. */
+  readonly replays: Replays
   /** The HTTP API as a Hono app, to be served or mounted. */
   http(): Hono
   /** Stops fetching, commits once more, ends every child process. Takes at most ten seconds. */
@@ -205,6 +218,14 @@ async function assemble(
   })
   const jobs = openJobs(storage, clock)
   if (!isReadOnly) parts.add(upkeepOf(supervisors, storage, jobs, settings, clock, observer))
+  const replays = openReplays({
+    pipelines: definition.pipelines,
+    chains,
+    storage,
+    jobs,
+    clock,
+    changes: new Changes(clock),
+  })
   const engine = await opening
   const app = createApp({
     engine,
@@ -212,6 +233,7 @@ async function assemble(
     chains,
     pipelines: supervisors,
     jobs,
+    replays,
     definition,
     settings,
     metrics,
@@ -229,6 +251,9 @@ async function assemble(
     sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>
       (await engine.rows(typeof text === 'string' ? { sql: text, params: values } : template(text, values))) as Row[],
     waitFor: (table, at) => waitFor(definition, supervisors, typeof table === 'string' ? table : table.name, at),
+    replay: (pipeline, input) => startReplay(replays, clock, pipeline, input),
+    findReplay: (id) => findReplay(replays, clock, id),
+    replays,
     http: () => app,
     close: () => (closing ??= close()),
     [Symbol.asyncDispose]: () => lake.close(),
@@ -322,6 +347,7 @@ function childPath(name: string): string {
   return fileURLToPath(new URL(beside, import.meta.url))
 }
 
+export type { ReplayDifference, ReplayPhase, ReplayProgress, ReplayStatus } from './replay-status.ts'
 export { LakeError, type LakeErrorCode } from './error.ts'
 export type {
   Chain,
@@ -330,6 +356,9 @@ export type {
   LakeEvent,
   PipelineControl,
   PipelineDefinition,
+  Replay,
+  ReplayInput,
+  Replays,
   Settings,
   SettingsInput,
   Source,

@@ -13,6 +13,7 @@ import { pipelineOperations } from './pipelines.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { queryOperations } from './query.ts'
 import { parse, readJson } from './request.ts'
+import { replayOperations } from './replays.ts'
 import { rowOperations } from './rows.ts'
 import { tableOperations } from './tables.ts'
 import { windowOperations } from './windows.ts'
@@ -26,6 +27,7 @@ export function createApp(door: ServerDoor): Hono {
     ...pipelineOperations(door),
     ...tableOperations(door),
     ...jobOperations(door),
+    ...replayOperations(door),
     ...rowOperations(door),
     ...diffOperations(door),
     ...windowOperations(door),
