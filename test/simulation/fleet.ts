@@ -4,14 +4,16 @@ import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'
 import { openChain, type Chain, type CommitResult, type Draft } from '../../src/lake/chain.ts'
 import type { Storage } from '../../src/lake/table.ts'
-import { parsePartitionId, type PartitionId, type Positions } from '../../src/log.ts'
+import { parsePartitionId, type PartitionId, type Positions, type Source } from '../../src/log.ts'
 import type { Version } from '../../src/version.ts'
 import { Administrator } from './administrator.ts'
 import { definitionOf, PIPELINE } from './definition.ts'
 import { FaultyLanes } from './faulty-lanes.ts'
-import type { Plan } from './plan.ts'
+import { tablesOf, type Plan } from './plan.ts'
 import { SimProcess } from './process.ts'
 import { Random } from './random.ts'
+import { ReplayStory } from './replay.ts'
+import { workBeside } from './replay-work.ts'
 import { RowEncoder } from './row-encoder.ts'
 import { RowWork } from './row-work.ts'
 import type { Shop } from './shop.ts'
@@ -48,6 +50,8 @@ interface Slot {
   life: number
   process: SimProcess | undefined
   supervisor: Supervisor | undefined
+  /** What it does beside ingesting ends with this. */
+  stop: AbortController
   isEnded: boolean
 }
 
@@ -57,6 +61,8 @@ export class Fleet {
   readonly #options: FleetOptions
   readonly #random: Random
   readonly #administrator: Administrator
+  /** Of the story of that name. */
+  readonly #replay: ReplayStory | undefined
   readonly #slots: Slot[]
   readonly #outcomes = new Map<string, number>()
   readonly #resolutions = new Map<string, number>()
@@ -71,11 +77,14 @@ export class Fleet {
     this.#options = options
     this.#random = new Random(options.plan.seed, 'fleet')
     this.#administrator = new Administrator(options)
+    const { plan, world, memory, admin } = options
+    this.#replay = plan.replay && new ReplayStory(plan, world, memory, admin)
     this.#slots = Array.from({ length: options.plan.processes }, (_, index) => ({
       index,
       life: 0,
       process: undefined,
       supervisor: undefined,
+      stop: new AbortController(),
       isEnded: true,
     }))
   }
@@ -86,6 +95,18 @@ export class Fleet {
     this.#watchStore()
     this.#trouble()
     this.#administrator.start()
+    // The last process is started with the new code, wherever it is; the others keep the old one.
+    this.#replay?.start(() => this.#slots.at(-1)!.process?.kill())
+  }
+
+  /** Whether all that people ask for is done. */
+  get isOver(): boolean {
+    return this.#replay?.isOver ?? true
+  }
+
+  /** What was found out while it ran. */
+  get violations(): readonly string[] {
+    return this.#replay?.violations ?? []
   }
 
   /** After the storm: every process runs, nothing is paused, one that stands still is woken by its operator. */
@@ -99,7 +120,7 @@ export class Fleet {
         if (supervisor === undefined || isEnded || head?.paused === undefined) continue
         // Not waited for: a process that dies meanwhile never answers, and its operator asks again.
         void supervisor.resume().catch(() => undefined)
-        break
+        if (this.#replay === undefined) break
       }
       if (plan.story === 'cutover') this.#deployAll()
       world.after(5_000, 'operator', () => void operate())
@@ -156,16 +177,17 @@ export class Fleet {
   }
 
   describe(): string {
-    return this.#slots
-      .map(({ supervisor }) => `${supervisor?.status().state} ${supervisor?.status().reason?.message ?? ''}`)
-      .join('; ')
+    const states = this.#slots.map(
+      ({ supervisor }) => `${supervisor?.status().state} ${supervisor?.status().reason?.message ?? ''}`,
+    )
+    return [...states, this.#replay?.describe() ?? ''].join('; ')
   }
 
   /** Ends every process as an operator does; one that does not end is a violation. */
   async end(): Promise<string[]> {
     this.#isEnding = true
     const { world } = this.#options
-    for (const slot of this.#slots) slot.process?.deliver(0, 'end', () => slot.supervisor?.close())
+    for (const slot of this.#slots) slot.process?.deliver(0, 'end', () => close(slot))
     await world.run(world.nowMs + 60_000, () => this.#slots.every(({ isEnded }) => isEnded))
     await world.run(world.nowMs + 1_000)
     return this.#slots.every(({ isEnded }) => isEnded) ? [] : [`I20 a process does not end: ${this.describe()}`]
@@ -174,6 +196,8 @@ export class Fleet {
   /** How attempts to commit were resolved. */
   resolutions(): ReadonlyMap<string, number> {
     const all = new Map(this.#resolutions)
+    all.set('R1', this.#replay?.cutovers ?? 0)
+    all.set('R2', this.#replay?.rollbacks ?? 0)
     for (const [outcome, name] of [
       ['exists', 'A5'],
       ['conflict', 'A6'],
@@ -195,20 +219,37 @@ export class Fleet {
     const process = new SimProcess(name, world, plan, new Random(plan.seed, name), this.#outcomes)
     const storage = process.storage(faulty)
     const source = new ProcessSource(process, shop, this.#groupOffsets)
-    const definition = definitionOf(plan, this.#administrator.isNewCode)
+    const isNew = this.#replay === undefined ? this.#administrator.isNewCode : this.#isNew(slot)
+    const definition = definitionOf(plan, isNew)
     const isImpatient = slot.index > 0 && process.happens('K3')
     const isTwin = plan.rates.P4 > 0
     if (isTwin && slot.index > 0) world.fault('P4', name)
+    const chain = this.#witnessed(openChain(storage, PIPELINE, process.clock), process, codeHash(definition.tables[0]!))
+    const policy = {
+      writer: isTwin ? 'twin' : `writer-${slot.index}`,
+      minIntervalMs: plan.minIntervalMs,
+      heartbeatMs: plan.heartbeatMs,
+    }
+    const startLanes = (source: Source) =>
+      Promise.resolve(
+        new FaultyLanes(
+          inlineLanes({
+            source,
+            encoder: new RowEncoder(process, storage, tablesOf(plan, isNew)),
+            work: new RowWork(process, storage),
+            lanes: plan.lanes,
+            microBatch: { bytesMax: 4_000, recordsMax: plan.recordsMax, ageMsMax: plan.ageMsMax },
+            clock: process.clock,
+          }),
+          process,
+        ),
+      )
     const supervisor = new Supervisor({
       definition,
       source,
       storage,
-      chain: this.#witnessed(openChain(storage, PIPELINE, process.clock), process, codeHash(definition.tables[0]!)),
-      policy: {
-        writer: isTwin ? 'twin' : `writer-${slot.index}`,
-        minIntervalMs: plan.minIntervalMs,
-        heartbeatMs: plan.heartbeatMs,
-      },
+      chain,
+      policy,
       ...(plan.compaction === undefined ? {} : { compaction: plan.compaction }),
       takeoverAfterMs: isImpatient ? 100 : plan.takeoverAfterMs,
       clock: process.clock,
@@ -220,31 +261,21 @@ export class Fleet {
           )
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
-      startLanes: (source) =>
-        Promise.resolve(
-          new FaultyLanes(
-            inlineLanes({
-              source,
-              encoder: new RowEncoder(process, storage),
-              work: new RowWork(process, storage),
-              lanes: plan.lanes,
-              microBatch: { bytesMax: 4_000, recordsMax: plan.recordsMax, ageMsMax: plan.ageMsMax },
-              clock: process.clock,
-            }),
-            process,
-          ),
-        ),
+      startLanes,
     })
-    Object.assign(slot, { process, supervisor })
+    const stop = new AbortController()
+    Object.assign(slot, { process, supervisor, stop })
+    const beside = { process, definition, source, storage, chain, policy, startLanes, supervisor }
+    const working = this.#replay && workBeside(this.#replay, beside, stop.signal)
     const end = () => {
       if (slot.process !== process) return
       slot.isEnded = true
       world.after(this.#random.between(100, 3_000), 'restart', () => this.#start(slot))
     }
     process.onDeath = end
-    process.onSigterm = () => this.#terminate(process, supervisor)
+    process.onSigterm = () => this.#terminate(slot)
     world.say(`${name} starts`)
-    void supervisor.run().then(() => {
+    void Promise.all([supervisor.run(), working]).then(() => {
       if (process.isDead) return
       process.isDead = true
       world.say(`${name} has ended`)
@@ -253,12 +284,17 @@ export class Fleet {
   }
 
   /** SIGTERM, and SIGKILL for one that takes too long. */
-  #terminate(process: SimProcess, supervisor: Supervisor): void {
-    this.#options.world.say(`${process.name} is asked to end`)
-    supervisor.close()
+  #terminate(slot: Slot): void {
+    const { process } = slot
+    this.#options.world.say(`${process?.name} is asked to end`)
+    close(slot)
     this.#options.world.after(20_000, 'sigkill', () => {
-      if (!this.#isEnding) process.kill()
+      if (!this.#isEnding) process?.kill()
     })
+  }
+
+  #isNew({ index }: Slot): boolean {
+    return this.#replay!.isDeployed && index === this.#slots.length - 1
   }
 
   #trouble(): void {
@@ -270,7 +306,7 @@ export class Fleet {
       if (process !== undefined && supervisor !== undefined && !slot.isEnded) {
         const isOwner = supervisor.status().state === 'running'
         if (process.happens('P2')) process.stall(this.#random.between(0.1, 3) * plan.takeoverAfterMs)
-        if (isOwner && this.#slots.length > 1 && process.happens('K1')) this.#terminate(process, supervisor)
+        if (isOwner && this.#slots.length > 1 && process.happens('K1')) this.#terminate(slot)
         if (isOwner && this.#slots.length > 1 && process.happens('K2'))
           process.stall(this.#random.between(1, 3) * plan.takeoverAfterMs + 2_000)
         if (process.happens('X1')) void this.#pauseAndResume(supervisor)
@@ -298,6 +334,7 @@ export class Fleet {
   }
 
   #landed(key: string, bytes: Uint8Array): void {
+    if (key.includes('/forks/')) return
     const number = BigInt(key.slice(-21, -5))
     const raw = JSON.parse(Buffer.from(bytes).toString()) as {
       readonly positions: Record<PartitionId, string>
@@ -374,4 +411,10 @@ export class Fleet {
   #deployAll(): void {
     for (const slot of this.#slots) this.#deploy(slot)
   }
+}
+
+/** As SIGTERM does. */
+function close({ supervisor, stop }: Slot): void {
+  supervisor?.close()
+  stop.abort()
 }
