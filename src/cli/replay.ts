@@ -47,16 +47,7 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
   const replay = program
     .command('replay')
     .description('run history again beside the live tables, then take their place')
-  const command = (parent: Command, usage: string, description: string): Command =>
-    parent
-      .command(usage)
-      .description(description)
-      .addOption(
-        new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL),
-      )
-      .addOption(outputOption())
   const clientOf = ({ url }: Common): Client => openClient(url, context.fetch, context.signal)
-  const isScreen = ({ output }: Common) => output === 'table'
   const tell = (replays: readonly ReplayJson[], options: Common): void =>
     context.out.write(
       isScreen(options)
@@ -238,6 +229,18 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
 const ASK_EVERY_MS = 500
 /** A cut-over may first wait until the fork has caught up. */
 const ORDER_MS_MAX = 120_000
+
+function isScreen({ output }: Common): boolean {
+  return output === 'table'
+}
+
+function command(parent: Command, usage: string, description: string): Command {
+  return parent
+    .command(usage)
+    .description(description)
+    .addOption(new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL))
+    .addOption(outputOption())
+}
 
 function withScope(command: Command): Command {
   return command

@@ -192,14 +192,14 @@ async function withoutRanges(
   base: Version,
   span: Span,
 ): Promise<Readonly<Record<string, TableVersion>>> {
-  const codes = tableCodes(definition)
   const lanes = await parts.startLanes(definition, parts.source)
   try {
     const tables: Record<string, TableVersion> = {}
-    for (const table of definition.tables) {
-      const left = await withoutRange(table, base.tables, span, { ...parts, work: lanes.work })
-      for (const [name, version] of Object.entries(left)) tables[name] = { ...version, code: codes.get(table.name)! }
-    }
+    for (const table of definition.tables)
+      Object.assign(
+        tables,
+        await withoutRange(table, base.tables, span, { ...parts, work: lanes.work, version: base.number }),
+      )
     return tables
   } finally {
     await lanes.close()

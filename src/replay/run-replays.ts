@@ -1,6 +1,7 @@
 import { backoffMs } from '../clock.ts'
 import { asLakeError, LakeError, toErrorMessage } from '../error.ts'
 import { NEEDS_A_PERSON, tableCodes } from '../ingest/pipeline.ts'
+import type { Job } from '../jobs.ts'
 import { ReplayRun, type ReplayParts } from './replay-run.ts'
 import { forget, isReplay, type ReplayJob } from './replays.ts'
 
@@ -22,7 +23,7 @@ export async function runReplays(parts: ReplayParts, signal: AbortSignal): Promi
   const abandoned = new Abandoned(parts)
   while (!signal.aborted) {
     // A store that is away now is asked again.
-    const open = await jobs.open(main.pipeline).catch(() => [])
+    const open: readonly Job[] = await jobs.open(main.pipeline).catch(() => [])
     const replays = open.filter(isReplay)
     for (const [index, job] of replays.entries()) {
       if (signal.aborted) break

@@ -128,7 +128,7 @@ describe('events', () => {
       const waiting = next()
       await turn()
       expect(sleeping.size).toBe(1)
-      for (const wake of [...sleeping]) wake()
+      for (const wake of sleeping) wake()
       expect(await waiting).toMatch(/^:/)
     }
     replays.phase(ID, 'rebuilding')
