@@ -232,7 +232,7 @@ async function firstVersion(
   return {
     kind: 'ingest',
     writer: policy.writer,
-    tables: await emptyTables(definition, new Set(names), {}, storage, clock),
+    tables: await emptyTables(definition, new Set(names), {}, storage, clock, { begins: positions }),
     positions,
     origins: positions,
     clocksMs: {},
