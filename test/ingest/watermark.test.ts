@@ -191,6 +191,9 @@ describe('C of a fork that is built', () => {
     return watermarks.timesOf('t', standing).watermarkMs
   }
 
+  const saw = (watermarks: Watermarks, partition: PartitionId, end: bigint): void =>
+    watermarks.saw({ partition, from: 0n, until: end, leaderEpoch: 0, tail: undefined, end })
+
   test('where C of its base is known, it is that at the end, and never more before', () => {
     const watermarks = new Watermarks([definition], new InstantClock(), { until: UNTIL, watermarksMs: { t: 60 } })
     expect(at(watermarks, 1n, 0n, [10, undefined])).toBeUndefined()
@@ -212,8 +215,8 @@ describe('C of a fork that is built', () => {
   test('no clock on a wall makes a partition idle', () => {
     const clock = new InstantClock()
     const watermarks = new Watermarks([definition], clock, { until: UNTIL, watermarksMs: { t: 90 } })
-    watermarks.saw({ partition: 'c/0', from: 0n, until: 1n, end: 1n } as StagedRange)
-    watermarks.saw({ partition: 'c/1', from: 0n, until: 0n, end: 0n } as StagedRange)
+    saw(watermarks, 'c/0', 1n)
+    saw(watermarks, 'c/1', 0n)
     clock.advance(10 * IDLE_MS)
     expect(at(watermarks, 1n, 0n, [100, 20])).toBe(14)
   })
@@ -223,7 +226,7 @@ describe('C of a fork that is built', () => {
     const watermarks = new Watermarks([definition], clock, { until: undefined, watermarksMs: { t: 60 } })
     expect(at(watermarks, 3n, 1n, [100, 20], 14)).toBe(14)
     expect(at(watermarks, 3n, 1n, [100, undefined], 14)).toBe(14)
-    watermarks.saw({ partition: 'c/1', from: 0n, until: 1n, end: 1n } as StagedRange)
+    saw(watermarks, 'c/1', 1n)
     clock.advance(IDLE_MS)
     expect(at(watermarks, 3n, 1n, [100, 20], 14)).toBe(94)
   })

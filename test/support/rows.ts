@@ -52,6 +52,8 @@ export function rowEncoder(storage: Storage, onEncode: () => Promise<void> | voi
         }
         counts.set(id, count)
       }
+      if (plan.isUnwritten === true)
+        return { table: plan.table, files: [], deadLetterFiles: [], counts, isStored: false, isUnwritten: true }
       const [files, deadLetterFiles] = [
         await write(plan.data.dataPrefix, rows),
         await write(plan.deadLetters.dataPrefix, deadLetters),
