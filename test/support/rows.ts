@@ -24,8 +24,15 @@ export function rowTable(name: string, topic: string): TableDefinition {
   }
 }
 
-/** Values that begin with `bad` become dead letters. `onEncode` may wait, count or throw. */
-export function rowEncoder(storage: Storage, onEncode: () => Promise<void> | void = () => undefined): Encoder {
+/**
+ * Values that begin with `bad` become dead letters. `onEncode` may wait, count or throw. `rowOf` is what a table makes of
+ * a value; undefined: nothing.
+ */
+export function rowEncoder(
+  storage: Storage,
+  onEncode: () => Promise<void> | void = () => undefined,
+  rowOf: (table: string, value: string) => string | undefined = (_, value) => value,
+): Encoder {
   let files = 0
   const write = async (prefix: string, rows: readonly string[]): Promise<DataFile[]> => {
     if (rows.length === 0) return []
@@ -46,8 +53,10 @@ export function rowEncoder(storage: Storage, onEncode: () => Promise<void> | voi
         for (let i = 0; i < batch.count; i++) {
           const value = Buffer.from(valueOf(batch, i)!).toString()
           const isBad = value.startsWith('bad')
-          ;(isBad ? deadLetters : rows).push(`${batch.partition}@${batch.offsets[i]}=${value}`)
+          const row = isBad ? value : rowOf(plan.table, value)
+          if (row !== undefined) (isBad ? deadLetters : rows).push(`${batch.partition}@${batch.offsets[i]}=${row}`)
           if (isBad) count.deadLetters++
+          else if (row === undefined) count.skipped++
           else count.rows++
         }
         counts.set(id, count)
