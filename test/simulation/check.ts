@@ -74,6 +74,7 @@ class Checker {
     let before: Version | undefined
     for (const version of this.versions) {
       this.#checkOrder(before, version)
+      if (before === undefined) this.#begin(version)
       if (isJump(version)) {
         // What it names stands for itself: all of it is read and folded from the beginning, by the code that it names.
         this.#begin(version)

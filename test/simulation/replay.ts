@@ -29,6 +29,7 @@ export class ReplayStory {
   readonly #plan: ReplayPlan
   readonly #random: Random
   readonly #memory: Storage
+  readonly #admin: Chain
   readonly #replays: Replays
   #stage: Stage = 'asking'
   #id = ''
@@ -38,6 +39,7 @@ export class ReplayStory {
     this.#world = world
     this.#plan = plan.replay!
     this.#memory = memory
+    this.#admin = admin
     this.#random = new Random(plan.seed, 'replay')
     const clock = world.clock(this.#random)
     this.#replays = openReplays({
@@ -118,9 +120,16 @@ export class ReplayStory {
 
   async #ask(): Promise<void> {
     const { tables, autoCutover } = this.#plan
-    const { id } = await this.#replays.start(PIPELINE, { tables, autoCutover }, `replay ${this.#asked}`)
-    this.#id = id
-    this.#enter('running')
+    try {
+      const { id } = await this.#replays.start(PIPELINE, { tables, autoCutover }, `replay ${this.#asked}`)
+      this.#id = id
+      this.#enter('running')
+    } catch (error) {
+      const { code } = asLakeError(error)
+      // The new code came before there was any version, and made the first one.
+      if (code === 'replay.nothing_changed' && (await this.#hasVersion())) return this.#enter('over')
+      throw error
+    }
   }
 
   async #drive({ state, progress, difference, error }: ReplayStatus): Promise<void> {
@@ -139,6 +148,10 @@ export class ReplayStory {
     }
     if (progress?.phase === 'ready' && difference !== null)
       await this.#replays.order(this.#id, { kind: 'cutover', approve: difference.id })
+  }
+
+  async #hasVersion(): Promise<boolean> {
+    return (await this.#admin.head()) !== undefined
   }
 
   #enter(stage: Stage): void {
