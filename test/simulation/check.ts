@@ -75,7 +75,7 @@ class Checker {
     for (const version of this.versions) {
       this.#checkOrder(before, version)
       if (before === undefined) this.#begin(version)
-      if (isJump(version)) {
+      if (this.#isJump(version)) {
         // What it names stands for itself: all of it is read and folded from the beginning, by the code that it names.
         this.#begin(version)
         await this.#checkContent(undefined, version)
@@ -108,6 +108,16 @@ class Checker {
       return version.tables[table.name]?.code === code.get(table.name) ? younger[index]! : table
     })
     this.#folds = this.#newFolds()
+  }
+
+  /** Its tables are others than those of the version before: positions may be anywhere, and no step leads there. */
+  #isJump({ kind }: Version): boolean {
+    return kind === 'rollback' || (kind === 'cutover' && this.#options.plan.replay !== undefined)
+  }
+
+  /** Of a jump the beginning of its tables; the first version of a chain holds nothing. */
+  #beginOf(version: Version, id: PartitionId, until: bigint): bigint {
+    return this.#isJump(version) ? (version.origins.get(id) ?? until) : until
   }
 
   #keepFiles(): void {
@@ -201,7 +211,7 @@ class Checker {
       this.rows += rows.gained.size + deadLetters.size
       const ranges = [...version.positions]
         .filter(([id]) => parsePartitionId(id).topic === topic)
-        .map(([id, until]) => [id, before?.positions.get(id) ?? beginOf(version, id, until), until] as const)
+        .map(([id, until]) => [id, before?.positions.get(id) ?? this.#beginOf(version, id, until), until] as const)
       for (const at of keyed === undefined ? [...rows.lost, ...lost] : lost)
         this.#fail('I1', `v${version.number} of ${name} no longer has ${at}`)
       const clocks =
@@ -224,7 +234,7 @@ class Checker {
     deadLetters: Map<string, SimRow>,
   ): Promise<ReadonlyMap<PartitionId, number>> {
     const deletes = keyed!.isVersioned ? await this.#tables.step(version, deletesTable(name)) : undefined
-    return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes, isWhole: isJump(version) })
+    return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes, isWhole: this.#isJump(version) })
   }
 
   #checkClock(
@@ -237,7 +247,7 @@ class Checker {
     const was = before?.clocksMs[name]?.[id]
     const clock = maxOf(found ?? was, was)
     const isSure = this.#entries(id, from, until).every(({ isCompacted, isDeleted }) => !isCompacted && !isDeleted)
-    if (isSure && (version.kind === 'ingest' || isJump(version)) && version.clocksMs[name]?.[id] !== clock)
+    if (isSure && (version.kind === 'ingest' || this.#isJump(version)) && version.clocksMs[name]?.[id] !== clock)
       this.#fail(
         'K1',
         `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`,
@@ -336,16 +346,6 @@ class Checker {
   #fail(invariant: string, what: string): void {
     if (this.violations.length <= VIOLATIONS_MAX) this.violations.push(`${invariant} ${what}`)
   }
-}
-
-/** Its tables are others than those of the version before: positions may be anywhere, and no step leads there. */
-function isJump({ kind, fork }: Version): boolean {
-  return kind === 'rollback' || (kind === 'cutover' && fork !== undefined)
-}
-
-/** Of a jump the beginning of its tables; the first version of a chain holds nothing. */
-function beginOf(version: Version, id: PartitionId, until: bigint): bigint {
-  return isJump(version) ? (version.origins.get(id) ?? until) : until
 }
 
 type Range = readonly [id: PartitionId, from: bigint, until: bigint]

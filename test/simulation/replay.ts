@@ -16,7 +16,11 @@ import type { World } from './world.ts'
 type Stage = 'asking' | 'running' | 'going back' | 'over'
 
 /** Codes with which a replay may end for good, and be asked for anew. */
-const MAY_FAIL: ReadonlySet<string> = new Set(['replay.base_moved'])
+const MAY_FAIL: ReadonlySet<string> = new Set([
+  'replay.base_moved',
+  // While nothing was read, whoever comes makes the tables.
+  'replay.nothing_changed',
+])
 
 /** A person who changes the code: asks for a replay, looks, cuts over, and perhaps goes back, and cuts over once more. */
 export class ReplayStory {
