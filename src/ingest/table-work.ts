@@ -10,6 +10,8 @@ import { KeyHasher } from './key-hash.ts'
 import type {
   ChangeFile,
   ChangesRequest,
+  CompareRequest,
+  Comparison,
   ConcatenateInput,
   Filling,
   OffsetRange,
@@ -18,9 +20,11 @@ import type {
 } from './keys.ts'
 import type { TablePlan } from './lane.ts'
 import { writeChanges } from './table-work/changes.ts'
+import { compareRows, type CompareLimits } from './table-work/compare.ts'
 import { AliveRows, concatenate } from './table-work/concatenate.ts'
 import { fill, sourceKeys } from './table-work/fill.ts'
 import { withLocalFiles } from './table-work/local-files.ts'
+import { MarkedRows } from './table-work/marked-rows.ts'
 import { readKeys } from './table-work/read-keys.ts'
 import { rowsWithin } from './table-work/rows-within.ts'
 
@@ -30,6 +34,9 @@ export interface TableWorkOptions {
   readonly clock: Clock
   /** What DuckDB may take; hashes and bitmaps come on top. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
+  /** Called while long work gets on, at least every few seconds. */
+  readonly onStep?: () => void
+  readonly compareLimits?: CompareLimits
 }
 
 /**
@@ -45,6 +52,7 @@ interface Duck {
   readonly instance: DuckDBInstance
   readonly connection: DuckDBConnection
   readonly alive: AliveRows
+  readonly marked: MarkedRows
 }
 
 class DuckTableWork implements TableWork {
@@ -110,6 +118,13 @@ class DuckTableWork implements TableWork {
     )
   }
 
+  compare(request: CompareRequest): Promise<Comparison> {
+    const { storage, clock, compareLimits, onStep = () => undefined } = this.#options
+    return this.#inTurn(({ connection, marked }) =>
+      compareRows({ connection, storage, clock, onStep }, marked, request, compareLimits),
+    )
+  }
+
   /** Waits for what is under way. */
   async close(): Promise<void> {
     this.#isClosed = true
@@ -140,5 +155,5 @@ class DuckTableWork implements TableWork {
 async function openDuck(memoryMaxBytes = 512 * 1024 * 1024): Promise<Duck> {
   const instance = await openDuckDb({ memoryMaxBytes })
   const connection = await instance.connect()
-  return { instance, connection, alive: new AliveRows(connection) }
+  return { instance, connection, alive: new AliveRows(connection), marked: new MarkedRows(connection) }
 }

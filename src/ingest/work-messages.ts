@@ -1,5 +1,14 @@
 import { DeletedRows, type DataFile, type WritePlan } from '../lake/table.ts'
-import type { ChangedRows, ChangesRequest, ConcatenateInput, Filling, OffsetRange, TableWork } from './keys.ts'
+import type {
+  ChangedRows,
+  ChangesRequest,
+  CompareRequest,
+  CompareSide,
+  ConcatenateInput,
+  Filling,
+  OffsetRange,
+  TableWork,
+} from './keys.ts'
 import type { TablePlan } from './lane.ts'
 
 /** One call of `TableWork` as it is sent to a lane: structured clone keeps no classes, so bitmaps go as their words. */
@@ -20,6 +29,7 @@ export type WorkCall =
       readonly from: WritePlan | undefined
     }
   | { readonly method: 'changes'; readonly plan: WritePlan; readonly request: PlainRequest }
+  | { readonly method: 'compare'; readonly plan: WritePlan; readonly request: PlainCompareRequest }
 
 /** With the words of its bitmap. */
 export type Plain<T extends ChangedRows> = Omit<T, 'deleted'> & { readonly deletedWords: Uint32Array<ArrayBuffer> }
@@ -28,6 +38,15 @@ export type PlainInput = Plain<ConcatenateInput>
 export interface PlainRequest extends Omit<ChangesRequest, 'before' | 'after'> {
   readonly before: readonly Plain<ChangedRows>[]
   readonly after: readonly Plain<ChangedRows>[]
+}
+
+export interface PlainCompareRequest extends Omit<CompareRequest, 'before' | 'after'> {
+  readonly before: PlainSide
+  readonly after: PlainSide
+}
+
+interface PlainSide extends Omit<CompareSide, 'rows'> {
+  readonly rows: readonly Plain<ChangedRows>[]
 }
 
 /** `TableWork` whose calls go elsewhere. `send` resolves with what `perform` gave there. */
@@ -43,6 +62,12 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
         method: 'changes',
         plan,
         request: { ...request, before: request.before.map(plain), after: request.after.map(plain) },
+      }),
+    compare: (request) =>
+      sent({
+        method: 'compare',
+        plan: request.after.plan,
+        request: { ...request, before: plainSide(request.before), after: plainSide(request.after) },
       }),
   }
 }
@@ -62,6 +87,10 @@ export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
       const { before, after, ...rest } = call.request
       return work.changes(call.plan, { ...rest, before: before.map(whole), after: after.map(whole) })
     }
+    case 'compare': {
+      const { before, after, ...rest } = call.request
+      return work.compare({ ...rest, before: wholeSide(before), after: wholeSide(after) })
+    }
   }
 }
 
@@ -72,4 +101,12 @@ function plain<T extends ChangedRows>({ deleted, ...rows }: T): Plain<T> {
 
 function whole<T extends Plain<ChangedRows>>({ deletedWords, ...rows }: T): Omit<T, 'deletedWords'> & ChangedRows {
   return { ...rows, deleted: new DeletedRows(rows.file.recordCount, deletedWords) }
+}
+
+function plainSide({ plan, rows }: CompareSide): PlainSide {
+  return { plan, rows: rows.map(plain) }
+}
+
+function wholeSide({ plan, rows }: PlainSide): CompareSide {
+  return { plan, rows: rows.map(whole) }
 }

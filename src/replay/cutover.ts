@@ -3,6 +3,7 @@ import { tableNames, type PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
 import { beforeTag, dropTag, holdFor, openTable, writeVersionHint, type Storage } from '../lake/table.ts'
+import { parsePartitionId, type PartitionId } from '../log.ts'
 import type { TableVersion, Version } from '../version.ts'
 
 export interface CutoverParts {
@@ -75,10 +76,16 @@ export function assertOnward({ jump }: Version, base: bigint): void {
   })
 }
 
-/** What the fork says, beside what the main chain alone knows: tables without a definition, and what was sent of others. */
+/**
+ * What the fork says, beside what the main chain alone knows: tables without a definition, where the log of their topics
+ * stood, and what was sent of others.
+ */
 function contentOf({ definition, writer }: CutoverParts, fork: Version, head: Version, number: bigint): VersionContent {
   const names = new Set([...definition.tables, ...definition.windows].flatMap(tableNames))
   const left = Object.entries(head.tables).filter(([name]) => !names.has(name))
+  const topics = new Set(definition.tables.map(({ topic }) => topic))
+  const alone = <V>(of: ReadonlyMap<PartitionId, V>) =>
+    [...of].filter(([id]) => !topics.has(parsePartitionId(id).topic))
   const published = definition.windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, number] as const)
   return {
     ...fork,
@@ -90,6 +97,11 @@ function contentOf({ definition, writer }: CutoverParts, fork: Version, head: Ve
       ),
       ...fork.tables,
     },
+    positions: new Map([...alone(head.positions), ...fork.positions]),
+    origins: new Map([...alone(head.origins), ...fork.origins]),
+    topicIds: { ...head.topicIds, ...fork.topicIds },
+    tails: new Map([...alone(head.tails), ...fork.tails]),
+    holes: new Map([...alone(head.holes), ...fork.holes]),
     // Nothing is sent of what differs: the next change says that it comes after a cut-over.
     published: Object.fromEntries(published),
     paused: head.paused,

@@ -156,6 +156,11 @@ export class RaceWork implements TableWork {
     return Promise.reject(new Error('no table here has a change topic'))
   }
 
+  /** Nothing is replayed here. */
+  compare(): Promise<never> {
+    return Promise.reject(new Error('no rows are compared here'))
+  }
+
   async concatenate(
     plan: WritePlan,
     inputs: readonly { readonly file: DataFile; readonly deleted: DeletedRows }[],

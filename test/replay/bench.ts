@@ -16,6 +16,7 @@ import { runReplays } from '../../src/replay/run-replays.ts'
 import type { Version } from '../../src/version.ts'
 import { Random } from '../simulation/random.ts'
 import { World } from '../simulation/world.ts'
+import { record } from '../support/log.ts'
 import { rowEncoder, rowsOf, rowTable } from '../support/rows.ts'
 
 export const TAKEOVER_MS = 5_000
@@ -63,8 +64,15 @@ export class Bench {
       sleep: (ms, signal) =>
         new Promise((resolve) => {
           if (signal?.aborted === true) return resolve()
-          const cancel = world.after(ms, 'sleep', resolve)
-          signal?.addEventListener('abort', () => (cancel(), resolve()), { once: true })
+          const stop = () => {
+            cancel()
+            resolve()
+          }
+          const cancel = world.after(ms, 'sleep', () => {
+            signal?.removeEventListener('abort', stop)
+            resolve()
+          })
+          signal?.addEventListener('abort', stop, { once: true })
         }),
     }
     this.storage = new MemoryStorage('bench', this.clock)
@@ -166,25 +174,33 @@ export class Bench {
     await this.pass(20_000)
   }
 
+  async keys(prefix: string): Promise<readonly string[]> {
+    const keys: string[] = []
+    for await (const { key } of this.storage.list(prefix)) keys.push(key)
+    return keys
+  }
+
   head(): Promise<Version> {
     return openChain(this.storage, 'shop', this.clock).at({ kind: 'head' })
   }
 
-  ends(): Positions {
+  ends(topics: ReadonlySet<string>): Positions {
     return new Map(
       this.log
         .topics()
+        .filter(({ topic }) => topics.has(topic))
         .flatMap(({ topic, partitions }) =>
           partitions.map((partition) => [partitionId(topic, partition), this.log.end(topic, partition)] as const),
         ),
     )
   }
 
-  /** Until main stands at the end of the log. */
-  async drained(): Promise<void> {
+  /** Until main stands at the end of the log, of the topics of a definition. */
+  async drained({ tables } = OLD): Promise<void> {
+    const topics = new Set(tables.map(({ topic }) => topic))
     await this.until(async () => {
       const { positions } = await this.head().catch(() => ({ positions: new Map() }))
-      return [...this.ends()].every(([id, end]) => positions.get(id) === end)
+      return [...this.ends(topics)].every(([id, end]) => positions.get(id) === end)
     })
   }
 
@@ -220,6 +236,35 @@ export class Bench {
 
 export const isReady = ({ progress }: ReplayStatus): boolean => progress?.phase === 'ready'
 export const isOver = ({ endedMs }: ReplayStatus): boolean => endedMs !== null
+
+export const OLD = pipeline(coded('orders', 'orders', 'a'), coded('clicks', 'clicks', 'a'))
+export const NEW = pipeline(coded('orders', 'orders', 'b'), coded('clicks', 'clicks', 'a'))
+
+export function shop(): Bench {
+  const bench = new Bench()
+  bench.log.createTopic('orders', 2)
+  bench.log.createTopic('clicks', 1)
+  for (let i = 0; i < 60; i++) write(bench, i)
+  return bench
+}
+
+export function write({ log }: Bench, i: number): void {
+  const value = `${['a', 'b', 'c', 'bad'][i % 4]}${i}`
+  log.append('orders', i % 2, [record(value)])
+  if (i % 3 === 0) log.append('clicks', 0, [record(value)])
+  if (i % 7 === 0) log.appendHidden('orders', 0, 2)
+}
+
+/** What a pipeline that always had this code would hold. */
+export async function fresh(log: Bench['log'], definition = NEW): Promise<Record<string, readonly string[]>> {
+  const bench = new Bench()
+  Object.assign(bench, { log })
+  bench.start('fresh', definition)
+  await bench.drained(definition)
+  const content = await bench.content(definition, await bench.head())
+  await bench.close()
+  return content
+}
 
 async function* never(): AsyncGenerator<never> {
   await new Promise(() => undefined)

@@ -69,6 +69,11 @@ export class RowWork implements TableWork {
     return Promise.reject(new LakeError('internal', 'no table here has a change topic'))
   }
 
+  /** Nothing is replayed here. */
+  compare(): Promise<never> {
+    return Promise.reject(new LakeError('internal', 'no rows are compared here'))
+  }
+
   async #job<T>(what: string, work: () => Promise<T>): Promise<T> {
     const { clock, random } = this.#process
     if (this.#process.happens('W1', what))
