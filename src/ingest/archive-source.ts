@@ -13,7 +13,7 @@ import {
   type TopicInfo,
 } from '../log.ts'
 import type { SourceSettings } from '../settings.ts'
-import type { Archive, ArchiveLog, OffsetRange } from './archive/archive.ts'
+import type { Archive, ArchiveLog, KeptRange } from './archive/archive.ts'
 import { gap, logTruncated, topicReplaced } from './log-errors.ts'
 import { openSource } from './source.ts'
 
@@ -139,7 +139,7 @@ class JoinedSource implements Source {
     return this.#log
   }
 
-  #range(id: PartitionId): OffsetRange | undefined {
+  #range(id: PartitionId): KeptRange | undefined {
     return this.#archives.get(parsePartitionId(id).topic)?.ranges.get(id)
   }
 
@@ -163,10 +163,10 @@ class JoinedSource implements Source {
 
   /** What is to be read from archives before the live log can be, and where the live log ends. Throws `kafka.gap`. */
   async #archived(cursors: ReadonlyMap<PartitionId, Cursor>): Promise<{
-    readonly ranges: ReadonlyMap<PartitionId, OffsetRange>
+    readonly ranges: ReadonlyMap<PartitionId, KeptRange>
     readonly ends: ReadonlyMap<PartitionId, bigint>
   }> {
-    const ranges = new Map<PartitionId, OffsetRange>()
+    const ranges = new Map<PartitionId, KeptRange>()
     const ends = new Map<PartitionId, bigint>()
     const ids = [...cursors].filter(([id, { offset }]) => offset < (this.#range(id)?.until ?? 0n)).map(([id]) => id)
     if (ids.length === 0) return { ranges, ends }

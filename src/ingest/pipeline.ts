@@ -19,6 +19,7 @@ import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
 import { WindowTables } from './windows.ts'
 
+export { archivesOf, type Archive } from './archive/archive.ts'
 export { Changes } from './changes.ts'
 export { changedTables, tableCodes } from './codes.ts'
 export type { CommitPolicy } from './committer.ts'

@@ -220,6 +220,30 @@ describe('archive and topic are one log', () => {
     )
   })
 
+  test('a position behind records of the archive has no epoch: an older one would say that the log was cut', async () => {
+    const log = new MemoryLog()
+    log.createTopic('t', 1)
+    log.append('t', 0, records('a', 4))
+    log.changeLeader('t', 0)
+    log.append('t', 0, records('b', 4))
+    const archive = new MemoryArchive(log, systemClock)
+    archive.keep('t', 0)
+    log.append('t', 0, records('c', 4))
+    log.deleteRecordsBefore('t', 0, 8n)
+    const source = joined(archive.archives, archive.log, new ContentSource(log, systemClock, { pollMs: 0 }))
+    const topicId = (await source.topics(['t'])).get('t')!.topicId
+    const from = new Map([['t/0' as const, { offset: 3n, leaderEpoch: 0, topicId }]])
+    const until = new Map([['t/0' as const, 8n]])
+    const microBatch = { bytesMax: 1 << 20, recordsMax: 100, ageMsMax: 1_000_000 }
+    const assignment = { lane: 0, from, tables: [], microBatch, fatal: new Set<string>() }
+    const encoder = { encode: () => Promise.reject(new Error('no table')), close: async () => undefined }
+    const signal = AbortSignal.timeout(5_000)
+    for await (const { ranges } of stage(bounded(source, until), assignment, encoder, systemClock, signal))
+      expect(ranges).toMatchObject([{ until: 8n, leaderEpoch: -1 }])
+    const drained = await drain(source, from)
+    expect(drained.values('t/0')).toEqual(['a3', 'b0', 'b1', 'b2', 'b3', 'c0', 'c1', 'c2', 'c3'])
+  })
+
   test('a timestamp is looked for in both', async () => {
     const { source, log, archive } = play([])
     log.append('t', 0, [record('a', 'k', 1000), record('b', 'k', 2000)])

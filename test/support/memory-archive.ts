@@ -1,4 +1,4 @@
-import type { Archive, ArchiveLog, OffsetRange } from '../../src/ingest/archive/archive.ts'
+import type { Archive, ArchiveLog, KeptRange } from '../../src/ingest/archive/archive.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import type { Clock } from '../../src/clock.ts'
 import { parsePartitionId, partitionId, type PartitionId, type RecordBatch } from '../../src/log.ts'
@@ -36,7 +36,7 @@ export class MemoryArchive {
 
   get archives(): readonly Archive[] {
     return this.#kept.topics().map(({ topic, partitions }) => {
-      const ranges = new Map<PartitionId, OffsetRange>()
+      const ranges = new Map<PartitionId, KeptRange>()
       for (const partition of partitions) {
         const until = this.#kept.end(topic, partition)
         if (until > 0n) ranges.set(partitionId(topic, partition), { from: 0n, until })

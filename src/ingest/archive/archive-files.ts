@@ -11,7 +11,7 @@ import {
   type Storage,
 } from '../../lake/table.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
-import type { Archive, OffsetRange } from './archive.ts'
+import type { Archive, KeptRange } from './archive.ts'
 import type { LocalCopies } from './local-copies.ts'
 import type { Piece } from './windows.ts'
 
@@ -66,7 +66,7 @@ export class ArchiveFiles {
 
   /** Where the records of some ranges stand. What a file's statistics leave open is read from the file, once. */
   async pieces(
-    ranges: ReadonlyMap<number, OffsetRange>,
+    ranges: ReadonlyMap<number, KeptRange>,
     connection: DuckDBConnection,
     copies: LocalCopies,
   ): Promise<readonly Piece[]> {
@@ -108,7 +108,7 @@ FROM ${filesSql(paths, [partition, offset])} GROUP BY ALL`
 }
 
 /** Whether a file may have a record of the ranges, by its statistics. */
-function mayHold({ file, fields }: ArchiveFile, ranges: ReadonlyMap<number, OffsetRange>): boolean {
+function mayHold({ file, fields }: ArchiveFile, ranges: ReadonlyMap<number, KeptRange>): boolean {
   const [partitions, offsets] = [boundsOf(file, fields.partition), boundsOf(file, fields.offset)]
   for (const [partition, { from, until }] of ranges) {
     const isOther = partitions !== undefined && (partition < partitions.least || partition > partitions.greatest)

@@ -1,6 +1,6 @@
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
 import type { ArchiveFields } from './archive-files.ts'
-import type { OffsetRange } from './archive.ts'
+import type { KeptRange } from './archive.ts'
 
 /** A file of this machine, and what its columns are called. */
 export interface ArchivePath {
@@ -9,7 +9,7 @@ export interface ArchivePath {
 }
 
 /** The records of some ranges of offsets, by partition, in order, with the columns of `CHUNK_COLUMNS`. */
-export function recordsSql(files: readonly ArchivePath[], ranges: ReadonlyMap<number, OffsetRange>): string {
+export function recordsSql(files: readonly ArchivePath[], ranges: ReadonlyMap<number, KeptRange>): string {
   const kinds = [...new Set(files.map(({ fields }) => fields))]
   const parts = kinds.map((fields) => {
     const paths = files.filter((file) => file.fields === fields).map(({ path }) => path)
@@ -44,7 +44,7 @@ function timestampSql({ timestamp, timestampMs }: ArchiveFields): string {
 }
 
 /** The bounds of all ranges come first: row groups are left out by them. */
-function withinSql({ partition, offset }: ArchiveFields, ranges: ReadonlyMap<number, OffsetRange>): string {
+function withinSql({ partition, offset }: ArchiveFields, ranges: ReadonlyMap<number, KeptRange>): string {
   const [p, o] = [nameOf(partition), nameOf(offset)]
   const all = [...ranges.values()]
   const from = all.reduce((least, range) => (range.from < least ? range.from : least), all[0]!.from)

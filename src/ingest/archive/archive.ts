@@ -11,11 +11,11 @@ export interface Archive {
   /** Metadata files of the table, and of its dead letters: records that nobody could look at are kept there. */
   readonly metadata: readonly string[]
   /** What it keeps of each partition: all records of the range, and where it has none there was none. */
-  readonly ranges: ReadonlyMap<PartitionId, OffsetRange>
+  readonly ranges: ReadonlyMap<PartitionId, KeptRange>
 }
 
 /** Offsets [from, until). */
-export interface OffsetRange {
+export interface KeptRange {
   readonly from: bigint
   readonly until: bigint
 }
@@ -23,7 +23,7 @@ export interface OffsetRange {
 /** Reads archives. One instance belongs to one reader. */
 export interface ArchiveLog {
   /** The records of some ranges, in offset order per partition; ends when each of them is read to its end. */
-  read(ranges: ReadonlyMap<PartitionId, OffsetRange>, signal: AbortSignal): AsyncIterable<RecordBatch>
+  read(ranges: ReadonlyMap<PartitionId, KeptRange>, signal: AbortSignal): AsyncIterable<RecordBatch>
   tailAt(partition: PartitionId, offset: bigint): Promise<Tail | undefined>
   /** The last record that is kept of a partition. */
   last(partition: PartitionId): Promise<Tail | undefined>
@@ -58,7 +58,7 @@ export async function archivesOf(
 }
 
 function rangesOf(topic: string, begins: ReadonlyMap<PartitionId, bigint>, version: Version): Archive['ranges'] {
-  const ranges = new Map<PartitionId, OffsetRange>()
+  const ranges = new Map<PartitionId, KeptRange>()
   for (const [id, until] of version.positions) {
     const from = begins.get(id) ?? version.origins.get(id)
     if (parsePartitionId(id).topic === topic && from !== undefined && from < until) ranges.set(id, { from, until })

@@ -7,7 +7,7 @@ import type { Storage } from '../../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type RecordBatch, type Tail } from '../../log.ts'
 import { openDuckDb } from '../decode/open-duckdb.ts'
 import { tailOf } from '../record-batch.ts'
-import type { Archive, ArchiveLog, OffsetRange } from './archive.ts'
+import type { Archive, ArchiveLog, KeptRange } from './archive.ts'
 import { ArchiveFiles, boundsOf } from './archive-files.ts'
 import { firstAtSql, recordsSql } from './archive-sql.ts'
 import { LocalCopies } from './local-copies.ts'
@@ -43,8 +43,8 @@ class StoredArchives implements ArchiveLog {
   }
 
   /** Archives take turns, a window each: none of them runs far ahead. */
-  async *read(ranges: ReadonlyMap<PartitionId, OffsetRange>, signal: AbortSignal): AsyncGenerator<RecordBatch> {
-    const byTopic = new Map<string, Map<number, OffsetRange>>()
+  async *read(ranges: ReadonlyMap<PartitionId, KeptRange>, signal: AbortSignal): AsyncGenerator<RecordBatch> {
+    const byTopic = new Map<string, Map<number, KeptRange>>()
     for (const [id, range] of ranges) {
       const { topic, partition } = parsePartitionId(id)
       byTopic.set(topic, (byTopic.get(topic) ?? new Map()).set(partition, range))
@@ -123,7 +123,7 @@ class StoredArchive {
     this.#connect = connect
   }
 
-  reader(ranges: ReadonlyMap<number, OffsetRange>, signal: AbortSignal): Reader {
+  reader(ranges: ReadonlyMap<number, KeptRange>, signal: AbortSignal): Reader {
     let connection: DuckDBConnection | undefined
     let windows: Generator<ReadWindow, void, undefined> | undefined
     const close = (): void => {

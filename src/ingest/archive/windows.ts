@@ -1,4 +1,4 @@
-import type { OffsetRange } from './archive.ts'
+import type { KeptRange } from './archive.ts'
 
 /** Rows of one Kafka partition in one file. Their offsets lie in [first, last], between those of other files perhaps. */
 export interface Piece {
@@ -12,7 +12,7 @@ export interface Piece {
 /** What is read at once: files, and of each partition the offsets of which they hold all rows that there are. */
 export interface ReadWindow {
   readonly files: readonly number[]
-  readonly ranges: ReadonlyMap<number, OffsetRange>
+  readonly ranges: ReadonlyMap<number, KeptRange>
 }
 
 /**
@@ -22,13 +22,13 @@ export interface ReadWindow {
  */
 export function* readWindows(
   pieces: readonly Piece[],
-  ranges: ReadonlyMap<number, OffsetRange>,
+  ranges: ReadonlyMap<number, KeptRange>,
   rowsMax: number,
 ): Generator<ReadWindow, void, undefined> {
   const fronts = [...ranges].map(([partition, range]) => new Front(partition, range, pieces))
   while (fronts.some(({ isDone }) => !isDone)) {
     const files = takeFiles(fronts, rowsMax)
-    const window = new Map<number, OffsetRange>()
+    const window = new Map<number, KeptRange>()
     const rows = fronts.reduce((sum, front) => sum + front.rowsIn(files), 0)
     const share = rows > 2 * rowsMax ? rowsMax / rows : 1
     for (const front of fronts) {
@@ -62,7 +62,7 @@ class Front {
   readonly #pieces: readonly Piece[]
   #start = 0
 
-  constructor(partition: number, { from, until }: OffsetRange, pieces: readonly Piece[]) {
+  constructor(partition: number, { from, until }: KeptRange, pieces: readonly Piece[]) {
     this.partition = partition
     this.at = from
     this.#until = until
