@@ -96,7 +96,8 @@ function fieldsOf(columns: readonly Column[], nextId: () => number): IcebergFiel
   }))
 }
 
-function icebergType(type: ColumnType, nextId: () => number): IcebergType {
+/** A type with ids for what is inside it. */
+export function icebergType(type: ColumnType, nextId: () => number): IcebergType {
   switch (type.kind) {
     case 'decimal':
       return `decimal(${type.precision}, ${type.scale})`

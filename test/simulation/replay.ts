@@ -13,7 +13,7 @@ import { Random } from './random.ts'
 import { TableReader } from './reader.ts'
 import type { World } from './world.ts'
 
-type Stage = 'asking' | 'running' | 'going back' | 'over'
+type Stage = 'asking' | 'running' | 'looking' | 'going back' | 'over'
 
 /** Codes with which a replay may end for good, and be asked for anew. */
 const MAY_FAIL: ReadonlySet<string> = new Set([
@@ -147,6 +147,7 @@ export class ReplayStory {
       this.cutovers++
       this.#asked++
       if (!this.#plan.isRolledBack || this.rollbacks > 0) return this.#enter('over')
+      this.#enter('looking')
       await this.#world.sleep(this.#random.between(500, 8_000), 'a while')
       return this.#enter('going back')
     }
