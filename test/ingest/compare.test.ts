@@ -12,11 +12,11 @@ import {
   type GroupPart,
   type SideNumber,
 } from '../../src/ingest/table-work/group-sums.ts'
-import { canonicalType, CanonicalBytes, finishStates, mixBytes, seedOf } from '../../src/ingest/table-work/row-hash.ts'
+import { CanonicalBytes, finishStates, mixBytes, seedOf } from '../../src/ingest/table-work/row-hash.ts'
 import { match, RECORD_WORDS, RowRecords, shardsOf } from '../../src/ingest/table-work/row-records.ts'
 import { perform, remoteWork } from '../../src/ingest/work-messages.ts'
 import type { CompareRequest, Comparison } from '../../src/ingest/keys.ts'
-import { DeletedRows } from '../../src/lake/table.ts'
+import { DeletedRows, typeName } from '../../src/lake/table.ts'
 import { writePlan } from '../support/lake-table.ts'
 
 // The pure parts of a comparison, against plain numbers and maps. With DuckDB and files: compare.real.test.ts.
@@ -242,7 +242,7 @@ describe('hashes', () => {
       [field('a', 1), field('b', 2)],
       [field('b', 7), field('a', 9)],
     ].map((fields) =>
-      canonicalType({ type: 'list', 'element-id': 3, 'element-required': false, element: { type: 'struct', fields } }),
+      typeName({ type: 'list', 'element-id': 3, 'element-required': false, element: { type: 'struct', fields } }),
     )
     expect(one).toBe('list<struct<"a":decimal(4,2),"b":decimal(4,2)>>')
     expect(other).toBe(one)
