@@ -4,7 +4,7 @@ import path from 'node:path'
 import { produce as produceChanges } from '../cdc/world.mjs'
 import { Ledger } from '../cdc/ledger.mjs'
 import { TABLES } from '../cdc/tables.mjs'
-import { createTopic } from '../exact/world.mjs'
+import { createTopics } from '../exact/world.mjs'
 import { SOURCES, WINDOWS } from '../windows/pipelines.mjs'
 import { produce, readLog } from '../windows/world.mjs'
 
@@ -33,7 +33,8 @@ export class Traffic {
 
   async createTopics() {
     const published = WINDOWS.flatMap(({ config }) => config.to ?? [])
-    for (const { topic } of [...Object.values(SOURCES), ...TABLES, ...published]) await createTopic(this.#world, topic)
+    const topics = [...Object.values(SOURCES), ...TABLES, ...published].map(({ topic }) => topic)
+    await createTopics(this.#world, topics)
   }
 
   /** Resolves when the first round is in the log; the others follow, until `stop`. */

@@ -304,7 +304,9 @@ class Checker {
 
   /** I10, I11: what callers were told is what happened, between their call and the answer. */
   #checkHistory(): void {
-    for (const call of this.#options.history) {
+    // What is done under an id of its own, a cut-over or a rollback, is tried on one head after the other: the last counts.
+    const last = new Map(this.#options.history.map((call) => [call.commitId, call]))
+    for (const call of last.values()) {
       const standing = this.versions.find(({ commitId }) => commitId === call.commitId)
       const what = `${call.process} commit on ${call.base}: ${call.result} ${call.number}`
       switch (call.result) {
