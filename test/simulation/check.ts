@@ -8,11 +8,11 @@ import { checkKept } from './check-kept.ts'
 import { KeyedFold } from './check-keyed.ts'
 import { TableWatch, type TableStep } from './check-tables.ts'
 import { definitionOf, PIPELINE } from './definition.ts'
-import type { Append } from './fleet.ts'
 import { isDropped, tablesOf, type Plan, type SimTable } from './plan.ts'
 import { Random } from './random.ts'
 import type { SimRow } from './row-encoder.ts'
 import type { LedgerEntry, Shop } from './shop.ts'
+import type { Append } from './witness.ts'
 import { World } from './world.ts'
 
 export interface CheckOptions {
