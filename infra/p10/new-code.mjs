@@ -75,13 +75,13 @@ export async function newCode(world, traffic, { kind, lanes, name }) {
   checks.push(say('kills', killed, 'kills', `${WORK.length + 2}`, killed === WORK.length + 2, kills))
   checks.push(say('pinned', await readers.differences(), 'readers', '0', (await readers.differences()) === 0))
 
-  await moves(b, 'flow')
+  await moves(b)
   for (const { id } of Object.values(replays)) await order(b, id, 'rollback')
   for (const pipeline of PIPELINES) {
     await untilState(a, pipeline, 'running')
     await untilState(b, pipeline, 'superseded')
   }
-  await moves(a, 'flow')
+  await moves(a)
 
   const again = await start(b)
   for (const { id } of Object.values(again)) await untilPhase(b, id, 'ready')
@@ -177,8 +177,9 @@ async function pin(a, b) {
   }
 }
 
-/** Waits for some versions more. */
-async function moves(lake, pipeline) {
+/** Waits for some versions more, of the pipeline whose records never end. */
+async function moves(lake) {
+  const pipeline = 'cdc'
   const { version } = await until('a version', () => pipelineOf(lake, pipeline), Boolean)
   await until(
     `${lake.name} moves on`,
