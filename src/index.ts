@@ -7,6 +7,8 @@ import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
 import { Changes } from './ingest/changes.ts'
+import { archivesOf, remoteIndex, type Archive } from './ingest/archive/archive.ts'
+import { withArchives } from './ingest/archive-source.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool, type LanePoolOptions } from './ingest/lane-pool.ts'
 import { lanesOnDemand } from './ingest/lanes-on-demand.ts'
@@ -239,13 +241,18 @@ async function assemble(
   const replays = openReplays({ pipelines: definition.pipelines, chains, storage, jobs, clock, changes })
   if (!isReadOnly) {
     // What the lanes of a replay do is no news of the live pipeline.
-    const lanes = () => lanesOnDemand({ ...laneOptions, observer: () => undefined, priority: REPLAY_PRIORITY })
+    const replaying = { ...laneOptions, observer: () => undefined, priority: REPLAY_PRIORITY }
     const fold = (part: PipelineDefinition) => openFold(part, REPLAY_PRIORITY)
-    const work = definition.pipelines.map((each) => ({
-      definition: each,
-      main: chains.get(each.name)!,
-      lanes: lanes(),
-    }))
+    const work = definition.pipelines.map((each) => {
+      const main = chains.get(each.name)!
+      const archives = async (number?: bigint): Promise<readonly Archive[]> => {
+        const version = number === undefined ? await main.head() : await main.at({ kind: 'number', number })
+        return version === undefined ? [] : archivesOf(each, version, storage)
+      }
+      const lanes = lanesOnDemand(replaying, archives)
+      const index = (kept: readonly Archive[]) => remoteIndex((question) => lanes.lookUp(kept, question))
+      return { definition: each, main, lanes, source: withArchives(source, archives, index) }
+    })
     parts.add(
       until(clock, CLOSE_MS_MAX, (ending) =>
         work.map((each) =>

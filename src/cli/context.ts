@@ -42,7 +42,7 @@ export function errorText(error: unknown, hasColor: boolean): string {
     `${paint('✗', 'red', hasColor)} ${code}: ${message}`,
     ...more.map((issue) => `  also: ${issue}`),
     ...(reason !== undefined && reason !== '' && !message.includes(reason) ? [`  cause: ${reason}`] : []),
-    ...names.map((name) => `  ${name}: ${context[name]}`),
+    ...names.map((name) => `  ${name}: ${String(context[name]).slice(0, 8)}`),
     `  next: ${fix ?? NEXT[code] ?? 'Run "kappalake doctor" to see what is missing.'}`,
     '',
   ].join('\n')

@@ -1,3 +1,4 @@
+import { LakeError } from '../error.ts'
 import type { Lake } from '../index.ts'
 import type { ReplayDifference, ReplayProgress } from '../replay-status.ts'
 import type { Clock } from '../clock.ts'
@@ -6,7 +7,7 @@ import { percentOf } from './replay-screen.ts'
 
 /** What the tour did, and whether it came out as it must. */
 export interface TourStep {
-  readonly step: 'change' | 'replay' | 'difference' | 'cutover' | 'rollback'
+  readonly step: (typeof STEPS)[number]
   readonly ok: boolean
   readonly found: string
 }
@@ -45,11 +46,17 @@ export async function runTour(options: TourOptions): Promise<readonly TourStep[]
   const changed = await options.openChanged()
   try {
     await walk(options, changed, before, done)
+  } catch (error) {
+    if (options.signal.aborted || !(error instanceof LakeError)) throw error
+    done(STEPS[steps.length]!, false, `${error.code}: ${error.message}`)
   } finally {
     await changed.close()
   }
   return steps
 }
+
+/** In their order: all of them, when all comes out as it must. */
+export const STEPS = ['change', 'replay', 'difference', 'cutover', 'rollback'] as const
 
 async function walk(
   options: TourOptions,

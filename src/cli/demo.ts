@@ -9,7 +9,7 @@ import { EXIT, type CliContext } from './context.ts'
 import { changedDefinition, demoDefinition } from './demo-lake.ts'
 import { ShopProducer } from './demo-producer.ts'
 import { keepShop } from './demo-state.ts'
-import { runTour, type TourStep } from './demo-tour.ts'
+import { runTour, STEPS, type TourStep } from './demo-tour.ts'
 import { judge, type Verdict } from './demo-verdict.ts'
 import { wholeNumber } from './read.ts'
 import { addressOf, runLake, showStatus, untilEnd, type OpenLake } from './serve.ts'
@@ -63,7 +63,6 @@ const CATCH_UP_MS_MAX = 120_000
 /** What the demo has by then is enough to see something change. */
 const TOUR_AFTER_MS = 8_000
 const TOUR_MS_MAX = 180_000
-const TOUR_STEPS = 5
 
 /** False when `--ci` found a difference. */
 export async function runDemo(context: CliContext, openLake: OpenLake, options: DemoOptions): Promise<boolean> {
@@ -127,7 +126,7 @@ async function conclude(
   const verdict = await judged()
   if (!verdict.ok || tour === undefined) return verdict
   const steps = await tour()
-  const isWhole = steps.length === TOUR_STEPS && steps.every((step) => step.ok)
+  const isWhole = steps.length === STEPS.length && steps.every((step) => step.ok)
   const after = isWhole ? await judged() : verdict
   return { ...after, ok: isWhole && after.ok, tour: steps }
 }

@@ -64,14 +64,14 @@ export function differenceScreen(replay: ReplayJson, difference: DifferenceJson,
     difference.equal
       ? paint('✓ equal: every row, by number and hash', 'green', hasColor)
       : paint(
-          `≠ ${count} ${different.length === 1 ? 'differs' : 'differ'} · difference ${difference.id}`,
+          `≠ ${count} ${different.length === 1 ? 'differs' : 'differ'} · difference ${shortId(difference.id)}`,
           'yellow',
           hasColor,
         ),
     ...(difference.equal || replay.progress?.phase !== 'ready'
       ? []
       : [
-          `  accept: kappalake replay cutover ${shortId(replay.id)} --approve ${difference.id}`,
+          `  accept: kappalake replay cutover ${shortId(replay.id)} --approve ${shortId(difference.id)}`,
           `  refuse: kappalake replay cancel ${shortId(replay.id)}`,
         ]),
     '',
@@ -99,8 +99,15 @@ function headOf(table: TableJson, width: number, hasColor: boolean): string {
     ...(counts.length === 0 ? [] : [counts.join(', ')]),
     ...(groupsDifferent === 0
       ? []
-      : [`in ${grouped(BigInt(groupsDifferent))} of ${grouped(BigInt(groupsCompared))} groups`]),
+      : [`in ${grouped(BigInt(groupsDifferent))} of ${grouped(BigInt(groupsCompared))} ${unitOf(table)}`]),
   ].join(' · ')
+}
+
+/** Tables are compared by partition of the log, windows by window. */
+function unitOf({ groups }: TableJson): string {
+  const name = groups[0]?.group ?? ''
+  if (name.startsWith('partition ')) return 'partitions'
+  return /^\d{4}-/.test(name) ? 'windows' : 'groups'
 }
 
 function detailsOf(table: TableJson, hasColor: boolean): string[] {

@@ -115,16 +115,22 @@ export function progressLine(replay: ReplayJson): string {
 
 /** What a replay has come to, and what a person would do now. */
 export function outcome(replay: ReplayJson, mark: string): string {
-  const { id, rebuilt, shared, version, difference, cutover, pipeline } = replay
+  const { id, rebuilt, shared, version, difference, cutover, pipeline, progress } = replay
   const next = nextOf(replay)
   return [
     `${mark} replay ${shortId(id)} of ${pipeline}: ${stateOf(replay)}${version === null ? '' : `, began at version ${version}`}`,
     ...(rebuilt.length === 0
       ? []
-      : [`  rebuilt ${rebuilt.join(', ')}${shared.length === 0 ? '' : ` · shared ${shared.join(', ')}`}`]),
+      : [
+          `  ${progress === null ? 'rebuilds' : 'rebuilt'} ${rebuilt.join(', ')}${shared.length === 0 ? '' : ` · shared ${shared.join(', ')}`}`,
+        ]),
     ...(difference === null
       ? []
-      : [difference.equal ? '  equal to the live tables' : `  differs from the live tables: ${difference.id}`]),
+      : [
+          difference.equal
+            ? '  equal to the live tables'
+            : `  differs from the live tables: difference ${shortId(difference.id)}`,
+        ]),
     ...(cutover === null
       ? []
       : [`  version ${cutover.version} has its tables; before it stood version ${cutover.before}`]),

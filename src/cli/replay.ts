@@ -128,7 +128,8 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
       const client = clientOf(options)
       const found = await findReplay(client, id)
       const approve =
-        options.approve ?? (await approval(found, options, () => show(client, found, { ...options, output: 'table' })))
+        approved(found, options.approve) ??
+        (await approval(found, options, () => show(client, found, { ...options, output: 'table' })))
       await order(
         client,
         found,
@@ -218,12 +219,21 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
     if (yes === true) return difference.id
     if (context.ask === undefined)
       throw new LakeError('replay.diff_unapproved', 'the rebuilt tables differ from the live ones', {
-        fix: `Look with "kappalake replay diff ${shortId(id)}", then add --approve ${difference.id}.`,
+        fix: `Look with "kappalake replay diff ${shortId(id)}", then add --approve ${shortId(difference.id)}.`,
       })
     const seen = await showIt()
     await confirm(context, `the replay ${shortId(id)} takes the place of the live tables`, false)
     return seen.id
   }
+}
+
+/** Shorter ones could be a slip. */
+const APPROVAL_CHARS_MIN = 4
+
+/** An id of a difference may be shortened like any other: it names the one that was found, or none. */
+function approved({ difference }: ReplayJson, given: string | undefined): string | undefined {
+  const isMeant = given !== undefined && given.length >= APPROVAL_CHARS_MIN && difference?.id.startsWith(given)
+  return isMeant === true ? difference?.id : given
 }
 
 const ASK_EVERY_MS = 500

@@ -13,7 +13,7 @@ import {
   type TopicInfo,
 } from '../log.ts'
 import type { SourceSettings } from '../settings.ts'
-import type { Archive, ArchiveLog, KeptRange } from './archive/archive.ts'
+import type { Archive, ArchiveIndex, ArchiveLog, KeptRange } from './archive/archive.ts'
 import { gap, logTruncated, topicReplaced } from './log-errors.ts'
 import { openSource } from './source.ts'
 
@@ -32,6 +32,33 @@ export function openReplaySource(
 }
 
 /**
+ * A log of which all is asked that `joined` answers, each time with the archives as they are then; `index` looks into
+ * them. Its lanes read it. The live log stays open when it is closed.
+ */
+export function withArchives(
+  live: Source,
+  archives: () => Promise<readonly Archive[]>,
+  index: (archives: readonly Archive[]) => ArchiveIndex,
+): Source {
+  const now = async (): Promise<Source> => {
+    const kept = await archives()
+    return kept.length === 0 ? live : joined(kept, index(kept), live)
+  }
+  return {
+    topics: (names) => live.topics(names),
+    positionsAt: async (partitions, at) => (await now()).positionsAt(partitions, at),
+    bounds: async (partitions) => (await now()).bounds(partitions),
+    tailAt: async (partition, offset) => (await now()).tailAt(partition, offset),
+    async *read(from, signal) {
+      yield* (await now()).read(from, signal)
+    },
+    compacted: async (topics) => (await (await now()).compacted?.(topics)) ?? new Set(),
+    advise: (group, positions) => live.advise?.(group, positions) ?? Promise.resolve(),
+    close: () => Promise.resolve(),
+  }
+}
+
+/**
  * A log that begins where its archive begins: what is below the live topic's first offset is read from the archive, the
  * rest from the topic, each offset once. Of a compacted topic all is read from the archive that stands there, since it
  * has what compaction took. When the live log loses records while they are read, the archive's take their place.
@@ -40,18 +67,18 @@ export function openReplaySource(
  *   live                  logStart ├──────────────────────▶ end
  *   read     ─── archive ──────────┤─── live ─────────────▶
  */
-export function joined(archives: readonly Archive[], log: ArchiveLog | undefined, live: Source): Source {
+export function joined(archives: readonly Archive[], log: ArchiveLog | ArchiveIndex | undefined, live: Source): Source {
   return new JoinedSource(archives, log, live)
 }
 
 class JoinedSource implements Source {
   readonly #archives: ReadonlyMap<string, Archive>
-  readonly #log: ArchiveLog | undefined
+  readonly #log: ArchiveLog | ArchiveIndex | undefined
   readonly #live: Source
   /** Partitions whose archive was seen to be of the live log. */
   readonly #proven = new Set<PartitionId>()
 
-  constructor(archives: readonly Archive[], log: ArchiveLog | undefined, live: Source) {
+  constructor(archives: readonly Archive[], log: ArchiveLog | ArchiveIndex | undefined, live: Source) {
     this.#archives = new Map(archives.map((archive) => [archive.topic, archive]))
     this.#log = log
     this.#live = live
@@ -69,7 +96,7 @@ class JoinedSource implements Source {
     const seams = await this.#seams(partitions, bounds)
     for (const [id, seam] of seams) {
       const isOfLog = this.#logStart(id, bounds.get(id)!) <= this.#range(id)!.from
-      const offset = isOfLog ? await this.#reader.firstAt(id, at.timestampMs, seam) : undefined
+      const offset = isOfLog ? await this.#index.firstAt(id, at.timestampMs, seam) : undefined
       if (offset !== undefined) found.set(id, offset)
     }
     const left = partitions.filter((id) => !found.has(id))
@@ -125,18 +152,18 @@ class JoinedSource implements Source {
 
   async close(): Promise<void> {
     try {
-      await this.#log?.close()
+      if (this.#log !== undefined && 'close' in this.#log) await this.#log.close()
     } finally {
       await this.#live.close()
     }
   }
 
+  get #index(): ArchiveIndex {
+    return this.#log ?? unread()
+  }
+
   get #reader(): ArchiveLog {
-    if (this.#log === undefined)
-      throw new LakeError('internal', 'this process cannot read archives: its lanes do', {
-        fix: 'Ask a source that was opened with a reader of archives.',
-      })
-    return this.#log
+    return this.#log !== undefined && 'read' in this.#log ? this.#log : unread()
   }
 
   #range(id: PartitionId): KeptRange | undefined {
@@ -210,7 +237,7 @@ class JoinedSource implements Source {
   async #prove(id: PartitionId, until: bigint, { logStart, highWatermark }: PartitionBounds): Promise<void> {
     if (highWatermark < until) throw logTruncated(id, highWatermark, until)
     if (this.#proven.has(id)) return
-    const last = until > logStart ? await this.#reader.last(id) : undefined
+    const last = until > logStart ? await this.#index.last(id) : undefined
     // A missing record proves nothing: compaction may have taken it.
     const now = last === undefined || last.offset < logStart ? undefined : await this.#live.tailAt(id, last.offset)
     if (now !== undefined && now.hash !== last!.hash) throw logTruncated(id, last!.offset, until)
@@ -225,6 +252,10 @@ class JoinedSource implements Source {
     if (range === undefined || cursor === undefined) return false
     return cursor.offset >= range.from && cursor.offset < range.until && range.until >= BigInt(until)
   }
+}
+
+function unread(): never {
+  throw new LakeError('internal', 'this process cannot read archives: its lanes do')
 }
 
 /** Of records from an archive no epoch is known: the live log then takes the position as it is. */

@@ -81,6 +81,11 @@ export class LanePool {
     return lanes
   }
 
+  /** Work for nobody's tables. */
+  openWork(): PooledWork {
+    return this.#jobs.open('', [])
+  }
+
   /** Process ids of the living lanes, for health pages and for whoever wants to see them die. */
   get pids(): readonly number[] {
     return this.#lanes.flatMap(({ pid }) => (pid === undefined ? [] : [pid]))

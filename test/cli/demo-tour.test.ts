@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { changedDefinition, DEMO_WINDOW, demoDefinition } from '../../src/cli/demo-lake.ts'
 import { runTour, type TourOptions } from '../../src/cli/demo-tour.ts'
+import { LakeError } from '../../src/error.ts'
 import { tableCodes } from '../../src/ingest/pipeline.ts'
 import { startReplay } from '../../src/replay-handle.ts'
 import type { ReplayDifference } from '../../src/replay-status.ts'
@@ -98,7 +99,15 @@ describe('the tour', () => {
     ])
     expect(orders.map(({ order }) => order)).toEqual([{ kind: 'cutover', approve: FOUND.id }, { kind: 'rollback' }])
     expect(closed()).toBe(1)
-    expect(said.join('\n')).toMatchInlineSnapshot()
+    expect(said.join('\n')).toMatchInlineSnapshot(`
+      "tour: revenue_1m is changed: revenue without cancelled orders, and an average
+      ✓ the new definition waits beside the old one: superseded
+        ready 100 %
+      ✓ rebuilt revenue_1m from 18014398509481986 offsets beside version 12, shared orders
+      ✓ difference d1ff0000: revenue_1m: column average is new, of 240 rows 0 added, 0 removed, 60 changed
+      ✓ version 20 has the new window, with 240 averages; the old process is superseded
+      ✓ rolled back: the old process is running, its window holds 240 rows of 6000 orders, revenue 12.50"
+    `)
   })
 
   const [window, late] = FOUND.tables
@@ -128,6 +137,22 @@ describe('the tour', () => {
     expect(steps.at(-1)).toMatchObject({ step, ok: false })
     expect(steps.slice(0, -1).every(({ ok }) => ok)).toBe(true)
     expect(closed()).toBe(1)
+  })
+
+  test('says what went wrong, as a step that did', async () => {
+    const { options, closed } = play({})
+    const { openChanged } = options
+    const steps = await runTour({
+      ...options,
+      openChanged: async () => ({
+        ...(await openChanged()),
+        replay: async () => {
+          throw new LakeError('replay.running', 'another one is there')
+        },
+      }),
+    })
+    expect(steps.at(-1)).toEqual({ step: 'replay', ok: false, found: 'replay.running: another one is there' })
+    expect([steps.length, closed()]).toEqual([2, 1])
   })
 
   test('while events come in, figures move', async () => {

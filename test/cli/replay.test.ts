@@ -47,6 +47,8 @@ function stepping(...steps: (() => void)[]): Clock {
     monotonicMs: () => now,
     sleep: async (ms) => {
       now += ms
+      // Nobody waits longer than this for anything.
+      if (index > steps.length + 300) throw new Error('waits for ever')
       steps[index++]?.()
     },
   }
@@ -99,7 +101,12 @@ describe('start', () => {
 
   test('tells what it is and what comes next', async () => {
     const { out } = await cli('replay start shop')
-    expect(out).toMatchInlineSnapshot()
+    expect(out).toMatchInlineSnapshot(`
+      "✓ replay 11111111 of shop: queued
+        rebuilds revenue_1m · shared orders
+        next: a process with this definition begins it
+      "
+    `)
   })
 
   test('which takes the place of the live tables by itself is confirmed', async () => {
@@ -145,7 +152,7 @@ describe('start', () => {
     const ran = await cli('replay start shop')
     expect([ran.code, ran.err]).toEqual([
       1,
-      expect.stringMatching(/✗ replay\.running: .*\n {2}next: Wait for it, or cancel it\.\n$/),
+      expect.stringMatching(/✗ replay\.running: .*\n {2}replay: 11111111\n {2}next: Wait for it, or cancel it\.\n$/),
     ])
   })
 })
@@ -164,7 +171,15 @@ describe('list and show', () => {
     replays.phase(ID, 'ready', { percent: 100, lag: '3' })
     at({ difference: DIFFERENT })
     const { out } = await cli('replay list')
-    expect(out).toMatchInlineSnapshot()
+    expect(out).toMatchInlineSnapshot(`
+      "replay    pipeline  mode       is      percent  rebuilds    difference  created               next
+      ────────  ────────  ─────────  ──────  ───────  ──────────  ──────────  ────────────────────  ────────────────────────────────────────
+      1a2b3c4d  shop      reprocess  ready       100  revenue_1m  d1ff0000    2026-11-21T10:00:00Z  kappalake replay diff 1a2b3c4d
+      cccccccc  shop      verify     done             revenue_1m  d1ff0000    2026-11-21T10:00:00Z  kappalake replay diff cccccccc
+      bbbbbbbb  shop      reprocess  queued           revenue_1m              2026-11-21T10:00:00Z  a process with this definition begins it
+      (3 rows)
+      "
+    `)
     const [first] = JSON.parse((await cli('replay list -o json')).out)
     expect(first).toMatchObject({ id: ID, progress: { phase: 'ready' } })
     expect((await cli('replay list -o csv')).out.split('\r\n')[0]).toMatch(/^id,pipeline,state,/)
@@ -228,7 +243,20 @@ describe('watch', () => {
       terminal: { isTty: true, columns: 100 },
     })
     const screens = out.split('\r\u001B[2K')
-    expect(screens.join('\n')).toMatchInlineSnapshot()
+    expect(screens.join('\n')).toMatchInlineSnapshot(`
+      "
+      queued: waits for a process with this definition
+      rebuilding    ████████████░░░░░░░░░░░░   50.0 %  9,007,199,254,740,993 of 18,014,398,509,481,986  1
+      rebuilding    ███████████████████████░   99.9 %  18,014,398,509,481,986 of 18,014,398,509,481,986
+      catching-up   ████████████████████████    100 %  lag 1,204
+      catching-up   ████████████████████████    100 %  lag 1,204
+      ready         ████████████████████████    100 %  lag 3
+      ✓ replay 1a2b3c4d of shop: ready, began at version 12
+        rebuilt revenue_1m · shared orders
+        differs from the live tables: difference d1ff0000
+        next: kappalake replay diff 1a2b3c4d
+      "
+    `)
     for (const line of screens.slice(0, -1)) expect([...line].length).toBeLessThan(100)
   })
 
@@ -267,7 +295,7 @@ describe('watch', () => {
     }
     const back = [() => void (isAway = true), () => undefined, () => void (isAway = false), ...life]
     expect((await cli('replay watch 1a2b', { fetch: away as typeof fetch, clock: stepping(...back) })).code).toBe(0)
-    at({ state: 'queued' })
+    at({ state: 'queued', progress: null })
     const gone = [() => void (isAway = true)]
     const ran = await cli('replay watch 1a2b', { fetch: away as typeof fetch, clock: stepping(...gone) })
     expect([ran.code, ran.err]).toEqual([3, expect.stringMatching(/not_ready: nothing answers/)])
@@ -291,7 +319,28 @@ describe('diff', () => {
     replays.phase(ID, 'ready')
     at({ difference: DIFFERENT })
     const { out, code } = await cli('replay diff 1a2b')
-    expect(out).toMatchInlineSnapshot()
+    expect(out).toMatchInlineSnapshot(`
+      "shop · replay 1a2b3c4d against version 12
+
+      = orders       20,412 rows, equal
+      ≠ revenue_1m   120 → 119 rows · 1 removed, 1 changed · in 2 of 60 windows
+          + column average
+          ~ column n: int → long
+          2026-11-21T10:00:00.000000Z: 4 → 3 rows
+          - status=cancelled  window_start=2026-11-21T10:00:00.000000Z
+              n=7  revenue=120.50
+          ~ status=paid  window_start=2026-11-21T10:01:00.000000Z  (shop.orders/0@1234)
+              revenue: 120.50 → 12.05
+          not compared: _final and _corrections say when a row was written, not what it says
+      + late_orders  17 rows, new
+          + column orderId
+          + column amount
+
+      ≠ 2 of 3 tables differ · difference d1ff0000
+        accept: kappalake replay cutover 1a2b3c4d --approve d1ff0000
+        refuse: kappalake replay cancel 1a2b3c4d
+      "
+    `)
     expect(code).toBe(0)
     expect(
       (await cli('replay diff 1a2b', { terminal: { hasColor: true } })).out
@@ -306,7 +355,14 @@ describe('diff', () => {
     at({ difference: { id: 'e', isEqual: true } })
     const found = await replays.difference(ID)
     replays.differences.set(ID, { ...found, isEqual: true, tables: found.tables.slice(0, 1) })
-    expect((await cli('replay diff 1a2b')).out).toMatchInlineSnapshot()
+    expect((await cli('replay diff 1a2b')).out).toMatchInlineSnapshot(`
+      "shop · replay 1a2b3c4d against version 12
+
+      = orders  20,412 rows, equal
+
+      ✓ equal: every row, by number and hash
+      "
+    `)
   })
 
   test('for programs', async () => {
@@ -427,7 +483,9 @@ describe('cutover', () => {
     const other = await cli('replay cutover 1a2b --approve other')
     expect([other.code, other.err]).toEqual([1, expect.stringMatching(/replay\.diff_unapproved/)])
     expect(approved()).toEqual([])
-    expect((await cli('replay cutover 1a2b --approve d1ff0000')).code).toBe(0)
+    const little = await cli('replay cutover 1a2b --approve d1f')
+    expect([little.code, approved()]).toEqual([1, []])
+    expect((await cli('replay cutover 1a2b --approve d1ff')).code).toBe(0)
     replays.phase(ID, 'ready')
     at({ state: 'running', cutover: null })
     expect((await cli('replay cutover 1a2b --yes')).code).toBe(0)

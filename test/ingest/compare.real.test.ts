@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Column, ColumnType } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
+import type { ArchiveWork } from '../../src/ingest/archive/archive.ts'
 import type { ChangedRows, CompareRequest, Comparison, TableWork } from '../../src/ingest/keys.ts'
 import { COMPARE_LIMITS } from '../../src/ingest/table-work/compare.ts'
 import { openTableWork } from '../../src/ingest/table-work.ts'
@@ -22,7 +23,7 @@ const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-compare-'))
 let storage: Storage
 let writer: PlainWriter
 /** With room for everything, and for hardly anything. */
-let works: readonly (TableWork & { close(): Promise<void> })[]
+let works: readonly (TableWork & ArchiveWork & { close(): Promise<void> })[]
 let steps = 0
 beforeAll(async () => {
   storage = await LocalStorage.open(path.join(folder, 'a store'))

@@ -140,8 +140,9 @@ describe('events', () => {
     await next()
     for (let i = 0; i < 1_000; i++) replays.phase(ID, 'rebuilding', { done: String(i) })
     await turn()
-    const events = parse(`${await next()}${await next()}`)
-    expect(events.map(({ data }) => data.progress?.done)).toContain('999')
+    const told: string[] = []
+    while (told.at(-1) !== '999') told.push(parse((await next())!)[0]!.data.progress?.done)
+    expect(told.length).toBeLessThanOrEqual(2)
   })
 
   test('a watch that fails ends with the problem', async () => {

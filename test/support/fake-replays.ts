@@ -27,7 +27,7 @@ export class FakeReplays implements Replays {
   async start(pipeline: string, options: Partial<ReplayOptions>, key?: string): Promise<ReplayStatus> {
     const running = [...this.#replays.values()].find((each) => each.pipeline === pipeline && !isOver(each))
     if (running !== undefined)
-      throw new LakeError('replay.running', `the pipeline ${pipeline} has the replay ${running.id}`, {
+      throw new LakeError('replay.running', `the pipeline ${pipeline} has a replay that is not over`, {
         context: { replay: running.id },
         fix: 'Wait for it, or cancel it.',
       })

@@ -20,16 +20,57 @@ export interface KeptRange {
   readonly until: bigint
 }
 
-/** Reads archives. One instance belongs to one reader. */
-export interface ArchiveLog {
-  /** The records of some ranges, in offset order per partition; ends when each of them is read to its end. */
-  read(ranges: ReadonlyMap<PartitionId, KeptRange>, signal: AbortSignal): AsyncIterable<RecordBatch>
+/** Single records of archives. */
+export interface ArchiveIndex {
   tailAt(partition: PartitionId, offset: bigint): Promise<Tail | undefined>
   /** The last record that is kept of a partition. */
   last(partition: PartitionId): Promise<Tail | undefined>
   /** The first offset below `until` whose record is not older; undefined when all are. */
   firstAt(partition: PartitionId, timestampMs: number, until: bigint): Promise<bigint | undefined>
+}
+
+/** Reads archives. One instance belongs to one reader. */
+export interface ArchiveLog extends ArchiveIndex {
+  /** The records of some ranges, in offset order per partition; ends when each of them is read to its end. */
+  read(ranges: ReadonlyMap<PartitionId, KeptRange>, signal: AbortSignal): AsyncIterable<RecordBatch>
   close(): Promise<void>
+}
+
+/** Looking into archives for processes that read none, by whichever lane is free. */
+export interface ArchiveWork {
+  lookUp(archives: readonly Archive[], question: ArchiveQuestion): Promise<Tail | bigint | undefined>
+}
+
+/** A question to an `ArchiveIndex`, as it is sent. */
+export type ArchiveQuestion =
+  | { readonly kind: 'tailAt'; readonly partition: PartitionId; readonly offset: bigint }
+  | { readonly kind: 'last'; readonly partition: PartitionId }
+  | {
+      readonly kind: 'firstAt'
+      readonly partition: PartitionId
+      readonly timestampMs: number
+      readonly until: bigint
+    }
+
+export function askIndex(index: ArchiveIndex, question: ArchiveQuestion): Promise<Tail | bigint | undefined> {
+  switch (question.kind) {
+    case 'tailAt':
+      return index.tailAt(question.partition, question.offset)
+    case 'last':
+      return index.last(question.partition)
+    case 'firstAt':
+      return index.firstAt(question.partition, question.timestampMs, question.until)
+  }
+}
+
+/** An index that is asked elsewhere. */
+export function remoteIndex(ask: (question: ArchiveQuestion) => Promise<Tail | bigint | undefined>): ArchiveIndex {
+  return {
+    tailAt: async (partition, offset) => (await ask({ kind: 'tailAt', partition, offset })) as Tail | undefined,
+    last: async (partition) => (await ask({ kind: 'last', partition })) as Tail | undefined,
+    firstAt: async (partition, timestampMs, until) =>
+      (await ask({ kind: 'firstAt', partition, timestampMs, until })) as bigint | undefined,
+  }
 }
 
 /**
