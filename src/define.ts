@@ -180,7 +180,12 @@ const SEMANTICS = 1
  * says where a log begins, are not part of it.
  */
 export function codeHash(table: TableDefinition): string {
-  const normal = {
+  return hashOf(definitionText(table))
+}
+
+/** What the code hash of a table is the hash of. It stands beside the table's rows, as `DEFINITION_PROPERTY`. */
+export function definitionText(table: TableDefinition): string {
+  return JSON.stringify({
     semantics: SEMANTICS,
     name: table.name,
     topic: table.topic,
@@ -202,8 +207,7 @@ export function codeHash(table: TableDefinition): string {
         }),
     ...(table.where === undefined ? {} : { where: table.where }),
     ...(table.store ? {} : { store: false }),
-  }
-  return hashOf(normal)
+  })
 }
 
 /**
@@ -212,7 +216,12 @@ export function codeHash(table: TableDefinition): string {
  * no row, and can be changed at any time.
  */
 export function windowCodeHash(window: WindowDefinition, source: TableDefinition): string {
-  return hashOf({
+  return hashOf(windowDefinitionText(window, source))
+}
+
+/** What the code hash of a window is the hash of. */
+export function windowDefinitionText(window: WindowDefinition, source: TableDefinition): string {
+  return JSON.stringify({
     semantics: SEMANTICS,
     name: window.name,
     source: [source.name, codeHash(source)],
@@ -228,8 +237,9 @@ export function windowCodeHash(window: WindowDefinition, source: TableDefinition
   })
 }
 
-function hashOf(normal: object): string {
-  return createHash('sha256').update(JSON.stringify(normal)).digest('hex').slice(0, 32)
+/** Hash of a definition's text. */
+export function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32)
 }
 
 /** Name of the companion table that keeps a table's dead letters. Names with `__` are ours alone. */

@@ -88,6 +88,11 @@ export interface OpenOptions {
   readonly clock?: Clock
   /** Receives what child processes print; never data. */
   readonly onOutput?: (text: string) => void
+  /**
+   * Where the definition is not the one that made the tables, rows are made by it from here on; those that are there stay
+   * (docs/code-changes.md). Pipelines where that cannot be say so, `code.not_continuable`, and ingest nothing.
+   */
+  readonly acceptCode?: boolean
   /** Reads and writes nothing: no lanes are started, and pipelines follow what other processes commit. */
   readonly readOnly?: boolean
 }
@@ -203,6 +208,7 @@ async function assemble(
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
+        acceptCode: options.acceptCode ?? false,
         openSink: () => openSink(settings.source),
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
         openFold,

@@ -1,8 +1,16 @@
-import { deadLetterTable, deletesTable, tableNames, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import {
+  deadLetterTable,
+  definitionText,
+  deletesTable,
+  tableNames,
+  type PipelineDefinition,
+  type TableDefinition,
+} from '../define.ts'
 import { archiveProperties } from '../archive-property.ts'
 import type { Clock } from '../clock.ts'
 import { claimTable, createTable, openTable, type Storage, type TableSpec } from '../lake/table.ts'
 import type { Positions } from '../log.ts'
+import { definitionProperties } from '../stored-definition.ts'
 import type { Clocks, TableVersion } from '../version.ts'
 import { clocksOf } from './clocks.ts'
 import { sourceOf, tableCodes } from './codes.ts'
@@ -59,11 +67,17 @@ function windowsFromMs(source: string, seededMs: Clocks | undefined): number | u
   return clocks.length === 0 ? undefined : Math.max(...clocks) + 1
 }
 
-/** A source table and its companions. Those that lose rows some day are v3 from the start. */
-function tableSpecs(table: TableDefinition, begins: Positions | undefined): readonly TableSpec[] {
+/**
+ * What a source table and its companions are made from. Those that lose rows some day are v3 from the start. `begins`:
+ * where the tables begin, of a table that is made now.
+ */
+export function tableSpecs(table: TableDefinition, begins?: Positions): readonly TableSpec[] {
   const { name, topic, partitionBy, key } = table
   const isArchive = table.isArchive === true && begins !== undefined
-  const properties = isArchive ? archiveProperties(topic, begins) : {}
+  const properties = {
+    ...definitionProperties(definitionText(table)),
+    ...(isArchive ? archiveProperties(topic, begins) : {}),
+  }
   const specs: TableSpec[] = [
     { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key, properties },
     { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },

@@ -130,6 +130,21 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
     ),
     operation({
       method: 'post',
+      path: '/v1/pipelines/{pipeline}/accept-code',
+      id: 'acceptCode',
+      summary: 'Of a superseded pipeline: keep its rows, and make those from here on by the definition of this process',
+      params,
+      body: noBody,
+      answer: pipelineSchema,
+      problems: ['pipeline.unknown', 'pipeline.not_owner', 'code.not_continuable', 'commit.stale'],
+      handle: async (input) => {
+        const pipeline = find(input.params.pipeline)
+        await pipeline.acceptCode()
+        return pipelineJson(pipeline)
+      },
+    }),
+    operation({
+      method: 'post',
       path: '/v1/pipelines/{pipeline}/flush',
       id: 'flushPipeline',
       summary: 'Commit all that the log holds now; answers with the version that holds it',

@@ -42,6 +42,8 @@ const STATUS: Partial<Record<LakeErrorCode, number>> = {
   'pipeline.stopped': 409,
   'commit.stale': 409,
   'code.superseded': 409,
+  'code.changed': 409,
+  'code.not_continuable': 409,
   'table.claimed': 409,
   'table.not_window': 409,
   not_ready: 503,

@@ -209,9 +209,13 @@ describe('every type', () => {
           after: { plan: PLAN, rows: files },
         })
         const { fields } = PLAN.schema
-        expect(found).toEqual(plainCompare(request, { fields, rows: [] }, { fields, rows }))
+        const wanted = plainCompare(request, { fields, rows: [] }, { fields, rows })
+        // The sign of a zero is lost in a dictionary of values, and in JSON.
+        const { samples, ...numbers } = found
+        expect(numbers).toEqual(Object.fromEntries(Object.entries(wanted).filter(([name]) => name !== 'samples')))
+        expect(JSON.parse(JSON.stringify(samples))).toEqual(JSON.parse(JSON.stringify(wanted.samples)))
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     )
   })
 
@@ -231,29 +235,25 @@ describe('every type', () => {
         expect(found).toMatchObject({ digestAfter: found.digestBefore, groupsDifferent: 0, changed: 0n, samples: [] })
         expect(found.rowsBefore).toBe(BigInt(rows.length))
       }),
-      { numRuns: 20 },
+      { numRuns: 8 },
     )
   })
 
   test('shows every single value that is another one', async () => {
     const row = ALL.map(([, value], k) => fc.sample(value, { numRuns: 1, seed: k })[0])
-    const rows = [0, 1, 2].map((k): PlainRow => [...row, k, BigInt(k)])
-    const files = await stored(PLAN, rows)
+    const whole: PlainRow = [...row, 1, 1n]
+    const files = await stored(PLAN, [whole])
     for (const [k, [type, value]] of ALL.entries()) {
       const same = (a: unknown, b: unknown): boolean =>
         Object.is(a, b) || JSON.stringify(plain(a)) === JSON.stringify(plain(b))
       const other = fc.sample(fc.option(value), { numRuns: 100, seed: 7 }).find((each) => !same(each, row[k]))
-      const changed = rows.map((row, at) => (at === 1 ? row.with(k, other) : row))
-      const request = { ...BY_POSITION, columns: NAMES, before: { plan: PLAN, rows: files } }
-      const found = await compare({ ...request, after: { plan: PLAN, rows: await stored(PLAN, changed) } })
+      const changed = await stored(PLAN, [whole.with(k, other)])
+      const request = { ...BY_POSITION, before: { plan: PLAN, rows: files }, after: { plan: PLAN, rows: changed } }
+      const found = await works[0]!.compare({ ...request, columns: NAMES })
       expect(found, JSON.stringify(type)).toMatchObject({ groupsDifferent: 1, added: 0n, removed: 0n, changed: 1n })
       expect(found.digestAfter).not.toBe(found.digestBefore)
       const rest = NAMES.filter((name) => name !== `c${k}`)
-      const without = await compare({
-        ...request,
-        columns: rest,
-        after: { plan: PLAN, rows: await stored(PLAN, changed) },
-      })
+      const without = await works[0]!.compare({ ...request, columns: rest })
       expect(without.digestAfter).toBe(without.digestBefore)
     }
   })
@@ -320,7 +320,7 @@ describe('two states', () => {
         const wanted = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined))
         await compareRows(wanted as unknown as PlainRequest, [SMALL, SMALL], [before, after], [one, other])
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     )
   })
 
