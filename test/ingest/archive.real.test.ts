@@ -5,6 +5,7 @@ import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock as clock } from '../../src/clock.ts'
 import { defineLake, json, table } from '../../src/define.ts'
+import { acceptCode } from '../../src/ingest/accept-code.ts'
 import { archivesOf } from '../../src/ingest/archive/archive.ts'
 import { openArchiveLog } from '../../src/ingest/archive/stored-archive.ts'
 import { joined } from '../../src/ingest/archive-source.ts'
@@ -204,6 +205,33 @@ test('a record that no lane could look at is in the archive too', async () => {
   const source = await open(version)
   const drained = await drain(source, await cursorsAt(source, 't'))
   expect(drained.values('t/0')).toEqual(['a0', 'a1', 'a2', 'a3', 'a4'])
+  await source.close()
+  await storage.close()
+})
+
+test('an archive that came later keeps the log from there on', async () => {
+  const { log, storage, keep, open } = lakeOn(await onDisk(), 1)
+  log.append('t', 0, records('a', 5))
+  const [without] = defineLake({ p: { tables: [events] } }).pipelines
+  await keep({ definition: without! })
+  const chain = openChain(storage, 'p', clock)
+  await acceptCode({
+    definition: definition!,
+    chain,
+    storage,
+    source: new ContentSource(log, clock),
+    writer: 'w',
+    clock,
+  })
+  log.append('t', 0, records('b', 5))
+  const version = await keep()
+  const [archive] = await archivesOf(definition!, version, storage)
+  expect(archive!.ranges).toEqual(new Map([['t/0', { from: 5n, until: 10n }]]))
+  log.deleteRecordsBefore('t', 0, 8n)
+  const source = await open(version)
+  expect((await source.bounds(['t/0'])).get('t/0')!.logStart).toBe(5n)
+  const drained = await drain(source, await cursorsAt(source, 't', 5n))
+  expect(drained.values('t/0')).toEqual(['b0', 'b1', 'b2', 'b3', 'b4'])
   await source.close()
   await storage.close()
 })
