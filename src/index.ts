@@ -26,6 +26,7 @@ import { partitionId, type Source } from './log.ts'
 import { Parts, until } from './parts.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
+import { findReplay, startReplay, type Replay, type ReplayInput } from './replay-handle.ts'
 import type { Replays } from './replay-status.ts'
 import { openReplays } from './replay/replays.ts'
 import { runReplays } from './replay/run-replays.ts'
@@ -64,7 +65,14 @@ export interface Lake {
    * the reason when the pipeline is stopped or paused.
    */
   waitFor(table: string | { readonly name: string }, at: RecordAddress): Promise<Version>
-  /** The replays of the store. */
+  /**
+   * Runs history again through the definition of this lake, beside the live tables: a fork, all its tables at once.
+   * Throws `replay.running`, `replay.nothing_changed`, `request.invalid` and other `replay.*`.
+   */
+  replay(pipeline: string, input?: ReplayInput): Promise<Replay>
+  /** One that was started before, in any process. Throws `replay.unknown`. */
+  findReplay(id: string): Promise<Replay>
+  /** Those of the store, as data. */
   readonly replays: Replays
   /** The HTTP API as a Hono app, to be served or mounted. */
   http(): Hono
@@ -260,6 +268,7 @@ async function assemble(
     chains,
     pipelines: supervisors,
     jobs,
+    replays,
     definition,
     settings,
     metrics,
@@ -277,6 +286,8 @@ async function assemble(
     sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>
       (await engine.rows(typeof text === 'string' ? { sql: text, params: values } : template(text, values))) as Row[],
     waitFor: (table, at) => waitFor(definition, supervisors, typeof table === 'string' ? table : table.name, at),
+    replay: (pipeline, input) => startReplay(replays, clock, pipeline, input),
+    findReplay: (id) => findReplay(replays, clock, id),
     replays,
     http: () => app,
     close: () => (closing ??= close()),
@@ -347,6 +358,7 @@ function childPath(name: string): string {
   return fileURLToPath(new URL(beside, import.meta.url))
 }
 
+export type { ReplayDifference, ReplayPhase, ReplayProgress, ReplayStatus } from './replay-status.ts'
 export { LakeError, type LakeErrorCode } from './error.ts'
 export type {
   Chain,
@@ -355,6 +367,9 @@ export type {
   LakeEvent,
   PipelineControl,
   PipelineDefinition,
+  Replay,
+  ReplayInput,
+  Replays,
   Settings,
   SettingsInput,
   Source,

@@ -1,4 +1,4 @@
-import { tableNames } from '../define.ts'
+import { tableNames, type PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { Source } from '../log.ts'
@@ -11,15 +11,21 @@ import { tablePlans } from './start.ts'
 import type { Tables } from './tables.ts'
 import { WindowTables } from './windows.ts'
 
+/** Source tables that are not written: none but while a fork is built, since what it shares is its own from then on. */
+export function unwrittenAt({ fork }: Pipeline, head: Version): ReadonlySet<string> {
+  return head.fork?.building === undefined ? new Set() : (fork?.unwritten ?? new Set())
+}
+
 /** Reads the keys of all rows, which lanes do: the committer knows where each key's row stands. */
 export function loadKeys(
-  { definition, storage, clock, fork }: Pipeline,
+  { definition, storage, clock }: Pipeline,
   lanes: Lanes,
   tables: Tables,
+  unwritten: ReadonlySet<string>,
 ): Promise<KeyedTables> {
-  const plans = tablePlans(definition, tables, fork?.unwritten)
+  const plans = tablePlans(definition, tables, unwritten)
   // The keys of what is not written are nobody's: its rows stand where the base of the fork does.
-  const written = definition.tables.filter(({ name }) => fork?.unwritten.has(name) !== true)
+  const written = definition.tables.filter(({ name }) => !unwritten.has(name))
   return KeyedTables.load(written, tables, plans, storage, () => lanes.work, clock)
 }
 
@@ -42,10 +48,10 @@ export async function openWindows(
   }
 }
 
-/** Tables that the pipeline writes, companions included: what a fork shares with its base is not its own. */
-export function writtenTables({ definition, fork }: Pipeline): ReadonlySet<string> {
-  const written = definition.tables.filter(({ name }) => fork?.unwritten.has(name) !== true)
-  return new Set([...written, ...definition.windows].flatMap(tableNames))
+/** Tables that are written, companions included: what a fork that is built shares with its base is not its own. */
+export function writtenTables({ tables, windows }: PipelineDefinition, unwritten: ReadonlySet<string>): Set<string> {
+  const written = tables.filter(({ name }) => !unwritten.has(name))
+  return new Set([...written, ...windows].flatMap(tableNames))
 }
 
 /** Publishes from where the head says, for as long as the lanes are open; not without a sink, as of a fork. */

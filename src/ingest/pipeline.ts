@@ -12,7 +12,7 @@ import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
-import { loadKeys, openPublisher, openWindows, writtenTables } from './load.ts'
+import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from './start.ts'
 import { Publisher } from './publisher.ts'
@@ -52,10 +52,13 @@ export interface Pipeline {
 
 /** A run on a fork. While it is building, the log is bounded and where it ends nothing is closed. */
 export interface ForkRun {
-  /** Source tables of the definition that only feed windows here: their rows and dead letters are not written. */
+  /** Source tables that only feed windows while it is built: their rows and dead letters are not written. */
   readonly unwritten: ReadonlySet<string>
-  /** By source table the watermark at the end of a bounded log: what was final there stays final, and no more is. */
-  readonly watermarksMsMin: Readonly<Record<string, number>>
+  /**
+   * Of source tables whose code did not change: their watermark in the base, undefined where it had none. What was final
+   * at the end of the bounded log stays final, and no more is.
+   */
+  readonly watermarksMsMin: Readonly<Record<string, number | undefined>>
 }
 
 /** What others ask of a run while it is under way; it looks here between two batches. */
@@ -105,7 +108,8 @@ export async function run(
   try {
     const tables = await openTables(storage, opened.head.tables)
     windows = await openWindows(pipeline, source, opened.head, tables)
-    const keyed = await loadKeys(pipeline, lanes, tables)
+    const unwritten = unwrittenAt(pipeline, opened.head)
+    const keyed = await loadKeys(pipeline, lanes, tables, unwritten)
     publisher = openPublisher(pipeline, lanes, chain, opened.head)
     const published = () => publisher.published
     const isFork = pipeline.fork !== undefined
@@ -115,13 +119,13 @@ export async function run(
     const guard = new PoisonGuard()
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
     const isBounded = opened.head.fork?.building !== undefined
-    const only = isBounded ? writtenTables(pipeline) : undefined
+    const only = isBounded ? writtenTables(definition, unwritten) : undefined
     const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction, only }
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
         from: ownPartitions(definition, committer.cursors),
-        tables: tablePlans(definition, committer.tables, pipeline.fork?.unwritten),
+        tables: tablePlans(definition, committer.tables, unwritten),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })

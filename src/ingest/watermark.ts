@@ -25,8 +25,11 @@ export interface Standing {
 export interface Bound {
   /** Where its log ends while it is built; undefined: it goes on. */
   readonly until: Positions | undefined
-  /** C of source tables at `until`, where it is known: what was final there stays final, and no more is. */
-  readonly watermarksMs: Readonly<Record<string, number>>
+  /**
+   * C of source tables at `until`: what was final there stays final, and no more is. Undefined: there was none. Tables that
+   * are not named were made by other code.
+   */
+  readonly watermarksMs: Readonly<Record<string, number | undefined>>
 }
 
 interface Seen {
@@ -111,8 +114,9 @@ export class Watermarks {
 
   /** A fork that is built has what the base had at the end, and never more on its way there. */
   #bounded(table: string, before: number | undefined, moved: number | undefined, isEnd: boolean): number | undefined {
-    const most = this.#bound?.until === undefined ? undefined : own(this.#bound.watermarksMs, table)
-    if (most === undefined || (moved === undefined && !isEnd)) return moved
+    if (this.#bound?.until === undefined || !Object.hasOwn(this.#bound.watermarksMs, table)) return moved
+    const most = this.#bound.watermarksMs[table]
+    if (most === undefined || (moved === undefined && !isEnd)) return before
     return Math.max(before ?? -Infinity, isEnd ? most : Math.min(moved!, most))
   }
 

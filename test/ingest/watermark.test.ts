@@ -205,6 +205,15 @@ describe('C of a fork that is built', () => {
     expect(at(watermarks, 3n, 1n, [100, 20], 80)).toBe(80)
   })
 
+  test('where its base had none, it has none', () => {
+    const watermarks = new Watermarks([definition], new InstantClock(), {
+      until: UNTIL,
+      watermarksMs: { t: undefined },
+    })
+    expect(at(watermarks, 1n, 1n, [10, undefined])).toBeUndefined()
+    expect(at(watermarks, 3n, 1n, [10, undefined])).toBeUndefined()
+  })
+
   test('where it is not, the end of the log is what the clocks say of it', () => {
     const watermarks = new Watermarks([definition], new InstantClock(), { until: UNTIL, watermarksMs: { other: 60 } })
     expect(at(watermarks, 2n, 1n, [50, 20])).toBe(44)

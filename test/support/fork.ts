@@ -17,6 +17,8 @@ export interface ForkParts {
   readonly rebuilt: ReadonlySet<string>
   readonly base: Version
   readonly clock?: Clock
+  /** What made the base; default: it had no windows. */
+  readonly before?: PipelineDefinition
   /** Default: where the base began. */
   readonly from?: Positions
   /** Default: where the base stands. */
@@ -69,17 +71,19 @@ export async function beginFork(parts: ForkParts): Promise<TestFork> {
     fork,
   }
   await append(chain, undefined, content, clock)
-  const unchanged = part.definition.tables.filter(({ name }) => !rebuilt.has(name)).map(({ name }) => name)
-  const known = unchanged.filter((name) => Object.hasOwn(base.watermarksMs, name))
-  const watermarksMsMin = Object.fromEntries(known.map((name) => [name, base.watermarksMs[name]!]))
+  const watermarksMsMin = Object.fromEntries(fedBefore(parts).map((name) => [name, base.watermarksMs[name]]))
   return { chain, part, run: { unwritten: part.unwritten, watermarksMsMin }, until: ofPart(until) }
 }
 
+/** Source tables that are as they were, and that fed windows. */
+function fedBefore({ definition, rebuilt, before }: ForkParts): readonly string[] {
+  const unchanged = definition.tables.filter(({ name }) => !rebuilt.has(name)).map(({ name }) => name)
+  return unchanged.filter((name) => before?.windows.some(({ source }) => source === name) === true)
+}
+
 /** The fork has reached its base: what it shares stands as it did there, and the whole pipeline goes on. */
-export async function reachBase(
-  { chain, part }: TestFork,
-  { base, definition, rebuilt, clock }: ForkParts,
-): Promise<void> {
+export async function reachBase({ chain, part }: TestFork, parts: ForkParts): Promise<void> {
+  const { base, definition, rebuilt, clock } = parts
   const head = (await chain.head())!
   for (const [id, until] of head.fork!.building!.until) assert.equal(head.positions.get(id), until)
   const shared = new Set(definition.tables.filter(({ name }) => !rebuilt.has(name)).map(({ name }) => name))
@@ -97,8 +101,8 @@ export async function reachBase(
       positions: base.positions,
       origins: base.origins,
       clocksMs: pick(head.clocksMs, base.clocksMs),
-      // A shared source that fed no window has none in its base.
-      watermarksMs: { ...head.watermarksMs, ...pick({}, base.watermarksMs) },
+      // Those of sources that fed windows there are those of the base already, where they are part of the fork.
+      watermarksMs: { ...pick({}, base.watermarksMs), ...head.watermarksMs },
       topicIds: base.topicIds,
       tails: base.tails,
       fork: { ...head.fork!, building: undefined },
