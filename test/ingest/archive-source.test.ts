@@ -264,6 +264,28 @@ describe('archive and topic are one log', () => {
   })
 })
 
+test('a topic counts as compacted unless its archive has all that it had', async () => {
+  const log = new MemoryLog()
+  log.createTopic('t', 1)
+  log.createTopic('bare', 1)
+  log.append('t', 0, records('a', 10))
+  const archive = new MemoryArchive(log, systemClock)
+  archive.keep('t', 0)
+  const compacted = async (topics: readonly string[]) => new Set(topics)
+  const live = Object.assign(new ContentSource(log, systemClock), { compacted })
+  const of = async (from: bigint) => {
+    const archives = archive.archives.map((one) => ({
+      ...one,
+      ranges: new Map([['t/0' as const, { from, until: 10n }]]),
+    }))
+    return [...(await joined(archives, archive.log, live).compacted!(['t', 'bare']))]
+  }
+  expect(await of(0n)).toEqual(['bare'])
+  expect(await of(4n)).toEqual(['t', 'bare'])
+  log.deleteRecordsBefore('t', 0, 4n)
+  expect(await of(4n)).toEqual(['bare'])
+})
+
 test('a process that reads no archives asks others what stands in them, as they are at the time', async () => {
   const log = new MemoryLog()
   log.createTopic('t', 2)
