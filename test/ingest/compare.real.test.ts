@@ -104,8 +104,7 @@ const bytes = (max: number) => fc.uint8Array({ maxLength: max })
 const micros = fc.bigInt({ min: -(10n ** 15n), max: 4n * 10n ** 15n })
 const unscaled = (precision: number) =>
   fc.bigInt({ min: -(10n ** BigInt(precision)) + 1n, max: 10n ** BigInt(precision) - 1n })
-const floats = (float: fc.Arbitrary<number>) =>
-  fc.oneof(float, fc.constantFrom(Number.NaN, 0, -0, Infinity, -Infinity))
+const floats = (float: fc.Arbitrary<number>) => fc.oneof(float, fc.constantFrom(Number.NaN, 0, -0, Infinity, -Infinity))
 
 /** Values of every type of the lake, as `PlainWriter` takes them. */
 const TYPES: readonly (readonly [ColumnType, fc.Arbitrary<unknown>])[] = [
@@ -114,7 +113,10 @@ const TYPES: readonly (readonly [ColumnType, fc.Arbitrary<unknown>])[] = [
   [{ kind: 'long' }, fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })],
   [{ kind: 'float' }, floats(fc.float())],
   [{ kind: 'double' }, floats(fc.double())],
-  [{ kind: 'string' }, fc.oneof(fc.string({ unit: 'grapheme' }), fc.constantFrom('', 'exactly 12 b', 'a text of over twelve bytes'))],
+  [
+    { kind: 'string' },
+    fc.oneof(fc.string({ unit: 'grapheme' }), fc.constantFrom('', 'exactly 12 b', 'a text of over twelve bytes')),
+  ],
   [{ kind: 'binary' }, bytes(40)],
   [{ kind: 'date' }, fc.integer({ min: -100_000, max: 100_000 })],
   [{ kind: 'uuid' }, fc.uint8Array({ minLength: 16, maxLength: 16 })],
@@ -122,7 +124,8 @@ const TYPES: readonly (readonly [ColumnType, fc.Arbitrary<unknown>])[] = [
   [{ kind: 'timestamptz', unit: 'us' }, micros],
   [{ kind: 'enum', symbols: ['A', 'B'] }, fc.constantFrom('A', 'B')],
   ...[3, 9, 18, 38].map(
-    (precision) => [{ kind: 'decimal', precision, scale: 2 }, unscaled(precision)] as [ColumnType, fc.Arbitrary<bigint>],
+    (precision) =>
+      [{ kind: 'decimal', precision, scale: 2 }, unscaled(precision)] as [ColumnType, fc.Arbitrary<bigint>],
   ),
 ]
 const NESTED: readonly (readonly [ColumnType, fc.Arbitrary<unknown>])[] = [
@@ -132,7 +135,9 @@ const NESTED: readonly (readonly [ColumnType, fc.Arbitrary<unknown>])[] = [
   ]),
   [
     { kind: 'map', value: { kind: 'string' } },
-    fc.dictionary(fc.string({ minLength: 1, maxLength: 3 }), fc.option(fc.string())).map((o) => new Map(Object.entries(o))),
+    fc
+      .dictionary(fc.string({ minLength: 1, maxLength: 3 }), fc.option(fc.string()))
+      .map((o) => new Map(Object.entries(o))),
   ],
   [
     {
@@ -140,8 +145,14 @@ const NESTED: readonly (readonly [ColumnType, fc.Arbitrary<unknown>])[] = [
       fields: [
         { name: 'z', type: { kind: 'string' } },
         { name: 'a', type: { kind: 'long' } },
-        { name: 'l', type: { kind: 'list', element: { kind: 'struct', fields: [{ name: 's', type: { kind: 'string' } }] } } },
-        { name: 'm', type: { kind: 'map', value: { kind: 'struct', fields: [{ name: 'd', type: { kind: 'double' } }] } } },
+        {
+          name: 'l',
+          type: { kind: 'list', element: { kind: 'struct', fields: [{ name: 's', type: { kind: 'string' } }] } },
+        },
+        {
+          name: 'm',
+          type: { kind: 'map', value: { kind: 'struct', fields: [{ name: 'd', type: { kind: 'double' } }] } },
+        },
       ],
     },
     fc.record({
@@ -191,7 +202,11 @@ describe('every type', () => {
       fc.asyncProperty(tables, layouts, async (rows, layout) => {
         const request = { ...BY_POSITION, columns: NAMES }
         const files = await stored(PLAN, rows, layout)
-        const found = await compare({ ...request, before: { plan: PLAN, rows: [] }, after: { plan: PLAN, rows: files } })
+        const found = await compare({
+          ...request,
+          before: { plan: PLAN, rows: [] },
+          after: { plan: PLAN, rows: files },
+        })
         const { fields } = PLAN.schema
         expect(found).toEqual(plainCompare(request, { fields, rows: [] }, { fields, rows }))
       }),
@@ -224,7 +239,8 @@ describe('every type', () => {
     const rows = [0, 1, 2].map((k): PlainRow => [...row, k, BigInt(k)])
     const files = await stored(PLAN, rows)
     for (const [k, [type, value]] of ALL.entries()) {
-      const same = (a: unknown, b: unknown): boolean => Object.is(a, b) || JSON.stringify(plain(a)) === JSON.stringify(plain(b))
+      const same = (a: unknown, b: unknown): boolean =>
+        Object.is(a, b) || JSON.stringify(plain(a)) === JSON.stringify(plain(b))
       const other = fc.sample(fc.option(value), { numRuns: 100, seed: 7 }).find((each) => !same(each, row[k]))
       const changed = rows.map((row, at) => (at === 1 ? row.with(k, other) : row))
       const request = { ...BY_POSITION, columns: NAMES, before: { plan: PLAN, rows: files } }
@@ -232,7 +248,11 @@ describe('every type', () => {
       expect(found, JSON.stringify(type)).toMatchObject({ groupsDifferent: 1, added: 0n, removed: 0n, changed: 1n })
       expect(found.digestAfter).not.toBe(found.digestBefore)
       const rest = NAMES.filter((name) => name !== `c${k}`)
-      const without = await compare({ ...request, columns: rest, after: { plan: PLAN, rows: await stored(PLAN, changed) } })
+      const without = await compare({
+        ...request,
+        columns: rest,
+        after: { plan: PLAN, rows: await stored(PLAN, changed) },
+      })
       expect(without.digestAfter).toBe(without.digestBefore)
     }
   })
@@ -276,10 +296,15 @@ describe('two states', () => {
     columns: fc.constantFrom(['k', 'v', 'note', 'at', ...POSITIONS]),
     key: fc.constantFrom(['k', 'v', 'note', 'at', ...POSITIONS], []),
     group: fc.constantFrom([], ['_kafka_partition'], ['k', 'at'], ['v', 'k']),
-    within: fc.constantFrom(undefined, [{ column: 'at', fromUs: 2n }], [{ column: 'at', fromUs: 1n, untilUs: 4n }], [
-      { column: 'at', untilUs: 3n },
-      { column: 'at', fromUs: 1n },
-    ]) as fc.Arbitrary<never>,
+    within: fc.constantFrom(
+      undefined,
+      [{ column: 'at', fromUs: 2n }],
+      [{ column: 'at', fromUs: 1n, untilUs: 4n }],
+      [
+        { column: 'at', untilUs: 3n },
+        { column: 'at', fromUs: 1n },
+      ],
+    ) as fc.Arbitrary<never>,
     since: fc.constantFrom(undefined, [
       { partition: 0, offset: 2n },
       { partition: 1, offset: 1n },
@@ -340,7 +365,14 @@ describe('two states', () => {
       cuts: [1],
       dead: [],
     })
-    const request = { columns: ['k'], key: ['k'], group: [], samplesMax: 1, groupsMax: 1, before: { plan: SMALL, rows: [] } }
+    const request = {
+      columns: ['k'],
+      key: ['k'],
+      group: [],
+      samplesMax: 1,
+      groupsMax: 1,
+      before: { plan: SMALL, rows: [] },
+    }
     const short = { ...second!, file: { ...second!.file, recordCount: 2 } }
     await expect(works[0]!.compare({ ...request, after: { plan: SMALL, rows: [short] } })).rejects.toMatchObject({
       code: 'store.corrupt',
@@ -366,7 +398,13 @@ test('many rows in many chunks, long texts among them, from a store elsewhere', 
     `${k}`.repeat(k % 9),
   ])
   const others = rows.filter((_, k) => k !== 4_321).map((row, k) => (k % 2_000 === 77 ? row.with(1, 'x') : row))
-  const request = { columns: ['id', 'status', 'tags', 'note'], key: ['id'], group: ['status'], samplesMax: 3, groupsMax: 9 }
+  const request = {
+    columns: ['id', 'status', 'tags', 'note'],
+    key: ['id'],
+    group: ['status'],
+    samplesMax: 3,
+    groupsMax: 9,
+  }
   const elsewhere = new MemoryStorage(path.join(folder, 'elsewhere'))
   const work = await openTableWork({ tables: [], storage: elsewhere, clock: systemClock, memoryMaxBytes: 1 << 28 })
   const put = async (rows: readonly PlainRow[], cuts: readonly number[]): Promise<ChangedRows[]> => {

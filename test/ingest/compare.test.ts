@@ -24,7 +24,8 @@ import { writePlan } from '../support/lake-table.ts'
 const TWO_128 = 2n ** 128n
 const hashes = fc.bigInt({ min: 0n, max: TWO_128 - 1n })
 
-const wordsOf = (hash: bigint): Int32Array => Int32Array.from([96n, 64n, 32n, 0n], (by) => Number((hash >> by) & 0xffff_ffffn))
+const wordsOf = (hash: bigint): Int32Array =>
+  Int32Array.from([96n, 64n, 32n, 0n], (by) => Number((hash >> by) & 0xffff_ffffn))
 const hex = (sum: bigint): string => (((sum % TWO_128) + TWO_128) % TWO_128).toString(16).padStart(32, '0')
 
 describe('sums', () => {
@@ -77,9 +78,7 @@ describe('groups', () => {
         const parts: GroupPart[] = [ALL_GROUPS]
         while (parts.length > 0) {
           const sums = new GroupSums(parts.pop()!, groupsMax, (rest) => parts.push(rest))
-          rows.forEach(({ side, group, hash }, place) =>
-            sums.add(side, hashOfGroup(group), 0, wordsOf(hash), 0, place),
-          )
+          rows.forEach(({ side, group, hash }, place) => sums.add(side, hashOfGroup(group), 0, wordsOf(hash), 0, place))
           expect(sums.size).toBeLessThanOrEqual(groupsMax)
           for (const group of wanted.keys()) {
             const number = sums.find(hashOfGroup(group), 0)

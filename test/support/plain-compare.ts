@@ -26,9 +26,7 @@ export function plainCompare(request: PlainRequest, before: PlainTable, after: P
     }
   })
   const digest = (rows: readonly ReadRow[]): string => plainDigest(rows, columns)
-  const different = [...groups.values()].filter(
-    ([b, a]) => b.length !== a.length || digest(b) !== digest(a),
-  )
+  const different = [...groups.values()].filter(([b, a]) => b.length !== a.length || digest(b) !== digest(a))
   const summed = {
     rowsBefore: BigInt(old.length),
     rowsAfter: BigInt(now.length),
@@ -40,7 +38,9 @@ export function plainCompare(request: PlainRequest, before: PlainTable, after: P
   if (key.length === 0) return { ...summed, groups: [], added: 0n, removed: 0n, changed: 0n, samples: [] }
   const [left, came] = [different.flatMap(([b]) => b), different.flatMap(([, a]) => a)]
   for (const row of [...left]) {
-    const same = came.findIndex((other) => textOf(other, columns) === textOf(row, columns) && textOf(other, key) === textOf(row, key))
+    const same = came.findIndex(
+      (other) => textOf(other, columns) === textOf(row, columns) && textOf(other, key) === textOf(row, key),
+    )
     if (same < 0) continue
     came.splice(same, 1)
     left.splice(left.indexOf(row), 1)
@@ -185,7 +185,12 @@ function bytesOf(type: IcebergType, value: unknown): Buffer {
     case 'uuid':
       return Buffer.from(value as Uint8Array)
   }
-  return Buffer.from(BigInt.asUintN(128, value as bigint).toString(16).padStart(32, '0'), 'hex')
+  return Buffer.from(
+    BigInt.asUintN(128, value as bigint)
+      .toString(16)
+      .padStart(32, '0'),
+    'hex',
+  )
 }
 
 function typeText(type: IcebergType): string {
