@@ -6,7 +6,9 @@ import {
   changeTable,
   moveAhead,
   openTable,
+  partitionSpec,
   readDeletedRows,
+  schemaOf,
   storedFiles,
   writePlan,
   type AddedFile,
@@ -18,6 +20,7 @@ import {
 } from '../lake/table.ts'
 import { parsePartitionId, type Positions } from '../log.ts'
 import type { TableVersion } from '../version.ts'
+import { tableColumns } from './decode/columns.ts'
 import type { OffsetRange, TableWork } from './keys.ts'
 
 /** What `withoutRange` needs beside the table. */
@@ -32,7 +35,8 @@ export interface RangeParts {
 /**
  * An append table and its dead letters without what came of the offsets [from, until) of each partition, for those to be
  * read again. Files that lie in the range leave, those that reach into it are written anew without its rows. Nobody refers
- * to what it gives until a version does. `tables` are those of a version. Throws `replay.range_keyed`.
+ * to what it gives until a version does. `tables` are those of a version. Throws `replay.range_keyed`, and
+ * `config.unsupported` when the rows that stay have other columns.
  */
 export async function withoutRange(
   table: TableDefinition,
@@ -46,12 +50,35 @@ export async function withoutRange(
       fix: 'Replay the whole table.',
     })
   const ranges = rangesOf(table.topic, range)
+  await assertSameColumns(table, tables, parts)
   const made: Record<string, TableVersion> = {}
   for (const name of tableNames(table)) {
     const { metadata, snapshot } = await without(await openTable(parts.storage, tables[name]!.metadata), ranges, parts)
     made[name] = { metadata, snapshot, code: codeHash(table) }
   }
   return made
+}
+
+/** Rows that stay and rows that come stand in one table. */
+async function assertSameColumns(
+  definition: TableDefinition,
+  tables: Readonly<Record<string, TableVersion>>,
+  { storage }: RangeParts,
+): Promise<void> {
+  const { name, partitionBy } = definition
+  const { schema, spec } = await openTable(storage, tables[name]!.metadata)
+  const wanted = schemaOf(tableColumns(definition), [], { schema, lastColumnId: 0 }).schema
+  const partitions = partitionSpec(name, partitionBy, schema, { specs: [spec], lastFieldId: 0 })
+  const isSame = JSON.stringify(wanted.fields) === JSON.stringify(schema.fields)
+  if (isSame && JSON.stringify(partitions.fields) === JSON.stringify(spec.fields)) return
+  throw new LakeError(
+    'config.unsupported',
+    `${name}: its columns or partitions are no longer those of the rows that stay`,
+    {
+      context: { table: name },
+      fix: 'Replay the whole table.',
+    },
+  )
 }
 
 function rangesOf(topic: string, { from, until }: { from: Positions; until: Positions }): readonly OffsetRange[] {

@@ -222,7 +222,7 @@ const WAYS = { lanes: 1, recordsMax: 3, offsetsMax: 4 } as const
 const RECORDS: readonly Rec[] = Array.from({ length: 24 }, (_, k) => ({
   g: ['a', 'b', 'c', 'd'][k % 4] as 'a',
   lag: k % 7 === 6 ? 40 : k % 5,
-  v: [1, undefined, 2, 0, 3][k % 5],
+  v: ([1, undefined, 2, 0, 3] as const)[k % 5],
   n: k % 3,
   what: (['row', 'row', 'tombstone', 'row', 'row', 'poison', 'row'] as const)[k % 7]!,
 }))
