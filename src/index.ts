@@ -7,6 +7,8 @@ import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
 import { Changes } from './ingest/changes.ts'
+import { archivesOf, remoteIndex, type Archive } from './ingest/archive/archive.ts'
+import { withArchives } from './ingest/archive-source.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool, type LanePoolOptions } from './ingest/lane-pool.ts'
 import { lanesOnDemand } from './ingest/lanes-on-demand.ts'
@@ -24,6 +26,7 @@ import { partitionId, type Source } from './log.ts'
 import { Parts, until } from './parts.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
+import { findReplay, startReplay, type Replay, type ReplayInput } from './replay-handle.ts'
 import type { Replays } from './replay-status.ts'
 import { openReplays } from './replay/replays.ts'
 import { runReplays } from './replay/run-replays.ts'
@@ -62,7 +65,14 @@ export interface Lake {
    * the reason when the pipeline is stopped or paused.
    */
   waitFor(table: string | { readonly name: string }, at: RecordAddress): Promise<Version>
-  /** The replays of the store. */
+  /**
+   * Runs history again through the definition of this lake, beside the live tables: a fork, all its tables at once.
+   * Throws `replay.running`, `replay.nothing_changed`, `request.invalid` and other `replay.*`.
+   */
+  replay(pipeline: string, input?: ReplayInput): Promise<Replay>
+  /** One that was started before, in any process. Throws `replay.unknown`. */
+  findReplay(id: string): Promise<Replay>
+  /** Those of the store, as data. */
   readonly replays: Replays
   /** The HTTP API as a Hono app, to be served or mounted. */
   http(): Hono
@@ -86,6 +96,11 @@ export interface OpenOptions {
   readonly clock?: Clock
   /** Receives what child processes print; never data. */
   readonly onOutput?: (text: string) => void
+  /**
+   * Where the definition is not the one that made the tables, rows are made by it from here on; those that are there stay
+   * (docs/code-changes.md). Pipelines where that cannot be say so, `code.not_continuable`, and ingest nothing.
+   */
+  readonly acceptCode?: boolean
   /** Reads and writes nothing: no lanes are started, and pipelines follow what other processes commit. */
   readonly readOnly?: boolean
 }
@@ -201,6 +216,7 @@ async function assemble(
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
+        acceptCode: options.acceptCode ?? false,
         openSink: () => openSink(settings.source),
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
         openFold,
@@ -225,13 +241,18 @@ async function assemble(
   const replays = openReplays({ pipelines: definition.pipelines, chains, storage, jobs, clock, changes })
   if (!isReadOnly) {
     // What the lanes of a replay do is no news of the live pipeline.
-    const lanes = () => lanesOnDemand({ ...laneOptions, observer: () => undefined, priority: REPLAY_PRIORITY })
+    const replaying = { ...laneOptions, observer: () => undefined, priority: REPLAY_PRIORITY }
     const fold = (part: PipelineDefinition) => openFold(part, REPLAY_PRIORITY)
-    const work = definition.pipelines.map((each) => ({
-      definition: each,
-      main: chains.get(each.name)!,
-      lanes: lanes(),
-    }))
+    const work = definition.pipelines.map((each) => {
+      const main = chains.get(each.name)!
+      const archives = async (number?: bigint): Promise<readonly Archive[]> => {
+        const version = number === undefined ? await main.head() : await main.at({ kind: 'number', number })
+        return version === undefined ? [] : archivesOf(each, version, storage)
+      }
+      const lanes = lanesOnDemand(replaying, archives)
+      const index = (kept: readonly Archive[]) => remoteIndex((question) => lanes.lookUp(kept, question))
+      return { definition: each, main, lanes, source: withArchives(source, archives, index) }
+    })
     parts.add(
       until(clock, CLOSE_MS_MAX, (ending) =>
         work.map((each) =>
@@ -247,6 +268,7 @@ async function assemble(
     chains,
     pipelines: supervisors,
     jobs,
+    replays,
     definition,
     settings,
     metrics,
@@ -264,6 +286,8 @@ async function assemble(
     sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>
       (await engine.rows(typeof text === 'string' ? { sql: text, params: values } : template(text, values))) as Row[],
     waitFor: (table, at) => waitFor(definition, supervisors, typeof table === 'string' ? table : table.name, at),
+    replay: (pipeline, input) => startReplay(replays, clock, pipeline, input),
+    findReplay: (id) => findReplay(replays, clock, id),
     replays,
     http: () => app,
     close: () => (closing ??= close()),
@@ -334,6 +358,7 @@ function childPath(name: string): string {
   return fileURLToPath(new URL(beside, import.meta.url))
 }
 
+export type { ReplayDifference, ReplayPhase, ReplayProgress, ReplayStatus } from './replay-status.ts'
 export { LakeError, type LakeErrorCode } from './error.ts'
 export type {
   Chain,
@@ -342,6 +367,9 @@ export type {
   LakeEvent,
   PipelineControl,
   PipelineDefinition,
+  Replay,
+  ReplayInput,
+  Replays,
   Settings,
   SettingsInput,
   Source,

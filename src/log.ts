@@ -40,6 +40,8 @@ export interface RecordBatch {
   readonly offsets: BigInt64Array
   /** Length `count`, milliseconds since 1970; -1 when the producer gave none. */
   readonly timestampsMs: Float64Array
+  /** Length `count`: 1 where the broker set the timestamp when it appended the record. Absent: producers set them all. */
+  readonly appendTimes?: Uint8Array
   /** Length 2 * count: [start, end) in `buffer`; start is -1 for a null key. */
   readonly keyRanges: Int32Array
   /** Length 2 * count: [start, end) in `buffer`; start is -1 for a null value. */

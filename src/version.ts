@@ -6,12 +6,15 @@ export const FORMAT_VERSION = 1
 /** `fork`: begins a fork where a version of the main chain stands, or one of its stages. */
 export type VersionKind = 'ingest' | 'maintenance' | 'repair' | 'cutover' | 'rollback' | 'fork'
 
+/** Code of a table that was not in the definition while its topic was read on: that of no definition. */
+export const LEFT_BEHIND = 'left-behind'
+
 export interface TableVersion {
   /** Key of the table's Iceberg metadata file in the store. */
   readonly metadata: string
   /** Current Iceberg snapshot; undefined while the table is empty. */
   readonly snapshot: bigint | undefined
-  /** Hash of the code (normalised definition) that made the rows. */
+  /** Hash of the code (normalised definition) that made the rows, or `LEFT_BEHIND`. */
   readonly code: string
 }
 

@@ -1,4 +1,4 @@
-import { codeHash, windowCodeHash, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { codeHash, tableNames, windowCodeHash, type PipelineDefinition, type TableDefinition } from '../define.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import type { Version } from '../version.ts'
@@ -21,6 +21,20 @@ export function sourceOf({ name, source }: WindowDefinition, { tables }: Pipelin
   const found = tables.find((table) => table.name === source)
   if (found === undefined) throw new LakeError('config.invalid', `${name}: the pipeline has no table ${source}`)
   return found
+}
+
+/** Every table that a definition makes, companions included. */
+export function namesOf({ tables, windows }: PipelineDefinition): readonly string[] {
+  return [...tables, ...windows].flatMap((table) => tableNames(table))
+}
+
+/** Tables that can be asked: those of the head, in the order of the definition as far as it has them. */
+export function tablesAt({ tables, windows }: PipelineDefinition, head: Version | undefined): readonly string[] {
+  const all = [...tables, ...windows]
+  const names = [...all.map(({ name }) => name), ...all.flatMap((table) => tableNames(table).slice(1))]
+  if (head === undefined) return names
+  const others = Object.keys(head.tables).filter((name) => !names.includes(name))
+  return [...names.filter((name) => Object.hasOwn(head.tables, name)), ...others]
 }
 
 /** `constructor` is a table like any other. */

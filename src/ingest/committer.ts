@@ -49,6 +49,7 @@ export class Committer {
   readonly #keyed: KeyedTables
   readonly #windows: WindowTables
   readonly #live: ReadonlyMap<string, LiveTable>
+  readonly #own: ReadonlySet<string> | undefined
   readonly #published: () => Version['published']
   readonly #isFork: boolean
   readonly #baseless = new Map<string, { readonly partition: PartitionId; readonly offset: bigint }>()
@@ -65,6 +66,7 @@ export class Committer {
     this.#keyed = parts.keyed ?? KeyedTables.none
     this.#windows = parts.windows ?? WindowTables.none
     this.#live = new Map([...this.#keyed.all, ...this.#windows.all].map((table) => [table.name, table]))
+    this.#own = parts.own
     this.#published = () => parts.published?.() ?? {}
     this.#isFork = parts.isFork ?? false
     this.#head = head
@@ -229,8 +231,7 @@ export class Committer {
       this.#keyed.assertCurrent(before, current)
       this.#windows.assertCurrent(before, current)
       tables = await write(current, { commitId, version: number })
-      const isFolded = (table: string): boolean => this.#windows.has(table)
-      return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer, isFolded)
+      return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer, this.#own)
     }
     const result = await this.#chain.append(base, { commitId, build }, signal).catch((error) => {
       this.#report('failed', undefined, startMs, pending)
@@ -279,6 +280,8 @@ export interface CommitterParts {
   readonly keyed?: KeyedTables
   /** Needed to fold batches of tables that feed windows. */
   readonly windows?: WindowTables
+  /** Tables of the definition, companions included; undefined: of a commit that folds nothing. */
+  readonly own?: ReadonlySet<string>
   /** Last versions whose changes were sent, where that is not what the head says. */
   published?(): Version['published']
   /** Nothing is to lead readers to what it commits. */

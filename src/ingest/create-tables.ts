@@ -1,6 +1,16 @@
-import { deadLetterTable, deletesTable, tableNames, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import {
+  deadLetterTable,
+  definitionText,
+  deletesTable,
+  tableNames,
+  type PipelineDefinition,
+  type TableDefinition,
+} from '../define.ts'
+import { archiveProperties } from '../archive-property.ts'
 import type { Clock } from '../clock.ts'
 import { claimTable, createTable, openTable, type Storage, type TableSpec } from '../lake/table.ts'
+import type { Positions } from '../log.ts'
+import { definitionProperties } from '../stored-definition.ts'
 import type { Clocks, TableVersion } from '../version.ts'
 import { clocksOf } from './clocks.ts'
 import { sourceOf, tableCodes } from './codes.ts'
@@ -13,6 +23,8 @@ export interface EmptyTablesOptions {
    * one of its source lacks what came earlier, and is left out.
    */
   readonly seededMs?: Clocks
+  /** The positions at which the tables begin; an archive is read by replays only where it knows them. */
+  readonly begins?: Positions
 }
 
 /**
@@ -26,7 +38,7 @@ export async function emptyTables(
   base: Readonly<Record<string, TableVersion>>,
   storage: Storage,
   clock: Clock,
-  { seededMs }: EmptyTablesOptions = {},
+  { seededMs, begins }: EmptyTablesOptions = {},
 ): Promise<Readonly<Record<string, TableVersion>>> {
   const wanted = [...definition.tables, ...definition.windows].filter(({ name }) => only.has(name))
   for (const table of wanted)
@@ -37,7 +49,7 @@ export async function emptyTables(
     const code = codes.get(table.name)!
     const specs =
       table.kind === 'table'
-        ? tableSpecs(table)
+        ? tableSpecs(table, begins)
         : windowSpecs(table, sourceOf(table, definition), windowsFromMs(table.source, seededMs))
     const create = async (spec: TableSpec): Promise<readonly [string, TableVersion]> => {
       const before = Object.hasOwn(base, spec.name) ? await openTable(storage, base[spec.name]!.metadata) : undefined
@@ -55,11 +67,16 @@ function windowsFromMs(source: string, seededMs: Clocks | undefined): number | u
   return clocks.length === 0 ? undefined : Math.max(...clocks) + 1
 }
 
-/** A source table and its companions. Those that lose rows some day are v3 from the start. */
-function tableSpecs(table: TableDefinition): readonly TableSpec[] {
-  const { name, partitionBy, key } = table
+/** What a source table and its companions are made from. Those that lose rows some day are v3 from the start. */
+export function tableSpecs(table: TableDefinition, begins?: Positions): readonly TableSpec[] {
+  const { name, topic, partitionBy, key } = table
+  const isArchive = table.isArchive === true && begins !== undefined
+  const properties = {
+    ...definitionProperties(definitionText(table)),
+    ...(isArchive ? archiveProperties(topic, begins) : {}),
+  }
   const specs: TableSpec[] = [
-    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key },
+    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key, properties },
     { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
   ]
   if (table.version !== undefined)

@@ -10,7 +10,8 @@ const LOOK_EVERY_MS = 5_000
 const OURS: Readonly<Record<OwnerRequest['kind'], ReadonlySet<PipelineState>>> = {
   compact: new Set(['running', 'waiting']),
   expire: new Set(['running', 'paused', 'waiting', 'failed']),
-  rollback: new Set(['running', 'paused', 'waiting', 'failed']),
+  // A process whose code was taken over can take it back.
+  rollback: new Set(['running', 'paused', 'waiting', 'failed', 'superseded']),
 }
 
 /**
@@ -33,7 +34,7 @@ export async function runJobs(
       const isRefused = request.kind === 'compact' && now === 'paused' && state === 'queued'
       return isRefused || OURS[request.kind].has(now)
     }
-    if (OURS.expire.has(control.status().state)) {
+    if (OURS.rollback.has(control.status().state)) {
       // A store that is away now is asked again.
       const open = await jobs.open(control.name).catch(() => [])
       for (const job of open)

@@ -1,3 +1,4 @@
+import type { Archive } from './archive/archive.ts'
 import type { TableDefinition } from '../define.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
@@ -24,6 +25,8 @@ const EXIT_MS_MAX = 2_000
 export interface LaneOptions {
   /** Where the log ends for them. */
   readonly until?: Positions | undefined
+  /** What is kept of it, for where it no longer reaches. */
+  readonly archives?: readonly Archive[]
 }
 
 /** The lane processes of this process, shared by its pipelines. */
@@ -57,11 +60,11 @@ export class LanePool {
     pipeline: string,
     tables: readonly TableDefinition[],
     windows: readonly WindowDefinition[] = [],
-    { until }: LaneOptions = {},
+    { until, archives = [] }: LaneOptions = {},
   ): Lanes {
     const lanes = new PooledLanes(
       pipeline,
-      { tables, windows },
+      { tables, windows, archives },
       {
         until,
         processes: this.#lanes,
@@ -76,6 +79,11 @@ export class LanePool {
     )
     this.#pipelines.set(pipeline, lanes)
     return lanes
+  }
+
+  /** Work for nobody's tables. */
+  openWork(): PooledWork {
+    return this.#jobs.open('', [])
   }
 
   /** Process ids of the living lanes, for health pages and for whoever wants to see them die. */
@@ -102,10 +110,11 @@ export class LanePool {
   }
 }
 
-/** What the lanes of a pipeline fill. */
+/** What the lanes of a pipeline fill, and what they read beside the log. */
 interface Definitions {
   readonly tables: readonly TableDefinition[]
   readonly windows: readonly WindowDefinition[]
+  readonly archives: readonly Archive[]
 }
 
 /** The share of one pipeline in all lane processes. */

@@ -6,6 +6,7 @@ import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { ChangeSink } from './change-sink.ts'
+import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
@@ -13,17 +14,18 @@ import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
-import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
+import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from './start.ts'
 import { Publisher } from './publisher.ts'
 import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
 import { WindowTables } from './windows.ts'
 
+export { archivesOf, type Archive } from './archive/archive.ts'
 export { Changes } from './changes.ts'
 export { changedTables, tableCodes } from './codes.ts'
 export type { CommitPolicy } from './committer.ts'
 export { emptyTables, type EmptyTablesOptions } from './create-tables.ts'
-export type { TableWork } from './keys.ts'
+export type { ChangedRows, CompareRange, CompareRequest, Comparison, TableWork } from './keys.ts'
 export type { Lanes } from './lanes.ts'
 export { assertSeedable, partOf, seedingOf, type Part } from './part.ts'
 export { NEEDS_A_PERSON } from './reasons.ts'
@@ -111,7 +113,8 @@ export async function run(
     publisher = openPublisher(pipeline, lanes, chain, opened.head)
     const published = () => publisher.published
     const isFork = pipeline.fork !== undefined
-    const parts = { chain, storage, policy, clock, observer, keyed, windows, published, isFork }
+    const own = new Set(namesOf(definition))
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard()
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
@@ -121,7 +124,7 @@ export async function run(
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
-        from: committer.cursors,
+        from: ownPartitions(definition, committer.cursors),
         tables: tablePlans(definition, committer.tables, unwritten),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
@@ -129,7 +132,7 @@ export async function run(
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'
-    for (const [partition, hole] of await lostRanges(source, committer.head)) {
+    for (const [partition, hole] of await lostRanges(source, committer.head, definition)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
       committer.skip(partition, hole.until)
     }
@@ -157,7 +160,7 @@ export async function run(
       // Back-pressure: what is not asked for is not fetched.
       const isBehind = housekeeping.isBehind
       const beganMs = clock.monotonicMs()
-      const isEmpty = isBounded && committer.cursors.size === 0
+      const isEmpty = isBounded && ownPartitions(definition, committer.cursors).size === 0
       const answer = isEmpty ? ENDED : isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
       if (isBehind) windows.hold(clock.monotonicMs() - beganMs)
       switch (answer.kind) {

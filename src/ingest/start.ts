@@ -11,7 +11,6 @@ import type { CommitPolicy } from './committer.ts'
 import { emptyTables } from './create-tables.ts'
 import { versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
-import { LEFT_BEHIND } from './next-version.ts'
 import type { WindowPlan } from './window/window.ts'
 import { storedWindow } from '../window-property.ts'
 
@@ -50,8 +49,8 @@ export async function openHead(
   return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
 }
 
-/** Whether no record was read, by any version, and none was passed over. */
-function isUntouched({ tables, tails, holes }: Version): boolean {
+/** Whether no record was read, by any version, and none was passed over: then another definition may begin anew. */
+export function isUntouched({ tables, tails, holes }: Version): boolean {
   return tails.size === 0 && holes.size === 0 && Object.values(tables).every(({ snapshot }) => snapshot === undefined)
 }
 
@@ -106,6 +105,19 @@ export function tablePlans(
   }))
 }
 
+/** What is of topics that the definition reads: those of tables that it no longer has stay where they are. */
+export function ownPartitions<V>(
+  definition: PipelineDefinition,
+  all: ReadonlyMap<PartitionId, V>,
+): ReadonlyMap<PartitionId, V> {
+  const topics = new Set(topicNames(definition))
+  return new Map([...all].filter(([id]) => topics.has(parsePartitionId(id).topic)))
+}
+
+function ownParts(definition: PipelineDefinition, { positions, tails }: Version): Pick<Version, 'positions' | 'tails'> {
+  return { positions: ownPartitions(definition, positions), tails: ownPartitions(definition, tails) }
+}
+
 function windowPlan(window: string, tables: ReadonlyMap<string, LakeTable>): WindowPlan {
   const late = tables.get(lateTable(window))!
   const { fromMs } = storedWindow(late.properties) ?? {}
@@ -153,11 +165,19 @@ function checkTruncates({ tables }: PipelineDefinition, topic: string, partition
 
 /**
  * Proves that the log below the positions is the log that was read: the same topics, nothing lost below, nothing cut
- * off above, the same last record. Returns what retention took; throws when the log is another one.
+ * off above, the same last record. Returns what retention took; throws when the log is another one. With a definition it
+ * is about the topics that it reads.
  */
-export async function lostRanges(source: Source, head: Version): Promise<ReadonlyMap<PartitionId, Hole>> {
-  const topics = await source.topics(Object.keys(head.topicIds))
-  for (const [topic, known] of Object.entries(head.topicIds)) {
+export async function lostRanges(
+  source: Source,
+  head: Version,
+  definition?: PipelineDefinition,
+): Promise<ReadonlyMap<PartitionId, Hole>> {
+  const own = definition && topicNames(definition)
+  const ids = Object.entries(head.topicIds).filter(([topic]) => own?.includes(topic) !== false)
+  const { positions, tails } = definition === undefined ? head : ownParts(definition, head)
+  const topics = await source.topics(ids.map(([topic]) => topic))
+  for (const [topic, known] of ids) {
     const now = topics.get(topic)
     if (now === undefined)
       throw new LakeError('kafka.topic_missing', `topic ${topic} was there and is gone`, {
@@ -167,44 +187,22 @@ export async function lostRanges(source: Source, head: Version): Promise<Readonl
       })
     if (now.topicId !== known) throw replaced(topic, known, now.topicId)
   }
-  const bounds = await source.bounds([...head.positions.keys()])
+  const bounds = await source.bounds([...positions.keys()])
   const lost = new Map<PartitionId, Hole>()
-  for (const [partition, position] of head.positions) {
+  for (const [partition, position] of positions) {
     const bound = bounds.get(partition)
     if (bound === undefined) continue
     if (bound.highWatermark < position) throw truncated(partition, position, bound.highWatermark)
     if (bound.logStart > position) lost.set(partition, { from: position, until: bound.logStart })
   }
   await Promise.all(
-    [...head.tails].map(async ([partition, tail]) => {
+    [...tails].map(async ([partition, tail]) => {
       const now = lost.has(partition) ? undefined : await source.tailAt(partition, tail.offset)
       // A missing record proves nothing: compaction may have taken it.
       if (now !== undefined && now.hash !== tail.hash) throw truncated(partition, tail.offset, tail.offset)
     }),
   )
   return lost
-}
-
-export function supersededError(definition: PipelineDefinition, head: Version): LakeError {
-  const { name } = definition
-  const tables = changedTables(definition, head)
-  const code = (table: string): string | undefined => head.tables[table]?.code
-  const added = tables.filter((table) => code(table) === undefined)
-  const left = tables.filter((table) => code(table) === LEFT_BEHIND)
-  const changed = tables.filter((table) => !added.includes(table) && !left.includes(table))
-  const said = [
-    [changed, 'the definition of', 'is not the one that made the tables'],
-    [added, '', `is not among the tables that ${name} was begun with`],
-    [left, '', 'lacks records that its source took while it was not in the definition'],
-  ] as const
-  const message = said
-    .filter(([of]) => of.length > 0)
-    .map(([of, before, after]) => `${before} ${of.join(', ')} ${after}`.trim())
-    .join('; ')
-  return new LakeError('code.superseded', message, {
-    context: { pipeline: name, tables, version: String(head.number) },
-    fix: 'Start with the definition that made the tables, or make a pipeline of a new name, with tables of new names.',
-  })
 }
 
 export function gapError(partition: PartitionId, hole: Hole): LakeError {
@@ -232,7 +230,7 @@ async function firstVersion(
   return {
     kind: 'ingest',
     writer: policy.writer,
-    tables: await emptyTables(definition, new Set(names), {}, storage, clock),
+    tables: await emptyTables(definition, new Set(names), {}, storage, clock, { begins: positions }),
     positions,
     origins: positions,
     clocksMs: {},

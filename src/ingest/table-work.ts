@@ -3,8 +3,11 @@ import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
+import type { Tail } from '../log.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import { tableColumns, versionColumn } from './decode/columns.ts'
+import { askIndex, type Archive, type ArchiveQuestion, type ArchiveWork } from './archive/archive.ts'
+import { openArchiveLog } from './archive/stored-archive.ts'
 import { openDuckDb } from './decode/open-duckdb.ts'
 import { KeyHasher } from './key-hash.ts'
 import type {
@@ -43,7 +46,9 @@ export interface TableWorkOptions {
  * Work on stored files with a DuckDB of its own, which is made when there is something to do: one thread, no
  * extensions, nothing spilled. One piece of work runs at a time, others wait.
  */
-export async function openTableWork(options: TableWorkOptions): Promise<TableWork & { close(): Promise<void> }> {
+export async function openTableWork(
+  options: TableWorkOptions,
+): Promise<TableWork & ArchiveWork & { close(): Promise<void> }> {
   await mkdir(options.storage.scratch, { recursive: true })
   return new DuckTableWork(options)
 }
@@ -55,7 +60,7 @@ interface Duck {
   readonly marked: MarkedRows
 }
 
-class DuckTableWork implements TableWork {
+class DuckTableWork implements TableWork, ArchiveWork {
   readonly #options: TableWorkOptions
   #duck: Promise<Duck> | undefined
   #before: Promise<unknown> = Promise.resolve()
@@ -116,6 +121,17 @@ class DuckTableWork implements TableWork {
         writeChanges(connection, alive, storage, clock, plan, request, paths),
       ),
     )
+  }
+
+  /** With a DuckDB of its own, which is gone again afterwards: nobody asks often. */
+  async lookUp(archives: readonly Archive[], question: ArchiveQuestion): Promise<Tail | bigint | undefined> {
+    const { storage, clock } = this.#options
+    const log = openArchiveLog(archives, storage, clock)
+    try {
+      return await askIndex(log, question)
+    } finally {
+      await log.close()
+    }
   }
 
   compare(request: CompareRequest): Promise<Comparison> {

@@ -1,5 +1,5 @@
 import { SYSTEM_COLUMNS } from '../batch.ts'
-import { codeHash, tableNames, type TableDefinition } from '../define.ts'
+import { codeHash, type TableDefinition } from '../define.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import {
@@ -16,10 +16,12 @@ import {
   type LakeTable,
   type Storage,
   type StoredFile,
+  type TableSpec,
   type WritePlan,
 } from '../lake/table.ts'
 import { parsePartitionId, type Positions } from '../log.ts'
 import type { TableVersion } from '../version.ts'
+import { tableSpecs } from './create-tables.ts'
 import { tableColumns } from './decode/columns.ts'
 import type { OffsetRange, TableWork } from './keys.ts'
 
@@ -52,8 +54,9 @@ export async function withoutRange(
   const ranges = rangesOf(table.topic, range)
   await assertSameColumns(table, tables, parts)
   const made: Record<string, TableVersion> = {}
-  for (const name of tableNames(table)) {
-    const { metadata, snapshot } = await without(await openTable(parts.storage, tables[name]!.metadata), ranges, parts)
+  for (const { name, properties } of tableSpecs(table)) {
+    const opened = await openTable(parts.storage, tables[name]!.metadata)
+    const { metadata, snapshot } = await without(opened, ranges, properties, parts)
     made[name] = { metadata, snapshot, code: codeHash(table) }
   }
   return made
@@ -91,7 +94,12 @@ function rangesOf(topic: string, { from, until }: { from: Positions; until: Posi
   return ranges
 }
 
-async function without(table: LakeTable, ranges: readonly OffsetRange[], parts: RangeParts): Promise<LakeTable> {
+async function without(
+  table: LakeTable,
+  ranges: readonly OffsetRange[],
+  properties: TableSpec['properties'],
+  parts: RangeParts,
+): Promise<LakeTable> {
   const { storage, clock, work, version } = parts
   const [plan, removed, added]: [WritePlan, string[], AddedFile[]] = [writePlan(table), [], []]
   for (const file of await storedFiles(storage, table)) {
@@ -105,7 +113,7 @@ async function without(table: LakeTable, ranges: readonly OffsetRange[], parts: 
   }
   const stamp = { commitId: clock.uuid(), version, ranges: '' }
   const change = { kind: 'write', added, deletes: [], removed } as const
-  return changeTable(storage, await moveAhead(storage, table, clock), change, stamp, clock)
+  return changeTable(storage, await moveAhead(storage, table, clock, properties), change, stamp, clock)
 }
 
 /** The living rows of a file but for some of them; undefined when there is none. */

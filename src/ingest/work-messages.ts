@@ -1,4 +1,5 @@
 import { DeletedRows, type DataFile, type WritePlan } from '../lake/table.ts'
+import type { Archive, ArchiveQuestion, ArchiveWork } from './archive/archive.ts'
 import type {
   ChangedRows,
   ChangesRequest,
@@ -29,6 +30,7 @@ export type WorkCall =
       readonly from: WritePlan | undefined
     }
   | { readonly method: 'changes'; readonly plan: WritePlan; readonly request: PlainRequest }
+  | { readonly method: 'lookUp'; readonly archives: readonly Archive[]; readonly question: ArchiveQuestion }
   | { readonly method: 'compare'; readonly plan: WritePlan; readonly request: PlainCompareRequest }
 
 /** With the words of its bitmap. */
@@ -50,13 +52,14 @@ interface PlainSide extends Omit<CompareSide, 'rows'> {
 }
 
 /** `TableWork` whose calls go elsewhere. `send` resolves with what `perform` gave there. */
-export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWork {
+export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWork & ArchiveWork {
   const sent = async <T>(call: WorkCall): Promise<T> => (await send(call)) as T
   return {
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
     rowsWithin: (plan, file, ranges) => sent({ method: 'rowsWithin', plan, file, ranges }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
     fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),
+    lookUp: (archives, question) => sent({ method: 'lookUp', archives, question }),
     changes: (plan, request) =>
       sent({
         method: 'changes',
@@ -73,7 +76,7 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
 }
 
 /** Does what was sent. */
-export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
+export function perform(work: TableWork & ArchiveWork, call: WorkCall): Promise<unknown> {
   switch (call.method) {
     case 'readKeys':
       return work.readKeys(call.plan, call.file)
@@ -83,6 +86,8 @@ export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
       return work.concatenate(call.plan, call.inputs.map(whole))
     case 'fill':
       return work.fill(call.plan, call.file, call.fillings, call.from)
+    case 'lookUp':
+      return work.lookUp(call.archives, call.question)
     case 'changes': {
       const { before, after, ...rest } = call.request
       return work.changes(call.plan, { ...rest, before: before.map(whole), after: after.map(whole) })

@@ -126,20 +126,25 @@ export function withSnapshot(metadata: TableMetadata, snapshot: Snapshot, previo
   const id = snapshot['snapshot-id']
   const atMs = snapshot['timestamp-ms']
   return {
-    ...metadata,
+    ...withEntry(metadata, atMs, previous),
     'last-sequence-number': snapshot['sequence-number'],
-    'last-updated-ms': atMs,
     'current-snapshot-id': id,
     snapshots: [...metadata.snapshots, snapshot],
     'snapshot-log': [...metadata['snapshot-log'], { 'timestamp-ms': atMs, 'snapshot-id': id }],
-    'metadata-log': [
-      ...metadata['metadata-log'],
-      { 'timestamp-ms': metadata['last-updated-ms'], 'metadata-file': previous },
-    ].slice(-METADATA_LOG_MAX),
     refs: { ...metadata.refs, main: { 'snapshot-id': id, type: 'branch' } },
     ...(snapshot['added-rows'] === undefined
       ? {}
       : { 'next-row-id': snapshot['first-row-id']! + snapshot['added-rows'] }),
+  }
+}
+
+/** The metadata as of `atMs`, with the file `previous` that it stood in before among those it remembers. */
+export function withEntry(metadata: TableMetadata, atMs: number, previous: string): TableMetadata {
+  const entry = { 'timestamp-ms': metadata['last-updated-ms'], 'metadata-file': previous }
+  return {
+    ...metadata,
+    'last-updated-ms': atMs,
+    'metadata-log': [...metadata['metadata-log'], entry].slice(-METADATA_LOG_MAX),
   }
 }
 

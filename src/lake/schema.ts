@@ -96,7 +96,8 @@ function fieldsOf(columns: readonly Column[], nextId: () => number): IcebergFiel
   }))
 }
 
-function icebergType(type: ColumnType, nextId: () => number): IcebergType {
+/** A type with ids for what is inside it. */
+export function icebergType(type: ColumnType, nextId: () => number): IcebergType {
   switch (type.kind) {
     case 'decimal':
       return `decimal(${type.precision}, ${type.scale})`
@@ -122,6 +123,15 @@ function icebergType(type: ColumnType, nextId: () => number): IcebergType {
     default:
       return type.kind
   }
+}
+
+/** A type as text, without what does not decide its values: ids, what is required, and the order of fields. */
+export function typeName(type: IcebergType): string {
+  if (typeof type === 'string') return type.replaceAll(' ', '')
+  if (type.type === 'list') return `list<${typeName(type.element)}>`
+  if (type.type === 'map') return `map<${typeName(type.key)},${typeName(type.value)}>`
+  const fields = type.fields.toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  return `struct<${fields.map((field) => `${JSON.stringify(field.name)}:${typeName(field.type)}`).join(',')}>`
 }
 
 export function decimalOf(type: IcebergType): { readonly precision: number; readonly scale: number } | undefined {

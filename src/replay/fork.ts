@@ -181,7 +181,7 @@ async function firstTables(
   const isSeeding = span.seedFrom !== undefined
   const written = part.definition.tables.filter(({ name }) => !part.unwritten.has(name))
   const names = [...written.map(({ name }) => name), ...(isSeeding ? [] : rebuilt)]
-  const made = await emptyTables(definition, new Set(names), base.tables, storage, clock)
+  const made = await emptyTables(definition, new Set(names), base.tables, storage, clock, { begins: span.from })
   const shared = allNames(definition, part.unwritten).map((name) => [name, base.tables[name]!] as const)
   return { ...Object.fromEntries(shared), ...made }
 }

@@ -18,7 +18,8 @@ import { forget, type ReplayJob } from './replays.ts'
 
 /** Lanes for replays, beside those of live ingestion: `open` may be called again after `close`. */
 export interface ReplayLanes {
-  open(definition: PipelineDefinition, source: Source, until?: Positions): Promise<Lanes>
+  /** `version`: whose archives they read; default: those of the newest. */
+  open(definition: PipelineDefinition, source: Source, until?: Positions, version?: bigint): Promise<Lanes>
   close(): Promise<void>
 }
 
@@ -83,7 +84,8 @@ export class ReplayRun {
         onHead: (head) => this.#stands(head),
       },
       startLanes: async (definition, source, until) =>
-        limited(await lanes.open(definition, source, until), options.rateLimit, clock),
+        // Up to its base all that the base's archives keep is needed, and they stay as long as the base has its tag.
+        limited(await lanes.open(definition, source, until, this.#readsOf(until)), options.rateLimit, clock),
     }
     this.#fork = forkOf(this.#forkParts, job.id, options)
   }
@@ -324,6 +326,10 @@ export class ReplayRun {
 
   get #found() {
     return this.#difference === undefined ? null : { id: this.#difference.id, isEqual: this.#difference.isEqual }
+  }
+
+  #readsOf(until: Positions | undefined): bigint | undefined {
+    return until === undefined ? undefined : this.#head?.fork?.base.number
   }
 
   #begin(head: Version): void {

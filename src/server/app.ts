@@ -13,6 +13,7 @@ import { pipelineOperations } from './pipelines.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { queryOperations } from './query.ts'
 import { parse, readJson } from './request.ts'
+import { replayOperations } from './replays.ts'
 import { restCatalog } from './rest-catalog.ts'
 import { rowOperations } from './rows.ts'
 import { tableOperations } from './tables.ts'
@@ -27,6 +28,7 @@ export function createApp(door: ServerDoor): Hono {
     ...pipelineOperations(door),
     ...tableOperations(door),
     ...jobOperations(door),
+    ...replayOperations(door),
     ...rowOperations(door),
     ...diffOperations(door),
     ...windowOperations(door),

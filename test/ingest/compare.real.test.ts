@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Column, ColumnType } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
+import type { ArchiveWork } from '../../src/ingest/archive/archive.ts'
 import type { ChangedRows, CompareRequest, Comparison, TableWork } from '../../src/ingest/keys.ts'
 import { COMPARE_LIMITS } from '../../src/ingest/table-work/compare.ts'
 import { openTableWork } from '../../src/ingest/table-work.ts'
@@ -22,7 +23,7 @@ const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-compare-'))
 let storage: Storage
 let writer: PlainWriter
 /** With room for everything, and for hardly anything. */
-let works: readonly (TableWork & { close(): Promise<void> })[]
+let works: readonly (TableWork & ArchiveWork & { close(): Promise<void> })[]
 let steps = 0
 beforeAll(async () => {
   storage = await LocalStorage.open(path.join(folder, 'a store'))
@@ -208,9 +209,13 @@ describe('every type', () => {
           after: { plan: PLAN, rows: files },
         })
         const { fields } = PLAN.schema
-        expect(found).toEqual(plainCompare(request, { fields, rows: [] }, { fields, rows }))
+        const wanted = plainCompare(request, { fields, rows: [] }, { fields, rows })
+        // The sign of a zero is lost in a dictionary of values, and in JSON.
+        const { samples, ...numbers } = found
+        expect(numbers).toEqual(Object.fromEntries(Object.entries(wanted).filter(([name]) => name !== 'samples')))
+        expect(JSON.parse(JSON.stringify(samples))).toEqual(JSON.parse(JSON.stringify(wanted.samples)))
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     )
   })
 
@@ -230,29 +235,25 @@ describe('every type', () => {
         expect(found).toMatchObject({ digestAfter: found.digestBefore, groupsDifferent: 0, changed: 0n, samples: [] })
         expect(found.rowsBefore).toBe(BigInt(rows.length))
       }),
-      { numRuns: 20 },
+      { numRuns: 8 },
     )
   })
 
   test('shows every single value that is another one', async () => {
     const row = ALL.map(([, value], k) => fc.sample(value, { numRuns: 1, seed: k })[0])
-    const rows = [0, 1, 2].map((k): PlainRow => [...row, k, BigInt(k)])
-    const files = await stored(PLAN, rows)
+    const whole: PlainRow = [...row, 1, 1n]
+    const files = await stored(PLAN, [whole])
     for (const [k, [type, value]] of ALL.entries()) {
       const same = (a: unknown, b: unknown): boolean =>
         Object.is(a, b) || JSON.stringify(plain(a)) === JSON.stringify(plain(b))
       const other = fc.sample(fc.option(value), { numRuns: 100, seed: 7 }).find((each) => !same(each, row[k]))
-      const changed = rows.map((row, at) => (at === 1 ? row.with(k, other) : row))
-      const request = { ...BY_POSITION, columns: NAMES, before: { plan: PLAN, rows: files } }
-      const found = await compare({ ...request, after: { plan: PLAN, rows: await stored(PLAN, changed) } })
+      const changed = await stored(PLAN, [whole.with(k, other)])
+      const request = { ...BY_POSITION, before: { plan: PLAN, rows: files }, after: { plan: PLAN, rows: changed } }
+      const found = await works[0]!.compare({ ...request, columns: NAMES })
       expect(found, JSON.stringify(type)).toMatchObject({ groupsDifferent: 1, added: 0n, removed: 0n, changed: 1n })
       expect(found.digestAfter).not.toBe(found.digestBefore)
       const rest = NAMES.filter((name) => name !== `c${k}`)
-      const without = await compare({
-        ...request,
-        columns: rest,
-        after: { plan: PLAN, rows: await stored(PLAN, changed) },
-      })
+      const without = await works[0]!.compare({ ...request, columns: rest })
       expect(without.digestAfter).toBe(without.digestBefore)
     }
   })
@@ -319,7 +320,7 @@ describe('two states', () => {
         const wanted = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined))
         await compareRows(wanted as unknown as PlainRequest, [SMALL, SMALL], [before, after], [one, other])
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     )
   })
 

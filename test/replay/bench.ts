@@ -45,6 +45,8 @@ export interface ProcessOptions {
   readonly through?: (storage: Storage) => Storage
   readonly recordsMax?: number
   readonly isLive?: boolean
+  /** Whether it does replays. */
+  readonly isWorking?: boolean
   readonly source?: (source: Source) => Source
 }
 
@@ -80,7 +82,7 @@ export class Bench {
 
   start(writer: string, definition: PipelineDefinition, options: ProcessOptions = {}): Process {
     const { clock } = this
-    const { through = (storage) => storage, recordsMax = 7, isLive = true } = options
+    const { through = (storage) => storage, recordsMax = 7, isLive = true, isWorking = true } = options
     let isCut = false
     const storage = new Proxy(through(this.storage), {
       get: (target, name) => {
@@ -121,7 +123,8 @@ export class Bench {
     const stop = new AbortController()
     if (isLive) void supervisor.run()
     const lanes = { open: (_: PipelineDefinition, of: Source) => lanesOver(of), close: () => Promise.resolve() }
-    void runReplays({ ...common, main, jobs, changes, lanes, verify: compare, compaction: undefined }, stop.signal)
+    const parts = { ...common, main, jobs, changes, lanes, verify: compare, compaction: undefined }
+    if (isWorking) void runReplays(parts, stop.signal)
     const replays = openReplays({
       pipelines: [definition],
       chains: new Map([['shop', main]]),

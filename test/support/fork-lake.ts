@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { systemClock as clock } from '../../src/clock.ts'
 import type { PipelineDefinition } from '../../src/define.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
+import type { Encoder } from '../../src/ingest/lane.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, type LogContent } from '../../src/ingest/memory-log.ts'
 import { run, type Control, type ForkRun } from '../../src/ingest/pipeline.ts'
@@ -26,6 +27,8 @@ export interface RunParts {
   readonly fork?: ForkRun
   /** The log ends there; default: the run is stopped when all that it holds is committed. */
   readonly until?: Positions
+  /** Records that are taken for ones that killed their lanes. */
+  readonly fatal?: ReadonlySet<string>
   /** Versions after which it is stopped. */
   readonly versionsMax?: number
 }
@@ -34,6 +37,7 @@ export interface RunParts {
 export async function runOnce(parts: RunParts): Promise<Version> {
   const { storage, log, chain, definition, lanes, recordsMax, offsetsMax, fork, until, versionsMax = Infinity } = parts
   const { tables, windows } = definition
+  const { fatal: deadly } = parts
   const stop = new AbortController()
   let versions = 0
   let seen: bigint | undefined
@@ -50,7 +54,11 @@ export async function runOnce(parts: RunParts): Promise<Version> {
   }
   const content = new ContentSource(log, clock, { batchOffsetsMax: offsetsMax, pollMs: 5 })
   const source = until === undefined ? content : bounded(content, until)
-  const encoder = await openEncoder({ tables, windows, storage, clock })
+  const opened = await openEncoder({ tables, windows, storage, clock })
+  const encoder: Encoder = {
+    encode: (plan, batches, fatal, ...rest) => opened.encode(plan, batches, deadly ?? fatal, ...rest),
+    close: () => opened.close(),
+  }
   const work = await openTableWork({ tables, storage, clock })
   const microBatch = { recordsMax, bytesMax: 1 << 20, ageMsMax: 2 }
   const pipeline = {

@@ -24,6 +24,9 @@ export function rowTable(name: string, topic: string): TableDefinition {
   }
 }
 
+/** Files that were written, by all processes together: names of files are given once. */
+let files = 0
+
 /**
  * Values that begin with `bad` become dead letters. `onEncode` may wait, count or throw. `rowOf` is what a table makes of
  * a value; undefined: nothing.
@@ -33,7 +36,6 @@ export function rowEncoder(
   onEncode: () => Promise<void> | void = () => undefined,
   rowOf: (table: string, value: string) => string | undefined = (_, value) => value,
 ): Encoder {
-  let files = 0
   const write = async (prefix: string, rows: readonly string[]): Promise<DataFile[]> => {
     if (rows.length === 0) return []
     const key = `${prefix}${files++}-${rows[0]!.replaceAll(/[^\w@]/g, '-')}.json`

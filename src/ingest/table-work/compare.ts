@@ -1,11 +1,11 @@
 import path from 'node:path'
 import { LakeError } from '../../error.ts'
+import { typeName } from '../../lake/table.ts'
 import type { CompareRequest, Comparison } from '../keys.ts'
 import { firstGroups, firstSamples } from './compare-samples.ts'
 import { ComparedSide, FIRST_COLUMN, RowHashes, scanSide, type CompareContext } from './compare-scan.ts'
 import { addTo, ALL_GROUPS, GroupSums, hexOf, type GroupPart } from './group-sums.ts'
 import { Marks, type MarkedRows } from './marked-rows.ts'
-import { canonicalType } from './row-hash.ts'
 import { match, RowRecords, shardsOf } from './row-records.ts'
 
 /** What may be in memory at once. */
@@ -207,7 +207,7 @@ function mark(marks: readonly Marks[], place: number): void {
 /** What has one name has one type on both sides, or hashes would say that all is other. */
 function check({ columns, key, group }: CompareRequest, sides: readonly ComparedSide[]): void {
   for (const name of [...columns, ...key, ...group]) {
-    const [before, after] = sides.map((side) => canonicalType(side.field(name).type))
+    const [before, after] = sides.map((side) => typeName(side.field(name).type))
     if (before !== after)
       throw new LakeError('internal', `${sides[0]!.table}: ${name} is ${before} and ${after}`, { context: { name } })
   }

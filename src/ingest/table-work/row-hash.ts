@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { IcebergType } from '../../lake/table.ts'
+import { typeName, type IcebergType } from '../../lake/table.ts'
 import { avalanche, mix1, mix2, mix3, mix4 } from '../key-hash.ts'
 
 /**
@@ -80,7 +80,7 @@ export function finishStates(states: Int32Array, rows: number): void {
 
 /** What the hash of a row of these columns begins with; they come in the order of their names. */
 export function seedOf(columns: readonly { readonly name: string; readonly type: IcebergType }[]): Int32Array {
-  const text = JSON.stringify(columns.map(({ name, type }) => [name, canonicalType(type)]))
+  const text = JSON.stringify(columns.map(({ name, type }) => [name, typeName(type)]))
   const digest = createHash('sha256').update(text).digest()
   return Int32Array.from([0, 4, 8, 12], (at) => digest.readInt32BE(at))
 }
@@ -88,15 +88,6 @@ export function seedOf(columns: readonly { readonly name: string; readonly type:
 /** Columns in the order in which they are hashed. */
 export function byName<T extends { readonly name: string }>(columns: readonly T[]): T[] {
   return columns.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-}
-
-/** A type without what does not decide its values: ids, what is required, and the order of fields. */
-export function canonicalType(type: IcebergType): string {
-  if (typeof type === 'string') return type.replaceAll(' ', '')
-  if (type.type === 'list') return `list<${canonicalType(type.element)}>`
-  if (type.type === 'map') return `map<${canonicalType(type.key)},${canonicalType(type.value)}>`
-  const fields = byName(type.fields).map((field) => `${JSON.stringify(field.name)}:${canonicalType(field.type)}`)
-  return `struct<${fields.join(',')}>`
 }
 
 /** Four bytes, of which those from `end` on are 0. */

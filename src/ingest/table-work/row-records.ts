@@ -183,7 +183,9 @@ class Chains {
   #slot(records: Uint32Array, row: number): number {
     const mask = this.#owners.length - 1
     const at = row * RECORD_WORDS
-    let slot = (records[at]! ^ Math.imul(records[at + this.#words - 1]!, 0x9e37_79b1)) & mask
+    const last = at + this.#words - 1
+    let slot =
+      (records[at]! ^ Math.imul(records[last - 1]!, 0x9e37_79b1) ^ Math.imul(records[last]!, 0x85eb_ca6b)) & mask
     for (; ; slot = (slot + 1) & mask) {
       const owner = this.#owners[slot]!
       if (owner < 0 || this.#isSame(owner * RECORD_WORDS, records, at)) return slot

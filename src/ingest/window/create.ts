@@ -1,6 +1,7 @@
-import type { TableDefinition } from '../../define.ts'
+import { windowDefinitionText, type TableDefinition } from '../../define.ts'
 import { lateTable, stateTable, windowKey, type WindowDefinition } from '../../define-window.ts'
 import { mayName, type TableSpec } from '../../lake/table.ts'
+import { definitionProperties } from '../../stored-definition.ts'
 import { windowProperties, type StoredWindow } from '../../window-property.ts'
 import { tableColumns } from '../decode/columns.ts'
 import { shapeOf } from './shape.ts'
@@ -20,8 +21,9 @@ export function windowSpecs(window: WindowDefinition, source: TableDefinition, f
     formatVersion: 3,
     properties: windowProperties({ ...storedWindowOf(window, source), ...(fromMs === undefined ? {} : { fromMs }) }),
   } as const
+  const own = { ...common.properties, ...definitionProperties(windowDefinitionText(window, source)) }
   return [
-    { name, columns, ...common, key: mayName(columns, key) ? key : [] },
+    { name, columns, ...common, properties: own, key: mayName(columns, key) ? key : [] },
     { name: stateTable(name), columns: partialColumns(shape), ...common },
     { name: lateTable(name), columns: lateColumns(tableColumns(source)), ...common },
   ]
