@@ -27,6 +27,7 @@ const shape: WindowShape = {
     detail: undefined,
     finish: '',
   })),
+  computed: [],
   hasLastEvent: true,
   isSliced: false,
 }

@@ -56,6 +56,8 @@ export function windowOf(window: WindowKind, source = 't'): WindowDefinition {
     emit: 'update',
     earlyMs: 0,
     openRowsMax: 1_000,
+    oldValuesMax: 1_000,
+    computed: [],
     retainMs: undefined,
     to: undefined,
   }

@@ -65,7 +65,7 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
     key: isSession ? identity : [...groups, START, shape.isSliced ? MIN_END : END],
     identity,
     values: shape.aggregates.flatMap(({ detail }) => (detail === undefined ? [] : [quoted(detail.value.name)])),
-    results: shape.aggregates.map(({ result }) => quoted(result.name)),
+    results: [...shape.aggregates.map(({ result }) => result), ...shape.computed].map(({ name }) => quoted(name)),
     columns: partialColumns(shape).map(({ name }) => quoted(name)),
     slices,
     isRetaining: definition.retainMs !== undefined,
@@ -82,7 +82,9 @@ export function createSql(relations: Relations): readonly string[] {
     ...shape.groups.map(({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`),
     `${START} BIGINT`,
     `${END} BIGINT`,
-    ...shape.aggregates.map(({ result }) => `${quoted(result.name)} ${sqlTypeOf(result.type)}`),
+    ...[...shape.aggregates.map(({ result }) => result), ...shape.computed].map(
+      ({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`,
+    ),
     ...(shape.hasLastEvent ? [`${LAST_EVENT} BIGINT`] : []),
   ]
   return [

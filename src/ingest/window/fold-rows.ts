@@ -48,12 +48,15 @@ export class FoldedRows {
   readonly #shape: RowShape
   readonly #read: readonly string[]
 
-  constructor(database: FoldDatabase, relations: Relations, number: number, oldValuesMax: number) {
+  constructor(database: FoldDatabase, relations: Relations, number: number) {
     this.#database = database
     this.#relations = relations
     this.#shape = rowShapeOf(relations.definition, relations.source)
     this.#read = this.#shape.read.map(({ name }) => quoted(name))
-    this.old = new OldValues(database, relations, this.#shape, { table: `old_${number}`, max: oldValuesMax })
+    this.old = new OldValues(database, relations, this.#shape, {
+      table: `old_${number}`,
+      max: relations.definition.oldValuesMax,
+    })
   }
 
   /**

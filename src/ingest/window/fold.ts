@@ -20,15 +20,11 @@ export interface WindowFoldOptions {
   readonly clock: Clock
   /** What DuckDB may take before it writes to the scratch folder. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
-  /** Keys of which a window over rows may hold the old values; above it `window.old_values_max`. Default: 10 million. */
-  readonly oldValuesMax?: number | undefined
 }
-
-const OLD_VALUES_MAX = 10_000_000
 
 /** The open windows of a pipeline in a DuckDB of their own: for a process that may die of it. */
 export async function openWindowFold(options: WindowFoldOptions): Promise<WindowFold> {
-  const { windows, tables, storage, clock, memoryMaxBytes, oldValuesMax = OLD_VALUES_MAX } = options
+  const { windows, tables, storage, clock, memoryMaxBytes } = options
   await mkdir(storage.scratch, { recursive: true })
   const database = await FoldDatabase.open(storage, clock, memoryMaxBytes)
   try {
@@ -38,7 +34,7 @@ export async function openWindowFold(options: WindowFoldOptions): Promise<Window
       if (source?.eventTime === undefined)
         throw new LakeError('internal', `${definition.name}: its source has no event time, or is not there`)
       const relations = relationsOf(definition, source, number)
-      const rows = definition.input === 'rows' ? new FoldedRows(database, relations, number, oldValuesMax) : undefined
+      const rows = definition.input === 'rows' ? new FoldedRows(database, relations, number) : undefined
       const window = new OpenWindow(database, relations, rows, storage, clock)
       await window.open()
       open.set(definition.name, window)

@@ -60,6 +60,8 @@ export function windowOf(parts: Partial<WindowDefinition>): WindowDefinition {
     emit: 'update',
     earlyMs: 0,
     openRowsMax: 1_000_000,
+    oldValuesMax: 1_000_000,
+    computed: [],
     retainMs: undefined,
     to: undefined,
     ...parts,

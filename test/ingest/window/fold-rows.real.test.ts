@@ -499,7 +499,7 @@ describe('versions', () => {
 })
 
 test('A7: more old values than the limit stop the pipeline', async () => {
-  const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: [aggregate('n', 'count')] }), { oldValuesMax: 2 })
+  const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: [aggregate('n', 'count')], oldValuesMax: 2 }))
   await harness.commit([[batchOf([item('a', 5, 1), item('b', 5, 1), gone('b'), item('c', 5, 1)])]])
   await expect(harness.commit([[batchOf([item('d', 5, 1)], { first: 4n })]])).rejects.toMatchObject({
     code: 'window.old_values_max',

@@ -65,6 +65,8 @@ const REVENUE: WindowDefinition = {
   emit: 'update',
   earlyMs: 0,
   openRowsMax: 1_000,
+  oldValuesMax: 1_000,
+  computed: [],
   retainMs: undefined,
   to: undefined,
 }
@@ -102,6 +104,7 @@ function shapeOf(source: TableDefinition, window: WindowDefinition): WindowShape
   return {
     groups: window.groupBy.map((name) => columns.find((column) => column.name === name)!),
     aggregates: window.select.map((each) => aggregateSql(each, columns, 'events')),
+    computed: [],
     hasLastEvent: true,
     isSliced: isSliced(window),
   }
