@@ -205,6 +205,7 @@ class WindowTable {
   lateFiles: DataFile[] = []
   #late = 0
   #lateAssignments = 0
+  #failed = 0
   #folded: FoldedWindow | undefined
   /** As they were at the last fold. */
   #times: Times
@@ -233,11 +234,12 @@ class WindowTable {
     this.#dueMs = earlyMs > 0 && this.#openRows > 0 ? -Infinity : Infinity
   }
 
-  add({ partials, lateFiles, late, lateAssignments }: StagedWindow): void {
+  add({ partials, lateFiles, late, lateAssignments, failed }: StagedWindow): void {
     if (partials !== undefined) this.partials.push(partials)
     this.lateFiles.push(...lateFiles)
     this.#late += late
     this.#lateAssignments += lateAssignments
+    this.#failed += failed
   }
 
   hasWork({ watermarkMs, clockMsMin }: Times, nowMs: number, isLast: boolean): boolean {
@@ -259,6 +261,7 @@ class WindowTable {
     this.lateFiles.push(...folded.lateFiles)
     this.#late += folded.late
     this.#lateAssignments += folded.lateAssignments
+    this.#failed += folded.failed
     this.#folded = folded
     this.#openRows = folded.openRows
     this.#stateBytes = folded.stateBytes
@@ -279,6 +282,7 @@ class WindowTable {
       stateBytes: this.#stateBytes,
       late: this.#late,
       lateAssignments: this.#lateAssignments,
+      failed: this.#failed,
       corrected,
       retractOfUnknown,
     }
@@ -288,7 +292,7 @@ class WindowTable {
     this.results.committed()
     this.state.committed()
     this.lateFiles = []
-    this.#late = this.#lateAssignments = 0
+    this.#late = this.#lateAssignments = this.#failed = 0
     this.#folded = undefined
   }
 }

@@ -494,14 +494,9 @@ describe('windowCodeHash', () => {
   })
 
   test('does not cover how often rows are written, how many may be open, and where changes go', () => {
-    for (const change of [
-      { early: '1s' },
-      { openRowsMax: 7 },
-      { oldValuesMax: 7 },
-      { to: { topic: 'x' } },
-      { offset: '0ms' },
-    ])
+    for (const change of [{ early: '1s' }, { openRowsMax: 7 }, { to: { topic: 'x' } }, { offset: '0ms' }])
       expect(hash(change)).toBe(plain)
+    expect(hash({ input: 'rows', oldValuesMax: 7 })).toBe(hash({ input: 'rows' }))
   })
 })
 
@@ -532,8 +527,17 @@ describe('docs/windows.md', () => {
     expect(checkPipelines(parse(blocks[0]!).pipelines, [])).toEqual(defineLake({ shop: [source, revenue] }))
   })
 
-  test('its SQL is a definition', () => {
+  test('its computed result is the sentence that it promises', () => {
     const { windows } = parse(blocks[1]!)
+    const columns = { service_name: 'string', event_type: 'string', at: 'timestamp' }
+    const tables = { processed_events: { from: { topic: 'p' }, columns, eventTime: { column: 'at' } } }
+    const [alerts] = checkPipelines({ shop: { tables, windows } }, []).pipelines[0]!.windows
+    expect(alerts!.computed).toMatchObject([{ name: 'message', type: { kind: 'string' } }])
+    expect(alerts!.computed[0]!.as).toContain("'High error rate: ' || errors || ' errors in 60s'")
+  })
+
+  test('its SQL is a definition', () => {
+    const { windows } = parse(blocks[2]!)
     const fields = { customer_id: 'string', amount: 'double', at: 'timestamp' }
     const tables = { orders: { from: { topic: 'o' }, columns: fields, eventTime: { column: 'at' } } }
     expect(checkPipelines({ shop: { tables, windows } }, []).pipelines[0]!.windows).toMatchObject([

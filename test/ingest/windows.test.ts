@@ -476,7 +476,7 @@ describe('windows', { timeout: 60_000 }, () => {
     const staged = async (from: bigint) => {
       const partials = path.join(storage.scratch, `partials-${from}`)
       writeFileSync(partials, '')
-      const windows = [{ window: 'w', partials, lateFiles: [], late: 0, lateAssignments: 0 }]
+      const windows = [{ window: 'w', partials, lateFiles: [], late: 0, lateAssignments: 0, failed: 0 }]
       const ranges = [{ partition: 'c/0', from, until: from + 1n }]
       return committer.fold({ ranges, tables: [{ table: 't', windows }] } as unknown as Staged)
     }
@@ -491,7 +491,7 @@ describe('windows', { timeout: 60_000 }, () => {
     await bench.run()
     const told = bench.events.filter((event) => event.kind === 'windows' && event.late > 0)
     expect(told).toMatchObject([
-      { pipeline: 'p', table: 'w', watermarkMs: 94, openRows: 1, late: 1, lateAssignments: 1, corrected: 0 },
+      { pipeline: 'p', table: 'w', watermarkMs: 94, openRows: 1, late: 1, lateAssignments: 1, failed: 0, corrected: 0 },
     ])
   })
 

@@ -129,6 +129,7 @@ export class OpenWindow {
       lateFiles: lateFiles.filter((file) => file !== undefined),
       late: expired.late + (halves?.late ?? 0),
       lateAssignments: expired.lateAssignments + (halves?.lateAssignments ?? 0),
+      failed: halves?.failed ?? 0,
       corrected: results.corrected,
       retractOfUnknown: halves?.retractOfUnknown ?? 0,
       openRows: openRows!,

@@ -27,6 +27,8 @@ export interface StagedWindow {
   /** Records that were late for all their windows, and (record, window) pairs that were late. */
   readonly late: number
   readonly lateAssignments: number
+  /** Records on which an expression of the window failed. */
+  readonly failed: number
 }
 
 /** Columns that the lane adds to the relation of a source table that feeds windows, before lateness is judged. */
@@ -90,6 +92,7 @@ export interface FoldedWindow {
   /** As in `StagedWindow`, of halves: an update is the old row taken back and the new one counted. */
   readonly late: number
   readonly lateAssignments: number
+  readonly failed: number
   /** Rows that were final and were written again. */
   readonly corrected: number
   /** Retractions of rows that are not known. */
