@@ -129,17 +129,18 @@ export class WindowTables {
   }
 
   /**
-   * Folds what was staged, at the watermarks of the version to come, which it returns; undefined without windows. Once
+   * Folds what was staged onto the tables of the head, at the watermarks of the version to come, which it returns;
+   * undefined without windows. Once
    * for each commit, before `changeOf`. `isLast`: a bounded log is drained.
    */
-  async fold(standing: Standing, isLast: boolean): Promise<WatermarksAt | undefined> {
+  async fold(standing: Standing, tables: Tables, isLast: boolean): Promise<WatermarksAt | undefined> {
     if (this.#open === undefined) return undefined
     const { fold, clock, watermarks } = this.#open
     const nowMs = clock.monotonicMs()
     const timesOf = new Map(watermarks.tables.map((table) => [table, watermarks.timesOf(table, standing, isLast)]))
     for (const window of this.#windows.values()) {
       const times = timesOf.get(window.definition.source)!
-      if (window.hasWork(times, nowMs, isLast)) await window.fold(fold, times, nowMs, isLast)
+      if (window.hasWork(times, nowMs, isLast)) await window.fold(fold, times, tables, nowMs, isLast)
     }
     const all = [...timesOf].map(([table, { watermarkMs }]) => [table, watermarkMs] as const)
     const known = all.filter((each): each is [string, number] => each[1] !== undefined)
@@ -250,12 +251,14 @@ class WindowTable {
     return nowMs >= this.#dueMs
   }
 
-  async fold(fold: WindowFold, times: Times, nowMs: number, isLast: boolean): Promise<void> {
-    const { name, earlyMs } = this.definition
+  async fold(fold: WindowFold, times: Times, tables: Tables, nowMs: number, isLast: boolean): Promise<void> {
+    const { name, earlyMs, source } = this.definition
+    const metadata = (table: string): string => tables.get(table)!.metadata
+    const head = { source: metadata(source), results: metadata(name), late: metadata(this.late) }
     const { partials } = this
     // The fold deletes them, whatever comes of it.
     this.partials = []
-    const folded = await fold.fold(name, { partials, ...times, nowMs, isLast, ...this.#plans })
+    const folded = await fold.fold(name, { head, partials, ...times, nowMs, isLast, ...this.#plans })
     this.results.apply(folded.results)
     this.state.apply(folded.state)
     this.lateFiles.push(...folded.lateFiles)

@@ -136,7 +136,7 @@ describe('limits and paces', () => {
       // The first is in a version before the second is there.
       lake.onHead = ({ positions }) =>
         positions.get('c/0') === 1n && lake.log.end('c', 0) === 1n && append(lake, 2, 'a')
-      await lake.run(how, 3_000)
+      await lake.run(how, 1, 3_000)
       const seen: string[] = []
       for (const version of (await lake.chain.versions(100)).toReversed()) {
         const [row] = await lake.rows(version, 'w', 'n')
@@ -161,7 +161,7 @@ describe('limits and paces', () => {
       await lake.run(how)
       // The other has been at its end for long enough by then.
       void clock.sleep(1_000).then(() => append(lake, 101, 'a'))
-      await lake.run(how, 2_000)
+      await lake.run(how, 1, 2_000)
       const a = ['a', 2n, false, 0]
       expect(await rows()).toEqual({ c: { t: 95 }, rows: [a, ['b', 1n, true, 0]] })
       append(lake, 24, 'b', 1)

@@ -4,6 +4,7 @@ import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
 import { checkColumns, copyDataFile } from '../decode/data-file-writer.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import { takeExpired } from './expired.ts'
+import { canRebuild, rebuild } from './rebuild.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { loadWindow, type Loaded } from './fold-load.ts'
 import { settledIslandsSql } from './fold-islands.ts'
@@ -29,8 +30,10 @@ export class OpenWindow {
   #fold = 0
   /** Windows that end until then are final: they were written as such. */
   #finalUntil: number | undefined
-  /** What ends until then left, settled or expired, and never comes back. */
+  /** What ends until then left, settled or expired. */
   #goneUntil: number | undefined
+  /** What ends until then has been deleted. */
+  #expiredUntil: number | undefined
   #openWrittenMs: number | undefined
   /** The fold after which open rows were written; at first that is not known of any row, since `early` may have been another. */
   #openSince = -1
@@ -65,7 +68,11 @@ export class OpenWindow {
       state: stored.state.map((rows) => ({ ...rows, number: this.#state.add(rows.file.key) })),
     })
     this.#finalUntil = loaded.finalUntil
-    this.#goneUntil = greatest(loaded.goneUntil, await this.#expiredBy(stored.watermarkMs))
+    this.#expiredUntil = await this.#expiredBy(stored.watermarkMs)
+    this.#goneUntil = greatest(loaded.goneUntil, this.#expiredUntil)
+    // Of a final window some slices may be here for the sake of others, and some not.
+    if (this.#relations.slices !== undefined && canRebuild(this.#relations))
+      this.#goneUntil = greatest(this.#goneUntil, this.#finalUntil)
     if (this.#rows === undefined) return
     const { name } = this.#relations.definition
     if (stored.source === undefined) throw new LakeError('internal', `${name}: old values are read from its source`)
@@ -96,14 +103,17 @@ export class OpenWindow {
     const bounds = this.#bounds(request)
     await stage(database, relations, this.#rows === undefined ? request.partials : [])
     const halves = await this.#rows?.stage(request.partials, this.#goneUntil)
-    const expired = await takeExpired(database, relations, this.#goneUntil)
+    const isReopened = await this.#rebuild(request)
+    const lostUntil = isReopened ? this.#expiredUntil : this.#goneUntil
+    const expired = await takeExpired(database, relations, lostUntil)
     const merged = await mergeCells(database, relations, { fold, file: this.#state.next, ...bounds })
     const results = await makeResults(database, relations, {
       fold,
       file: this.#results.next,
       ...bounds,
       finalBefore: this.#finalUntil,
-      goneUntil: this.#goneUntil,
+      goneUntil: relations.hasIslands ? this.#goneUntil : lostUntil,
+      isReopened,
       openSince: this.#openTurn(request),
     })
     this.#refuseNegative(merged.negative + results.negative)
@@ -135,6 +145,20 @@ export class OpenWindow {
       openRows: openRows!,
       stateBytes: await database.bytes(),
     }
+  }
+
+  /** Whether all that was staged for windows which had left the fold, and are not deleted, finds them here again. */
+  async #rebuild({ head }: FoldRequest): Promise<boolean> {
+    if (head === undefined || this.#goneUntil === undefined || !canRebuild(this.#relations)) return false
+    const parts = {
+      database: this.#database,
+      relations: this.#relations,
+      storage: this.#storage,
+      clock: this.#clock,
+      results: this.#results,
+    }
+    await rebuild(parts, head, { goneUntil: this.#goneUntil, expiredUntil: this.#expiredUntil })
+    return true
   }
 
   /** Rules C2, C4 and E6, as ends of windows; an end is final before it is settled, and was final before it expires. */
@@ -182,6 +206,7 @@ export class OpenWindow {
     const isKnown = this.#relations.isRetaining ? 'false' : upTo(END, settledUntil)
     await database.run(`DELETE FROM ${outputs} WHERE ${isKnown} OR (${isOld})`)
     this.#finalUntil = finalUntil
+    this.#expiredUntil = greatest(this.#expiredUntil, expiredUntil)
     this.#goneUntil = greatest(this.#goneUntil, greatest(settledUntil, expiredUntil))
   }
 

@@ -61,7 +61,16 @@ export interface StoredWindow {
   readonly source?: StoredSource
 }
 
+/** Metadata files of the tables that a commit builds on, from which what left the fold is made again. */
+export interface HeadTables {
+  readonly source: string
+  readonly results: string
+  readonly late: string
+}
+
 export interface FoldRequest {
+  /** Undefined: they do not hold what the windows were made of, so that what left the fold does not come back. */
+  readonly head: HeadTables | undefined
   /** Local files of `StagedWindow.partials`, in the order in which they were folded. */
   readonly partials: readonly string[]
   /** C of the source table at the version to come; undefined while nothing is known of some partition. */

@@ -165,6 +165,7 @@ export class FoldHarness {
     for (const batch of step.batches ?? []) partials.push(await this.#partials(batch))
     this.#watermarkMs = step.watermarkMs
     const folded = await this.#fold.fold('w', {
+      head: undefined,
       partials,
       watermarkMs: step.watermarkMs,
       clockMsMin: step.clockMsMin,
