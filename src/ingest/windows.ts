@@ -20,7 +20,7 @@ import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
 import { Watermarks, type Standing, type Times } from './watermark.ts'
 import { LiveRows } from './window/live-rows.ts'
-import { removeLocal, removePartials } from './window/partial-files.ts'
+import { partialsOf } from './window/partial-files.ts'
 import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
@@ -113,7 +113,8 @@ export class WindowTables {
 
   /** Files of a batch that nobody folds. */
   async discard(tables: readonly StagedTable[]): Promise<void> {
-    await removePartials({ tables })
+    const partials = partialsOf(tables)
+    if (partials.length > 0) await this.#open?.fold.discard(partials)
   }
 
   /** Whether rows could be written, closed or settled by a commit. */
@@ -175,7 +176,8 @@ export class WindowTables {
   }
 
   async close(): Promise<void> {
-    for (const { partials } of this.#windows.values()) for (const file of partials) await removeLocal(file)
+    const left = [...this.#windows.values()].flatMap(({ partials }) => partials)
+    if (left.length > 0) await this.#open?.fold.discard(left)
     await this.#open?.fold.close()
   }
 }

@@ -345,6 +345,7 @@ describe('windows', { timeout: 60_000 }, () => {
     bench.around = (fold) => ({
       load: (...args) => fold.load(...args),
       moved: (...args) => fold.moved(...args),
+      discard: (partials) => fold.discard(partials),
       close: () => fold.close(),
       fold: (window, request) => {
         folds.push({ nowMs: request.nowMs, isNew: request.partials.length > 0 })
@@ -367,6 +368,7 @@ describe('windows', { timeout: 60_000 }, () => {
       return {
         load: (...args) => fold.load(...args),
         moved: (...args) => fold.moved(...args),
+        discard: (partials) => fold.discard(partials),
         close: () => fold.close(),
         fold: async (window, request) => {
           const folded = await fold.fold(window, request)

@@ -1,13 +1,14 @@
-import { codeHash, deadLetterTable, deletesTable } from '../../src/define.ts'
+import { deadLetterTable, deletesTable } from '../../src/define.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { openTable, type Storage } from '../../src/lake/table.ts'
-import { parsePartitionId, type PartitionId } from '../../src/log.ts'
+import { parsePartitionId, partitionId, type PartitionId } from '../../src/log.ts'
 import { decodeVersion } from '../../src/version-json.ts'
 import type { Version } from '../../src/version.ts'
 import { checkKept } from './check-kept.ts'
 import { KeyedFold } from './check-keyed.ts'
 import { TableWatch, type TableStep } from './check-tables.ts'
-import { definitionOf, PIPELINE } from './definition.ts'
+import { WindowFold, type SourceRow } from './check-windows.ts'
+import { codeOf, definitionOf, PIPELINE } from './definition.ts'
 import type { Append } from './fleet.ts'
 import type { Plan, SimTable } from './plan.ts'
 import { Random } from './random.ts'
@@ -56,6 +57,8 @@ class Checker {
   readonly #options: CheckOptions
   readonly #tables: TableWatch
   readonly #folds: ReadonlyMap<string, KeyedFold>
+  /** By source. */
+  readonly #windows: ReadonlyMap<string, readonly WindowFold[]>
 
   constructor(options: CheckOptions) {
     this.#options = options
@@ -65,6 +68,12 @@ class Checker {
       options.plan.tables
         .filter(({ keyed }) => keyed !== undefined)
         .map((table) => [table.name, new KeyedFold(table, options.shop.ledger, fail)]),
+    )
+    this.#windows = new Map(
+      options.plan.tables.map((table) => [
+        table.name,
+        table.windows.map((window) => new WindowFold(window, table, fail)),
+      ]),
     )
   }
 
@@ -107,11 +116,8 @@ class Checker {
       const was = before?.tables[name]?.code
       if (was !== undefined && was !== code && version.kind !== 'cutover')
         this.#fail('I10', `${at} of kind ${version.kind} changes the code of ${name}`)
-      const known = [false, true].map((isNew) =>
-        definitionOf(this.#options.plan, isNew).tables.find((t) => name.startsWith(t.name))!,
-      )
-      if (!known.some((table) => codeHash(table) === code))
-        this.#fail('K1', `${at} names code of ${name} that nobody has`)
+      const known = [false, true].map((isNew) => codeOf(definitionOf(this.#options.plan, isNew), name))
+      if (!known.includes(code)) this.#fail('K1', `${at} names code of ${name} that nobody has`)
     }
     const recorded =
       version.kind !== 'ingest' || this.#options.history.some(({ commitId }) => commitId === version.commitId)
@@ -166,6 +172,7 @@ class Checker {
     for (const table of this.#options.plan.tables) {
       const { name, topic, keyed } = table
       const rows = await this.#tables.step(version, name)
+      await this.#checkWindows(version, table, rows.gained)
       const { gained: deadLetters, lost } = await this.#tables.step(version, deadLetterTable(name))
       this.rows += rows.gained.size + deadLetters.size
       const ranges = [...version.positions]
@@ -194,6 +201,17 @@ class Checker {
   ): Promise<ReadonlyMap<PartitionId, number>> {
     const deletes = keyed!.isVersioned ? await this.#tables.step(version, deletesTable(name)) : undefined
     return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes })
+  }
+
+  /** Section 17: at every version windows are what its rows come to, each judged by its own partition. */
+  async #checkWindows(version: Version, { name, topic }: SimTable, gained: ReadonlyMap<string, SimRow>): Promise<void> {
+    const windows = this.#windows.get(name)!
+    if (windows.length === 0) return
+    const rows = Array.from(gained.values(), ({ p, o, v }): SourceRow => {
+      const id = partitionId(topic, p)
+      return { id, offset: BigInt(o), v, atMs: this.#options.shop.ledger.get(id)![Number(o)]!.timestampMs }
+    }).toSorted((a, b) => Number(a.offset - b.offset))
+    for (const window of windows) await window.step(version, rows, this.#tables)
   }
 
   #checkClock(

@@ -16,6 +16,7 @@ import { RowEncoder } from './row-encoder.ts'
 import { RowWork } from './row-work.ts'
 import type { Shop } from './shop.ts'
 import { ProcessSource } from './source.ts'
+import { SimFold } from './window-fold.ts'
 import type { World } from './world.ts'
 
 export interface FleetOptions {
@@ -220,6 +221,14 @@ export class Fleet {
           )
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
+      openFold: () =>
+        Promise.resolve(
+          new SimFold(
+            process,
+            storage,
+            plan.tables.flatMap(({ windows }) => windows),
+          ),
+        ),
       startLanes: (source) =>
         Promise.resolve(
           new FaultyLanes(

@@ -205,6 +205,10 @@ export class PlainFold implements WindowFold {
     }
   }
 
+  async discard(partials: readonly string[]): Promise<void> {
+    for (const file of partials) rmSync(file)
+  }
+
   async close(): Promise<void> {
     this.isClosed = true
   }

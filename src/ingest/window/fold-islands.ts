@@ -45,7 +45,8 @@ export async function chooseIslands(
   )
   // What is left of a session that is gone, or was not yet given up, has been written for the last time.
   const reopened = `EXISTS (SELECT 1 FROM wanted w WHERE ${same('w', 'i', groups)} AND w.${START} <= i.${ISLAND_END} AND w.${END} >= i.${ISLAND_START})`
-  const isHere = goneUntil === undefined ? 'true' : `(i.${ISLAND_END} > ${goneUntil}${isReopened ? ` OR ${reopened}` : ''})`
+  const isHere =
+    goneUntil === undefined ? 'true' : `(i.${ISLAND_END} > ${goneUntil}${isReopened ? ` OR ${reopened}` : ''})`
   await database.temporary(
     'chosen',
     `SELECT ${list(rows)} FROM ${cells} c JOIN islands i ON ${same('c', 'i', [...groups, START])} WHERE ${isHere}`,

@@ -1,4 +1,4 @@
-import { mkdir, unlink } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import type { Clock } from '../../clock.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
@@ -9,6 +9,7 @@ import { FoldDatabase } from './fold-database.ts'
 import { relationsOf } from './fold-relations.ts'
 import { FoldedRows } from './fold-rows.ts'
 import { OpenWindow } from './open-window.ts'
+import { removeLocalFiles } from './partial-files.ts'
 import type { FoldedWindow, FoldRequest, StoredWindow, WindowFold } from './window.ts'
 import { isOverflow } from '../../window/sql.ts'
 
@@ -65,7 +66,7 @@ class DuckWindowFold implements WindowFold {
       try {
         return await this.#window(window).fold(request)
       } finally {
-        for (const file of request.partials) await unlink(file).catch(() => undefined)
+        await removeLocalFiles(request.partials)
       }
     })
   }
@@ -77,6 +78,10 @@ class DuckWindowFold implements WindowFold {
     output: DataFile | undefined,
   ): Promise<void> {
     return this.#inTurn(() => this.#window(window).moved(table, inputs, output))
+  }
+
+  discard(partials: readonly string[]): Promise<void> {
+    return removeLocalFiles(partials)
   }
 
   async close(): Promise<void> {

@@ -131,5 +131,7 @@ export interface WindowFold {
     inputs: readonly ConcatenateInput[],
     output: DataFile | undefined,
   ): Promise<void>
+  /** Partials that no fold will take. */
+  discard(partials: readonly string[]): Promise<void>
   close(): Promise<void>
 }
