@@ -20,7 +20,7 @@ import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
 import { Watermarks, type Standing, type Times } from './watermark.ts'
 import { LiveRows } from './window/live-rows.ts'
-import { partialsOf } from './window/partial-files.ts'
+import { partialsOf, removeLocalFiles } from './window/partial-files.ts'
 import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
@@ -114,7 +114,7 @@ export class WindowTables {
   /** Files of a batch that nobody folds. */
   async discard(tables: readonly StagedTable[]): Promise<void> {
     const partials = partialsOf(tables)
-    if (partials.length > 0) await this.#open?.fold.discard(partials)
+    if (partials.length > 0) await (this.#open?.fold.discard(partials) ?? removeLocalFiles(partials))
   }
 
   /** Whether rows could be written, closed or settled by a commit. */
