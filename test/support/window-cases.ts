@@ -6,11 +6,14 @@ import type { Version } from '../../src/version.ts'
 import type { How, Lake, Lakes } from './window-lake.ts'
 import { BOUND_MS, FUTURE_MS, KAFKA_MS, Recount, type Cell, type LogRecord } from './window-model.ts'
 
-/** Table `t` of topic `c`. */
-export const source = (idleAfter: string): TableDefinition =>
+const KEYED = { id: 'string required' }
+
+/** Table `t` of topic `c`; a key is `id`. */
+export const source = (idleAfter: string, isKeyed = false): TableDefinition =>
   table('t', {
     from: { topic: 'c' },
-    columns: { at: 'long', g: 'string', v: 'long', d: 'double' },
+    columns: { at: 'long', g: 'string', v: 'long', d: 'double', ...(isKeyed ? KEYED : {}) },
+    ...(isKeyed ? { key: ['id' as const] } : {}),
     eventTime: {
       column: 'at',
       unit: 'ms',

@@ -162,7 +162,7 @@ FROM stored_source) WHERE ${bounds}`,
   await database.temporary(
     'late_rows',
     `SELECT * FROM (SELECT ${list(values)}, CAST(_weight AS BIGINT) AS ${SIGN}, epoch_ms(_event_time) AS ${EVENT}, CAST(NULL AS BIGINT) AS ${CLOCK},
-${windows} AS __late, list_max([w."end" FOR w IN ${windows}]) AS __last_end, _counted_windows AS __counted
+${windows} AS __listed, list_max([w."end" FOR w IN ${windows}]) AS __last_end, _counted_windows AS __counted
 FROM stored_late WHERE _reason = 'late') WHERE ${bounds}`,
   )
   await database.run('DROP TABLE stored_late')
@@ -178,7 +178,7 @@ async function recount({ database, relations }: RebuildParts): Promise<void> {
     return assignedSql(definition, source.eventTime!.outOfOrdernessMs, rows, boundaries).counted
   }
   const all = await assigned('source_rows')
-  const isListed = `list_contains(l.__late, {'start': ${START}, 'end': ${END}})`
+  const isListed = `list_contains(l.__listed, {'start': ${START}, 'end': ${END}})`
   const position = `r.${PARTITION} = l.${PARTITION} AND r.${OFFSET} = l.${OFFSET}`
   if (definition.input === 'events') {
     const minEnd = slices === undefined ? '' : ` REPLACE (l.__last_end + ${slices.slideMs} AS ${MIN_END})`
@@ -187,7 +187,7 @@ async function recount({ database, relations }: RebuildParts): Promise<void> {
 UNION ALL SELECT r.*${minEnd} FROM (${all}) r JOIN late_rows l ON ${position} WHERE ${isLeft}`
     return database.temporary('recounted', sql)
   }
-  const late = `SELECT * EXCLUDE (__late, __last_end, __counted)`
+  const late = `SELECT * EXCLUDE (__listed, __last_end, __counted)`
   const minus = `REPLACE (-${SIGN} AS ${SIGN})`
   const listed = await assigned('late_rows')
   const more =
