@@ -90,7 +90,7 @@ OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${
   )
   await database.run(`DELETE FROM ${outputs} WHERE rowid IN (SELECT __rid FROM outdated)`)
   const columns = outputColumns(relations)
-  const isKnown = relations.isRetaining ? 'true' : `NOT ${upTo(END, options.settledUntil)}`
+  const isKnown = `NOT ${upTo(END, options.settledUntil)}`
   await database.run(
     `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE ${isKnown}`,
   )

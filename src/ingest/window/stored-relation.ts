@@ -65,7 +65,7 @@ FROM ${filesSql(paths, fields)} WHERE ${alive.name}(file_index, file_row_number)
 }
 
 /** A bound of a long or an instant: eight bytes in little-endian order; of an int or a date four. */
-function longOf(bound: Uint8Array): bigint {
+export function longOf(bound: Uint8Array): bigint {
   const bytes = Buffer.from(bound)
   return bytes.length === 8 ? bytes.readBigInt64LE() : BigInt(bytes.readInt32LE())
 }
