@@ -231,6 +231,35 @@ describe('limits and paces', () => {
     },
   )
 
+  test(
+    'W5, E6: days of a wall clock, the oldest of which are deleted, across restarts and compactions',
+    { timeout: 60_000 },
+    async () => {
+      const day: WindowDefinition['window'] = { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' }
+      const lake = await open({ window: day, retainMs: 3 * 86_400_000, select: [{ ...COUNT, name: 'n' }] })
+      const seen: string[][] = []
+      // The clock is set back in the night to the 25th: that day has 25 hours.
+      for (const time of ['23T10', '24T21', '24T22', '25T22', '25T23', '26T12', '27T12', '29T12']) {
+        const at = Date.parse(`2026-10-${time}:30Z`)
+        const value = Buffer.from(JSON.stringify({ at, g: 'a' }))
+        lake.log.append('c', 0, [{ timestampMs: at, key: undefined, value }])
+        await lake.run(how)
+        const columns = `strftime(window_start, '%d %H') || '-' || strftime(window_end, '%d %H') || ' ' || n || CASE WHEN _final THEN '' ELSE ' open' END`
+        seen.push((await lake.rows(await lake.head(), 'w', columns)).map(String).toSorted())
+      }
+      const [fri, sat, sun] = ['22 22-23 22 1', '23 22-24 22 1', '24 22-25 23 2']
+      const [mon, tue] = ['25 23-26 23 2', '26 23-27 23 1']
+      expect(seen.at(2)).toEqual([fri, sat, '24 22-25 23 1 open'])
+      expect(seen.at(4)).toEqual([fri, sat, sun, '25 23-26 23 1 open'])
+      // C is 3 days behind the end of the 23rd from the 26th at 22 o'clock on, and of the 25th on the 29th.
+      expect(seen.at(5)).toEqual([fri, sat, sun, '25 23-26 23 2 open'])
+      expect(seen.at(6)).toEqual([sat, sun, mon, '26 23-27 23 1 open'])
+      expect(seen.at(7)).toEqual([mon, tue, '28 23-29 23 1 open'])
+      const states = await lake.rows(await lake.head(), 'w__state', '__rows')
+      expect(states).toEqual([[1n]])
+    },
+  )
+
   test('C5, E6: what `retain` has deleted is not made again, but listed', { timeout: 60_000 }, async () => {
     const lake = await open({ retainMs: 20 })
     for (const at of [1, 4, 60, 200]) {

@@ -28,6 +28,7 @@ export class WindowFold {
   readonly #late = new Set<string>()
   readonly #found = { results: [] as readonly ResultRow[], state: [] as readonly CellRow[] }
   #listed = new Set<string>()
+  #watermarkMs: number | undefined
 
   constructor(window: SimWindow, table: SimTable, fail: Fail) {
     this.#window = window
@@ -57,6 +58,9 @@ export class WindowFold {
     for (const row of this.#found.results)
       if (row.isFinal !== isFinal(this.#window, row.end, watermarkMs))
         this.#fail('C2', `${what}: ${cellText(row)} is ${row.isFinal ? '' : 'not '}final at ${watermarkMs}`)
+    if (this.#watermarkMs !== undefined && !(watermarkMs! >= this.#watermarkMs))
+      this.#fail('C9', `${what} takes the watermark from ${this.#watermarkMs} back to ${watermarkMs}`)
+    this.#watermarkMs = watermarkMs
     const newest = Math.max(...this.#clocks.values()) - this.#window.boundMs - 1
     if (watermarkMs !== undefined && !(watermarkMs <= newest))
       this.#fail('C1', `${what} has the watermark ${watermarkMs}, where no clock is beyond ${newest}`)

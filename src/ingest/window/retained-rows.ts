@@ -30,6 +30,8 @@ export class RetainedRows {
   readonly #field: ReturnType<typeof schemaOf>['schema']['fields'][number]
   /** No row ends before it; undefined: that is not known. */
   #oldestMs: number | undefined
+  /** The same once what was found to be due is gone. */
+  #laterMs: number | undefined
 
   constructor(parts: RetainedParts, stored: readonly StoredRows[]) {
     const { relations } = parts
@@ -72,8 +74,10 @@ FROM ${filesSql(paths, [this.#field])} WHERE ${alive.name}(file_index, file_row_
 SELECT min(${END}) FILTER (WHERE ${END} > ${untilMs}) FROM expired_outputs`,
     )
     await database.run(`DELETE FROM expired_outputs WHERE ${END} > ${untilMs}`)
-    this.#oldestMs = later![0] === null ? oldestMs : Math.min(oldestMs, Number(later![0]))
-    return first![0] === null ? undefined : Number(first![0])
+    this.#laterMs = later![0] === null ? oldestMs : Math.min(oldestMs, Number(later![0]))
+    const firstMs = first![0] === null ? undefined : Number(first![0])
+    this.#oldestMs = firstMs ?? this.#laterMs
+    return firstMs
   }
 
   /** What a fold did to the table; what was due is gone. */
@@ -81,7 +85,8 @@ SELECT min(${END}) FILTER (WHERE ${END} > ${untilMs}) FROM expired_outputs`,
     this.#live.apply(delta)
     this.#live.committed()
     for (const file of delta.files)
-      if (this.#oldestMs !== undefined) this.#oldestMs = Math.min(this.#oldestMs, this.#firstMs(file))
+      if (this.#laterMs !== undefined) this.#laterMs = Math.min(this.#laterMs, this.#firstMs(file))
+    this.#oldestMs = this.#laterMs
   }
 
   move(inputs: readonly ConcatenateInput[], output: DataFile | undefined): void {
