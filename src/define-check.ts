@@ -21,6 +21,8 @@ import { expression } from './define-sql-tokens.ts'
 import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
+import { archiveSchema, archiveTables } from './define-archive.ts'
+import { RAW_COLUMNS } from './define-raw.ts'
 import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
 
@@ -38,7 +40,12 @@ export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPat
     const wrongName = nameProblem(pipeline)
     if (wrongName !== undefined) throw invalidField([...at, pipeline], wrongName.message, wrongName.fix)
     if (tables.length === 0) throw invalidField([...at, pipeline, 'tables'], 'a pipeline needs a table', 'Define one.')
-    for (const table of tables) claimTableName(owners, table, pipeline, [...at, pipeline, 'tables', table.name])
+    for (const table of tables)
+      claimTableName(owners, table, pipeline, [
+        ...at,
+        pipeline,
+        ...(table.isArchive === true ? ['archive'] : ['tables', table.name]),
+      ])
     for (const window of windows) claimTableName(owners, window, pipeline, [...at, pipeline, 'windows', window.name])
     checkStarts(tables, [...at, pipeline, 'tables'])
     checkKeys(tables, [...at, pipeline, 'tables'])
@@ -162,6 +169,7 @@ export const pipelinesSchema = z.record(
   strict(
     {
       onDataLoss: z.enum(['stop', 'record-gap']).prefault('stop'),
+      archive: archiveSchema.optional(),
       tables: z.record(name, tableSchema),
       windows: z.record(name, windowSchema).prefault({}),
     },
@@ -178,30 +186,12 @@ export function checkPipelines(input: unknown, at: FieldPath): LakeDefinition {
     const windows = Object.entries(parsed.windows).map(([window, fields]) =>
       toWindow(window, fields, find, [...at, pipeline, 'windows', window]),
     )
-    return { name: pipeline, onDataLoss: parsed.onDataLoss, tables, windows }
+    const archives = archiveTables(parsed.archive, tables, [...at, pipeline, 'archive'])
+    return { name: pipeline, onDataLoss: parsed.onDataLoss, tables: [...tables, ...archives], windows }
   })
   if (pipelines.length === 0) throw invalidField(at, 'no pipeline is defined', 'Define one with at least one table.')
   return checkLake(pipelines, at)
 }
-
-/** What a `raw()` table has in place of declared columns. */
-const RAW_COLUMNS: readonly Column[] = [
-  { name: 'key', type: { kind: 'binary' } },
-  { name: 'value', type: { kind: 'binary' } },
-  {
-    name: 'headers',
-    type: {
-      kind: 'list',
-      element: {
-        kind: 'struct',
-        fields: [
-          { name: 'key', type: { kind: 'string' }, required: true },
-          { name: 'value', type: { kind: 'binary' } },
-        ],
-      },
-    },
-  },
-]
 
 function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: FieldPath): TableDefinition {
   const { from, onError } = fields

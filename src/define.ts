@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { columnText, typeText, type Column } from './batch.ts'
+import { archiveTables, type ArchiveOption } from './define-archive.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
@@ -82,7 +83,7 @@ export function defineLake(
       const tables = given.filter((one) => one.kind === 'table')
       return { name, tables, windows: given.filter((one) => one.kind === 'window'), onDataLoss: 'stop' }
     }
-    const { tables, windows = [], onDataLoss = 'stop', ...rest } = given
+    const { tables, windows = [], onDataLoss = 'stop', archive, ...rest } = given
     const unknown = Object.keys(rest)[0]
     if (unknown !== undefined)
       throw fieldError([
@@ -90,10 +91,10 @@ export function defineLake(
           code: 'config.unknown_key',
           path: [name, unknown],
           message: `there is no key "${unknown}"`,
-          fix: 'A pipeline has tables, windows and onDataLoss.',
+          fix: 'A pipeline has tables, windows, onDataLoss and archive.',
         },
       ])
-    return { name, tables, windows, onDataLoss }
+    return { name, tables: [...tables, ...archiveTables(archive, tables, [name, 'archive'])], windows, onDataLoss }
   })
   return checkLake(list, [])
 }
@@ -102,6 +103,8 @@ export interface PipelineOptions {
   readonly tables: readonly TableDefinition[]
   readonly windows?: readonly WindowDefinition[]
   readonly onDataLoss?: PipelineDefinition['onDataLoss']
+  /** Tables that keep the raw log: one name to call them after, or a name for each topic that is to be kept. */
+  readonly archive?: ArchiveOption
 }
 
 /** How a record's value becomes columns. `raw` keeps key, value and headers as they are; `debezium` is a change envelope. */
@@ -145,6 +148,8 @@ export interface TableDefinition {
   readonly where: string | undefined
   /** Whether rows are kept. False: the table stays empty, and feeds windows. */
   readonly store: boolean
+  /** It keeps the raw log of its topic, for replays to read where the log itself no longer reaches. */
+  readonly isArchive?: true
 }
 
 export type RecordKey = 'string' | 'json' | 'debezium' | 'none'
@@ -175,7 +180,12 @@ const SEMANTICS = 1
  * says where a log begins, are not part of it.
  */
 export function codeHash(table: TableDefinition): string {
-  const normal = {
+  return hashOf(definitionText(table))
+}
+
+/** What the code hash of a table is the hash of. It stands beside the table's rows, as `DEFINITION_PROPERTY`. */
+export function definitionText(table: TableDefinition): string {
+  return JSON.stringify({
     semantics: SEMANTICS,
     name: table.name,
     topic: table.topic,
@@ -197,8 +207,7 @@ export function codeHash(table: TableDefinition): string {
         }),
     ...(table.where === undefined ? {} : { where: table.where }),
     ...(table.store ? {} : { store: false }),
-  }
-  return hashOf(normal)
+  })
 }
 
 /**
@@ -207,7 +216,12 @@ export function codeHash(table: TableDefinition): string {
  * no row, and can be changed at any time.
  */
 export function windowCodeHash(window: WindowDefinition, source: TableDefinition): string {
-  return hashOf({
+  return hashOf(windowDefinitionText(window, source))
+}
+
+/** What the code hash of a window is the hash of. */
+export function windowDefinitionText(window: WindowDefinition, source: TableDefinition): string {
+  return JSON.stringify({
     semantics: SEMANTICS,
     name: window.name,
     source: [source.name, codeHash(source)],
@@ -226,8 +240,9 @@ export function windowCodeHash(window: WindowDefinition, source: TableDefinition
   })
 }
 
-function hashOf(normal: object): string {
-  return createHash('sha256').update(JSON.stringify(normal)).digest('hex').slice(0, 32)
+/** Hash of a definition's text. */
+export function hashOf(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32)
 }
 
 /** Name of the companion table that keeps a table's dead letters. Names with `__` are ours alone. */

@@ -6,8 +6,12 @@ import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from '.
 import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
+import { Changes } from './ingest/changes.ts'
+import { archivesOf, remoteIndex, type Archive } from './ingest/archive/archive.ts'
+import { withArchives } from './ingest/archive-source.ts'
 import { runJobs } from './ingest/job-runner.ts'
-import { LanePool } from './ingest/lane-pool.ts'
+import { LanePool, type LanePoolOptions } from './ingest/lane-pool.ts'
+import { lanesOnDemand } from './ingest/lanes-on-demand.ts'
 import { openSink, openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
 import { startFold } from './ingest/window/fold-pool.ts'
@@ -19,8 +23,14 @@ import { assertConditionalWrites } from './lake/storage/race.ts'
 import { expire, keepExpiring } from './lake/upkeep.ts'
 import { COMPACTION, type Storage } from './lake/table.ts'
 import { partitionId, type Source } from './log.ts'
+import { Parts, until } from './parts.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
+import { findReplay, startReplay, type Replay, type ReplayInput } from './replay-handle.ts'
+import type { Replays } from './replay-status.ts'
+import { openReplays } from './replay/replays.ts'
+import { runReplays } from './replay/run-replays.ts'
+import { verify } from './replay/verify.ts'
 import { createApp } from './server/app.ts'
 import { createMetrics } from './server/metrics.ts'
 import type { Settings } from './settings.ts'
@@ -55,6 +65,15 @@ export interface Lake {
    * the reason when the pipeline is stopped or paused.
    */
   waitFor(table: string | { readonly name: string }, at: RecordAddress): Promise<Version>
+  /**
+   * Runs history again through the definition of this lake, beside the live tables: a fork, all its tables at once.
+   * Throws `replay.running`, `replay.nothing_changed`, `request.invalid` and other `replay.*`.
+   */
+  replay(pipeline: string, input?: ReplayInput): Promise<Replay>
+  /** One that was started before, in any process. Throws `replay.unknown`. */
+  findReplay(id: string): Promise<Replay>
+  /** Those of the store, as data. */
+  readonly replays: Replays
   /** The HTTP API as a Hono app, to be served or mounted. */
   http(): Hono
   /** Stops fetching, commits once more, ends every child process. Takes at most ten seconds. */
@@ -77,6 +96,11 @@ export interface OpenOptions {
   readonly clock?: Clock
   /** Receives what child processes print; never data. */
   readonly onOutput?: (text: string) => void
+  /**
+   * Where the definition is not the one that made the tables, rows are made by it from here on; those that are there stay
+   * (docs/code-changes.md). Pipelines where that cannot be say so, `code.not_continuable`, and ingest nothing.
+   */
+  readonly acceptCode?: boolean
   /** Reads and writes nothing: no lanes are started, and pipelines follow what other processes commit. */
   readonly readOnly?: boolean
 }
@@ -85,6 +109,8 @@ export interface OpenOptions {
 const CLOSE_MS_MAX = 8_000
 /** … and so long when no pipeline has anything to commit. */
 const CLOSE_IDLE_MS_MAX = 500
+/** Niceness of the processes of replays: nobody waits for them. */
+const REPLAY_PRIORITY = 10
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
 /** What is open beyond it is written to the scratch folder. */
 const FOLD_MEMORY_BYTES_MAX = 512 * 1024 * 1024
@@ -128,23 +154,32 @@ async function assemble(
       hasWarned = true
     }
   }
+  const laneOptions: LanePoolOptions = {
+    lanes: isReadOnly ? 0 : settings.lanes,
+    childPath: childPath('lane-child'),
+    settings: {
+      source: settings.source,
+      store: settings.store,
+      memoryBytesMax: LANE_MEMORY_BYTES_MAX,
+      partialsFolder: storage.scratch,
+    },
+    microBatch: settings.commit.microBatch,
+    clock,
+    observer,
+    onOutput: (_lane, text) => options.onOutput?.(text),
+  }
   // Processes first: they take as long to start as the store takes to be checked.
-  const pool = parts.add(
-    new LanePool({
-      lanes: isReadOnly ? 0 : settings.lanes,
-      childPath: childPath('lane-child'),
-      settings: {
-        source: settings.source,
-        store: settings.store,
-        memoryBytesMax: LANE_MEMORY_BYTES_MAX,
-        partialsFolder: storage.scratch,
-      },
-      microBatch: settings.commit.microBatch,
+  const pool = parts.add(new LanePool(laneOptions))
+  const openFold = ({ tables, windows }: PipelineDefinition, priority?: number) =>
+    startFold({
+      tables,
+      windows,
+      childPath: childPath('fold-child'),
+      settings: { store: settings.store, memoryBytesMax: FOLD_MEMORY_BYTES_MAX },
       clock,
-      observer,
-      onOutput: (_lane, text) => options.onOutput?.(text),
-    }),
-  )
+      onOutput: (text) => options.onOutput?.(text),
+      priority,
+    })
   const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
   const opening = openEngine({
     settings: settings.query,
@@ -160,34 +195,31 @@ async function assemble(
   )
   parts.add({ close: async () => (await ended)() })
   const source = parts.add(openSource(settings.source, clock))
+  const compaction = settings.maintenance.isCompacting
+    ? { ...COMPACTION, ...settings.maintenance.compaction }
+    : undefined
+  const common = {
+    source,
+    storage,
+    policy: { writer: settings.writer, ...settings.commit },
+    takeoverAfterMs: settings.takeoverAfterMs,
+    clock,
+  }
   const supervisors = definition.pipelines.map(
     (pipeline) =>
       new Supervisor({
+        ...common,
         definition: pipeline,
-        source,
-        storage,
         chain: chains.get(pipeline.name)!,
-        policy: { writer: settings.writer, ...settings.commit },
-        takeoverAfterMs: settings.takeoverAfterMs,
-        clock,
         observer,
-        ...(settings.maintenance.isCompacting
-          ? { compaction: { ...COMPACTION, ...settings.maintenance.compaction } }
-          : {}),
+        ...(compaction === undefined ? {} : { compaction }),
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
+        acceptCode: options.acceptCode ?? false,
         openSink: () => openSink(settings.source),
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
-        openFold: ({ tables, windows }) =>
-          startFold({
-            tables,
-            windows,
-            childPath: childPath('fold-child'),
-            settings: { store: settings.store, memoryBytesMax: FOLD_MEMORY_BYTES_MAX },
-            clock,
-            onOutput: (text) => options.onOutput?.(text),
-          }),
+        openFold,
       }),
   )
   if (!isReadOnly) await assertConditionalWrites(storage, clock)
@@ -205,6 +237,30 @@ async function assemble(
   })
   const jobs = openJobs(storage, clock)
   if (!isReadOnly) parts.add(upkeepOf(supervisors, storage, jobs, settings, clock, observer))
+  const changes = new Changes(clock)
+  const replays = openReplays({ pipelines: definition.pipelines, chains, storage, jobs, clock, changes })
+  if (!isReadOnly) {
+    // What the lanes of a replay do is no news of the live pipeline.
+    const replaying = { ...laneOptions, observer: () => undefined, priority: REPLAY_PRIORITY }
+    const fold = (part: PipelineDefinition) => openFold(part, REPLAY_PRIORITY)
+    const work = definition.pipelines.map((each) => {
+      const main = chains.get(each.name)!
+      const archives = async (number?: bigint): Promise<readonly Archive[]> => {
+        const version = number === undefined ? await main.head() : await main.at({ kind: 'number', number })
+        return version === undefined ? [] : archivesOf(each, version, storage)
+      }
+      const lanes = lanesOnDemand(replaying, archives)
+      const index = (kept: readonly Archive[]) => remoteIndex((question) => lanes.lookUp(kept, question))
+      return { definition: each, main, lanes, source: withArchives(source, archives, index) }
+    })
+    parts.add(
+      until(clock, CLOSE_MS_MAX, (ending) =>
+        work.map((each) =>
+          runReplays({ ...common, ...each, compaction, jobs, changes, verify, openFold: fold }, ending),
+        ),
+      ),
+    )
+  }
   const engine = await opening
   const app = createApp({
     engine,
@@ -212,6 +268,7 @@ async function assemble(
     chains,
     pipelines: supervisors,
     jobs,
+    replays,
     definition,
     settings,
     metrics,
@@ -229,6 +286,9 @@ async function assemble(
     sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>
       (await engine.rows(typeof text === 'string' ? { sql: text, params: values } : template(text, values))) as Row[],
     waitFor: (table, at) => waitFor(definition, supervisors, typeof table === 'string' ? table : table.name, at),
+    replay: (pipeline, input) => startReplay(replays, clock, pipeline, input),
+    findReplay: (id) => findReplay(replays, clock, id),
+    replays,
     http: () => app,
     close: () => (closing ??= close()),
     [Symbol.asyncDispose]: () => lake.close(),
@@ -248,36 +308,12 @@ function upkeepOf(
   observer: Observer,
 ): { close(): Promise<void> } {
   const { maintenance, writer } = settings
-  const stop = new AbortController()
-  const work = supervisors.flatMap((supervisor) => [
-    runJobs(jobs, supervisor, writer, clock, stop.signal),
-    keepExpiring(storage, supervisor.name, maintenance, clock, observer, () => supervisor.isAtWork, stop.signal),
-  ])
-  return {
-    close: async () => {
-      stop.abort()
-      const timer = new AbortController()
-      await Promise.race([Promise.all(work), clock.sleep(CLOSE_IDLE_MS_MAX, timer.signal)])
-      timer.abort()
-    },
-  }
-}
-
-/** What was started, to be ended in the opposite order, whatever one of them answers. */
-class Parts {
-  readonly #parts: { close(): Promise<void> }[] = []
-
-  add<T extends { close(): Promise<void> }>(part: T): T {
-    this.#parts.push(part)
-    return part
-  }
-
-  /** Throws the first failure after all have been tried. */
-  async close(): Promise<void> {
-    const failures: unknown[] = []
-    for (const part of this.#parts.splice(0).toReversed()) await part.close().catch((error) => failures.push(error))
-    if (failures.length > 0) throw failures[0]
-  }
+  return until(clock, CLOSE_IDLE_MS_MAX, (ending) =>
+    supervisors.flatMap((supervisor) => [
+      runJobs(jobs, supervisor, writer, clock, ending),
+      keepExpiring(storage, supervisor.name, maintenance, clock, observer, () => supervisor.isAtWork, ending),
+    ]),
+  )
 }
 
 async function waitFor(
@@ -322,6 +358,7 @@ function childPath(name: string): string {
   return fileURLToPath(new URL(beside, import.meta.url))
 }
 
+export type { ReplayDifference, ReplayPhase, ReplayProgress, ReplayStatus } from './replay-status.ts'
 export { LakeError, type LakeErrorCode } from './error.ts'
 export type {
   Chain,
@@ -330,6 +367,9 @@ export type {
   LakeEvent,
   PipelineControl,
   PipelineDefinition,
+  Replay,
+  ReplayInput,
+  Replays,
   Settings,
   SettingsInput,
   Source,

@@ -1,12 +1,34 @@
 import { createHash } from 'node:crypto'
 import type { ErrorMessage } from './error.ts'
+import type { ReplayDifference, ReplayOptions, ReplayOrder, ReplayStatus } from './replay-status.ts'
 
-/** Work on a pipeline that takes longer than a request: asked for anywhere, done by the process that writes the pipeline. */
-export type JobRequest =
+/** Work on a pipeline that takes longer than a request: asked for anywhere, and done by a process that can do it. */
+export type JobRequest = OwnerRequest | ReplayRequest
+
+/** Done by the process that writes the pipeline. */
+export type OwnerRequest =
   | { readonly kind: 'compact'; readonly pipeline: string; readonly table: string }
   | { readonly kind: 'expire'; readonly pipeline: string; readonly table: string }
   /** `to` is the number of a version, as text. */
   | { readonly kind: 'rollback'; readonly pipeline: string; readonly to: string }
+
+/** Done by a process whose definition of the pipeline is the one that is meant. */
+export interface ReplayRequest {
+  readonly kind: 'replay'
+  readonly pipeline: string
+  readonly options: ReplayOptions
+  /** Code of each source table and window of that definition. */
+  readonly codes: Readonly<Record<string, string>>
+}
+
+/** What is known of a replay beside what every job has: written down by whoever does it, at most once a second. */
+export type ReplayRecord = Pick<
+  ReplayStatus,
+  'version' | 'rebuilt' | 'shared' | 'progress' | 'difference' | 'cutover'
+> & {
+  /** Grows while somebody is at work, so that others see that he is, also where no version comes. */
+  readonly beat: number
+}
 
 /** Numbers that are counts are plain numbers; what may be larger is text. */
 export type JobResult = Readonly<Record<string, string | number | boolean | null>>
@@ -16,7 +38,7 @@ export interface Job {
   /** 64 hexadecimal digits. */
   readonly id: string
   readonly request: JobRequest
-  readonly state: 'queued' | 'running' | 'done' | 'failed'
+  readonly state: 'queued' | 'running' | 'done' | 'failed' | 'cancelled'
   /** Wall clock, milliseconds, of whoever wrote it. */
   readonly createdMs: number
   readonly startedMs: number | null
@@ -27,6 +49,8 @@ export interface Job {
   readonly result: JobResult | null
   /** Why it failed, or why it was tried in vain and waits to be tried again. */
   readonly error: ErrorMessage | null
+  /** Of a replay that somebody has begun. */
+  readonly replay?: ReplayRecord
 }
 
 /** The jobs of a store. */
@@ -41,8 +65,14 @@ export interface Jobs {
   list(): Promise<readonly Job[]>
   /** Those of a pipeline that are not over, the oldest first. */
   open(pipeline: string): Promise<readonly Job[]>
-  /** Written over what is there: only by the process that writes the pipeline. */
+  /** Written over what is there: only by the process that does it. */
   update(job: Job): Promise<void>
+  /** Records what a person asks of a replay; it is not known here whether it applies. */
+  give(id: string, order: ReplayOrder): Promise<void>
+  /** All that was asked of a replay, in order. */
+  orders(id: string): Promise<readonly ReplayOrder[]>
+  putDifference(id: string, difference: ReplayDifference): Promise<void>
+  difference(id: string): Promise<ReplayDifference | undefined>
 }
 
 export function jobId(idempotencyKey: string): string {
@@ -56,6 +86,11 @@ export function commitIdOf({ id }: Job): string {
 
 /** Whether two requests ask for the same. */
 export function isSameRequest(a: JobRequest, b: JobRequest): boolean {
-  const text = (request: JobRequest) => JSON.stringify(Object.entries(request).toSorted(([x], [y]) => (x < y ? -1 : 1)))
-  return text(a) === text(b)
+  return JSON.stringify(a, inOrder) === JSON.stringify(b, inOrder)
+}
+
+/** A replacer that writes objects with their keys in order. */
+function inOrder(_key: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+  return Object.fromEntries(Object.entries(value).toSorted(([x], [y]) => (x < y ? -1 : 1)))
 }

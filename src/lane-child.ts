@@ -3,12 +3,14 @@ import { toErrorMessage } from './error.ts'
 import { openEncoder } from './ingest/encoder.ts'
 import { stage, type Encoder } from './ingest/lane.ts'
 import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-messages.ts'
-import { openSource } from './ingest/source.ts'
+import { openArchiveLog } from './ingest/archive/stored-archive.ts'
+import { openReplaySource } from './ingest/archive-source.ts'
 import { openTableWork } from './ingest/table-work.ts'
 import { removePartials } from './ingest/window/partial-files.ts'
 import { perform } from './ingest/work-messages.ts'
 import { openStorage } from './lake/storage/open.ts'
 import { partitionId, type RecordBatch } from './log.ts'
+import { bounded } from './replay/bounded.ts'
 
 // The lane process: no state but its assignments. It may be killed at any moment; whoever started it starts another.
 
@@ -53,10 +55,12 @@ class Job {
     return this.#done.finally(() => clearTimeout(timer))
   }
 
-  async #run({ pipeline, task, tables, windows, assignment }: Assign): Promise<void> {
+  async #run({ pipeline, task, tables, windows, archives, assignment }: Assign): Promise<void> {
     const { signal } = this.#stop
     if (signal.aborted) return
-    const source = openSource(settings.source, systemClock)
+    const kept = archives.length === 0 ? undefined : openArchiveLog(archives, storage, systemClock)
+    const log = openReplaySource(settings.source, archives, systemClock, kept)
+    const source = assignment.until === undefined ? log : bounded(log, assignment.until)
     const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
     let encoder: Encoder | undefined
     try {

@@ -40,6 +40,8 @@ export interface RecordBatch {
   readonly offsets: BigInt64Array
   /** Length `count`, milliseconds since 1970; -1 when the producer gave none. */
   readonly timestampsMs: Float64Array
+  /** Length `count`: 1 where the broker set the timestamp when it appended the record. Absent: producers set them all. */
+  readonly appendTimes?: Uint8Array
   /** Length 2 * count: [start, end) in `buffer`; start is -1 for a null key. */
   readonly keyRanges: Int32Array
   /** Length 2 * count: [start, end) in `buffer`; start is -1 for a null value. */
@@ -104,6 +106,8 @@ export interface Source {
   /** The data record that stands at exactly this offset, or undefined when there is none (compaction, markers, gone). */
   tailAt(partition: PartitionId, offset: bigint): Promise<Tail | undefined>
   read(from: ReadonlyMap<PartitionId, Cursor>, signal: AbortSignal): AsyncIterable<RecordBatch>
+  /** Those of the topics that are compacted: their logs do not hold all records. Absent: none ever is. */
+  compacted?(topics: readonly string[]): Promise<ReadonlySet<string>>
   /** Tells lag tools where we stand; advice, never read back. */
   advise?(group: string, positions: Positions): Promise<void>
   close(): Promise<void>

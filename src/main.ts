@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline/promises'
 import { systemClock } from './clock.ts'
 import { runCommand } from './cli/program.ts'
 import { parts } from './cli/parts.ts'
@@ -34,6 +35,7 @@ const context: CliContext = {
   clock: systemClock,
   out: terminal(process.stdout),
   err: terminal(process.stderr),
+  ask: process.stdin.isTTY === true && process.stderr.isTTY === true ? ask : undefined,
   fetch,
   signal: ending.signal,
 }
@@ -45,6 +47,21 @@ const code = await runCommand(process.argv.slice(2), context, { ...parts, versio
 // Output may still be on its way into a pipe; nothing else may hold the process.
 await Promise.all([process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))))
 process.exit(code)
+
+/** The question goes where no answer of a command goes. An end of the input, or of the process, is no answer. */
+async function ask(question: string): Promise<string> {
+  const line = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return await new Promise<string>((resolve) => {
+      line.once('close', () => resolve(''))
+      line.question(question, { signal: ending.signal }).then(resolve, () => resolve(''))
+      // In raw mode a terminal sends no signal by itself.
+      line.once('SIGINT', () => ending.abort())
+    })
+  } finally {
+    line.close()
+  }
+}
 
 function terminal(stream: NodeJS.WriteStream): Terminal {
   const isTty = stream.isTTY === true

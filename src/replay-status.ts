@@ -190,3 +190,8 @@ export interface Replays {
   /** Yields the status now and whenever it changes, until it is over or `signal` aborts. */
   watch(id: string, signal?: AbortSignal): AsyncIterable<ReplayStatus>
 }
+
+/** Nothing more is done for it; one that was cut over can still be rolled back. */
+export function isOver({ state }: ReplayStatus): boolean {
+  return state !== 'queued' && state !== 'running'
+}

@@ -60,11 +60,18 @@ export interface PipelineControl {
   /** Lets go of what is kept no longer: version files of the pipeline, and files of the table that nothing refers to. */
   expire(table: string): Promise<Expired>
   /**
-   * Makes the tables, positions and clocks of an older version those of a new one, and leaves the pipeline paused.
+   * Makes the tables, positions and clocks of an older version those of a new one. With the same code it leaves the pipeline
+   * paused; with other code it lets go of it, so that a process of that code goes on.
    * Resolves with the new version, also when a commit of this id has done it before. Throws `version.unknown`,
    * `rollback.not_kept`, `rollback.offsets_expired`, and what proves that the log is another one.
    */
   rollback(to: bigint, commitId: string): Promise<Version>
+  /**
+   * Of a pipeline that is `superseded` since this process has another definition than the head: adds a version that says
+   * that rows are made by this one from here on, and goes on. The rows that are there stay. Resolves with the head where it
+   * is of this definition. Throws `code.not_continuable` {tables}, `pipeline.not_owner`.
+   */
+  acceptCode(): Promise<Version>
 }
 
 /** What keeps the store of a pipeline tidy, beside its commits. */

@@ -10,7 +10,7 @@ const unpairs = <V, W>(object: Record<string, W> | undefined, to: (value: W) => 
 
 /** UTF-8 JSON; 64-bit integers are strings. The bytes are a pure function of the version. */
 export function encodeVersion(version: Version): Uint8Array {
-  const { number, tables, positions, origins, tails, holes, published, fork, ...rest } = version
+  const { number, tables, positions, origins, tails, holes, published, jump, fork, ...rest } = version
   const text = JSON.stringify(
     {
       ...rest,
@@ -26,6 +26,7 @@ export function encodeVersion(version: Version): Uint8Array {
       tails: pairs(tails, (tail) => ({ ...tail, offset: String(tail.offset) })),
       holes: pairs(holes, (list) => list.map((hole) => ({ from: String(hole.from), until: String(hole.until) }))),
       published: Object.fromEntries(Object.entries(published).map(([table, version]) => [table, String(version)])),
+      jump: jump === undefined ? undefined : String(jump),
       fork: fork && {
         ...fork,
         base: { ...fork.base, number: String(fork.base.number) },
@@ -88,6 +89,7 @@ export function decodeVersion(bytes: Uint8Array): Version {
       Object.entries<string>(raw.published ?? {}).map(([table, version]) => [table, BigInt(version)]),
     ),
     recentCommits: raw.recentCommits ?? [],
+    jump: raw.jump === undefined ? undefined : BigInt(raw.jump),
     paused: raw.paused,
     released: raw.released ?? false,
     fork: raw.fork === undefined ? undefined : decodeFork(raw.fork),

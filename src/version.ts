@@ -3,15 +3,18 @@ import type { PartitionId, Positions, Tail } from './log.ts'
 /** Largest `formatVersion` this code reads. A newer one is refused, never guessed. */
 export const FORMAT_VERSION = 1
 
-/** `fork`: the first of a fork, which begins where a version of the main chain stands. */
+/** `fork`: begins a fork where a version of the main chain stands, or one of its stages. */
 export type VersionKind = 'ingest' | 'maintenance' | 'repair' | 'cutover' | 'rollback' | 'fork'
+
+/** Code of a table that was not in the definition while its topic was read on: that of no definition. */
+export const LEFT_BEHIND = 'left-behind'
 
 export interface TableVersion {
   /** Key of the table's Iceberg metadata file in the store. */
   readonly metadata: string
   /** Current Iceberg snapshot; undefined while the table is empty. */
   readonly snapshot: bigint | undefined
-  /** Hash of the code (normalised definition) that made the rows. */
+  /** Hash of the code (normalised definition) that made the rows, or `LEFT_BEHIND`. */
   readonly code: string
 }
 
@@ -75,6 +78,8 @@ export interface Version {
   /** By window table with a change topic: the last version whose changes were sent before this one was written. */
   readonly published: Readonly<Record<string, bigint>>
   readonly recentCommits: readonly string[]
+  /** The newest version, up to this one, that did not go on from the one before it: no ingestion and no maintenance. */
+  readonly jump: bigint | undefined
   /** Set while the pipeline is paused; restarts and standbys honour it. */
   readonly paused: { readonly reason: string } | undefined
   /** The writer stopped cleanly: a standby may take over at once. */

@@ -17,6 +17,8 @@ export interface StoredWindow {
   readonly outOfOrdernessMs: number
   /** Columns of the source that are grouped by or aggregated. */
   readonly columns: readonly Column[]
+  /** Windows that start earlier were left out: the log was read from the middle, and they may lack input (rule R2). */
+  readonly fromMs?: number
 }
 
 /** What a window's tables are created with. */

@@ -47,9 +47,9 @@ function credentials({ server }) {
   return { KAPPALAKE__STORE__ACCESS_KEY_ID: accessKeyId, KAPPALAKE__STORE__SECRET_ACCESS_KEY: secretAccessKey }
 }
 
-/** Runs the producer; resolves with what it did. */
-export async function produce(world, { records, perSecond, stream }) {
-  const args = { brokers: [world.broker.address], records, perSecond, ...stream }
+/** Runs the producer; resolves with what it did. It goes on with a trickle until `stopFile` is there. */
+export async function produce(world, { records, perSecond, stream, stopFile }) {
+  const args = { brokers: [world.broker.address], records, perSecond, stopFile, ...stream }
   const [done] = await jsonLines(process.execPath, [path.join(here, 'producer.mjs'), JSON.stringify(args)])
   return done
 }

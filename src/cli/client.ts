@@ -53,7 +53,7 @@ export function openClient(url: string, fetchWith: typeof fetch, signal: AbortSi
 }
 
 function problemOf(base: string, status: number, body: unknown): LakeError {
-  const { code, title, detail, fix } = (typeof body === 'object' && body !== null ? body : {}) as {
+  const { code, title, detail, fix, ...facts } = (typeof body === 'object' && body !== null ? body : {}) as {
     readonly [key: string]: unknown
   }
   if (typeof code !== 'string')
@@ -61,7 +61,7 @@ function problemOf(base: string, status: number, body: unknown): LakeError {
       fix: 'Check --url and KAPPALAKE_URL.',
     })
   const message = [detail, title, `status ${status}`].find((text) => typeof text === 'string' && text !== '') as string
-  return new LakeError(code as LakeErrorCode, message, typeof fix === 'string' ? { fix } : {})
+  return new LakeError(code as LakeErrorCode, message, { context: facts, ...(typeof fix === 'string' ? { fix } : {}) })
 }
 
 function parse(text: string): unknown {

@@ -8,6 +8,8 @@ export interface CliContext {
   readonly clock: Clock
   readonly out: Terminal
   readonly err: Terminal
+  /** Asks the person at the terminal; undefined where nobody is. */
+  readonly ask?: ((question: string) => Promise<string>) | undefined
   readonly fetch: typeof fetch
   /** Aborts when the process is asked to end. */
   readonly signal: AbortSignal
@@ -34,11 +36,13 @@ export function exitCodeOf(error: LakeError): number {
 export function errorText(error: unknown, hasColor: boolean): string {
   const { code, message, cause, fix, context } = asLakeError(error)
   const more = Array.isArray(context.issues) ? (context.issues as string[]).slice(1) : []
+  const names = ['replay', 'difference'].filter((name) => typeof context[name] === 'string')
   const reason = cause instanceof Error ? cause.message : undefined
   return [
     `${paint('✗', 'red', hasColor)} ${code}: ${message}`,
     ...more.map((issue) => `  also: ${issue}`),
     ...(reason !== undefined && reason !== '' && !message.includes(reason) ? [`  cause: ${reason}`] : []),
+    ...names.map((name) => `  ${name}: ${String(context[name]).slice(0, 8)}`),
     `  next: ${fix ?? NEXT[code] ?? 'Run "kappalake doctor" to see what is missing.'}`,
     '',
   ].join('\n')
@@ -52,6 +56,14 @@ const NEXT: Readonly<Record<string, string>> = {
   'request.invalid': 'Correct the request.',
   'table.unknown': 'List the tables with "kappalake tables".',
   'pipeline.unknown': 'List the pipelines with "kappalake pipelines".',
+  'replay.unknown': 'List the replays with "kappalake replay list".',
+  'replay.running': 'Look at it with "kappalake replay list"; wait for it, or cancel it.',
+  'replay.state': 'Look at it with "kappalake replay list".',
+  'replay.diff_unapproved': 'Look at it with "kappalake replay diff", then add --approve and the id of the difference.',
+  'replay.nothing_changed': 'Name tables with --tables, or compare them with "kappalake verify".',
+  'replay.range_keyed': 'Rebuild the whole table: "kappalake replay start" without --mode range.',
+  'replay.compacted': 'Add --accept-compacted if that is known, or leave the table out with --tables.',
+  'replay.base_moved': 'Cancel it, and start it again.',
   'pipeline.not_owner': 'Ask the process that writes this pipeline; "kappalake versions" names it.',
   'sql.syntax': 'Correct the SQL.',
   'sql.failed': 'Correct the SQL.',

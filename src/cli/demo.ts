@@ -3,13 +3,14 @@ import os from 'node:os'
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { invalidField } from '../define-fields.ts'
 import { LakeError } from '../error.ts'
-import { shopDefinition } from '../ingest/shop-ledger.ts'
 import { SHOP_TOPICS } from '../ingest/shop-log.ts'
 import { MAINTENANCE, type Settings, type ShopSettings, type SourceSettings, type StoreSettings } from '../settings.ts'
 import { EXIT, type CliContext } from './context.ts'
+import { changedDefinition, demoDefinition } from './demo-lake.ts'
 import { ShopProducer } from './demo-producer.ts'
 import { keepShop } from './demo-state.ts'
-import { judge } from './demo-verdict.ts'
+import { runTour, STEPS, type TourStep } from './demo-tour.ts'
+import { judge, type Verdict } from './demo-verdict.ts'
 import { wholeNumber } from './read.ts'
 import { addressOf, runLake, showStatus, untilEnd, type OpenLake } from './serve.ts'
 
@@ -22,6 +23,7 @@ export interface DemoOptions {
   readonly s3?: string
   readonly endpoint?: string
   readonly ci?: boolean
+  readonly tour?: boolean
   readonly duration?: number
   readonly lanes?: number
 }
@@ -45,6 +47,8 @@ export function addDemoCommand(
     .option('--endpoint <url>', 'of the S3 store, when it is not AWS')
     .addOption(new Option('--lanes <n>', 'lane processes [one per core]').argParser(positive))
     .option('--ci', 'run some seconds, compare the tables with the ledger, exit 0 only if they are equal')
+    .option('--tour', 'change an aggregate, replay, look at the difference, cut over, roll back [with --ci]')
+    .option('--no-tour', 'without it')
     .addOption(new Option('--duration <seconds>', 'end after so many seconds [with --ci: 15]').argParser(positive))
     .action(async (options: DemoOptions) => {
       const isEqual = await runDemo(context, openLake, options)
@@ -55,6 +59,10 @@ export function addDemoCommand(
 const CI_SECONDS = 15
 /** For what is left in the log when production has stopped. */
 const CATCH_UP_MS_MAX = 120_000
+
+/** What the demo has by then is enough to see something change. */
+const TOUR_AFTER_MS = 8_000
+const TOUR_MS_MAX = 180_000
 
 /** False when `--ci` found a difference. */
 export async function runDemo(context: CliContext, openLake: OpenLake, options: DemoOptions): Promise<boolean> {
@@ -68,27 +76,59 @@ export async function runDemo(context: CliContext, openLake: OpenLake, options: 
   const producer =
     settings.source.kind === 'kafka' ? await ShopProducer.open(settings.source.kafka, shop, clock) : undefined
   try {
-    return await runLake(context, openLake, shopDefinition, settings, async (lake, signal) => {
+    return await runLake(context, openLake, demoDefinition, settings, async (lake, signal) => {
       if (options.ci !== true) out.write(banner(options, folder, settings, shop))
       const ended = new AbortController()
       const over = AbortSignal.any([signal, ended.signal])
+      const openChanged = () => openLake(changedDefinition, besides(settings, folder), { signal, clock })
+      const tour = (isStill: boolean, say: (line: string) => void) =>
+        runTour({
+          lake,
+          openChanged,
+          say,
+          clock,
+          signal: isStill ? AbortSignal.any([signal, AbortSignal.timeout(TOUR_MS_MAX)]) : over,
+          isStill,
+        })
       const producing = producer?.run(over)
       const showing = options.ci === true ? undefined : showStatus(context, lake, over)
+      const touring =
+        options.ci === true || options.tour !== true
+          ? undefined
+          : clock.sleep(TOUR_AFTER_MS, over).then(() => (over.aborted ? [] : tour(false, narrator(context))))
       const waiting =
         untilMs === undefined ? untilEnd(signal) : clock.sleep(Math.max(0, untilMs - clock.nowMs()), signal)
-      // A producer that fails ends the demo at once; it ends by itself only after `over`.
-      await Promise.race([waiting, ...(producing === undefined ? [] : [producing])])
+      // A producer or a tour that fails ends the demo at once; they end by themselves only after `over`.
+      await Promise.race([waiting, producing ?? waiting, touring?.then(() => waiting) ?? waiting])
       ended.abort()
-      await Promise.all([producing, showing])
+      // What the end of the demo interrupts is no failure of the tour.
+      await Promise.all([producing, showing, touring?.catch(() => undefined)])
       if (options.ci !== true) return true
       if (signal.aborted) return false
-      const verdict = await judge(lake, shop, AbortSignal.any([signal, AbortSignal.timeout(CATCH_UP_MS_MAX)]))
+      const say = (line: string) => context.err.write(`${line}\n`)
+      const verdict = await conclude(
+        () => judge(lake, shop, AbortSignal.any([signal, AbortSignal.timeout(CATCH_UP_MS_MAX)])),
+        options.tour === false ? undefined : () => tour(true, say),
+      )
       out.write(`${JSON.stringify({ ...verdict, source: settings.source.kind, store: settings.store.url })}\n`)
       return verdict.ok
     })
   } finally {
     await producer?.close()
   }
+}
+
+/** What the tables hold, what became of the tour, and that the tables of the shop are the same after it. */
+async function conclude(
+  judged: () => Promise<Verdict>,
+  tour: (() => Promise<readonly TourStep[]>) | undefined,
+): Promise<Verdict & { readonly tour?: readonly TourStep[] }> {
+  const verdict = await judged()
+  if (!verdict.ok || tour === undefined) return verdict
+  const steps = await tour()
+  const isWhole = steps.length === STEPS.length && steps.every((step) => step.ok)
+  const after = isWhole ? await judged() : verdict
+  return { ...after, ok: isWhole && after.ok, tour: steps }
 }
 
 /** Where the demo's lake is and how it runs: as any lake, with defaults for everything. */
@@ -164,13 +204,31 @@ function banner(options: DemoOptions, folder: string, settings: Settings, shop: 
     `kappalake demo · seed ${shop.seed} · data in ${options.data}`,
     `✓ log     ${log} · ${topics.join(' ')}`,
     `✓ store   ${settings.store.url}`,
-    `✓ tables  ${shopDefinition.pipelines[0]!.tables.map((table) => `${table.name} ${table.name}__dlq`).join(' · ')}`,
+    `✓ tables  ${demoDefinition.pipelines[0]!.tables.map((table) => `${table.name} ${table.name}__dlq`).join(' · ')}`,
+    `✓ windows ${demoDefinition.pipelines[0]!.windows.map(({ name, source }) => `${name} over ${source}`).join(' · ')}`,
     `→ API ${url}   tables: curl -s '${url}/v1/tables'   lag: curl -s '${url}/v1/pipelines'`,
     query('select status, count(*) n, sum(amount) revenue from orders group by 1 order by 1'),
     query('select * from orders__dlq limit 3'),
+    ...(options.tour === true
+      ? []
+      : ['  change the window, replay, look, cut over, roll back: the same command with --tour']),
     `  kill -9 this process and start it again: it goes on exactly. Start anew: rm -r ${path.relative(process.cwd(), folder) || '.'}`,
     '',
   ].join('\n')
+}
+
+/** A second process would have them of its own: few lanes, and files that it may throw away. */
+function besides(settings: Settings, folder: string): Settings {
+  return {
+    ...settings,
+    lanes: 1,
+    query: { ...settings.query, children: 1, cacheDir: path.join(folder, 'cache-tour') },
+  }
+}
+
+/** Lines above the one that shows how the pipeline stands. */
+function narrator({ out }: CliContext): (line: string) => void {
+  return (line) => out.write(out.isTty ? `\r\u001B[2K${line}\n` : `${line}\n`)
 }
 
 function positive(text: string): number {

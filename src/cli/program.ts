@@ -6,6 +6,7 @@ import { addDoctorCommand, type DoctorParts } from './doctor.ts'
 import { addInitCommand } from './init.ts'
 import { addOperateCommands } from './operate.ts'
 import { addReadCommands } from './read.ts'
+import { addReplayCommands } from './replay.ts'
 import type { OpenLake } from './serve.ts'
 import { addStartCommands } from './start.ts'
 
@@ -51,5 +52,6 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
   addDoctorCommand(program, context, parts.doctor, exit)
   addReadCommands(program, context)
   addOperateCommands(program, context)
+  addReplayCommands(program, context, exit)
   return program
 }

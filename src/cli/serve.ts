@@ -20,8 +20,10 @@ export async function runLake<T>(
   definition: LakeDefinition,
   settings: Settings,
   work: (lake: Lake, signal: AbortSignal) => Promise<T>,
+  options: Pick<OpenOptions, 'acceptCode'> = {},
 ): Promise<T> {
   const lake = await openLake(definition, settings, {
+    ...options,
     signal: context.signal,
     clock: context.clock,
     observer: (event) => {

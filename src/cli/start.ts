@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { loadConfig, type LoadedConfig } from '../config.ts'
+import type { Lake } from '../index.ts'
 import type { CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption } from './read.ts'
@@ -7,15 +8,17 @@ import { addressOf, runLake, showStatus, untilEnd, type OpenLake } from './serve
 
 /** `start` and `config print`: what a configuration file is read for. */
 export function addStartCommands(program: Command, context: CliContext, openLake: OpenLake): void {
-  withSettings(program.command('start').description('ingest and serve, as the configuration file says')).action(
-    async (options: SettingFlags) => {
+  withSettings(program.command('start').description('ingest and serve, as the configuration file says'))
+    .option('--accept-code', 'where the definition changed: keep the rows, and go on with the new one from here')
+    .action(async (options: SettingFlags & { acceptCode?: boolean }) => {
       const loaded = await load(context, options)
-      await runLake(context, openLake, loaded.definition, loaded.settings, async (lake, signal) => {
+      const work = async (lake: Lake, signal: AbortSignal): Promise<void> => {
         context.out.write(banner(loaded))
         await Promise.all([showStatus(context, lake, signal), untilEnd(signal)])
-      })
-    },
-  )
+      }
+      const { acceptCode = false } = options
+      await runLake(context, openLake, loaded.definition, loaded.settings, work, { acceptCode })
+    })
   const config = program.command('config').description('look at the configuration')
   withSettings(config.command('print').description('every setting with its value and its source; secrets are masked'))
     .option('--resolved', 'with defaults, environment and flags (the only form there is)')

@@ -1,7 +1,14 @@
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
-import { changeTable, writeVersionHint, type Stamp, type Storage, type TableChange } from '../lake/table.ts'
+import {
+  changeTable,
+  writeVersionHint,
+  type LakeTable,
+  type Stamp,
+  type Storage,
+  type TableChange,
+} from '../lake/table.ts'
 import { parsePartitionId, type Cursor, type PartitionId } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
 import type { LiveTable, Replacement } from './compactor.ts'
@@ -42,7 +49,9 @@ export class Committer {
   readonly #keyed: KeyedTables
   readonly #windows: WindowTables
   readonly #live: ReadonlyMap<string, LiveTable>
+  readonly #own: ReadonlySet<string> | undefined
   readonly #published: () => Version['published']
+  readonly #isFork: boolean
   readonly #baseless = new Map<string, { readonly partition: PartitionId; readonly offset: bigint }>()
   #pending: Pending
   #lastCommitMs: number
@@ -57,7 +66,9 @@ export class Committer {
     this.#keyed = parts.keyed ?? KeyedTables.none
     this.#windows = parts.windows ?? WindowTables.none
     this.#live = new Map([...this.#keyed.all, ...this.#windows.all].map((table) => [table.name, table]))
+    this.#own = parts.own
     this.#published = () => parts.published?.() ?? {}
+    this.#isFork = parts.isFork ?? false
     this.#head = head
     this.#tables = tables
     this.#pending = new Pending(head)
@@ -221,8 +232,7 @@ export class Committer {
       this.#keyed.assertCurrent(before, current)
       this.#windows.assertCurrent(before, current)
       tables = await write(current, { commitId, version: number })
-      const isFolded = (table: string): boolean => this.#windows.has(table)
-      return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer, isFolded)
+      return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer, this.#own)
     }
     const result = await this.#chain.append(base, { commitId, build }, signal).catch((error) => {
       this.#report('failed', undefined, startMs, pending)
@@ -231,8 +241,9 @@ export class Committer {
     const outcome = result.kind === 'committed' ? 'ok' : result.kind
     this.#report(outcome, result.kind === 'committed' ? result.version.number : undefined, startMs, pending)
     if (result.kind === 'committed') {
-      // For readers by path; nothing of ours depends on it.
-      const touched = [...tables.values()].filter((table) => before.get(table.name)?.metadata !== table.metadata)
+      // For readers by path; nothing of ours depends on it. What a fork holds nobody is to find.
+      const isTouched = (table: LakeTable): boolean => before.get(table.name)?.metadata !== table.metadata
+      const touched = this.#isFork ? [] : [...tables.values()].filter(isTouched)
       await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
       this.#head = result.version
       this.#tables = tables
@@ -270,6 +281,10 @@ export interface CommitterParts {
   readonly keyed?: KeyedTables
   /** Needed to fold batches of tables that feed windows. */
   readonly windows?: WindowTables
+  /** Tables of the definition, companions included; undefined: of a commit that folds nothing. */
+  readonly own?: ReadonlySet<string>
   /** Last versions whose changes were sent, where that is not what the head says. */
   published?(): Version['published']
+  /** Nothing is to lead readers to what it commits. */
+  readonly isFork?: boolean
 }

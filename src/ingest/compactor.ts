@@ -84,6 +84,8 @@ export interface CompactorOptions {
   readonly policy: CompactionPolicy | undefined
   readonly clock: Clock
   readonly observer: Observer
+  /** Tables that are looked at. Default: all. */
+  readonly only?: ReadonlySet<string> | undefined
 }
 
 /** A table that changes is looked at this often, and again at once after a compaction of it. */
@@ -143,9 +145,9 @@ export class Compactor {
     asked: ReadonlyMap<string, CompactionRequest> = new Map(),
   ): void {
     const nowMs = this.#options.clock.monotonicMs()
-    const { policy = asked.size > 0 ? COMPACTION : undefined } = this.#options
+    const { policy = asked.size > 0 ? COMPACTION : undefined, only } = this.#options
     if (policy === undefined || this.#isBusy) return
-    const all = [...tables]
+    const all = [...tables].filter(([name]) => only?.has(name) !== false)
     const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#isUrgent(live.get(name)))
     const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
     if (urgent === undefined && (this.#options.policy === undefined || mayRest)) return

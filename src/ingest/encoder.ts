@@ -153,11 +153,13 @@ class DuckEncoder implements Encoder {
       const { rows, deadLetters, counts, operations } = decoded
       // Before rows are divided: their slabs are used again.
       const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs)
-      const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, deadLetters)
+      const isUnwritten = plan.isUnwritten === true
+      if (isUnwritten) for (const slab of deadLetters) this.#pool.give(slab)
+      const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, isUnwritten ? [] : deadLetters)
       const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
-      if (!table.definition.store) {
-        for (const slab of rows) this.#pool.give(slab)
-        return { ...fed, files: [], isStored: false }
+      if (isUnwritten || !table.definition.store) {
+        for (const slab of [...rows, ...decoded.markers]) this.#pool.give(slab)
+        return { ...fed, files: [], isStored: false, isUnwritten }
       }
       const places = operations === undefined ? undefined : rowPlaces(rows)
       const staged = { ...fed, files: await this.#write(plan.data, table.rows, rows, places) }

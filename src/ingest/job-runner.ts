@@ -1,16 +1,17 @@
 import type { Clock } from '../clock.ts'
-import { asLakeError, toErrorMessage } from '../error.ts'
+import { asLakeError, LakeError, toErrorMessage } from '../error.ts'
 import type { PipelineState } from '../event.ts'
-import { commitIdOf, type Job, type JobRequest, type JobResult, type Jobs } from '../jobs.ts'
+import { commitIdOf, type Job, type JobResult, type Jobs, type OwnerRequest } from '../jobs.ts'
 import type { PipelineControl } from '../status.ts'
 
 /** Jobs that other processes left in the store are looked for this often. */
 const LOOK_EVERY_MS = 5_000
 /** States in which this process is the one that writes the pipeline, or would be: what it can do then. */
-const OURS: Readonly<Record<JobRequest['kind'], ReadonlySet<PipelineState>>> = {
+const OURS: Readonly<Record<OwnerRequest['kind'], ReadonlySet<PipelineState>>> = {
   compact: new Set(['running', 'waiting']),
   expire: new Set(['running', 'paused', 'waiting', 'failed']),
-  rollback: new Set(['running', 'paused', 'waiting', 'failed']),
+  // A process whose code was taken over can take it back.
+  rollback: new Set(['running', 'paused', 'waiting', 'failed', 'superseded']),
 }
 
 /**
@@ -27,11 +28,13 @@ export async function runJobs(
   while (!signal.aborted) {
     const isOurs = ({ request, state }: Job) => {
       const now = control.status().state
+      // Replays are done by whoever has their definition.
+      if (request.kind === 'replay') return false
       // A paused pipeline refuses it: better than a job that waits for somebody to resume.
       const isRefused = request.kind === 'compact' && now === 'paused' && state === 'queued'
       return isRefused || OURS[request.kind].has(now)
     }
-    if (OURS.expire.has(control.status().state)) {
+    if (OURS.rollback.has(control.status().state)) {
       // A store that is away now is asked again.
       const open = await jobs.open(control.name).catch(() => [])
       for (const job of open)
@@ -68,5 +71,7 @@ async function work(job: Job, control: PipelineControl): Promise<JobResult> {
       const { number } = await control.rollback(BigInt(request.to), commitIdOf(job))
       return { version: String(number) }
     }
+    case 'replay':
+      throw new LakeError('internal', 'a replay is no job of the process that writes the pipeline')
   }
 }

@@ -8,6 +8,7 @@ import {
   findCoordinator,
   listOffsets,
   metadata,
+  topicSetting,
   type KafkaRequest,
   type OffsetQuery,
   type PartitionMetadata,
@@ -52,6 +53,11 @@ export class KafkaCluster {
     const answer = await this.#any(metadata(names))
     this.#addresses = new Map(answer.brokers.map(({ nodeId, host, port }) => [nodeId, `${host}:${port}`]))
     return new Map(answer.topics.map((topic) => [topic.topic, topic]))
+  }
+
+  /** One setting of each topic; absent where it may not be seen. */
+  settingOf(names: readonly string[], key: string): Promise<ReadonlyMap<string, string>> {
+    return names.length === 0 ? Promise.resolve(new Map()) : this.#any(topicSetting(names, key))
   }
 
   /** Asks a broker by its id. */

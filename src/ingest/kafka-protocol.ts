@@ -23,12 +23,14 @@ export const API_VERSIONS: ReadonlyMap<number, number> = new Map([
   [8, 8], // OffsetCommit
   [10, 3], // FindCoordinator
   [23, 4], // OffsetForLeaderEpoch
+  [32, 4], // DescribeConfigs
 ])
 
 const NO_TOPIC_ID = Buffer.alloc(16)
 const READ_UNCOMMITTED = 0
 const READ_COMMITTED = 1
 const CONSUMER = -1
+const TOPIC = 2
 
 export interface ApiVersionRange {
   readonly minVersion: number
@@ -283,6 +285,30 @@ export function offsetCommit(
     return (
       perPartition(r, () => ({ partition: r.int32(), error: r.int16() })).find(({ error }) => error !== 0)?.error ?? 0
     )
+  })
+}
+
+/** One setting of each topic, where the broker lets us see it. */
+export function topicSetting(topics: readonly string[], key: string): KafkaRequest<ReadonlyMap<string, string>> {
+  const w = new WireWriter()
+  w.array(topics, (topic) => w.int8(TOPIC).string(topic).unsignedVarint(2).string(key))
+  return flexible('DescribeConfigs', 32, w.int8(0).int8(0).noTags(), (r) => {
+    r.int32()
+    const values = new Map<string, string>()
+    r.array(() => {
+      r.int16()
+      r.string()
+      r.int8()
+      const topic = r.string() ?? ''
+      r.array(() => {
+        const [name, value] = [r.string(), r.string()]
+        if (name === key && value !== undefined) values.set(topic, value)
+        for (let flags = 3; flags > 0; flags--) r.int8()
+        r.array(() => [r.string(), r.string(), r.int8()])
+        return [r.int8(), r.string()]
+      })
+    })
+    return values
   })
 }
 

@@ -60,6 +60,11 @@ export class KafkaSource implements Source {
     })
   }
 
+  async compacted(topics: readonly string[]): Promise<ReadonlySet<string>> {
+    const policies = await this.#cluster.retrying(() => this.#cluster.settingOf(topics, 'cleanup.policy'))
+    return new Set([...policies].filter(([, policy]) => policy.split(',').includes('compact')).map(([topic]) => topic))
+  }
+
   async positionsAt(partitions: readonly PartitionId[], at: StartAt): Promise<Positions> {
     if (at === 'earliest') return this.#offsets(partitions, 'logStart')
     const end = await this.#offsets(partitions, 'end')

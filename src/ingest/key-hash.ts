@@ -221,32 +221,34 @@ function rotl(word: number, bits: number): number {
   return (word << bits) | (word >>> (32 - bits))
 }
 
+// The rounds of MurmurHash3_x86_128: `h` with a word of input and the word of the state that stands next to it.
+
 const C1 = 0x239b961b
 const C2 = 0xab0e9789 | 0
 const C3 = 0x38b34ae5
 const C4 = 0xa1e38b93 | 0
 
-function mix1(h: number, next: number, k: number): number {
+export function mix1(h: number, next: number, k: number): number {
   const mixed = h ^ Math.imul(rotl(Math.imul(k, C1), 15), C2)
   return (Math.imul(rotl(mixed, 19) + next, 5) + 0x561ccd1b) | 0
 }
 
-function mix2(h: number, next: number, k: number): number {
+export function mix2(h: number, next: number, k: number): number {
   const mixed = h ^ Math.imul(rotl(Math.imul(k, C2), 16), C3)
   return (Math.imul(rotl(mixed, 17) + next, 5) + 0x0bcaa747) | 0
 }
 
-function mix3(h: number, next: number, k: number): number {
+export function mix3(h: number, next: number, k: number): number {
   const mixed = h ^ Math.imul(rotl(Math.imul(k, C3), 17), C4)
   return (Math.imul(rotl(mixed, 15) + next, 5) + 0x96cd1c35) | 0
 }
 
-function mix4(h: number, next: number, k: number): number {
+export function mix4(h: number, next: number, k: number): number {
   const mixed = h ^ Math.imul(rotl(Math.imul(k, C4), 18), C1)
   return (Math.imul(rotl(mixed, 13) + next, 5) + 0x32ac3b17) | 0
 }
 
-function avalanche(word: number): number {
+export function avalanche(word: number): number {
   let h = word
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)

@@ -75,6 +75,13 @@ export interface ConcatenateInput {
   readonly deleted: DeletedRows
 }
 
+/** Offsets [from, until) of one Kafka partition. */
+export interface OffsetRange {
+  readonly partition: number
+  readonly from: bigint
+  readonly until: bigint
+}
+
 /** Where the values of one row's missing columns stand. */
 export interface Filling {
   /** Position of the row that lacks them. */
@@ -118,14 +125,23 @@ export interface CompareRequest {
   readonly after: CompareSide
   /** Columns whose values count: both sides have them, with one name and type. */
   readonly columns: readonly string[]
-  /** Columns that say which row is which. */
+  /** Columns that say which row is which; none: rows are summed and not told apart. Both sides have them, as of `group`. */
   readonly key: readonly string[]
   /** Columns whose values make the groups that are summed one by one. */
   readonly group: readonly string[]
-  /** Only rows whose timestamp in `column` is in [fromUs, untilUs] are looked at. */
-  readonly within?: { readonly column: string; readonly fromUs?: bigint; readonly untilUs?: bigint }
+  /** Only rows whose timestamps are in each of these are looked at. */
+  readonly within?: readonly CompareRange[]
+  /** Only rows that came from these offsets on are looked at, and those of other Kafka partitions. */
+  readonly since?: readonly { readonly partition: number; readonly offset: bigint }[]
   readonly samplesMax: number
   readonly groupsMax: number
+}
+
+/** [fromUs, untilUs] of a timestamp column; a bound that is left out is none. */
+export interface CompareRange {
+  readonly column: string
+  readonly fromUs?: bigint
+  readonly untilUs?: bigint
 }
 
 /** What `compare` found. Plain values; bigint where a number may be large. */
@@ -137,16 +153,17 @@ export interface Comparison {
   readonly digestAfter: string
   readonly groupsCompared: number
   readonly groupsDifferent: number
-  /** The first `groupsMax` that differ, in the order of their values. */
+  /** The first `groupsMax` that differ, in the order of their values, which are as the HTTP API writes them. */
   readonly groups: readonly {
     readonly values: readonly unknown[]
     readonly rowsBefore: bigint
     readonly rowsAfter: bigint
   }[]
+  /** By key; rows of one key are paired as they come, those that are the same with each other first. */
   readonly added: bigint
   readonly removed: bigint
   readonly changed: bigint
-  /** The first `samplesMax` in the order of the key. Rows have all columns of their side. */
+  /** The first `samplesMax` in the order of the key. Rows have all columns of their side, as the HTTP API writes them. */
   readonly samples: readonly {
     readonly before: Readonly<Record<string, unknown>> | undefined
     readonly after: Readonly<Record<string, unknown>> | undefined
@@ -157,6 +174,8 @@ export interface Comparison {
 export interface TableWork {
   /** Hashes and versions of all rows of a stored data file, dead ones too: of the table, or of its `__deletes`. */
   readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys>
+  /** Positions of the rows of a stored file that came of the ranges, ascending; dead ones too. */
+  rowsWithin(plan: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array>
   /** One file with the rows of all inputs, in their order, without the deleted ones, whose rows keep ids and sequence numbers. */
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile>
   /**
@@ -169,4 +188,6 @@ export interface TableWork {
    * the order of `after`, then the keys that are gone, in the order of `before`.
    */
   changes(plan: WritePlan, request: ChangesRequest): Promise<ChangeFile>
+  /** What two states of a table do not have in common. Nothing is written; what is found depends on no order of rows. */
+  compare(request: CompareRequest): Promise<Comparison>
 }

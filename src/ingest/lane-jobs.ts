@@ -3,6 +3,7 @@ import type { TableDefinition } from '../define.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { TableWork } from './keys.ts'
 import type { FromLane, ToLane } from './lane-messages.ts'
+import type { ArchiveWork } from './archive/archive.ts'
 import { remoteWork, type WorkCall } from './work-messages.ts'
 
 export interface LaneJobsOptions {
@@ -40,7 +41,7 @@ interface Slot {
 }
 
 /** Work on files for a pipeline, until it is closed. */
-export interface PooledWork extends TableWork {
+export interface PooledWork extends TableWork, ArchiveWork {
   /** Rejects what is open. A lane that is at it comes to its end, and nobody asks what it gave. */
   close(): void
 }
@@ -129,11 +130,12 @@ export class LaneJobs {
 
   #giveUp(job: Job): void {
     job.run.jobs.delete(job)
-    const { method, plan } = job.call
+    const { call, deaths } = job
+    const of = 'plan' in call ? { table: call.plan.table } : { topics: call.archives.map(({ topic }) => topic) }
     job.reject(
-      new LakeError('lane.failed', `${plan.table}: ${job.deaths} lanes died while they were at ${method}`, {
+      new LakeError('lane.failed', `${of.table ?? of.topics}: ${deaths} lanes died while they were at ${call.method}`, {
         retryable: true,
-        context: { table: plan.table, work: method, deaths: job.deaths },
+        context: { ...of, work: call.method, deaths },
         fix: 'Look for the reason in the log of this process: memory, a full disk, a broken installation.',
       }),
     )

@@ -3,6 +3,7 @@ import type { WindowDefinition } from '../define-window.ts'
 import type { ErrorMessage } from '../error.ts'
 import type { PartitionId } from '../log.ts'
 import type { SourceSettings, StoreSettings } from '../settings.ts'
+import type { Archive } from './archive/archive.ts'
 import type { Assignment, Staged } from './lane.ts'
 import type { WorkCall } from './work-messages.ts'
 
@@ -14,6 +15,8 @@ export type ToLane =
       readonly task: number
       readonly tables: readonly TableDefinition[]
       readonly windows: readonly WindowDefinition[]
+      /** What is kept of the log, of topics that have an archive. */
+      readonly archives: readonly Archive[]
       readonly assignment: Assignment
     }
   /** One more batch may be staged and sent. */

@@ -1,44 +1,33 @@
-import { fork, type ChildProcess } from 'node:child_process'
-import { backoffMs, type Clock } from '../clock.ts'
+import type { Archive } from './archive/archive.ts'
 import type { TableDefinition } from '../define.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
-import type { Observer } from '../event.ts'
-import type { MicroBatchLimits, Staged } from './lane.ts'
+import type { Positions } from '../log.ts'
+import type { Staged } from './lane.ts'
 import { LaneJobs, type PooledWork } from './lane-jobs.ts'
-import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
+import type { FromLane } from './lane-messages.ts'
+import { LaneProcess, type LanePoolOptions, type LaneShare } from './lane-process.ts'
 import { LaneWork } from './lane-work.ts'
 import { removePartials } from './window/partial-files.ts'
 import { answerOf, ENDED, IDLE, shares, type LaneAnswer, type Lanes, type LaneTask } from './lanes.ts'
 
-export interface LanePoolOptions {
-  readonly lanes: number
-  /** The bundled lane process. */
-  readonly childPath: string
-  readonly settings: LaneSettings
-  readonly microBatch: MicroBatchLimits
-  readonly clock: Clock
-  readonly observer: Observer
-  /** A lane that says nothing for so long is killed and replaced. Default: 30 seconds. */
-  readonly silentMsMax?: number
-  /** Receives what a lane prints, which is never data. */
-  readonly onOutput?: (lane: number, text: string) => void
-}
+export type { LanePoolOptions }
 
 /** Batches that a lane may have staged without their being folded. */
 const IN_FLIGHT_MAX = 3
-const SILENT_MS_MAX = 30_000
-/** The same for a lane that touches one batch for so long. */
-const ENCODE_MS_MAX = 120_000
-/** And for work on files, which may be large. */
-const WORK_MS_MAX = 600_000
 /** Deaths of one lane in a row, without a batch in between, that end the run. */
 const DEATHS_MAX = 16
 const WATCH_EVERY_MS = 1_000
-/** A lane that lived longer is started again at once; those that die young are not forked as fast as they die. */
-const YOUNG_MS = 5_000
 /** The operating system ends a killed process soon; nobody waits for it longer. */
 const EXIT_MS_MAX = 2_000
+
+/** How lanes read for one pipeline. */
+export interface LaneOptions {
+  /** Where the log ends for them. */
+  readonly until?: Positions | undefined
+  /** What is kept of it, for where it no longer reaches. */
+  readonly archives?: readonly Archive[]
+}
 
 /** The lane processes of this process, shared by its pipelines. */
 export class LanePool {
@@ -67,11 +56,17 @@ export class LanePool {
   }
 
   /** Lanes of one pipeline; at most one at a time of each name. */
-  open(pipeline: string, tables: readonly TableDefinition[], windows: readonly WindowDefinition[] = []): Lanes {
+  open(
+    pipeline: string,
+    tables: readonly TableDefinition[],
+    windows: readonly WindowDefinition[] = [],
+    { until, archives = [] }: LaneOptions = {},
+  ): Lanes {
     const lanes = new PooledLanes(
       pipeline,
-      { tables, windows },
+      { tables, windows, archives },
       {
+        until,
         processes: this.#lanes,
         options: this.#options,
         work: this.#jobs.open(pipeline, tables),
@@ -84,6 +79,11 @@ export class LanePool {
     )
     this.#pipelines.set(pipeline, lanes)
     return lanes
+  }
+
+  /** Work for nobody's tables. */
+  openWork(): PooledWork {
+    return this.#jobs.open('', [])
   }
 
   /** Process ids of the living lanes, for health pages and for whoever wants to see them die. */
@@ -110,134 +110,18 @@ export class LanePool {
   }
 }
 
-/** One child process and its successors. */
-class LaneProcess {
-  readonly lane: number
-  readonly #options: LanePoolOptions
-  readonly #pipelines: ReadonlyMap<string, PooledLanes>
-  readonly #jobs: LaneJobs
-  readonly #signal: AbortSignal
-  #child: ChildProcess | undefined
-  #heardMs = 0
-  #startedMs = 0
-  /** Deaths in a row of lanes that died young. */
-  #youngDeaths = 0
-  #exit: Promise<void> = Promise.resolve()
-
-  constructor(
-    lane: number,
-    options: LanePoolOptions,
-    pipelines: ReadonlyMap<string, PooledLanes>,
-    jobs: LaneJobs,
-    signal: AbortSignal,
-  ) {
-    this.lane = lane
-    this.#options = options
-    this.#pipelines = pipelines
-    this.#jobs = jobs
-    this.#signal = signal
-    this.#start('started')
-  }
-
-  get pid(): number | undefined {
-    return this.#child?.pid
-  }
-
-  send(message: ToLane): void {
-    // A child that is gone is replaced by its exit handler, which assigns the work anew.
-    if (this.#child?.connected === true) this.#child.send(message, () => undefined)
-  }
-
-  /** Resolves when the process is gone. */
-  kill(): Promise<void> {
-    this.#child?.kill('SIGKILL')
-    return this.#exit
-  }
-
-  killIfHung(): void {
-    const { clock, silentMsMax = SILENT_MS_MAX } = this.#options
-    const isSilent = clock.monotonicMs() - this.#heardMs > silentMsMax
-    const isStuck =
-      [...this.#pipelines.values()].some((lanes) => lanes.encodingMs(this.lane) > ENCODE_MS_MAX) ||
-      this.#jobs.workingMs(this.lane) > WORK_MS_MAX
-    if (this.#child === undefined || (!isSilent && !isStuck)) return
-    this.#tell('hung')
-    this.#child.kill('SIGKILL')
-  }
-
-  #start(what: 'started' | 'restarted'): void {
-    const { childPath, settings, clock, onOutput } = this.#options
-    const child = fork(childPath, [], {
-      serialization: 'advanced',
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      execArgv: ['--enable-source-maps'],
-      env: { ...process.env, KAPPALAKE_LANE: JSON.stringify(settings) },
-    })
-    this.#child = child
-    this.#heardMs = this.#startedMs = clock.monotonicMs()
-    for (const stream of [child.stdout, child.stderr])
-      stream?.on('data', (bytes: Buffer) => onOutput?.(this.lane, bytes.toString('utf8')))
-    child.on('message', (message: FromLane) => {
-      this.#heardMs = clock.monotonicMs()
-      if (message.kind === 'worked' || message.kind === 'work-failed') this.#jobs.heard(this.lane, message)
-      else if (message.kind !== 'alive') {
-        const lanes = this.#pipelines.get(message.pipeline)
-        if (lanes !== undefined) lanes.heard(this.lane, message)
-        else if (message.kind === 'staged') void removePartials(message.staged)
-      }
-    })
-    this.#exit = new Promise((resolve) => {
-      const gone = () => {
-        resolve()
-        this.#exited(child)
-      }
-      child.on('exit', gone)
-      // A child that could not be started does not exit; one that could not be spoken to does, or the watch kills it.
-      child.on('error', () => (child.pid === undefined ? gone() : undefined))
-    })
-    this.#tell(what)
-    for (const lanes of this.#pipelines.values()) lanes.restarted(this.lane)
-    this.#jobs.restarted(this.lane)
-  }
-
-  #exited(child: ChildProcess): void {
-    if (this.#child !== child || this.#signal.aborted) return
-    this.#child = undefined
-    this.#tell('died')
-    const pipelines = [...this.#pipelines.values()]
-    const encoding = pipelines.filter((lanes) => lanes.isEncoding(this.lane))
-    const wasWorking = this.#jobs.isWorking(this.lane)
-    const isSure = encoding.length === 1 && !wasWorking
-    // Between two batches it died of its work on files, which keeps its own count.
-    for (const lanes of wasWorking ? encoding : pipelines) lanes.died(this.lane, isSure)
-    this.#jobs.died(this.lane)
-    void this.#restart()
-  }
-
-  async #restart(): Promise<void> {
-    const { clock } = this.#options
-    const isYoung = clock.monotonicMs() - this.#startedMs < YOUNG_MS
-    this.#youngDeaths = isYoung ? this.#youngDeaths + 1 : 0
-    // A record that kills costs seven deaths to find: the first few lose no time.
-    if (this.#youngDeaths > 8) await clock.sleep(backoffMs(clock, this.#youngDeaths - 8, 100, 2_000), this.#signal)
-    if (!this.#signal.aborted) this.#start('restarted')
-  }
-
-  #tell(what: 'started' | 'died' | 'hung' | 'restarted'): void {
-    this.#options.observer({ kind: 'lane', lane: this.lane, what })
-  }
-}
-
-/** What the lanes of a pipeline fill. */
+/** What the lanes of a pipeline fill, and what they read beside the log. */
 interface Definitions {
   readonly tables: readonly TableDefinition[]
   readonly windows: readonly WindowDefinition[]
+  readonly archives: readonly Archive[]
 }
 
 /** The share of one pipeline in all lane processes. */
-class PooledLanes implements Lanes {
+class PooledLanes implements Lanes, LaneShare {
   readonly #pipeline: string
   readonly #definitions: Definitions
+  readonly #until: Positions | undefined
   readonly #processes: readonly LaneProcess[]
   readonly #options: LanePoolOptions
   readonly #newTask: () => number
@@ -252,6 +136,7 @@ class PooledLanes implements Lanes {
     pipeline: string,
     definitions: Definitions,
     pool: {
+      readonly until: Positions | undefined
       readonly processes: readonly LaneProcess[]
       readonly options: LanePoolOptions
       readonly work: PooledWork
@@ -261,6 +146,7 @@ class PooledLanes implements Lanes {
   ) {
     this.#pipeline = pipeline
     this.#definitions = definitions
+    this.#until = pool.until
     this.#processes = pool.processes
     this.#options = pool.options
     this.work = pool.work
@@ -272,8 +158,9 @@ class PooledLanes implements Lanes {
     const { clock, microBatch, lanes } = this.#options
     this.#dropAnswers()
     this.#error = undefined
+    const bounded = this.#until === undefined ? task : { ...task, until: this.#until }
     this.#work = shares(task, lanes).map((from) =>
-      from.size === 0 ? undefined : new LaneWork(from, task, microBatch, clock),
+      from.size === 0 ? undefined : new LaneWork(from, bounded, microBatch, clock),
     )
     for (const { lane } of this.#processes) this.#send(lane)
   }

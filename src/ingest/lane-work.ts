@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import type { Cursor, PartitionId } from '../log.ts'
+import type { Cursor, PartitionId, Positions } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import { advancedBy } from './clocks.ts'
 import type { Assignment, MicroBatchLimits, Staged, TablePlan } from './lane.ts'
@@ -21,6 +21,7 @@ export class LaneWork {
   deaths = 0
   readonly #cursors: Map<PartitionId, Cursor>
   readonly #tables: readonly TablePlan[]
+  readonly #until: Positions | undefined
   readonly #baseless: ReadonlySet<string>
   #clocksMs: Clocks | undefined
   readonly #limits: MicroBatchLimits
@@ -37,6 +38,7 @@ export class LaneWork {
   constructor(from: ReadonlyMap<PartitionId, Cursor>, task: LaneTask, limits: MicroBatchLimits, clock: Clock) {
     this.#cursors = new Map(from)
     this.#tables = task.tables
+    this.#until = task.until
     // As it is now: a later assignment may name more.
     this.#baseless = new Set(task.baseless)
     this.#clocksMs = task.clocksMs
@@ -48,7 +50,8 @@ export class LaneWork {
     const microBatch = { ...this.#limits, recordsMax: Math.min(this.#recordsMax, this.#limits.recordsMax) }
     const [from, fatal] = [new Map(this.#cursors), new Set(this.#fatal)]
     const clocks = this.#clocksMs === undefined ? {} : { clocksMs: this.#clocksMs }
-    return { lane, from, tables: this.#tables, microBatch, fatal, baseless: this.#baseless, ...clocks }
+    const until = this.#until === undefined ? {} : { until: this.#until }
+    return { lane, from, ...until, tables: this.#tables, microBatch, fatal, baseless: this.#baseless, ...clocks }
   }
 
   get isEncoding(): boolean {

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { DataFile, WritePlan } from '../lake/table.ts'
-import type { Cursor, PartitionId, RecordBatch, Source, Tail } from '../log.ts'
+import type { Cursor, PartitionId, Positions, RecordBatch, Source, Tail } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import type { StagedKeys } from './keys.ts'
 import { MicroBatch, split } from './micro-batch.ts'
@@ -10,6 +10,8 @@ import type { StagedWindow, WindowPlan } from './window/window.ts'
 export interface Assignment {
   readonly lane: number
   readonly from: ReadonlyMap<PartitionId, Cursor>
+  /** Where a bounded log ends; undefined: it does not. */
+  readonly until?: Positions
   readonly tables: readonly TablePlan[]
   readonly microBatch: MicroBatchLimits
   /** Records that killed a lane twice, `topic/partition@offset`: dead letters without a look inside. */
@@ -37,6 +39,8 @@ export interface TablePlan {
   readonly deletes?: WritePlan
   /** Of the windows that it feeds. */
   readonly windows?: readonly WindowPlan[]
+  /** It only feeds windows and moves clocks: its rows and dead letters are counted, and no file has them. */
+  readonly isUnwritten?: boolean
 }
 
 /** Files that nobody refers to yet, and what the committer must know about them. Plain values. */
@@ -74,6 +78,8 @@ export interface StagedTable {
   readonly windows?: readonly StagedWindow[]
   /** False: its rows are counted, and no file has them. Default: true. */
   readonly isStored?: boolean
+  /** The same of its dead letters. */
+  readonly isUnwritten?: boolean
 }
 
 /** What became of the records of one partition in one table: the numbers add up to its records. */

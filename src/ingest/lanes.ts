@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
-import type { Cursor, PartitionId, Source } from '../log.ts'
+import type { Cursor, PartitionId, Positions, Source } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import type { TableWork } from './keys.ts'
 import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Staged, type TablePlan } from './lane.ts'
@@ -10,6 +10,8 @@ import { removePartials } from './window/partial-files.ts'
 export interface LaneTask {
   readonly from: ReadonlyMap<PartitionId, Cursor>
   readonly tables: readonly TablePlan[]
+  /** See `Assignment`. */
+  readonly until?: Positions
   /** See `Assignment`. */
   readonly baseless?: ReadonlySet<string>
   /** See `Assignment`. */
@@ -58,6 +60,7 @@ export function shares(task: LaneTask, lanes: number): ReadonlyMap<PartitionId, 
 }
 
 export interface InlineLanesOptions {
+  /** Bounded, when the run's is. */
   readonly source: Source
   readonly encoder: Encoder
   readonly work?: TableWork

@@ -22,6 +22,8 @@ export interface LogRecord {
   readonly key: Uint8Array | undefined
   readonly value: Uint8Array | undefined
   readonly headers?: readonly Header[]
+  /** Whether the log set the timestamp itself. */
+  readonly isAppendTime?: boolean
 }
 
 /** What stands in a log, without a broker: a generator, or records in memory. Synchronous and free of side effects. */
@@ -317,6 +319,7 @@ function layOut(records: readonly { readonly offset: bigint; readonly record: Lo
   const buffer = new Uint8Array(bytes)
   const offsets = new BigInt64Array(count)
   const timestampsMs = new Float64Array(count)
+  const hasAppendTimes = records.some(({ record }) => record.isAppendTime === true)
   const keyRanges = new Int32Array(2 * count)
   const valueRanges = new Int32Array(2 * count)
   let end = 0
@@ -337,6 +340,9 @@ function layOut(records: readonly { readonly offset: bigint; readonly record: Lo
     buffer,
     offsets,
     timestampsMs,
+    ...(hasAppendTimes
+      ? { appendTimes: Uint8Array.from(records, ({ record }) => (record.isAppendTime === true ? 1 : 0)) }
+      : {}),
     keyRanges,
     valueRanges,
     headers: (i) => records[i]?.record.headers ?? [],

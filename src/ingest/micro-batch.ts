@@ -44,7 +44,8 @@ export class MicroBatch {
       this.#startedMs ??= nowMs
       this.cursors.set(id, {
         offset: batch.nextOffset,
-        leaderEpoch: Math.max(batch.leaderEpoch, before.leaderEpoch),
+        // Of records that another than the log delivered no epoch is known, and an older one would prove what is not so.
+        leaderEpoch: batch.leaderEpoch < 0 ? -1 : Math.max(batch.leaderEpoch, before.leaderEpoch),
         topicId: batch.topicId,
       })
       this.#ends.set(id, batch.end)
@@ -129,6 +130,7 @@ export function* split(batch: RecordBatch, recordsMax: number): Generator<Record
       count: end - start,
       offsets: batch.offsets.subarray(start, end),
       timestampsMs: batch.timestampsMs.subarray(start, end),
+      ...(batch.appendTimes === undefined ? {} : { appendTimes: batch.appendTimes.subarray(start, end) }),
       keyRanges: batch.keyRanges.subarray(2 * start, 2 * end),
       valueRanges: batch.valueRanges.subarray(2 * start, 2 * end),
       headers: (index) => batch.headers(start + index),

@@ -1,7 +1,7 @@
 import type { VersionContent } from '../lake/chain.ts'
-import type { LakeTable } from '../lake/table.ts'
 import { parsePartitionId, type Positions } from '../log.ts'
-import type { Version } from '../version.ts'
+import { storedDefinition } from '../stored-definition.ts'
+import { LEFT_BEHIND, type Version } from '../version.ts'
 import { storedWindow } from '../window-property.ts'
 import type { Pending } from './pending.ts'
 import type { Tables } from './tables.ts'
@@ -20,12 +20,9 @@ export interface Change {
   readonly isLast?: boolean
 }
 
-/** Code of a window table that was not in the definition while its source went on: that of no definition. */
-export const LEFT_BEHIND = 'left-behind'
-
 /**
- * What the version after `head` says: all that was folded, and the tables that hold it. `isFolded`: whether a table is
- * one of the windows that were.
+ * What the version after `head` says: all that was folded, and the tables that hold it. `own`: tables of the definition;
+ * undefined where nothing was folded.
  */
 export function nextVersion(
   head: Version,
@@ -34,16 +31,15 @@ export function nextVersion(
   change: Change,
   published: Version['published'],
   writer: string,
-  isFolded: (table: string) => boolean,
+  own: ReadonlySet<string> | undefined,
 ): VersionContent {
-  const moved = new Set(
-    [...pending.positions]
-      .filter(([id, position]) => position !== head.positions.get(id))
-      .map(([id]) => parsePartitionId(id).topic),
-  )
-  const isLeft = (table: LakeTable | undefined): boolean => {
-    const window = table === undefined || isFolded(table.name) ? undefined : storedWindow(table.properties)
-    return window !== undefined && moved.has(window.topic)
+  const moved = movedTopics(head, pending)
+  const isLeft = (name: string): boolean => {
+    // What a fork shares while it builds stands where the fork began, whatever is read meanwhile.
+    if (own === undefined || own.has(name) || moved.size === 0) return false
+    if (head.fork?.building !== undefined && head.kind !== 'cutover') return false
+    const topic = topicOf(name, tables)
+    return topic === undefined || moved.has(topic)
   }
   return {
     kind: change.isMaintenance === true ? 'maintenance' : 'ingest',
@@ -51,7 +47,7 @@ export function nextVersion(
     tables: Object.fromEntries(
       Object.entries(head.tables).map(([name, table]) => {
         const { metadata, snapshot } = tables.get(name) ?? table
-        return [name, { metadata, snapshot, code: isLeft(tables.get(name)) ? LEFT_BEHIND : table.code }]
+        return [name, { metadata, snapshot, code: isLeft(name) ? LEFT_BEHIND : table.code }]
       }),
     ),
     positions: new Map([...pending.positions, ...(change.firstPositions ?? [])]),
@@ -67,4 +63,16 @@ export function nextVersion(
     // Main goes on as itself after it took the place of a fork.
     fork: head.kind === 'cutover' ? undefined : head.fork,
   }
+}
+
+function movedTopics(head: Version, pending: Pending): ReadonlySet<string> {
+  const moved = [...pending.positions].filter(([id, position]) => position !== head.positions.get(id))
+  return new Set(moved.map(([id]) => parsePartitionId(id).topic))
+}
+
+/** The topic that feeds a table or its owner; undefined where the table does not say. */
+function topicOf(name: string, tables: Tables): string | undefined {
+  const { properties = {} } = tables.get(name.replace(/__[a-z]+$/, '')) ?? {}
+  const topic = storedWindow(properties)?.topic ?? storedDefinition(properties)?.['topic']
+  return typeof topic === 'string' ? topic : undefined
 }

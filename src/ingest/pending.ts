@@ -92,7 +92,8 @@ export class Pending {
 export function assertCounted(table: StagedTable): void {
   const [rows, deadLetters] = [recordsIn(table.files), recordsIn(table.deadLetterFiles)]
   const counted = sum(undefined, table)
-  if (rows !== (table.isStored === false ? 0 : counted.rows) || deadLetters !== counted.deadLetters)
+  const isRows = rows === (table.isStored === false ? 0 : counted.rows)
+  if (!isRows || deadLetters !== (table.isUnwritten === true ? 0 : counted.deadLetters))
     throw new LakeError('lane.failed', `${table.table}: the files hold ${rows} rows, ${counted.rows} were counted`, {
       retryable: true,
       context: { table: table.table, rows, deadLetters, counted: { ...counted } },

@@ -3,21 +3,33 @@ import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
-import type { PartitionId, Source } from '../log.ts'
+import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
 import type { ChangeSink } from './change-sink.ts'
+import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
-import { IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
-import { loadKeys, openPublisher, openWindows } from './load.ts'
+import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
+import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
-import { lostRanges, newPartitions, openHead, tablePlans } from './start.ts'
+import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from './start.ts'
 import { Publisher } from './publisher.ts'
 import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
 import { WindowTables } from './windows.ts'
+
+export { archivesOf, type Archive } from './archive/archive.ts'
+export { Changes } from './changes.ts'
+export { changedTables, tableCodes } from './codes.ts'
+export type { CommitPolicy } from './committer.ts'
+export { emptyTables, type EmptyTablesOptions } from './create-tables.ts'
+export type { ChangedRows, CompareRange, CompareRequest, Comparison, TableWork } from './keys.ts'
+export type { Lanes } from './lanes.ts'
+export { assertSeedable, partOf, seedingOf, type Part } from './part.ts'
+export { NEEDS_A_PERSON } from './reasons.ts'
+export { withoutRange } from './without-range.ts'
 
 /** Everything that a run needs beside the log and the chain. */
 export interface Pipeline {
@@ -28,11 +40,25 @@ export interface Pipeline {
   readonly control: Control
   /** When files are put together; undefined: never. */
   readonly compaction: CompactionPolicy | undefined
-  startLanes(source: Source): Promise<Lanes>
+  /** Set for a run on a fork, of which nothing goes out: no version hints, and nothing is published without a sink. */
+  readonly fork?: ForkRun
+  /** `source` is that of the run; lanes with logs of their own read them up to `until`, of a bounded one. */
+  startLanes(source: Source, until?: Positions): Promise<Lanes>
   /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
   /** Where changes of window tables go; without it nothing is published. */
   openSink?(): ChangeSink
+}
+
+/** A run on a fork. While it is building, the log is bounded and where it ends nothing is closed. */
+export interface ForkRun {
+  /** Source tables that only feed windows while it is built: their rows and dead letters are not written. */
+  readonly unwritten: ReadonlySet<string>
+  /**
+   * Of source tables whose code did not change: their watermark in the base, undefined where it had none. What was final
+   * at the end of the bounded log stays final, and no more is.
+   */
+  readonly watermarksMsMin: Readonly<Record<string, number | undefined>>
 }
 
 /** What others ask of a run while it is under way; it looks here between two batches. */
@@ -82,25 +108,31 @@ export async function run(
   try {
     const tables = await openTables(storage, opened.head.tables)
     windows = await openWindows(pipeline, source, opened.head, tables)
-    const keyed = await loadKeys(pipeline, lanes, tables)
+    const unwritten = unwrittenAt(pipeline, opened.head)
+    const keyed = await loadKeys(pipeline, lanes, tables, unwritten)
     publisher = openPublisher(pipeline, lanes, chain, opened.head)
     const published = () => publisher.published
-    const parts = { chain, storage, policy, clock, observer, keyed, windows, published }
+    const isFork = pipeline.fork !== undefined
+    const own = new Set(namesOf(definition))
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard()
-    const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction }
+    // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
+    const isBounded = opened.head.fork?.building !== undefined
+    const only = isBounded ? writtenTables(definition, unwritten) : undefined
+    const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction, only }
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
-        from: committer.cursors,
-        tables: tablePlans(definition, committer.tables),
+        from: ownPartitions(definition, committer.cursors),
+        tables: tablePlans(definition, committer.tables, unwritten),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'
-    for (const [partition, hole] of await lostRanges(source, committer.head)) {
+    for (const [partition, hole] of await lostRanges(source, committer.head, definition)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
       committer.skip(partition, hole.until)
     }
@@ -128,7 +160,8 @@ export async function run(
       // Back-pressure: what is not asked for is not fetched.
       const isBehind = housekeeping.isBehind
       const beganMs = clock.monotonicMs()
-      const answer = isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
+      const isEmpty = isBounded && ownPartitions(definition, committer.cursors).size === 0
+      const answer = isEmpty ? ENDED : isBehind ? await idle(clock, waitMs, signal) : await lanes.next(waitMs)
       if (isBehind) windows.hold(clock.monotonicMs() - beganMs)
       switch (answer.kind) {
         case 'staged': {

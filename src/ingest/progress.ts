@@ -2,15 +2,20 @@ import type { Clock } from '../clock.ts'
 import type { LakeEvent } from '../event.ts'
 import type { PartitionStatus, PublishingStatus } from '../status.ts'
 import type { Version } from '../version.ts'
-import type { PartitionId, Positions } from '../log.ts'
+import type { PartitionId, Positions, Source } from '../log.ts'
 
 const WINDOW_MS = 10_000
+const ENDS_EVERY_MS = 5_000
+const ADVISE_EVERY_MS = 5_000
+/** While there is nothing to ask for. */
+const LOOK_EVERY_MS = 1_000
 
 /** How far the log goes and how fast we follow, for people to look at. */
 export class Progress {
   readonly #clock: Clock
   readonly #ends = new Map<PartitionId, bigint>()
   readonly #publishing = new Map<string, PublishingStatus>()
+  #advisedMs = -Infinity
   #samples: { readonly atMs: number; readonly positions: Positions }[] = []
 
   constructor(clock: Clock) {
@@ -19,6 +24,25 @@ export class Progress {
 
   saw(partition: PartitionId, end: bigint): void {
     this.#ends.set(partition, end)
+  }
+
+  /** The end of the log as its own question, so that lag is true also while nothing is read; until `signal` aborts. */
+  async watchEnds(source: Source, ids: () => readonly PartitionId[], signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const all = ids()
+      if (all.length > 0) {
+        const bounds = await source.bounds(all).catch(() => undefined)
+        for (const [id, { end }] of bounds ?? []) this.saw(id, end)
+      }
+      await this.#clock.sleep(all.length > 0 ? ENDS_EVERY_MS : LOOK_EVERY_MS, signal)
+    }
+  }
+
+  /** Advice for lag tools, now and then; nothing is wrong without it. */
+  advise(source: Source, group: string, positions: Positions): void {
+    if (source.advise === undefined || this.#clock.monotonicMs() < this.#advisedMs + ADVISE_EVERY_MS) return
+    this.#advisedMs = this.#clock.monotonicMs()
+    void source.advise(group, positions).catch(() => undefined)
   }
 
   /** Of window tables, by what was told last. */

@@ -18,5 +18,4 @@ export const NEEDS_A_PERSON: ReadonlySet<LakeErrorCode> = new Set([
   'config.unsupported',
   'store.no_conditional_write',
   'store.corrupt',
-  'code.superseded',
 ])

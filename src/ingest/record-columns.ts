@@ -11,6 +11,8 @@ import type { Header } from '../log.ts'
 export interface Columns {
   readonly offsets: BigInt64Array
   readonly timestampsMs: Float64Array
+  /** Where a broker set the timestamp; undefined while it set none. */
+  appendTimes: Uint8Array | undefined
   readonly keyRanges: Int32Array
   readonly valueRanges: Int32Array
   /** Where each record's header count stands. */

@@ -210,7 +210,7 @@ class Piece {
     this.#packedBytes = 0
     this.#endedAt = this.#nextOffset
     const { topic, partition, topicId, end } = this.#set
-    const { offsets, timestampsMs, keyRanges, valueRanges, headerStarts } = columns
+    const { offsets, timestampsMs, appendTimes, keyRanges, valueRanges, headerStarts } = columns
     return {
       topic,
       partition,
@@ -219,6 +219,7 @@ class Piece {
       buffer,
       offsets,
       timestampsMs,
+      ...(appendTimes === undefined ? {} : { appendTimes }),
       keyRanges,
       valueRanges,
       count: offsets.length,
@@ -305,6 +306,7 @@ function readAll(buffer: Uint8Array, sources: readonly Source[], position: bigin
   const columns: Columns = {
     offsets: new BigInt64Array(capacity),
     timestampsMs: new Float64Array(capacity),
+    appendTimes: sources.some(isStamped) ? new Uint8Array(capacity) : undefined,
     keyRanges: new Int32Array(2 * capacity),
     valueRanges: new Int32Array(2 * capacity),
     headerStarts: new Int32Array(capacity),
@@ -313,16 +315,22 @@ function readAll(buffer: Uint8Array, sources: readonly Source[], position: bigin
   for (const source of sources) {
     const written = readRecords(buffer, source, Number(position - source.baseOffset), columns, count)
     if (written < 0) throw corrupt('a record is not as long as it says', source.baseOffset)
+    if (isStamped(source)) columns.appendTimes!.fill(1, count, written)
     count = written
   }
   if (count === capacity) return columns
   return {
     offsets: columns.offsets.subarray(0, count),
     timestampsMs: columns.timestampsMs.subarray(0, count),
+    appendTimes: columns.appendTimes?.subarray(0, count),
     keyRanges: columns.keyRanges.subarray(0, 2 * count),
     valueRanges: columns.valueRanges.subarray(0, 2 * count),
     headerStarts: columns.headerStarts.subarray(0, count),
   }
+}
+
+function isStamped({ logAppendTimeMs }: Source): boolean {
+  return logAppendTimeMs !== undefined
 }
 
 export function corrupt(what: string, offset: bigint, cause?: unknown): LakeError {

@@ -1,12 +1,14 @@
 import type { Clock } from '../clock.ts'
+import type { PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
 import { isKept, openTable, writeVersionHint, type Storage } from '../lake/table.ts'
 import type { Source } from '../log.ts'
-import type { Version } from '../version.ts'
+import { LEFT_BEHIND, type Version } from '../version.ts'
 import { lostRanges } from './start.ts'
 
 export interface RollbackParts {
+  readonly definition: PipelineDefinition
   readonly chain: Chain
   readonly storage: Storage
   readonly source: Source
@@ -24,7 +26,7 @@ export type RollbackPlan =
  * what proves that the log is another one.
  */
 export async function planRollback(
-  { chain, storage, source, clock }: RollbackParts,
+  { definition, chain, storage, source, clock }: RollbackParts,
   to: bigint,
   commitId: string,
 ): Promise<RollbackPlan> {
@@ -40,7 +42,8 @@ export async function planRollback(
       context: { version: String(to), head: String(head.number) },
       fix: 'Choose a younger version: all of the last hour are kept, then one a minute for 24 hours.',
     })
-  const [lost] = await lostRanges(source, target)
+  // Other code may read other topics.
+  const [lost] = await lostRanges(source, target, isOtherCode(head, target) ? undefined : definition)
   if (lost === undefined) return { kind: 'to', target }
   const [partition, { from, until }] = lost
   throw new LakeError(
@@ -54,8 +57,10 @@ export async function planRollback(
 }
 
 /**
- * Adds a version that stands where `target` stood, and is paused: what came after it is read again when somebody
- * resumes the pipeline. Resolves with undefined when another process moved the pipeline meanwhile.
+ * Adds a version that stands where `target` stood. With the same code it is paused, since that would make of the log what
+ * it made before: what came after is read again when somebody resumes the pipeline. With other code it is let go, so that
+ * a process of that code goes on at once; only what a person had paused stays so. Resolves with undefined when another
+ * process moved the pipeline meanwhile.
  */
 export async function rollBack(
   { chain, storage, writer }: RollbackParts,
@@ -64,6 +69,8 @@ export async function rollBack(
   commitId: string,
 ): Promise<Version | undefined> {
   const { tables, positions, origins, clocksMs, watermarksMs, watermarkMs, topicIds, tails, holes } = target
+  const isOther = isOtherCode(head, target)
+  const reason = rollbackReason(target)
   const content: VersionContent = {
     kind: 'rollback',
     writer,
@@ -78,8 +85,8 @@ export async function rollBack(
     holes,
     // What was sent was sent: it counts along the chain.
     published: head.published,
-    paused: { reason: rollbackReason(target) },
-    released: false,
+    paused: isOther ? (head.paused?.reason === reason ? undefined : head.paused) : { reason },
+    released: isOther,
     fork: undefined,
   }
   // On maintenance alone the chain would build again; what is built here does not depend on it.
@@ -93,4 +100,13 @@ export async function rollBack(
 
 export function rollbackReason({ number }: Version): string {
   return `rolled back to version ${number}`
+}
+
+/** Whether tables of two versions were made by other code. One that was left out of the definition is of none. */
+function isOtherCode({ tables: head }: Version, { tables: target }: Version): boolean {
+  const codes = (name: string) =>
+    [head, target].map((tables) => (Object.hasOwn(tables, name) ? tables[name]!.code : ''))
+  return [...new Set([...Object.keys(head), ...Object.keys(target)])]
+    .map(codes)
+    .some(([a, b]) => a !== b && a !== LEFT_BEHIND && b !== LEFT_BEHIND)
 }

@@ -1,24 +1,18 @@
-import {
-  codeHash,
-  deadLetterTable,
-  deletesTable,
-  tableNames,
-  windowCodeHash,
-  type PipelineDefinition,
-  type TableDefinition,
-} from '../define.ts'
-import { lateTable, type WindowDefinition } from '../define-window.ts'
+import { deadLetterTable, deletesTable, type PipelineDefinition } from '../define.ts'
+import { lateTable } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { claimTable, createTable, writePlan, type LakeTable, type Storage, type TableSpec } from '../lake/table.ts'
+import { writePlan, type LakeTable, type Storage } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
+import { changedTables } from './codes.ts'
 import type { CommitPolicy } from './committer.ts'
-import { deadLetterColumns, deletesColumns, tableColumns, versionColumn } from './decode/columns.ts'
+import { emptyTables } from './create-tables.ts'
+import { versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
-import { LEFT_BEHIND } from './next-version.ts'
-import { createWindowTables } from './window/create.ts'
+import type { WindowPlan } from './window/window.ts'
+import { storedWindow } from '../window-property.ts'
 
 export type Opened =
   | { readonly kind: 'head'; readonly head: Version }
@@ -42,8 +36,6 @@ export async function openHead(
   const head = await chain.head()
   if (head !== undefined && hasCode(definition, head)) return { kind: 'head', head }
   if (head !== undefined && !isUntouched(head)) return { kind: 'superseded', head }
-  for (const table of [...definition.tables, ...definition.windows])
-    for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
   const first = await firstVersion(source, definition, storage, policy, clock)
   const build = (_: Version | undefined, number: bigint): Promise<VersionContent> =>
     Promise.resolve({
@@ -57,8 +49,8 @@ export async function openHead(
   return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
 }
 
-/** Whether no record was read, by any version, and none was passed over. */
-function isUntouched({ tables, tails, holes }: Version): boolean {
+/** Whether no record was read, by any version, and none was passed over: then another definition may begin anew. */
+export function isUntouched({ tables, tails, holes }: Version): boolean {
   return tails.size === 0 && holes.size === 0 && Object.values(tables).every(({ snapshot }) => snapshot === undefined)
 }
 
@@ -92,8 +84,12 @@ function since(
   return { positions: least, origins: least, topicIds: Object.fromEntries(ids) }
 }
 
-/** How the lanes must write each source table. */
-export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<string, LakeTable>): TablePlan[] {
+/** How the lanes must write each source table; not at all those of `unwritten`. */
+export function tablePlans(
+  definition: PipelineDefinition,
+  tables: ReadonlyMap<string, LakeTable>,
+  unwritten: ReadonlySet<string> = new Set(),
+): TablePlan[] {
   return definition.tables.map((table) => ({
     table: table.name,
     topic: table.topic,
@@ -104,8 +100,28 @@ export function tablePlans(definition: PipelineDefinition, tables: ReadonlyMap<s
       : { version: versionColumn(table)!, deletes: writePlan(tables.get(deletesTable(table.name))!) }),
     windows: definition.windows
       .filter(({ source }) => source === table.name)
-      .map(({ name }) => ({ window: name, late: writePlan(tables.get(lateTable(name))!) })),
+      .map(({ name }) => windowPlan(name, tables)),
+    ...(unwritten.has(table.name) ? { isUnwritten: true } : {}),
   }))
+}
+
+/** What is of topics that the definition reads: those of tables that it no longer has stay where they are. */
+export function ownPartitions<V>(
+  definition: PipelineDefinition,
+  all: ReadonlyMap<PartitionId, V>,
+): ReadonlyMap<PartitionId, V> {
+  const topics = new Set(topicNames(definition))
+  return new Map([...all].filter(([id]) => topics.has(parsePartitionId(id).topic)))
+}
+
+function ownParts(definition: PipelineDefinition, { positions, tails }: Version): Pick<Version, 'positions' | 'tails'> {
+  return { positions: ownPartitions(definition, positions), tails: ownPartitions(definition, tails) }
+}
+
+function windowPlan(window: string, tables: ReadonlyMap<string, LakeTable>): WindowPlan {
+  const late = tables.get(lateTable(window))!
+  const { fromMs } = storedWindow(late.properties) ?? {}
+  return { window, late: writePlan(late), ...(fromMs === undefined ? {} : { fromMs }) }
 }
 
 export interface NewPartitions {
@@ -149,11 +165,19 @@ function checkTruncates({ tables }: PipelineDefinition, topic: string, partition
 
 /**
  * Proves that the log below the positions is the log that was read: the same topics, nothing lost below, nothing cut
- * off above, the same last record. Returns what retention took; throws when the log is another one.
+ * off above, the same last record. Returns what retention took; throws when the log is another one. With a definition it
+ * is about the topics that it reads.
  */
-export async function lostRanges(source: Source, head: Version): Promise<ReadonlyMap<PartitionId, Hole>> {
-  const topics = await source.topics(Object.keys(head.topicIds))
-  for (const [topic, known] of Object.entries(head.topicIds)) {
+export async function lostRanges(
+  source: Source,
+  head: Version,
+  definition?: PipelineDefinition,
+): Promise<ReadonlyMap<PartitionId, Hole>> {
+  const own = definition && topicNames(definition)
+  const ids = Object.entries(head.topicIds).filter(([topic]) => own?.includes(topic) !== false)
+  const { positions, tails } = definition === undefined ? head : ownParts(definition, head)
+  const topics = await source.topics(ids.map(([topic]) => topic))
+  for (const [topic, known] of ids) {
     const now = topics.get(topic)
     if (now === undefined)
       throw new LakeError('kafka.topic_missing', `topic ${topic} was there and is gone`, {
@@ -163,44 +187,22 @@ export async function lostRanges(source: Source, head: Version): Promise<Readonl
       })
     if (now.topicId !== known) throw replaced(topic, known, now.topicId)
   }
-  const bounds = await source.bounds([...head.positions.keys()])
+  const bounds = await source.bounds([...positions.keys()])
   const lost = new Map<PartitionId, Hole>()
-  for (const [partition, position] of head.positions) {
+  for (const [partition, position] of positions) {
     const bound = bounds.get(partition)
     if (bound === undefined) continue
     if (bound.highWatermark < position) throw truncated(partition, position, bound.highWatermark)
     if (bound.logStart > position) lost.set(partition, { from: position, until: bound.logStart })
   }
   await Promise.all(
-    [...head.tails].map(async ([partition, tail]) => {
+    [...tails].map(async ([partition, tail]) => {
       const now = lost.has(partition) ? undefined : await source.tailAt(partition, tail.offset)
       // A missing record proves nothing: compaction may have taken it.
       if (now !== undefined && now.hash !== tail.hash) throw truncated(partition, tail.offset, tail.offset)
     }),
   )
   return lost
-}
-
-export function supersededError(definition: PipelineDefinition, head: Version): LakeError {
-  const { name } = definition
-  const tables = changedTables(definition, head)
-  const code = (table: string): string | undefined => head.tables[table]?.code
-  const added = tables.filter((table) => code(table) === undefined)
-  const left = tables.filter((table) => code(table) === LEFT_BEHIND)
-  const changed = tables.filter((table) => !added.includes(table) && !left.includes(table))
-  const said = [
-    [changed, 'the definition of', 'is not the one that made the tables'],
-    [added, '', `is not among the tables that ${name} was begun with`],
-    [left, '', 'lacks records that its source took while it was not in the definition'],
-  ] as const
-  const message = said
-    .filter(([of]) => of.length > 0)
-    .map(([of, before, after]) => `${before} ${of.join(', ')} ${after}`.trim())
-    .join('; ')
-  return new LakeError('code.superseded', message, {
-    context: { pipeline: name, tables, version: String(head.number) },
-    fix: 'Start with the definition that made the tables, or make a pipeline of a new name, with tables of new names.',
-  })
 }
 
 export function gapError(partition: PartitionId, hole: Hole): LakeError {
@@ -224,19 +226,11 @@ async function firstVersion(
     const ids = partitions.map((partition) => partitionId(topic, partition))
     for (const [id, offset] of await source.positionsAt(ids, startAt)) positions.set(id, offset)
   }
-  const tables: Record<string, VersionContent['tables'][string]> = {}
-  for (const table of definition.tables)
-    for (const made of await createTables(storage, table, clock))
-      tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: codeHash(table) }
-  for (const window of definition.windows) {
-    const source = sourceOf(window, definition)
-    for (const made of await createWindowTables(storage, window, source, clock))
-      tables[made.name] = { metadata: made.metadata, snapshot: made.snapshot, code: windowCodeHash(window, source) }
-  }
+  const names = [...definition.tables, ...definition.windows].map(({ name }) => name)
   return {
     kind: 'ingest',
     writer: policy.writer,
-    tables,
+    tables: await emptyTables(definition, new Set(names), {}, storage, clock, { begins: positions }),
     positions,
     origins: positions,
     clocksMs: {},
@@ -257,35 +251,8 @@ function firstPublished({ windows }: PipelineDefinition, version: bigint): Versi
   return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, version]))
 }
 
-/** A source table and its companions. Those that lose rows some day are v3 from the start. */
-async function createTables(storage: Storage, table: TableDefinition, clock: Clock): Promise<LakeTable[]> {
-  const { name, partitionBy, key } = table
-  const specs: TableSpec[] = [
-    { name, columns: tableColumns(table), partitionBy, formatVersion: key.length > 0 ? 3 : 2, key },
-    { name: deadLetterTable(name), columns: deadLetterColumns, partitionBy: [], formatVersion: 3 },
-  ]
-  if (table.version !== undefined)
-    specs.push({ name: deletesTable(name), columns: deletesColumns(table), partitionBy: [], formatVersion: 3 })
-  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
-}
-
-function sourceOf({ name, source }: WindowDefinition, { tables }: PipelineDefinition): TableDefinition {
-  const found = tables.find((table) => table.name === source)
-  if (found === undefined) throw new LakeError('config.invalid', `${name}: the pipeline has no table ${source}`)
-  return found
-}
-
 function hasCode(definition: PipelineDefinition, head: Version): boolean {
   return changedTables(definition, head).length === 0
-}
-
-/** Tables that the head does not have, or that other code made. */
-function changedTables(definition: PipelineDefinition, { tables }: Version): readonly string[] {
-  const codes = [
-    ...definition.tables.map((table) => [table.name, codeHash(table)] as const),
-    ...definition.windows.map((window) => [window.name, windowCodeHash(window, sourceOf(window, definition))] as const),
-  ]
-  return codes.filter(([name, code]) => tables[name]?.code !== code).map(([name]) => name)
 }
 
 function topicNames(definition: PipelineDefinition): string[] {

@@ -1,5 +1,5 @@
 import { backoffMs, type Clock } from '../clock.ts'
-import { tableNames, type PipelineDefinition } from '../define.ts'
+import type { PipelineDefinition } from '../define.ts'
 import { asLakeError, LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
@@ -8,14 +8,16 @@ import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
 import { Changes } from './changes.ts'
+import { CodeWatch } from './code-watch.ts'
+import { tablesAt } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
 import { run, type Control, type Pipeline, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
-import { untilOurTurn } from './standby.ts'
-import { gapError, supersededError } from './start.ts'
+import { untilOurTurn, untilResumed } from './standby.ts'
+import { gapError, ownPartitions } from './start.ts'
 
 export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink'> {
   readonly definition: PipelineDefinition
@@ -29,12 +31,12 @@ export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFo
   /** When files are put together; default: never. */
   readonly compaction?: CompactionPolicy
   readonly upkeep?: Partial<Upkeep>
+  /** Other code than the head's is taken over from here on, once, at the start. Default: false. */
+  readonly acceptCode?: boolean
 }
 
 const RETRY_MS_MAX = 30_000
 const LOOK_EVERY_MS = 1_000
-const ENDS_EVERY_MS = 5_000
-const ADVISE_EVERY_MS = 5_000
 
 /**
  * Keeps one pipeline running: runs it, stands by when another process writes it, waits and tries again when something
@@ -52,9 +54,9 @@ export class Supervisor implements PipelineControl {
   #lastCommitMs: number | undefined
   #missing: readonly string[] = []
   #idle: ReadonlyMap<PartitionId, boolean> = new Map()
-  #advisedMs = -Infinity
   #attempts = 0
   readonly #changes: Changes
+  readonly #codes: CodeWatch
   #isRestartAsked = false
   #isAtWork = false
 
@@ -63,6 +65,7 @@ export class Supervisor implements PipelineControl {
     this.#options = options
     this.#progress = new Progress(options.clock)
     this.#changes = new Changes(options.clock)
+    this.#codes = new CodeWatch({ ...options, writer: options.policy.writer })
     this.#control = {
       pauseReason: undefined,
       isHurried: false,
@@ -73,22 +76,20 @@ export class Supervisor implements PipelineControl {
 
   /** Runs until `close`. Never throws: what went wrong is the state. */
   async run(): Promise<void> {
-    void this.#watchEnds()
+    const ids = () => [...this.#ownPositions.keys()]
+    void this.#progress.watchEnds(this.#options.source, ids, this.#signal)
     let wasFenced = false
     while (!this.#signal.aborted) {
       try {
+        await this.#untilOurCode()
         if (wasFenced || !(await this.#isOurs())) await this.#untilOurTurn()
         if (this.#signal.aborted) break
+        if (!this.#codes.isOurs(this.#head)) continue
         wasFenced = false
         // It runs when its head is open and its lanes are at work; until then it keeps the reason why it waits.
         if (this.#state !== 'waiting') this.#enter('starting')
-        const result = await run(
-          this.#options.source,
-          this.#pipeline,
-          this.#options.chain,
-          this.#options.policy,
-          this.#signal,
-        )
+        const { source, chain, policy } = this.#options
+        const result = await run(source, this.#pipeline, chain, policy, this.#signal)
         this.#isAtWork = false
         wasFenced = result.kind === 'stale'
         await this.#ended(result)
@@ -123,8 +124,6 @@ export class Supervisor implements PipelineControl {
 
   status(): PipelineStatus {
     const head = this.#head
-    const { definition } = this.#options
-    const all = [...definition.tables, ...definition.windows]
     return {
       name: this.name,
       state: this.#state,
@@ -132,11 +131,11 @@ export class Supervisor implements PipelineControl {
       head,
       lastCommitMs: this.#lastCommitMs,
       publishing: this.#progress.publishing,
-      partitions: this.#progress.statusOf(head).map((each) => ({
+      partitions: this.#progress.statusOf(head && { ...head, positions: this.#ownPositions }).map((each) => ({
         ...each,
         isIdle: this.#isAtWork ? this.#idle.get(each.partition) : undefined,
       })),
-      tables: [...all.map(({ name }) => name), ...all.flatMap((table) => tableNames(table).slice(1))],
+      tables: tablesAt(this.#options.definition, head),
     }
   }
 
@@ -172,8 +171,8 @@ export class Supervisor implements PipelineControl {
   }
 
   async flush(signal?: AbortSignal): Promise<Version> {
-    const head = this.#head ?? (await this.waitUntil(new Map(), signal))
-    const bounds = await this.#options.source.bounds([...head.positions.keys()])
+    if (this.#head === undefined) await this.waitUntil(new Map(), signal)
+    const bounds = await this.#options.source.bounds([...this.#ownPositions.keys()])
     const until = new Map([...bounds].map(([id, { end }]) => [id, end]))
     return this.waitUntil(until, signal)
   }
@@ -207,9 +206,19 @@ export class Supervisor implements PipelineControl {
     return expire(table, this.#signal)
   }
 
+  async acceptCode(): Promise<Version> {
+    const head = await this.#options.chain.at({ kind: 'head' })
+    if (this.#codes.isOurs(head)) return head
+    if (this.#state !== 'superseded') throw this.#notOwner(`pipeline ${this.name} is ${this.#state} here`)
+    this.#head = await this.#codes.accept(this.#signal)
+    this.#enter('starting')
+    this.#changes.notify()
+    return this.#head
+  }
+
   async rollback(to: bigint, commitId: string): Promise<Version> {
     const { chain, policy } = this.#options
-    if (!this.#isStill) this.#assertOwner()
+    if (!this.#isStill && this.#state !== 'superseded') this.#assertOwner()
     const parts = { ...this.#options, writer: policy.writer }
     const plan = await planRollback(parts, to, commitId)
     if (plan.kind === 'done') return plan.version
@@ -217,7 +226,8 @@ export class Supervisor implements PipelineControl {
     const version = await rollBack(parts, await chain.at({ kind: 'head' }), plan.target, commitId)
     if (version === undefined) throw this.#notOwner(`another process moved pipeline ${this.name}`)
     this.#head = version
-    if (this.#isPaused) this.#enter('paused', new LakeError('pipeline.paused', rollbackReason(plan.target)))
+    if (this.#isPaused && version.paused !== undefined)
+      this.#enter('paused', new LakeError('pipeline.paused', version.paused.reason))
     await this.restart()
     return version
   }
@@ -263,28 +273,25 @@ export class Supervisor implements PipelineControl {
     if (result.kind === 'gap') throw gapError(result.partition, result)
     this.#head = result.head
     this.#attempts = 0
-    switch (result.kind) {
-      case 'stopped':
-      case 'drained':
-      case 'stale':
-        return
-      case 'paused':
-        return this.#whilePaused(result.head)
-      case 'superseded':
-        throw supersededError(this.#options.definition, result.head)
-    }
+    // Why it was superseded, and until when, is found out before the next run.
+    if (result.kind === 'paused') await this.#whilePaused(result.head)
   }
 
   async #failed(error: LakeError): Promise<void> {
     if (this.#signal.aborted) return
-    if (error.code === 'code.superseded') this.#enter('superseded', error)
-    else this.#enter(NEEDS_A_PERSON.has(error.code) ? 'failed' : 'waiting', error)
+    this.#enter(NEEDS_A_PERSON.has(error.code) ? 'failed' : 'waiting', error)
     if (!NEEDS_A_PERSON.has(error.code)) {
       await this.#changes.wait(backoffMs(this.#options.clock, this.#attempts++, 500, RETRY_MS_MAX))
       return
     }
     this.#isRestartAsked = false
     while (!this.#isRestartAsked && !this.#signal.aborted) await this.#changes.wait(LOOK_EVERY_MS)
+  }
+
+  /** While the head is of other code nothing is ingested; a cut-over or a rollback to ours ends that by itself. */
+  #untilOurCode(): Promise<void> {
+    const saw = (head: Version) => (this.#head = head)
+    return this.#codes.untilOurs(this.#changes, saw, (error) => this.#enter('superseded', error), this.#signal)
   }
 
   /** A head of our own name is gone on from at once, and so is one that its writer let go. */
@@ -296,25 +303,25 @@ export class Supervisor implements PipelineControl {
 
   async #untilOurTurn(): Promise<void> {
     this.#enter('standby')
-    await untilOurTurn(this.#options, this.#changes, (head) => (this.#head = head), this.#signal)
+    const onHead = (head: Version): boolean => {
+      this.#head = head
+      return this.#codes.isOurs(head)
+    }
+    await untilOurTurn(this.#options, this.#changes, onHead, this.#signal)
   }
 
   async #whilePaused(paused: Version): Promise<void> {
     this.#control.pauseReason = undefined
     this.#enter('paused', new LakeError('pipeline.paused', paused.paused?.reason ?? 'paused'))
-    let head: Version | undefined = paused
     this.#isRestartAsked = false
-    while (head?.paused !== undefined && !this.#signal.aborted) {
-      await this.#changes.wait(LOOK_EVERY_MS)
-      head = await this.#options.chain.head()
-    }
+    await untilResumed(this.#options.chain, this.#changes, this.#signal)
   }
 
   #onHead(head: Version, missing: readonly string[] | undefined, idle: ReadonlyMap<PartitionId, boolean>): void {
-    const { clock, source } = this.#options
     // A run that only begins has not shown yet that it gets on.
     if (head.number !== this.#head?.number) this.#attempts = 0
     this.#head = head
+    this.#codes.isOurs(head)
     this.#isAtWork = true
     this.#missing = missing ?? this.#missing
     this.#idle = idle
@@ -327,10 +334,7 @@ export class Supervisor implements PipelineControl {
       )
     else this.#enter('running')
     this.#changes.notify()
-    if (source.advise === undefined || clock.monotonicMs() < this.#advisedMs + ADVISE_EVERY_MS) return
-    this.#advisedMs = clock.monotonicMs()
-    // Advice for lag tools; nothing is wrong without it.
-    void source.advise(`kappalake-${this.name}`, head.positions).catch(() => undefined)
+    this.#progress.advise(this.#options.source, `kappalake-${this.name}`, head.positions)
   }
 
   #observe(event: LakeEvent): void {
@@ -339,16 +343,10 @@ export class Supervisor implements PipelineControl {
     this.#options.observer(event)
   }
 
-  /** The end of the log as its own question, so that lag is true also while nothing is read. */
-  async #watchEnds(): Promise<void> {
-    while (!this.#signal.aborted) {
-      const ids: readonly PartitionId[] = [...(this.#head?.positions.keys() ?? [])]
-      if (ids.length > 0) {
-        const bounds = await this.#options.source.bounds(ids).catch(() => undefined)
-        for (const [id, { end }] of bounds ?? []) this.#progress.saw(id, end)
-      }
-      await this.#options.clock.sleep(ids.length > 0 ? ENDS_EVERY_MS : LOOK_EVERY_MS, this.#signal)
-    }
+  /** Of topics that are read here; all of them where other code reads. */
+  get #ownPositions(): Positions {
+    const positions = this.#head?.positions ?? new Map()
+    return this.#state === 'superseded' ? positions : ownPartitions(this.#options.definition, positions)
   }
 
   #enter(state: PipelineState, error?: LakeError): void {

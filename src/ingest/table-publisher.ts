@@ -33,7 +33,7 @@ export class TablePublisher {
   /** That of `#sent`, and the table in it. */
   #base: Version | undefined
   #table: LakeTable | undefined
-  /** A rollback that no change has told of yet. */
+  /** A rollback or cut-over that no change has told of yet. */
   #discontinuity: bigint | undefined
   #isLost = false
   #isFailing = false
@@ -99,7 +99,7 @@ export class TablePublisher {
       return this.#advance(next, undefined, 0)
     }
     // The same rows, in the same files or in others.
-    const isSame = base?.tables[this.name]!.metadata === next.tables[this.name]!.metadata
+    const isSame = base?.tables[this.name]?.metadata === next.tables[this.name]!.metadata
     if (isSame) return this.#advance(next, this.#table, 0)
     if (isNext && next.kind === 'maintenance') return this.#advance(next, undefined, 0)
     const table = await openTable(this.#parts.storage, next.tables[this.name]!.metadata)
@@ -124,8 +124,8 @@ export class TablePublisher {
 
   async #send(base: Version | undefined, next: Version, table: LakeTable, signal: AbortSignal): Promise<number> {
     const { storage, sink, work } = this.#parts
-    const before =
-      base === undefined ? undefined : (this.#table ?? (await openTable(storage, base.tables[this.name]!.metadata)))
+    const metadata = base?.tables[this.name]?.metadata
+    const before = metadata === undefined ? undefined : (this.#table ?? (await openTable(storage, metadata)))
     const sides = await changesBetween(storage, before, table)
     if (sides === undefined) return 0
     const { path, count } = await work().changes(writePlan(table), { ...sides, key: this.#key, where: this.#where })
@@ -192,7 +192,7 @@ export class TablePublisher {
   }
 }
 
-/** Its tables are other ones without that a change made them so. */
-function isDiscontinuity({ kind }: Version): boolean {
-  return kind === 'rollback' || kind === 'cutover'
+/** Its tables are other ones without that a change made them so. Code that is accepted from here on changes no row. */
+function isDiscontinuity({ kind, fork }: Version): boolean {
+  return kind === 'rollback' || (kind === 'cutover' && fork !== undefined)
 }

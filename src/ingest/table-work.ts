@@ -3,17 +3,33 @@ import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
+import type { Tail } from '../log.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import { tableColumns, versionColumn } from './decode/columns.ts'
+import { askIndex, type Archive, type ArchiveQuestion, type ArchiveWork } from './archive/archive.ts'
+import { openArchiveLog } from './archive/stored-archive.ts'
 import { openDuckDb } from './decode/open-duckdb.ts'
 import { KeyHasher } from './key-hash.ts'
-import type { ChangeFile, ChangesRequest, ConcatenateInput, Filling, StoredKeys, TableWork } from './keys.ts'
+import type {
+  ChangeFile,
+  ChangesRequest,
+  CompareRequest,
+  Comparison,
+  ConcatenateInput,
+  Filling,
+  OffsetRange,
+  StoredKeys,
+  TableWork,
+} from './keys.ts'
 import type { TablePlan } from './lane.ts'
 import { writeChanges } from './table-work/changes.ts'
+import { compareRows, type CompareLimits } from './table-work/compare.ts'
 import { AliveRows, concatenate } from './table-work/concatenate.ts'
 import { fill, sourceKeys } from './table-work/fill.ts'
 import { withLocalFiles } from './table-work/local-files.ts'
+import { MarkedRows } from './table-work/marked-rows.ts'
 import { readKeys } from './table-work/read-keys.ts'
+import { rowsWithin } from './table-work/rows-within.ts'
 
 export interface TableWorkOptions {
   readonly tables: readonly TableDefinition[]
@@ -21,13 +37,18 @@ export interface TableWorkOptions {
   readonly clock: Clock
   /** What DuckDB may take; hashes and bitmaps come on top. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
+  /** Called while long work gets on, at least every few seconds. */
+  readonly onStep?: () => void
+  readonly compareLimits?: CompareLimits
 }
 
 /**
  * Work on stored files with a DuckDB of its own, which is made when there is something to do: one thread, no
  * extensions, nothing spilled. One piece of work runs at a time, others wait.
  */
-export async function openTableWork(options: TableWorkOptions): Promise<TableWork & { close(): Promise<void> }> {
+export async function openTableWork(
+  options: TableWorkOptions,
+): Promise<TableWork & ArchiveWork & { close(): Promise<void> }> {
   await mkdir(options.storage.scratch, { recursive: true })
   return new DuckTableWork(options)
 }
@@ -36,9 +57,10 @@ interface Duck {
   readonly instance: DuckDBInstance
   readonly connection: DuckDBConnection
   readonly alive: AliveRows
+  readonly marked: MarkedRows
 }
 
-class DuckTableWork implements TableWork {
+class DuckTableWork implements TableWork, ArchiveWork {
   readonly #options: TableWorkOptions
   #duck: Promise<Duck> | undefined
   #before: Promise<unknown> = Promise.resolve()
@@ -62,6 +84,13 @@ class DuckTableWork implements TableWork {
         readKeys(connection, of, names, file, path!, hasher),
       )
     })
+  }
+
+  rowsWithin(plan: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array> {
+    const { storage, clock } = this.#options
+    return this.#inTurn(({ connection }) =>
+      withLocalFiles(storage, clock, [file.key], ([path]) => rowsWithin(connection, plan, path!, ranges)),
+    )
   }
 
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {
@@ -91,6 +120,24 @@ class DuckTableWork implements TableWork {
       withLocalFiles(storage, clock, keys, (paths) =>
         writeChanges(connection, alive, storage, clock, plan, request, paths),
       ),
+    )
+  }
+
+  /** With a DuckDB of its own, which is gone again afterwards: nobody asks often. */
+  async lookUp(archives: readonly Archive[], question: ArchiveQuestion): Promise<Tail | bigint | undefined> {
+    const { storage, clock } = this.#options
+    const log = openArchiveLog(archives, storage, clock)
+    try {
+      return await askIndex(log, question)
+    } finally {
+      await log.close()
+    }
+  }
+
+  compare(request: CompareRequest): Promise<Comparison> {
+    const { storage, clock, compareLimits, onStep = () => undefined } = this.#options
+    return this.#inTurn(({ connection, marked }) =>
+      compareRows({ connection, storage, clock, onStep }, marked, request, compareLimits),
     )
   }
 
@@ -124,5 +171,5 @@ class DuckTableWork implements TableWork {
 async function openDuck(memoryMaxBytes = 512 * 1024 * 1024): Promise<Duck> {
   const instance = await openDuckDb({ memoryMaxBytes })
   const connection = await instance.connect()
-  return { instance, connection, alive: new AliveRows(connection) }
+  return { instance, connection, alive: new AliveRows(connection), marked: new MarkedRows(connection) }
 }

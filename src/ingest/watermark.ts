@@ -21,6 +21,17 @@ export interface Standing {
   readonly watermarksMs: Readonly<Record<string, number>>
 }
 
+/** Of a fork: nothing that a wall clock says of it may decide what is final (docs/adr/0011). */
+export interface Bound {
+  /** Where its log ends while it is built; undefined: it goes on. */
+  readonly until: Positions | undefined
+  /**
+   * C of source tables at `until`: what was final there stays final, and no more is. Undefined: there was none. Tables that
+   * are not named were made by other code.
+   */
+  readonly watermarksMs: Readonly<Record<string, number | undefined>>
+}
+
 interface Seen {
   /** End of the log when it was last answered. */
   readonly end: bigint
@@ -35,14 +46,16 @@ interface Seen {
 export class Watermarks {
   readonly #tables: ReadonlyMap<string, TableDefinition>
   readonly #clock: Clock
+  readonly #bound: Bound | undefined
   readonly #seen = new Map<PartitionId, Seen>()
   /** Time that does not count: nothing was read. */
   #heldMs = 0
 
   /** `tables` feed windows, so each has an event time. */
-  constructor(tables: readonly TableDefinition[], clock: Clock) {
+  constructor(tables: readonly TableDefinition[], clock: Clock, bound?: Bound) {
     this.#tables = new Map(tables.map((table) => [table.name, table]))
     this.#clock = clock
+    this.#bound = bound
   }
 
   get tables(): readonly string[] {
@@ -68,27 +81,43 @@ export class Watermarks {
     this.#heldMs += ms
   }
 
-  /** `isLast`: a bounded log is drained, so that a partition without a clock will never have one. */
+  /** `isLast`: a bounded log is drained, so that a partition without a clock will never have one. Not of a fork, which goes on. */
   timesOf(table: string, { positions, clocksMs, watermarksMs }: Standing, isLast = false): Times {
     const { topic, eventTime } = this.#tables.get(table)!
     const { outOfOrdernessMs, idleAfterMs } = eventTime!
     const clocks = clocksOf(clocksMs, table)
+    const mine = [...positions].filter(([id]) => topicPrefix(id) === `${topic}/`)
+    const isEnd = this.#isAtEnd(mine, isLast)
     let [least, leastOfAll, isHeld, isUnknown] = [Infinity, Infinity, false, false]
-    for (const [id, position] of positions) {
-      if (topicPrefix(id) !== `${topic}/`) continue
+    for (const [id, position] of mine) {
       const clockMs = clocks[id]
       if (clockMs === undefined) isUnknown = true
       else leastOfAll = Math.min(leastOfAll, clockMs)
-      if (!isLast && this.#isIdle(id, position, idleAfterMs)) continue
+      if (!isEnd && this.#isIdle(id, position, idleAfterMs)) continue
       if (clockMs !== undefined) least = Math.min(least, clockMs)
-      else if (!isLast) isHeld = true
+      else if (!isEnd) isHeld = true
     }
     const before = own(watermarksMs, table)
     const isMoving = !isHeld && least < Infinity
+    const moved = isMoving ? Math.max(before ?? -Infinity, least - outOfOrdernessMs - 1) : before
     return {
-      watermarkMs: isMoving ? Math.max(before ?? -Infinity, least - outOfOrdernessMs - 1) : before,
+      watermarkMs: this.#bounded(table, before, moved, isEnd),
       clockMsMin: isUnknown || leastOfAll === Infinity ? undefined : leastOfAll,
     }
+  }
+
+  #isAtEnd(positions: readonly (readonly [PartitionId, bigint])[], isLast: boolean): boolean {
+    if (this.#bound === undefined) return isLast
+    const { until } = this.#bound
+    return until !== undefined && positions.every(([id, position]) => position >= (until.get(id) ?? 0n))
+  }
+
+  /** A fork that is built has what the base had at the end, and never more on its way there. */
+  #bounded(table: string, before: number | undefined, moved: number | undefined, isEnd: boolean): number | undefined {
+    if (this.#bound?.until === undefined || !Object.hasOwn(this.#bound.watermarksMs, table)) return moved
+    const most = this.#bound.watermarksMs[table]
+    if (most === undefined || (moved === undefined && !isEnd)) return before
+    return Math.max(before ?? -Infinity, isEnd ? most : Math.min(moved!, most))
   }
 
   /** As a version has them, whatever is idle by now. */
@@ -106,7 +135,10 @@ export class Watermarks {
     return found
   }
 
+  /** In a bounded log: one that has come to its end (rule C6). */
   #isIdle(id: PartitionId, position: bigint, idleAfterMs: number): boolean {
+    const until = this.#bound?.until
+    if (until !== undefined) return position >= (until.get(id) ?? 0n)
     const seen = this.#seen.get(id)
     return seen !== undefined && position >= seen.end && this.#nowMs - seen.sinceMs >= idleAfterMs
   }

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { deletesTable, type PipelineDefinition } from '../define.ts'
-import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
-import type { LakeEvent, Observer } from '../event.ts'
+import { stateTable, type WindowDefinition } from '../define-window.ts'
+import type { Observer } from '../event.ts'
 import {
   readDeletedRows,
   storedFiles,
@@ -10,7 +10,6 @@ import {
   type LakeTable,
   type Storage,
   type TableChange,
-  type WritePlan,
 } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
@@ -18,10 +17,11 @@ import type { ConcatenateInput } from './keys.ts'
 import { compactedElsewhere } from './keyed-tables.ts'
 import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
-import { Watermarks, type Standing, type Times } from './watermark.ts'
-import { LiveRows } from './window/live-rows.ts'
+import { Watermarks, type Bound, type Standing } from './watermark.ts'
+import { WindowTable } from './window-table.ts'
+import type { LiveRows } from './window/live-rows.ts'
 import { partialsOf, removeLocalFiles } from './window/partial-files.ts'
-import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
+import type { StoredRows, StoredSource, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
   readonly definition: PipelineDefinition
@@ -32,6 +32,10 @@ export interface WindowParts {
   /** The tables at the head, and where it stands. */
   readonly tables: Tables
   readonly head: Standing
+  /** Of a fork. */
+  readonly bound?: Bound | undefined
+  /** Source tables that are not written, and do not hold the rows that windows are made of. */
+  readonly unwritten?: ReadonlySet<string>
 }
 
 /**
@@ -62,10 +66,10 @@ export class WindowTables {
 
   /** Has the fold read back what is open at the head. */
   static async load(parts: WindowParts): Promise<WindowTables> {
-    const { definition, fold, storage, clock, source, tables, head } = parts
+    const { definition, fold, storage, clock, source, tables, head, bound, unwritten = new Set() } = parts
     const { windows: definitions } = definition
     const sources = definition.tables.filter(({ name }) => definitions.some((window) => window.source === name))
-    const watermarks = new Watermarks(sources, clock)
+    const watermarks = new Watermarks(sources, clock, bound)
     await watermarks.look(source, head.positions)
     const windows: WindowTable[] = []
     for (const definition of definitions) {
@@ -74,8 +78,11 @@ export class WindowTables {
       const state = await storedRows(storage, tables.get(stateTable(name))!)
       const rows = definition.input === 'rows' ? { source: await storedSource(storage, tables, definition) } : {}
       const times = watermarks.timesAt(definition.source, head)
-      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, ...rows })
-      windows.push(new WindowTable(definition, tables, results, state, times))
+      const schemas = { results: tables.get(name)!.schema, state: tables.get(stateTable(name))!.schema }
+      await fold.load(name, { results, state, watermarkMs: times.watermarkMs, schemas, ...rows })
+      windows.push(
+        new WindowTable(definition, tables, { results, state, times, hasSource: !unwritten.has(definition.source) }),
+      )
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
   }
@@ -196,111 +203,6 @@ interface Live {
 
 /** As a version has them. */
 export type WatermarksAt = Pick<Version, 'watermarksMs' | 'watermarkMs'>
-
-/** One window table between two commits. */
-class WindowTable {
-  readonly definition: WindowDefinition
-  readonly late: string
-  readonly results: LiveRows
-  readonly state: LiveRows
-  readonly #plans: { readonly results: WritePlan; readonly state: WritePlan; readonly late: WritePlan }
-  partials: string[] = []
-  lateFiles: DataFile[] = []
-  #late = 0
-  #lateAssignments = 0
-  #failed = 0
-  #folded: FoldedWindow | undefined
-  /** As they were at the last fold. */
-  #times: Times
-  /** Cells that the fold holds; after a start at most the rows of the state. */
-  #openRows: number
-  #stateBytes = 0
-  /** When rows that `early` may have kept back are asked for. */
-  #dueMs: number
-
-  constructor(
-    definition: WindowDefinition,
-    tables: Tables,
-    results: readonly StoredRows[],
-    state: readonly StoredRows[],
-    times: Times,
-  ) {
-    const { name, earlyMs } = definition
-    this.definition = definition
-    this.late = lateTable(name)
-    this.results = new LiveRows(name, results)
-    this.state = new LiveRows(stateTable(name), state)
-    const plan = (table: string): WritePlan => writePlan(tables.get(table)!)
-    this.#plans = { results: plan(name), state: plan(this.state.name), late: plan(this.late) }
-    this.#times = times
-    this.#openRows = this.state.rows - this.state.deadRows
-    this.#dueMs = earlyMs > 0 && this.#openRows > 0 ? -Infinity : Infinity
-  }
-
-  add({ partials, lateFiles, late, lateAssignments, failed }: StagedWindow): void {
-    if (partials !== undefined) this.partials.push(partials)
-    this.lateFiles.push(...lateFiles)
-    this.#late += late
-    this.#lateAssignments += lateAssignments
-    this.#failed += failed
-  }
-
-  hasWork({ watermarkMs, clockMsMin }: Times, nowMs: number, isLast: boolean): boolean {
-    const { retainMs } = this.definition
-    if (this.partials.length > 0 || (isLast && this.#openRows > 0)) return true
-    const hasMoved = watermarkMs !== this.#times.watermarkMs || clockMsMin !== this.#times.clockMsMin
-    if (hasMoved && (this.#openRows > 0 || retainMs !== undefined)) return true
-    return nowMs >= this.#dueMs
-  }
-
-  async fold(fold: WindowFold, times: Times, tables: Tables, nowMs: number, isLast: boolean): Promise<void> {
-    const { name, earlyMs, source } = this.definition
-    const metadata = (table: string): string => tables.get(table)!.metadata
-    const head = { source: metadata(source), results: metadata(name), late: metadata(this.late) }
-    const { partials } = this
-    // The fold deletes them, whatever comes of it.
-    this.partials = []
-    const folded = await fold.fold(name, { head, partials, ...times, nowMs, isLast, ...this.#plans })
-    this.results.apply(folded.results)
-    this.state.apply(folded.state)
-    this.lateFiles.push(...folded.lateFiles)
-    this.#late += folded.late
-    this.#lateAssignments += folded.lateAssignments
-    this.#failed += folded.failed
-    this.#folded = folded
-    this.#openRows = folded.openRows
-    this.#stateBytes = folded.stateBytes
-    this.#times = times
-    // What came is asked for again, whether or not it was kept back; a fold before its time leaves that as it is.
-    if (partials.length > 0 && earlyMs > 0) this.#dueMs = nowMs + earlyMs
-    else if (nowMs >= this.#dueMs) this.#dueMs = Infinity
-  }
-
-  event(pipeline: string): LakeEvent {
-    const { corrected = 0, retractOfUnknown = 0 } = this.#folded ?? {}
-    return {
-      kind: 'windows',
-      pipeline,
-      table: this.definition.name,
-      watermarkMs: this.#times.watermarkMs,
-      openRows: this.#openRows,
-      stateBytes: this.#stateBytes,
-      late: this.#late,
-      lateAssignments: this.#lateAssignments,
-      failed: this.#failed,
-      corrected,
-      retractOfUnknown,
-    }
-  }
-
-  committed(): void {
-    this.results.committed()
-    this.state.committed()
-    this.lateFiles = []
-    this.#late = this.#lateAssignments = this.#failed = 0
-    this.#folded = undefined
-  }
-}
 
 /** The rows whose old values a window over them takes back; with versions those of deleted keys count too. */
 async function storedSource(storage: Storage, tables: Tables, { source }: WindowDefinition): Promise<StoredSource> {

@@ -1,10 +1,26 @@
 import { DeletedRows, type DataFile, type WritePlan } from '../lake/table.ts'
-import type { ChangedRows, ChangesRequest, ConcatenateInput, Filling, TableWork } from './keys.ts'
+import type { Archive, ArchiveQuestion, ArchiveWork } from './archive/archive.ts'
+import type {
+  ChangedRows,
+  ChangesRequest,
+  CompareRequest,
+  CompareSide,
+  ConcatenateInput,
+  Filling,
+  OffsetRange,
+  TableWork,
+} from './keys.ts'
 import type { TablePlan } from './lane.ts'
 
 /** One call of `TableWork` as it is sent to a lane: structured clone keeps no classes, so bitmaps go as their words. */
 export type WorkCall =
   | { readonly method: 'readKeys'; readonly plan: TablePlan; readonly file: DataFile }
+  | {
+      readonly method: 'rowsWithin'
+      readonly plan: WritePlan
+      readonly file: DataFile
+      readonly ranges: readonly OffsetRange[]
+    }
   | { readonly method: 'concatenate'; readonly plan: WritePlan; readonly inputs: readonly PlainInput[] }
   | {
       readonly method: 'fill'
@@ -14,6 +30,8 @@ export type WorkCall =
       readonly from: WritePlan | undefined
     }
   | { readonly method: 'changes'; readonly plan: WritePlan; readonly request: PlainRequest }
+  | { readonly method: 'lookUp'; readonly archives: readonly Archive[]; readonly question: ArchiveQuestion }
+  | { readonly method: 'compare'; readonly plan: WritePlan; readonly request: PlainCompareRequest }
 
 /** With the words of its bitmap. */
 export type Plain<T extends ChangedRows> = Omit<T, 'deleted'> & { readonly deletedWords: Uint32Array<ArrayBuffer> }
@@ -24,34 +42,59 @@ export interface PlainRequest extends Omit<ChangesRequest, 'before' | 'after'> {
   readonly after: readonly Plain<ChangedRows>[]
 }
 
+export interface PlainCompareRequest extends Omit<CompareRequest, 'before' | 'after'> {
+  readonly before: PlainSide
+  readonly after: PlainSide
+}
+
+interface PlainSide extends Omit<CompareSide, 'rows'> {
+  readonly rows: readonly Plain<ChangedRows>[]
+}
+
 /** `TableWork` whose calls go elsewhere. `send` resolves with what `perform` gave there. */
-export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWork {
+export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWork & ArchiveWork {
   const sent = async <T>(call: WorkCall): Promise<T> => (await send(call)) as T
   return {
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
+    rowsWithin: (plan, file, ranges) => sent({ method: 'rowsWithin', plan, file, ranges }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
     fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),
+    lookUp: (archives, question) => sent({ method: 'lookUp', archives, question }),
     changes: (plan, request) =>
       sent({
         method: 'changes',
         plan,
         request: { ...request, before: request.before.map(plain), after: request.after.map(plain) },
       }),
+    compare: (request) =>
+      sent({
+        method: 'compare',
+        plan: request.after.plan,
+        request: { ...request, before: plainSide(request.before), after: plainSide(request.after) },
+      }),
   }
 }
 
 /** Does what was sent. */
-export function perform(work: TableWork, call: WorkCall): Promise<unknown> {
+export function perform(work: TableWork & ArchiveWork, call: WorkCall): Promise<unknown> {
   switch (call.method) {
     case 'readKeys':
       return work.readKeys(call.plan, call.file)
+    case 'rowsWithin':
+      return work.rowsWithin(call.plan, call.file, call.ranges)
     case 'concatenate':
       return work.concatenate(call.plan, call.inputs.map(whole))
     case 'fill':
       return work.fill(call.plan, call.file, call.fillings, call.from)
+    case 'lookUp':
+      return work.lookUp(call.archives, call.question)
     case 'changes': {
       const { before, after, ...rest } = call.request
       return work.changes(call.plan, { ...rest, before: before.map(whole), after: after.map(whole) })
+    }
+    case 'compare': {
+      const { before, after, ...rest } = call.request
+      return work.compare({ ...rest, before: wholeSide(before), after: wholeSide(after) })
     }
   }
 }
@@ -63,4 +106,12 @@ function plain<T extends ChangedRows>({ deleted, ...rows }: T): Plain<T> {
 
 function whole<T extends Plain<ChangedRows>>({ deletedWords, ...rows }: T): Omit<T, 'deletedWords'> & ChangedRows {
   return { ...rows, deleted: new DeletedRows(rows.file.recordCount, deletedWords) }
+}
+
+function plainSide({ plan, rows }: CompareSide): PlainSide {
+  return { plan, rows: rows.map(plain) }
+}
+
+function wholeSide({ plan, rows }: PlainSide): CompareSide {
+  return { plan, rows: rows.map(whole) }
 }

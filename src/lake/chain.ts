@@ -26,7 +26,7 @@ export interface Chain {
 /** What a commit says about the pipeline; the chain adds its place in the order. */
 export type VersionContent = Omit<
   Version,
-  'formatVersion' | 'number' | 'commitId' | 'parent' | 'time' | 'recentCommits'
+  'formatVersion' | 'number' | 'commitId' | 'parent' | 'time' | 'recentCommits' | 'jump'
 >
 
 export interface Draft {
@@ -146,6 +146,7 @@ class StoredChain implements Chain {
       recentCommits: [...(head?.recentCommits ?? []), ...(head === undefined ? [] : [head.commitId])].slice(
         -RECENT_COMMITS,
       ),
+      jump: content.kind === 'ingest' || content.kind === 'maintenance' ? head?.jump : number,
     }
   }
 

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile } from './data-file.ts'
 import { expireSnapshots } from './expire.ts'
-import { writeMetadata, type LakeTable } from './lake-table.ts'
+import { metadataNumber, writeMetadata, type LakeTable } from './lake-table.ts'
 import { encodeManifestList, type ManifestFile } from './manifest-list.ts'
 import type { DeleteEntry, ManifestEntry } from './manifest.ts'
 import {
@@ -278,12 +278,6 @@ function listOf<K, V>(lists: Map<K, V[]>, key: K): V[] {
   const list = lists.get(key) ?? []
   lists.set(key, list)
   return list
-}
-
-function metadataNumber(key: string): number {
-  const number = /\/v(\d+)-[^/]+$/.exec(key)?.[1]
-  if (number !== undefined) return Number(number)
-  throw new LakeError('store.corrupt', `${key} is not the name of a metadata file of ours`, { context: { key } })
 }
 
 /** Random, positive, 63 bits. */

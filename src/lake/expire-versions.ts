@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Storage } from './storage/storage.ts'
+import { putTag, readTags, type Tag } from './tags.ts'
 
 /** A version file, as a listing tells of it. */
 export interface VersionFile {
@@ -10,6 +11,8 @@ export interface VersionFile {
   readonly number: bigint
   /** By the store's clock. */
   readonly modifiedMs: number
+  /** A tag keeps it until then, by the store's clock; Infinity: until the tag is dropped. */
+  readonly heldUntilMs?: number
 }
 
 const MINUTE_MS = 60_000
@@ -26,7 +29,7 @@ const DELETES_AT_ONCE = 16
 
 /**
  * Version files that are no longer needed: all stay for 24 hours, then the last of each hour for 30 days; never the
- * newest two of a chain. Pure. Oldest first.
+ * newest two of a chain, and none that a tag holds. Pure. Oldest first.
  */
 export function planVersionExpiry(files: readonly VersionFile[], nowMs: number): readonly VersionFile[] {
   return chainsOf(files).flatMap((chain) => {
@@ -34,6 +37,7 @@ export function planVersionExpiry(files: readonly VersionFile[], nowMs: number):
     const newest = new Set(chain.slice(-NEWEST))
     return chain.filter((file) => {
       const ageMs = nowMs - file.modifiedMs
+      if (isHeld(file, nowMs)) return false
       return ageMs >= ALL_FOR_MS && !newest.has(file) && !(ageMs < HOURLY_FOR_MS && hourly.has(file))
     })
   })
@@ -41,7 +45,7 @@ export function planVersionExpiry(files: readonly VersionFile[], nowMs: number):
 
 /**
  * Versions whose tables must stay readable: those of the last hour, then the last of each minute for a day, and always
- * the newest two of a chain. Once a version has left this set it never comes back. Pure.
+ * the newest two of a chain and what a tag holds. Once a version has left this set it never comes back. Pure.
  */
 export function readableVersions(files: readonly VersionFile[], nowMs: number): readonly VersionFile[] {
   return chainsOf(files).flatMap((chain) => {
@@ -49,7 +53,8 @@ export function readableVersions(files: readonly VersionFile[], nowMs: number): 
     const newest = new Set(chain.slice(-NEWEST))
     return chain.filter((file) => {
       const ageMs = nowMs - file.modifiedMs
-      return ageMs < READABLE_FOR_MS || newest.has(file) || (ageMs < DAY_MS && minutely.has(file))
+      const isYoung = ageMs < READABLE_FOR_MS || (ageMs < DAY_MS && minutely.has(file))
+      return isYoung || newest.has(file) || isHeld(file, nowMs)
     })
   })
 }
@@ -63,12 +68,20 @@ export async function expireVersions(storage: Storage, pipeline: string, clock: 
   return expired.length
 }
 
-/** All version files of a pipeline, those of its forks too. */
+/** All version files of a pipeline, those of its forks too, and how long tags hold them. */
 export async function versionFiles(storage: Storage, pipeline: string): Promise<readonly VersionFile[]> {
+  const heldMs = new Map<string, number>()
+  for (const { version, untilMs = Infinity } of await readTags(storage, pipeline)) {
+    const key = `pipelines/${pipeline}/v${String(version).padStart(16, '0')}.json`
+    heldMs.set(key, Math.max(untilMs, heldMs.get(key) ?? 0))
+  }
   const files: VersionFile[] = []
   for await (const { key, modifiedMs } of storage.list(`pipelines/${pipeline}/`)) {
     const [, chain, number] = /^(.*\/)v(\d{16})\.json$/.exec(key) ?? []
-    if (chain !== undefined) files.push({ key, chain, number: BigInt(number!), modifiedMs })
+    if (chain === undefined) continue
+    const heldUntilMs = heldMs.get(key)
+    const held = heldUntilMs === undefined ? {} : { heldUntilMs }
+    files.push({ key, chain, number: BigInt(number!), modifiedMs, ...held })
   }
   return files
 }
@@ -83,6 +96,21 @@ export async function storeNowMs(storage: Storage, pipeline: string, clock: Cloc
   const probe = await storage.head(key)
   if (probe === undefined) throw new LakeError('store.unavailable', `${key} was written and is not there`)
   return probe.modifiedMs
+}
+
+/** Holds a version for so long from now, by the store's clock. */
+export async function holdFor(
+  storage: Storage,
+  pipeline: string,
+  tag: Pick<Tag, 'name' | 'version'>,
+  forMs: number,
+  clock: Clock,
+): Promise<void> {
+  await putTag(storage, pipeline, { ...tag, untilMs: (await storeNowMs(storage, pipeline, clock)) + forMs })
+}
+
+function isHeld({ heldUntilMs }: VersionFile, nowMs: number): boolean {
+  return heldUntilMs !== undefined && heldUntilMs > nowMs
 }
 
 function chainsOf(files: readonly VersionFile[]): readonly (readonly VersionFile[])[] {

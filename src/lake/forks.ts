@@ -8,6 +8,13 @@ export async function dropFork(storage: Storage, pipeline: string, id: string): 
   for (const key of keys) await storage.delete(key)
 }
 
+/** Forks that are there. */
+export async function forkIds(storage: Storage, pipeline: string): Promise<readonly string[]> {
+  const ids = new Set<string>()
+  for await (const { key } of storage.list(`pipelines/${pipeline}/forks/`)) ids.add(key.split('/')[3]!)
+  return [...ids]
+}
+
 /** Where the versions of a fork stand. */
 export function forkPrefix(pipeline: string, id: string): string {
   return `pipelines/${pipeline}/forks/${id}/`

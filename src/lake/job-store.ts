@@ -1,6 +1,7 @@
 import { backoffMs, type Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import { isSameRequest, jobId, type Job, type JobRequest, type Jobs } from '../jobs.ts'
+import type { ReplayDifference, ReplayOrder } from '../replay-status.ts'
 import type { Storage } from './storage/storage.ts'
 
 const PREFIX = 'jobs/'
@@ -19,6 +20,8 @@ class StoredJobs implements Jobs {
   readonly #clock: Clock
   /** Jobs that are over never change: they are read once. */
   readonly #over = new Map<string, Job>()
+  /** Orders never change, and their numbers have no gaps. */
+  readonly #orders = new Map<string, readonly ReplayOrder[]>()
 
   constructor(storage: Storage, clock: Clock) {
     this.#storage = storage
@@ -61,7 +64,8 @@ class StoredJobs implements Jobs {
     const job = decode(id, bytes)
     if (job === undefined)
       throw new LakeError('store.corrupt', `${keyOf(id)} is not a job`, { context: { key: keyOf(id) } })
-    if (job.endedMs !== null) this.#over.set(id, job)
+    // One that was cut over can be rolled back, and one that failed be cancelled.
+    if (job.endedMs !== null && job.request.kind !== 'replay') this.#over.set(id, job)
     return job
   }
 
@@ -96,18 +100,68 @@ class StoredJobs implements Jobs {
     await this.#storage.put(keyOf(job.id), encode(job))
   }
 
+  async give(id: string, order: ReplayOrder): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const number = String((await this.#orderKeys(id)).length + 1).padStart(6, '0')
+      // Chance tells ours from another one that says the same.
+      const bytes = Buffer.from(JSON.stringify({ ...order, given: this.#clock.uuid() }), 'utf8')
+      const key = `${folderOf(id)}orders/${number}.json`
+      const { kind } = await this.#storage.putIfAbsent(key, bytes)
+      if (kind === 'created') return
+      const there = kind === 'unknown' ? await this.#storage.get(key) : undefined
+      if (there !== undefined && bytes.equals(there)) return
+      if (kind !== 'exists') await this.#clock.sleep(backoffMs(this.#clock, attempt))
+    }
+    throw new LakeError('store.unavailable', `an order to job ${id} could not be recorded`, { retryable: true })
+  }
+
+  async orders(id: string): Promise<readonly ReplayOrder[]> {
+    const keys = await this.#orderKeys(id)
+    const known = this.#orders.get(id) ?? []
+    const added = await Promise.all(keys.slice(known.length).map((key) => this.#json<ReplayOrder>(key)))
+    const all = [...known, ...added.filter((order) => order !== undefined)]
+    this.#orders.set(id, all)
+    return all
+  }
+
+  async putDifference(id: string, difference: ReplayDifference): Promise<void> {
+    await this.#storage.put(`${folderOf(id)}difference.json`, Buffer.from(JSON.stringify(difference), 'utf8'))
+  }
+
+  difference(id: string): Promise<ReplayDifference | undefined> {
+    return this.#json(`${folderOf(id)}difference.json`)
+  }
+
+  async #orderKeys(id: string): Promise<readonly string[]> {
+    const keys: string[] = []
+    for await (const { key } of this.#storage.list(`${folderOf(id)}orders/`)) keys.push(key)
+    return keys
+  }
+
+  async #json<T>(key: string): Promise<T | undefined> {
+    const bytes = await this.#storage.get(key)
+    return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as T)
+  }
+
   /** By our own clock: what a wrong one takes too early is an answer that nobody waits for. */
   async #forget(jobs: readonly Job[]): Promise<void> {
     const nowMs = this.#clock.nowMs()
-    for (const { id, endedMs } of jobs)
-      if (endedMs !== null && nowMs - endedMs > KEPT_MS) {
-        await this.#storage.delete(keyOf(id))
-        this.#over.delete(id)
-      }
+    for (const { id, request, endedMs } of jobs) {
+      const keptMs = request.kind === 'replay' ? Math.max(KEPT_MS, request.options.keepOldMs) : KEPT_MS
+      if (endedMs === null || nowMs - endedMs <= keptMs) continue
+      await this.#storage.delete(keyOf(id))
+      if (request.kind === 'replay')
+        for await (const { key } of this.#storage.list(folderOf(id))) await this.#storage.delete(key)
+      this.#over.delete(id)
+      this.#orders.delete(id)
+    }
   }
 }
 
 const keyOf = (id: string): string => `${PREFIX}${id}.json`
+
+/** What belongs to a job beside itself. */
+const folderOf = (id: string): string => `${PREFIX}${id}/`
 
 function encode(job: Job): Uint8Array {
   return Buffer.from(JSON.stringify(job, undefined, 1), 'utf8')

@@ -58,11 +58,18 @@ export async function writeMetadata(
   number: number,
   commitId: string,
   raw: TableMetadata,
-  manifests: readonly ManifestFile[],
+  manifests: readonly ManifestFile[] | undefined,
 ): Promise<LakeTable> {
   const key = `tables/${name}/metadata/v${number}-${commitId}.metadata.json`
   await storage.put(key, encodeMetadata(raw))
   return tableOf(name, key, raw, manifests)
+}
+
+/** The number of a metadata file. Throws `store.corrupt`. */
+export function metadataNumber(key: string): number {
+  const number = /\/v(\d+)-[^/]+$/.exec(key)?.[1]
+  if (number !== undefined) return Number(number)
+  throw new LakeError('store.corrupt', `${key} is not the name of a metadata file of ours`, { context: { key } })
 }
 
 function tableOf(

@@ -78,6 +78,46 @@ export function newMetadata(table: NewTable): TableMetadata {
   }
 }
 
+/**
+ * How far numbers of a table that succeeds another lie above those: the other one goes on meanwhile, and neither may ever
+ * come to where a reader saw the successor. A table of a second has this many seconds, row ids as many times as many rows.
+ */
+const AHEAD = { sequenceNumber: 1n << 30n, rowId: 1n << 40n } as const
+
+/**
+ * Metadata of a table that takes the place of `before`, empty: whoever knew that one sees the same table go on. A format
+ * version never goes back.
+ */
+export function successorMetadata(before: TableMetadata, table: Omit<NewTable, 'uuid' | 'location'>): TableMetadata {
+  const formatVersion = before['format-version'] === 3 ? 3 : table.formatVersion
+  const { uuid, location } = { uuid: before['table-uuid'], location: before.location }
+  const fresh = newMetadata({ ...table, formatVersion, uuid, location })
+  return {
+    ...fresh,
+    ...numbersAhead(before, formatVersion, table.nowMs),
+    'current-schema-id': table.schema['schema-id'],
+    'default-spec-id': table.spec['spec-id'],
+    'last-partition-id': Math.max(before['last-partition-id'], fresh['last-partition-id']),
+  }
+}
+
+/** The same rows under numbers that those of `before` never come to. */
+export function aheadOf(before: TableMetadata, nowMs: number): TableMetadata {
+  return { ...before, ...numbersAhead(before, before['format-version'], nowMs) }
+}
+
+function numbersAhead(
+  before: TableMetadata,
+  formatVersion: 2 | 3,
+  nowMs: number,
+): Pick<TableMetadata, 'last-sequence-number' | 'last-updated-ms' | 'next-row-id'> {
+  return {
+    'last-sequence-number': before['last-sequence-number'] + AHEAD.sequenceNumber,
+    'last-updated-ms': Math.max(nowMs, before['last-updated-ms'] + 1),
+    ...(formatVersion === 3 ? { 'next-row-id': (before['next-row-id'] ?? 0n) + AHEAD.rowId } : {}),
+  }
+}
+
 /** Metadata files that `metadata-log` remembers. */
 const METADATA_LOG_MAX = 100
 
@@ -86,20 +126,25 @@ export function withSnapshot(metadata: TableMetadata, snapshot: Snapshot, previo
   const id = snapshot['snapshot-id']
   const atMs = snapshot['timestamp-ms']
   return {
-    ...metadata,
+    ...withEntry(metadata, atMs, previous),
     'last-sequence-number': snapshot['sequence-number'],
-    'last-updated-ms': atMs,
     'current-snapshot-id': id,
     snapshots: [...metadata.snapshots, snapshot],
     'snapshot-log': [...metadata['snapshot-log'], { 'timestamp-ms': atMs, 'snapshot-id': id }],
-    'metadata-log': [
-      ...metadata['metadata-log'],
-      { 'timestamp-ms': metadata['last-updated-ms'], 'metadata-file': previous },
-    ].slice(-METADATA_LOG_MAX),
     refs: { ...metadata.refs, main: { 'snapshot-id': id, type: 'branch' } },
     ...(snapshot['added-rows'] === undefined
       ? {}
       : { 'next-row-id': snapshot['first-row-id']! + snapshot['added-rows'] }),
+  }
+}
+
+/** The metadata as of `atMs`, with the file `previous` that it stood in before among those it remembers. */
+export function withEntry(metadata: TableMetadata, atMs: number, previous: string): TableMetadata {
+  const entry = { 'timestamp-ms': metadata['last-updated-ms'], 'metadata-file': previous }
+  return {
+    ...metadata,
+    'last-updated-ms': atMs,
+    'metadata-log': [...metadata['metadata-log'], entry].slice(-METADATA_LOG_MAX),
   }
 }
 

@@ -19,8 +19,22 @@ export interface PartitionSpec {
 const FIRST_FIELD_ID = 1_000
 const TIME_TRANSFORMS = ['year', 'month', 'day', 'hour']
 
-/** `status`, `day(at)`, `bucket(16, id)`, `truncate(4, zip)` over top-level columns. Throws `config.invalid`. */
-export function partitionSpec(table: string, texts: readonly string[], schema: IcebergSchema): PartitionSpec {
+/** The specs of a table that another one succeeds. */
+export interface SpecsBefore {
+  readonly specs: readonly PartitionSpec[]
+  readonly lastFieldId: number
+}
+
+/**
+ * `status`, `day(at)`, `bucket(16, id)`, `truncate(4, zip)` over top-level columns. After other specs fields that one of
+ * them had keep their ids. Throws `config.invalid`.
+ */
+export function partitionSpec(
+  table: string,
+  texts: readonly string[],
+  schema: IcebergSchema,
+  before?: SpecsBefore,
+): PartitionSpec {
   const fields: PartitionField[] = []
   for (const text of texts) {
     const { column, transform } = parse(table, text, schema)
@@ -31,7 +45,20 @@ export function partitionSpec(table: string, texts: readonly string[], schema: I
     const name = freeName(column.name, transform, schema, fields)
     fields.push({ 'source-id': column.id, 'field-id': FIRST_FIELD_ID + fields.length, name, transform })
   }
-  return { 'spec-id': 0, fields }
+  return before === undefined ? { 'spec-id': 0, fields } : specAfter(fields, before)
+}
+
+function specAfter(fields: readonly PartitionField[], { specs, lastFieldId }: SpecsBefore): PartitionSpec {
+  const known = specs.flatMap((spec) => spec.fields)
+  let last = lastFieldId
+  const numbered = fields.map((field): PartitionField => {
+    const kept = known.find(
+      (each) =>
+        each['source-id'] === field['source-id'] && each.transform === field.transform && each.name === field.name,
+    )
+    return { ...field, 'field-id': kept?.['field-id'] ?? ++last }
+  })
+  return { 'spec-id': Math.max(...specs.map((spec) => spec['spec-id'])) + 1, fields: numbered }
 }
 
 function parse(

@@ -34,21 +34,57 @@ export interface IcebergSchema {
   readonly fields: readonly IcebergField[]
 }
 
-/** Field ids from 1: the columns in order first, then what is inside them, level by level of each column. */
-export function schemaOf(
-  columns: readonly Column[],
-  key: readonly string[] = [],
-): {
+/** What field ids go on from. */
+export interface FieldIds {
   readonly schema: IcebergSchema
   readonly lastColumnId: number
-} {
-  let lastColumnId = 0
+}
+
+/**
+ * Field ids from 1: the columns in order first, then what is inside them, level by level of each column. After `before`
+ * columns of the same name and type keep their ids, and all others get new ones, since files may hold the old.
+ */
+export function schemaOf(columns: readonly Column[], key: readonly string[] = [], before?: FieldIds): FieldIds {
+  let lastColumnId = before?.lastColumnId ?? 0
   const nextId = () => ++lastColumnId
-  const fields = fieldsOf(columns, nextId)
+  const fields = before === undefined ? fieldsOf(columns, nextId) : fieldsAfter(columns, before.schema, nextId)
   const ids = fields.filter(({ name }) => key.includes(name)).map(({ id }) => id)
   const identifier = ids.length === 0 ? {} : { 'identifier-field-ids': ids }
-  return { schema: { type: 'struct', 'schema-id': 0, ...identifier, fields }, lastColumnId }
+  const id = before === undefined ? 0 : before.schema['schema-id'] + 1
+  return { schema: { type: 'struct', 'schema-id': id, ...identifier, fields }, lastColumnId }
 }
+
+function fieldsAfter(columns: readonly Column[], { fields }: IcebergSchema, nextId: () => number): IcebergField[] {
+  const kept = columns.map(({ name, type }) =>
+    fields.find(
+      (field) =>
+        field.name === name &&
+        isSame(
+          field.type,
+          icebergType(type, () => 0),
+        ),
+    ),
+  )
+  const made = fieldsOf(
+    columns.filter((_, k) => kept[k] === undefined),
+    nextId,
+  )
+  return columns.map(({ name, required }, k) => {
+    const { id, type } = kept[k] ?? made.find((field) => field.name === name)!
+    return { id, name, required: required === true, type }
+  })
+}
+
+/** Whether two types are one but for their ids. */
+function isSame(a: IcebergType, b: IcebergType): boolean {
+  return JSON.stringify(a, withoutIds) === JSON.stringify(b, withoutIds)
+}
+
+function withoutIds(key: string, value: unknown): unknown {
+  return ID_KEYS.has(key) ? undefined : value
+}
+
+const ID_KEYS: ReadonlySet<string> = new Set(['id', 'element-id', 'key-id', 'value-id'])
 
 function fieldsOf(columns: readonly Column[], nextId: () => number): IcebergField[] {
   const ids = columns.map(nextId)
@@ -60,7 +96,8 @@ function fieldsOf(columns: readonly Column[], nextId: () => number): IcebergFiel
   }))
 }
 
-function icebergType(type: ColumnType, nextId: () => number): IcebergType {
+/** A type with ids for what is inside it. */
+export function icebergType(type: ColumnType, nextId: () => number): IcebergType {
   switch (type.kind) {
     case 'decimal':
       return `decimal(${type.precision}, ${type.scale})`
@@ -86,6 +123,15 @@ function icebergType(type: ColumnType, nextId: () => number): IcebergType {
     default:
       return type.kind
   }
+}
+
+/** A type as text, without what does not decide its values: ids, what is required, and the order of fields. */
+export function typeName(type: IcebergType): string {
+  if (typeof type === 'string') return type.replaceAll(' ', '')
+  if (type.type === 'list') return `list<${typeName(type.element)}>`
+  if (type.type === 'map') return `map<${typeName(type.key)},${typeName(type.value)}>`
+  const fields = type.fields.toSorted((a, b) => (a.name < b.name ? -1 : 1))
+  return `struct<${fields.map((field) => `${JSON.stringify(field.name)}:${typeName(field.type)}`).join(',')}>`
 }
 
 export function decimalOf(type: IcebergType): { readonly precision: number; readonly scale: number } | undefined {

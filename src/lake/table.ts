@@ -1,8 +1,8 @@
 import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
-import { writeMetadata, type LakeTable } from './lake-table.ts'
-import { newMetadata } from './metadata.ts'
+import { metadataNumber, writeMetadata, type LakeTable } from './lake-table.ts'
+import { aheadOf, newMetadata, successorMetadata } from './metadata.ts'
 import { partitionSpec, type PartitionSpec } from './partition-spec.ts'
 import { schemaOf, type IcebergSchema } from './schema.ts'
 import { uriOf, type Storage } from './storage/storage.ts'
@@ -11,6 +11,8 @@ import { uriOf, type Storage } from './storage/storage.ts'
 
 export { appendFiles, changeTable } from './change-table.ts'
 export { claimTable } from './claim.ts'
+export { holdFor } from './expire-versions.ts'
+export { dropFork } from './forks.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'
 export {
   COMPACTION,
@@ -23,15 +25,18 @@ export {
 export { compareFiles, type Side } from './compare-files.ts'
 export { DeletedRank, DeletedRows } from './deleted-rows.ts'
 export { openTable } from './lake-table.ts'
+export { encodeMetadata } from './metadata.ts'
 export type { LakeTable, SnapshotInfo } from './lake-table.ts'
 export type { PartitionField, PartitionSpec } from './partition-spec.ts'
+export { evolveTable, planSchema, type SchemaChange, type SchemaProblem } from './evolve.ts'
 export { readDeletedRows, storedFiles } from './scan.ts'
-export { schemaOf } from './schema.ts'
+export { schemaOf, typeName } from './schema.ts'
 export type { IcebergField, IcebergSchema, IcebergType } from './schema.ts'
 export { isKept } from './reachable.ts'
 export { compareValues, lowerBound, singleValue, upperBound } from './single-value.ts'
-export type { Storage } from './storage/storage.ts'
+export { uriOf, type Storage } from './storage/storage.ts'
 export type { AddedFile, DeletionVectorRef, FileDeletes, StoredFile, TableChange } from './table-change.ts'
+export { baseTag, beforeTag, dropTag, putTag, readTags } from './tags.ts'
 export { applyTransform, resultType } from './transform.ts'
 export type { Stamp } from './summary.ts'
 
@@ -59,20 +64,49 @@ export interface WritePlan {
   readonly dataPrefix: string
 }
 
-/** Writes the first metadata file (no snapshot) under a name of its own. Nobody refers to it until a version does. */
-export async function createTable(storage: Storage, spec: TableSpec, clock: Clock): Promise<LakeTable> {
-  const { schema, lastColumnId } = schemaOf(spec.columns, keyOfSpec(spec))
-  const raw = newMetadata({
-    uuid: clock.uuid(),
-    location: uriOf(storage, `tables/${spec.name}`),
-    formatVersion: spec.formatVersion,
+/** Metadata files of a successor are numbered so far above those of the table before it, which goes on meanwhile. */
+const NUMBERS_AHEAD = 2 ** 24
+
+/**
+ * Writes the first metadata file (no snapshot) under a name of its own. Nobody refers to it until a version does. The
+ * successor of `before` is the same table to whoever knew that: its uuid, folder and field ids, and numbers above its own.
+ */
+export async function createTable(
+  storage: Storage,
+  spec: TableSpec,
+  clock: Clock,
+  before?: LakeTable,
+): Promise<LakeTable> {
+  const { name, formatVersion } = spec
+  const ids = before && { schema: lastSchema(before), lastColumnId: before.raw['last-column-id'] }
+  const { schema, lastColumnId } = schemaOf(spec.columns, keyOfSpec(spec), ids)
+  const specs = before && { specs: before.raw['partition-specs'], lastFieldId: before.raw['last-partition-id'] }
+  const made = {
+    formatVersion,
     schema,
     lastColumnId,
-    spec: partitionSpec(spec.name, spec.partitionBy, schema),
+    spec: partitionSpec(name, spec.partitionBy, schema, specs),
     nowMs: clock.nowMs(),
     properties: { 'write.format.default': 'parquet', 'kappalake.format': '1', ...spec.properties },
-  })
-  return writeMetadata(storage, spec.name, 0, clock.uuid(), raw, [])
+  }
+  if (before !== undefined) {
+    const number = metadataNumber(before.metadata) + NUMBERS_AHEAD
+    return writeMetadata(storage, name, number, clock.uuid(), successorMetadata(before.raw, made), [])
+  }
+  const raw = newMetadata({ ...made, uuid: clock.uuid(), location: uriOf(storage, `tables/${name}`) })
+  return writeMetadata(storage, name, 0, clock.uuid(), raw, [])
+}
+
+/** The same table under numbers far above: what is changed from there on never meets what is changed from here on. */
+export function moveAhead(storage: Storage, table: LakeTable, clock: Clock): Promise<LakeTable> {
+  const number = metadataNumber(table.metadata) + NUMBERS_AHEAD
+  const raw = aheadOf(table.raw, clock.nowMs())
+  return writeMetadata(storage, table.name, number, clock.uuid(), raw, table.manifests)
+}
+
+/** The current schema, with the greatest id that the table has given to one. */
+function lastSchema({ schema, raw }: LakeTable): IcebergSchema {
+  return { ...schema, 'schema-id': Math.max(...raw.schemas.map((each) => each['schema-id'])) }
 }
 
 export function writePlan(table: LakeTable): WritePlan {

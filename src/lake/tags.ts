@@ -10,6 +10,12 @@ export interface Tag {
   readonly untilMs: number | undefined
 }
 
+/** Of the version that the fork of a replay began at. */
+export const baseTag = (replay: string): string => `base-${replay}`
+
+/** Of the version before the cut-over of a replay. */
+export const beforeTag = (replay: string): string => `before-${replay}`
+
 const NAME = /^[a-z0-9-]{1,100}$/
 
 export async function putTag(storage: Storage, pipeline: string, { name, version, untilMs }: Tag): Promise<void> {

@@ -55,6 +55,7 @@ function cut(batch: RecordBatch, end: bigint): RecordBatch {
     count,
     offsets: batch.offsets.subarray(0, count),
     timestampsMs: batch.timestampsMs.subarray(0, count),
+    ...(batch.appendTimes === undefined ? {} : { appendTimes: batch.appendTimes.subarray(0, count) }),
     keyRanges: batch.keyRanges.subarray(0, 2 * count),
     valueRanges: batch.valueRanges.subarray(0, 2 * count),
     headers: (index) => batch.headers(index),

@@ -13,6 +13,8 @@ import { pipelineOperations } from './pipelines.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { queryOperations } from './query.ts'
 import { parse, readJson } from './request.ts'
+import { replayOperations } from './replays.ts'
+import { restCatalog } from './rest-catalog.ts'
 import { rowOperations } from './rows.ts'
 import { tableOperations } from './tables.ts'
 import { windowOperations } from './windows.ts'
@@ -26,6 +28,7 @@ export function createApp(door: ServerDoor): Hono {
     ...pipelineOperations(door),
     ...tableOperations(door),
     ...jobOperations(door),
+    ...replayOperations(door),
     ...rowOperations(door),
     ...diffOperations(door),
     ...windowOperations(door),
@@ -37,6 +40,7 @@ export function createApp(door: ServerDoor): Hono {
   app.use(guard)
   for (const each of [...operations, documentation(operations)])
     app.on(each.method, each.path.replaceAll(/\{(\w+)\}/g, ':$1'), (context) => answer(each, context))
+  app.route('/iceberg', restCatalog(door))
   app.notFound((context) => {
     const problem = problemOf(new LakeError('request.invalid', `nothing is served at ${context.req.path}`, NOT_FOUND))
     return problemResponse({ ...problem, status: 404 })

@@ -4,6 +4,7 @@ import type { Jobs } from '../jobs.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
 import type { Engine } from '../query/engine.ts'
+import type { Replays } from '../replay-status.ts'
 import type { Settings } from '../settings.ts'
 import type { PipelineControl } from '../status.ts'
 import type { Metrics } from './metrics.ts'
@@ -16,6 +17,7 @@ export interface ServerDoor {
   readonly chains: ReadonlyMap<string, Chain>
   readonly pipelines: readonly PipelineControl[]
   readonly jobs: Jobs
+  readonly replays: Replays
   readonly definition: LakeDefinition
   readonly settings: Settings
   readonly metrics: Metrics

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { LakeError } from '../error.ts'
 import type { Job, JobRequest } from '../jobs.ts'
 import type { ServerDoor } from './door.ts'
+import { idempotencyHeader, idempotencyKeyOf } from './idempotency.ts'
 import { operation, type Operation } from './operation.ts'
 import { pageOf, pageQuery, slicePage } from './page.ts'
 import { findChain } from './pipelines.ts'
@@ -10,11 +11,11 @@ import { findTable, tableParams } from './tables.ts'
 
 const jobSchema = z.object({
   id: z.string(),
-  kind: z.enum(['compact', 'expire', 'rollback']),
+  kind: z.enum(['compact', 'expire', 'rollback', 'replay']),
   pipeline: z.string(),
   table: z.string().nullable(),
   to: z.string().nullable().describe('the version that a rollback goes back to'),
-  state: z.enum(['queued', 'running', 'done', 'failed']),
+  state: z.enum(['queued', 'running', 'done', 'failed', 'cancelled']),
   created: z.string(),
   started: z.string().nullable(),
   ended: z.string().nullable(),
@@ -25,13 +26,11 @@ const jobSchema = z.object({
     .nullable(),
 })
 
-const KEY_HEADER = 'Idempotency-Key'
-const headers = { [KEY_HEADER]: 'Names the job, so that the same request sent twice is one job; 8 to 200 characters' }
 const noBody = z.strictObject({})
 
 export function jobOperations(door: ServerDoor): readonly Operation[] {
   const ask = async (context: Context, request: JobRequest) => {
-    const job = await door.jobs.ask(request, keyOf(context))
+    const job = await door.jobs.ask(request, idempotencyKeyOf(context))
     return context.json(jobJson(job), 202, { location: `/v1/jobs/${job.id}` })
   }
   return [
@@ -48,7 +47,7 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
         body: noBody,
         answer: jobSchema,
         status: 202,
-        headers,
+        headers: idempotencyHeader,
         problems: ['table.unknown', 'idempotency.mismatch'],
         handle: async ({ params: { table }, context }) => {
           const { pipeline } = await findTable(door, table)
@@ -65,7 +64,7 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
       body: z.strictObject({ to: z.string().regex(/^[1-9]\d{0,15}$/, 'must be the number of a version, as text') }),
       answer: jobSchema,
       status: 202,
-      headers,
+      headers: idempotencyHeader,
       problems: ['pipeline.unknown', 'version.unknown', 'idempotency.mismatch'],
       handle: async ({ params: { pipeline }, body: { to }, context }) => {
         await findChain(door, pipeline).at({ kind: 'number', number: BigInt(to) })
@@ -101,14 +100,6 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
       },
     }),
   ]
-}
-
-function keyOf(context: Context): string | undefined {
-  const key = context.req.header(KEY_HEADER)
-  if (key === undefined || /^[\x21-\x7e]{8,200}$/.test(key)) return key
-  throw new LakeError('request.invalid', `${KEY_HEADER} must have 8 to 200 printable characters without blanks`, {
-    fix: 'Send a new UUID for each new request.',
-  })
 }
 
 function jobJson({

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { LakeError, type ErrorMessage } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { PipelineControl } from '../status.ts'
+import { isOver, type ReplayStatus } from '../replay-status.ts'
 import type { Version } from '../version.ts'
 import type { ServerDoor } from './door.ts'
 import { operation, type Operation } from './operation.ts'
@@ -57,6 +58,14 @@ const versionSchema = z.object({
   tables: z.record(z.string(), z.object({ snapshot: z.string().nullable(), code: z.string() })),
 })
 
+/** A second chain that began at a version of this one, and may take its place. */
+const forkSchema = z.object({
+  id: z.string().describe('of the replay'),
+  base: z.string().describe('the version that it began at'),
+  state: z.string(),
+  phase: z.string().nullable(),
+})
+
 const params = z.strictObject({ pipeline: z.string() })
 const noBody = z.strictObject({})
 
@@ -89,12 +98,16 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
       method: 'get',
       path: '/v1/pipelines/{pipeline}/versions',
       id: 'listVersions',
-      summary: 'The versions of a pipeline, newest first',
+      summary: 'The versions of a pipeline, newest first, and its forks beside them',
       params,
       query: z.strictObject(pageQuery),
-      answer: pageOf(versionSchema),
+      answer: pageOf(versionSchema).extend({ forks: z.array(forkSchema).describe('replays that are not over') }),
       problems: ['pipeline.unknown'],
-      handle: (input) => versionsPage(findChain(door, input.params.pipeline), input.query),
+      handle: async ({ params: { pipeline }, query }) => {
+        const page = await versionsPage(findChain(door, pipeline), query)
+        const replays = (await door.replays.list()).filter((replay) => replay.pipeline === pipeline)
+        return { ...page, forks: replays.flatMap(forkJson) }
+      },
     }),
     operation({
       method: 'post',
@@ -128,6 +141,21 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
         },
       }),
     ),
+    operation({
+      method: 'post',
+      path: '/v1/pipelines/{pipeline}/accept-code',
+      id: 'acceptCode',
+      summary: 'Of a superseded pipeline: keep its rows, and make those from here on by the definition of this process',
+      params,
+      body: noBody,
+      answer: pipelineSchema,
+      problems: ['pipeline.unknown', 'pipeline.not_owner', 'code.not_continuable', 'commit.stale'],
+      handle: async (input) => {
+        const pipeline = find(input.params.pipeline)
+        await pipeline.acceptCode()
+        return pipelineJson(pipeline)
+      },
+    }),
     operation({
       method: 'post',
       path: '/v1/pipelines/{pipeline}/flush',
@@ -231,6 +259,13 @@ function versionJson(version: Version): z.output<typeof versionSchema> {
       ]),
     ),
   }
+}
+
+/** A replay that failed keeps its fork, until it is cancelled. */
+function forkJson(replay: ReplayStatus): z.output<typeof forkSchema>[] {
+  const { id, version, state, progress } = replay
+  if (version === null || (isOver(replay) && state !== 'failed')) return []
+  return [{ id, base: version, state, phase: progress?.phase ?? null }]
 }
 
 function timeText(inMs: number | undefined): string | null {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import type { EventTime } from '../define.ts'
 import { LakeError } from '../error.ts'
 import { openTable, type IcebergType, type LakeTable, type SnapshotInfo } from '../lake/table.ts'
 import type { Version } from '../version.ts'
@@ -7,6 +8,7 @@ import { operation, type Operation } from './operation.ts'
 import { pageOf, pageQuery, slicePage } from './page.ts'
 import { suggestion } from './suggest.ts'
 import { instantText, watermarkOf } from './watermark.ts'
+import { storedDefinition } from '../stored-definition.ts'
 import { storedWindow } from '../window-property.ts'
 
 const tableSchema = z.object({
@@ -153,9 +155,13 @@ function eventTimeOf(
       outOfOrdernessMs: window.outOfOrdernessMs,
       allowedLatenessMs: window.definition.allowedLatenessMs,
     }
-  const eventTime = definition.pipelines
-    .find((each) => each.name === pipeline)
-    ?.tables.find((each) => each.name === name)?.eventTime
+  const stored = storedDefinition(properties)
+  // Tables of earlier releases do not say what made them.
+  const eventTime =
+    stored === undefined
+      ? definition.pipelines.find((each) => each.name === pipeline)?.tables.find((each) => each.name === name)
+          ?.eventTime
+      : (stored['eventTime'] as EventTime | undefined)
   if (eventTime === undefined) return undefined
   const { outOfOrdernessMs } = eventTime
   return { watermarkMs: watermarkOf(version, name), outOfOrdernessMs, allowedLatenessMs: null }

@@ -4,19 +4,13 @@ import path from 'node:path'
 import { Hono } from 'hono'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { demoSettings } from '../../src/cli/demo.ts'
+import { demoDefinition } from '../../src/cli/demo-lake.ts'
 import { keepShop } from '../../src/cli/demo-state.ts'
 import { judge } from '../../src/cli/demo-verdict.ts'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { LakeError } from '../../src/error.ts'
 import type { Lake } from '../../src/index.ts'
-import {
-  deadLetterSql,
-  ledgerSql,
-  shopDefinition,
-  shopEnds,
-  shopLedger,
-  type TableLedger,
-} from '../../src/ingest/shop-ledger.ts'
+import { deadLetterSql, ledgerSql, shopEnds, shopLedger, type TableLedger } from '../../src/ingest/shop-ledger.ts'
 import type { Positions } from '../../src/log.ts'
 import type { Settings, ShopSettings } from '../../src/settings.ts'
 import { run } from './support.ts'
@@ -145,12 +139,12 @@ function hasty(): Clock {
 const ci = async (change?: (table: string, held: TableLedger) => TableLedger) => {
   let opened: Settings | undefined
   let closed: string[] = []
-  const ran = await run(['demo', '--ci', '--seed', '3', '--rate', '10', '--port', '0', '--data', folder], {
+  const ran = await run(['demo', '--ci', '--no-tour', '--seed', '3', '--rate', '10', '--port', '0', '--data', folder], {
     clock: hasty(),
     parts: {
       open: async (definition, settings) => {
         opened = settings
-        expect(definition).toBe(shopDefinition)
+        expect(definition).toBe(demoDefinition)
         const { shop } = settings.source as { shop: ShopSettings }
         const held = lakeOf(shop, shopEnds(shop, Infinity), change)
         closed = held.closed

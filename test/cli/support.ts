@@ -22,16 +22,21 @@ export const noParts: CliParts = {
 /** Runs one command line in this process, against the given world. */
 export async function run(
   args: readonly string[],
-  world: Partial<Omit<CliContext, 'out' | 'err'>> & { readonly parts?: Partial<CliParts>; readonly clock?: Clock } = {},
+  world: Partial<Omit<CliContext, 'out' | 'err'>> & {
+    readonly parts?: Partial<CliParts>
+    readonly clock?: Clock
+    readonly terminal?: { readonly isTty?: boolean; readonly columns?: number; readonly hasColor?: boolean }
+  } = {},
 ): Promise<Ran> {
   const texts = { out: '', err: '' }
+  const { parts, terminal: looks, ...rest } = world
   const terminal = (to: keyof typeof texts) => ({
     write: (text: string) => void (texts[to] += text),
     isTty: false,
     columns: 80,
     hasColor: false,
+    ...looks,
   })
-  const { parts, ...rest } = world
   const code = await runCommand(
     args,
     {

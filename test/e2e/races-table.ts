@@ -156,6 +156,11 @@ export class RaceWork implements TableWork {
     return Promise.reject(new Error('no table here has a change topic'))
   }
 
+  /** Nothing is replayed here. */
+  compare(): Promise<never> {
+    return Promise.reject(new Error('no rows are compared here'))
+  }
+
   async concatenate(
     plan: WritePlan,
     inputs: readonly { readonly file: DataFile; readonly deleted: DeletedRows }[],
@@ -164,6 +169,11 @@ export class RaceWork implements TableWork {
     for (const { file, deleted } of inputs)
       rows.push(...(await this.#rows(file.key)).filter((_, row) => !deleted.has(row)))
     return this.write(plan, rows)
+  }
+
+  /** No range is replayed. */
+  rowsWithin(): Promise<never> {
+    return Promise.reject(new Error('no row here is of a range'))
   }
 
   fill(): Promise<never> {

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Column } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
+import type { ArchiveWork } from '../../src/ingest/archive/archive.ts'
 import type { ChangedRows, TableWork } from '../../src/ingest/keys.ts'
 import { openTableWork } from '../../src/ingest/table-work.ts'
 import { perform, remoteWork } from '../../src/ingest/work-messages.ts'
@@ -18,7 +19,7 @@ import { PlainWriter, type PlainRow } from '../support/plain-rows.ts'
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-changes-'))
 let storage: Storage
 let writer: PlainWriter
-let work: TableWork & { close(): Promise<void> }
+let work: TableWork & ArchiveWork & { close(): Promise<void> }
 let remote: TableWork
 beforeAll(async () => {
   storage = await LocalStorage.open(path.join(folder, 'a store'))

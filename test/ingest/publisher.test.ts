@@ -151,11 +151,24 @@ class Bench {
     await this.#append('maintenance', this.states.get(this.head.number)!)
   }
 
-  async rollBack(to: bigint): Promise<void> {
-    const [table, files] = this.#tables.get(to)!
+  #goTo(version: bigint): void {
+    const [table, files] = this.#tables.get(version)!
     this.#table = table
     this.#files = new Map([...files].map(([file, deleted]) => [file, deleted.clone()]))
+  }
+
+  async rollBack(to: bigint): Promise<void> {
+    this.#goTo(to)
     await this.#append('rollback', this.states.get(to)!)
+  }
+
+  /** Other code has the pipeline from here on: with the tables of a fork, or with those that are there. */
+  async cutOver(to: bigint | undefined): Promise<void> {
+    if (to !== undefined) this.#goTo(to)
+    const published = { w: to === undefined ? this.head.published['w']! : this.head.number + 1n }
+    const fork = { id: 'f', base: { number: 2n, commitId: 'c' }, rebuilt: ['w'], building: undefined }
+    const state = this.states.get(to ?? this.head.number)!
+    await this.#append('cutover', state, published, to === undefined ? undefined : fork)
   }
 
   /** Forgets the data files of a version's table, as expiry does when it is old. */
@@ -181,6 +194,7 @@ class Bench {
     kind: VersionKind,
     state: ReadonlyMap<string, number>,
     published = { ...this.head?.published, ...this.publisher.published },
+    fork: Version['fork'] = undefined,
   ): Promise<void> {
     const { metadata, snapshot } = this.#table
     const content: VersionContent = {
@@ -197,7 +211,7 @@ class Bench {
       holes: new Map(),
       paused: undefined,
       released: false,
-      fork: undefined,
+      fork,
       origins: new Map(),
     }
     // What a version says is sent must have been: the reader has all of it by now.
@@ -446,6 +460,41 @@ describe('a change topic (E7)', () => {
       ['3', '4'],
       ['1', undefined],
       ['4', undefined],
+    ])
+  })
+
+  test('K7: nothing is sent for a cut-over itself; the first change of the new code tells of it', async () => {
+    const bench = new Bench()
+    bench.isLossy = true
+    await bench.start()
+    await bench.write({ a: 1 })
+    await bench.write({ a: 2, b: 5 })
+    await bench.settled()
+    await bench.publisher.close()
+    await bench.cutOver(2n)
+    bench.open()
+    await bench.write({})
+    while (bench.events.at(-1)!.version !== 5n) await sleep(1)
+    expect(bench.sink.log).toHaveLength(3)
+    // Until a change has told of it a restart begins there again.
+    expect(bench.publisher.published).toEqual({ w: 4n })
+    await bench.publisher.close()
+    bench.open()
+    await bench.write({ c: 7 })
+    await bench.settled()
+    expect(bench.sink.log.slice(3)).toMatchObject([{ key: 'c', headers: { 'kappalake.discontinuity': '4' } }])
+  })
+
+  test('code that is accepted from here on is no discontinuity', async () => {
+    const bench = new Bench()
+    await bench.start()
+    await bench.write({ a: 1 })
+    await bench.cutOver(undefined)
+    await bench.write({ a: 2 })
+    await bench.settled()
+    expect(bench.sink.log.map(({ value, headers }) => [value, headers['kappalake.discontinuity']])).toEqual([
+      ['1', undefined],
+      ['2', undefined],
     ])
   })
 

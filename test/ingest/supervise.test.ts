@@ -293,7 +293,7 @@ describe('Supervisor', () => {
     const b = bench.start('b', { ...DEFINITION, tables: OTHER })
     bench.write('x')
     await bench.pass(20_000)
-    expect(b.supervisor.status()).toMatchObject({ state: 'superseded', reason: { code: 'code.superseded' } })
+    expect(b.supervisor.status()).toMatchObject({ state: 'superseded', reason: { code: 'code.changed' } })
     expect(positionOf(b)).toBe(1n)
   })
 

@@ -163,3 +163,80 @@ describe('C', () => {
     )
   })
 })
+
+describe('C of a fork that is built', () => {
+  const UNTIL = new Map<PartitionId, bigint>([
+    ['c/0', 3n],
+    ['c/1', 1n],
+  ])
+  const at = (
+    watermarks: Watermarks,
+    p0: bigint,
+    p1: bigint,
+    clocks: readonly (number | undefined)[],
+    before?: number,
+  ) => {
+    const known = clocks.flatMap((ms, p) => (ms === undefined ? [] : [[`c/${p}`, ms] as const]))
+    const standing: Standing = {
+      positions: new Map<PartitionId, bigint>([
+        ['c/0', p0],
+        ['c/1', p1],
+        ['other/0', 7n],
+      ]),
+      clocksMs: { t: Object.fromEntries(known) },
+      watermarksMs: before === undefined ? {} : { t: before },
+    }
+    // That the log is drained closes nothing: it goes on.
+    expect(watermarks.timesOf('t', standing, true)).toEqual(watermarks.timesOf('t', standing))
+    return watermarks.timesOf('t', standing).watermarkMs
+  }
+
+  const saw = (watermarks: Watermarks, partition: PartitionId, end: bigint): void =>
+    watermarks.saw({ partition, from: 0n, until: end, leaderEpoch: 0, tail: undefined, end })
+
+  test('where C of its base is known, it is that at the end, and never more before', () => {
+    const watermarks = new Watermarks([definition], new InstantClock(), { until: UNTIL, watermarksMs: { t: 60 } })
+    expect(at(watermarks, 1n, 0n, [10, undefined])).toBeUndefined()
+    // The other partition has come to its end, and holds nothing.
+    expect(at(watermarks, 1n, 1n, [10, undefined])).toBe(4)
+    expect(at(watermarks, 2n, 1n, [100, 20], 4)).toBe(60)
+    expect(at(watermarks, 3n, 1n, [100, 20], 4)).toBe(60)
+    expect(at(watermarks, 3n, 1n, [undefined, undefined])).toBe(60)
+    expect(at(watermarks, 3n, 1n, [100, 20], 80)).toBe(80)
+  })
+
+  test('where its base had none, it has none', () => {
+    const watermarks = new Watermarks([definition], new InstantClock(), {
+      until: UNTIL,
+      watermarksMs: { t: undefined },
+    })
+    expect(at(watermarks, 1n, 1n, [10, undefined])).toBeUndefined()
+    expect(at(watermarks, 3n, 1n, [10, undefined])).toBeUndefined()
+  })
+
+  test('where it is not, the end of the log is what the clocks say of it', () => {
+    const watermarks = new Watermarks([definition], new InstantClock(), { until: UNTIL, watermarksMs: { other: 60 } })
+    expect(at(watermarks, 2n, 1n, [50, 20])).toBe(44)
+    expect(at(watermarks, 3n, 1n, [50, 20])).toBe(14)
+    expect(at(watermarks, 3n, 1n, [50, undefined])).toBe(44)
+  })
+
+  test('no clock on a wall makes a partition idle', () => {
+    const clock = new InstantClock()
+    const watermarks = new Watermarks([definition], clock, { until: UNTIL, watermarksMs: { t: 90 } })
+    saw(watermarks, 'c/0', 1n)
+    saw(watermarks, 'c/1', 0n)
+    clock.advance(10 * IDLE_MS)
+    expect(at(watermarks, 1n, 0n, [100, 20])).toBe(14)
+  })
+
+  test('once it has reached its base, partitions are idle as on the main chain, and a drained log closes nothing', () => {
+    const clock = new InstantClock()
+    const watermarks = new Watermarks([definition], clock, { until: undefined, watermarksMs: { t: 60 } })
+    expect(at(watermarks, 3n, 1n, [100, 20], 14)).toBe(14)
+    expect(at(watermarks, 3n, 1n, [100, undefined], 14)).toBe(14)
+    saw(watermarks, 'c/1', 1n)
+    clock.advance(IDLE_MS)
+    expect(at(watermarks, 3n, 1n, [100, 20], 14)).toBe(94)
+  })
+})

@@ -12,7 +12,8 @@ import type { Staged } from '../../src/ingest/lane.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { run, type Control, type RunResult } from '../../src/ingest/pipeline.ts'
-import { supersededError } from '../../src/ingest/start.ts'
+import { codeDifferences } from '../../src/ingest/code-difference.ts'
+import { openTables } from '../../src/ingest/tables.ts'
 import type { TableDelta, WindowFold } from '../../src/ingest/window/window.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
@@ -331,8 +332,10 @@ describe('windows', { timeout: 60_000 }, () => {
     bench.definition = whole
     const result = await bench.run()
     expect(result.kind).toBe('superseded')
-    const error = supersededError(whole, (result as { readonly head: Version }).head)
-    expect(error.message).toBe('w lacks records that its source took while it was not in the definition')
+    const { head } = result as { readonly head: Version }
+    const [difference] = codeDifferences(whole, head, await openTables(bench.storage, head.tables))
+    const hole = 'lacks records that its topic took while it was not in the definition'
+    expect(difference).toEqual({ table: 'w', isNew: false, changes: [hole], obstacles: [hole] })
     bench.definition = { ...whole, windows: [] }
     expect((await bench.run()).kind).toBe('stopped')
   })
@@ -507,8 +510,8 @@ describe('windows', { timeout: 60_000 }, () => {
     change(windows)
     const result = await bench.run()
     expect(result.kind).toBe('superseded')
-    expect(supersededError(bench.definition, (result as { readonly head: Version }).head).message).toBe(
-      'w is not among the tables that p was begun with',
-    )
+    const { head } = result as { readonly head: Version }
+    const differences = codeDifferences(bench.definition, head, await openTables(bench.storage, head.tables))
+    expect(differences).toEqual([{ table: 'w', isNew: true, changes: ['is new'], obstacles: [] }])
   })
 })

@@ -92,7 +92,15 @@ describe('a chain that was thinned out', () => {
   beforeEach(async () => {
     for (const number of NUMBERS) {
       const time = new Date(clock.nowMs() + Number(number)).toISOString()
-      const place = { formatVersion: 1, number, commitId: `c${number}`, parent: '', time, recentCommits: [] }
+      const place = {
+        formatVersion: 1,
+        number,
+        commitId: `c${number}`,
+        parent: '',
+        time,
+        recentCommits: [],
+        jump: undefined,
+      }
       const key = `pipelines/shop/v${String(number).padStart(16, '0')}.json`
       await storage.put(key, encodeVersion({ ...content(number), ...place }))
     }

@@ -110,7 +110,7 @@ describe('append', () => {
       async (storage) => {
         const number = 2n
         const mine = { ...content(20n), formatVersion: 1, number, commitId: 'mine', parent: 'c1' }
-        const bytes = encodeVersion({ ...mine, time: head.time, recentCommits: ['c1'] })
+        const bytes = encodeVersion({ ...mine, time: head.time, recentCommits: ['c1'], jump: undefined })
         await MemoryStorage.prototype.putIfAbsent.call(storage, 'pipelines/shop/v0000000000000002.json', bytes)
         await committed(other, await other.head(), draft('cutover', 20n, { kind: 'cutover', tables }))
         return { kind: 'unknown', cause: undefined }

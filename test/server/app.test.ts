@@ -80,6 +80,10 @@ async function control(name: string): Promise<PipelineControl> {
     compact: async () => ({ removedFiles: 0, addedFiles: 0, bytes: 0 }),
     expire: async () => ({ versions: 0, files: 0, bytes: 0 }),
     rollback: async () => head,
+    acceptCode: async () => {
+      calls.push(`accept-code ${name}`)
+      return head
+    },
   }
 }
 

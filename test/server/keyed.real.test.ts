@@ -6,6 +6,7 @@ import { openJobs } from '../../src/lake/job-store.ts'
 import { createApp } from '../../src/server/app.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import { makeKeyedLake, type KeyedLake, type KeyedRow } from '../query/keyed-lake.ts'
+import { FakeReplays } from '../support/fake-replays.ts'
 import { definition, settings } from './support.ts'
 
 let lake: KeyedLake
@@ -29,6 +30,7 @@ beforeAll(async () => {
     clock: systemClock,
     pipelines: [],
     jobs: openJobs(lake.storage, systemClock),
+    replays: new FakeReplays(),
   })
 }, 30_000)
 

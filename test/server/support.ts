@@ -16,6 +16,7 @@ import { lakeResolver } from '../../src/query/view.ts'
 import { MAINTENANCE, type Settings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 import { CHILD_PATH, querySettings, writeParquet } from '../query/support.ts'
+import { FakeReplays } from '../support/fake-replays.ts'
 
 const COLUMNS: readonly Column[] = [
   { name: 'id', type: { kind: 'long' }, required: true },
@@ -30,6 +31,7 @@ export interface TestLake {
   readonly storage: Storage
   readonly chains: ReadonlyMap<string, Chain>
   readonly jobs: Jobs
+  readonly replays: FakeReplays
   readonly folder: string
   readonly cacheDir: string
   /** Adds `rows` rows to each table of a pipeline (all of one partition of the log) and commits them. */
@@ -62,6 +64,7 @@ export async function makeLake(
     storage,
     chains,
     jobs: openJobs(storage, systemClock),
+    replays: new FakeReplays(),
     folder,
     cacheDir: path.join(folder, 'cache'),
     async commit(pipeline, rows) {

@@ -8,6 +8,7 @@ import { createApp } from '../../src/server/app.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
 import type { PartitionStatus, PipelineControl } from '../../src/status.ts'
 import { makeWindowLake, TOPIC, windowDefinition, type WindowLake } from '../query/window-lake.ts'
+import { FakeReplays } from '../support/fake-replays.ts'
 import { definition, settings } from './support.ts'
 
 const load = windowDefinition({
@@ -79,6 +80,7 @@ beforeAll(async () => {
     clock: systemClock,
     pipelines: [{ name: 'lab', status } as unknown as PipelineControl],
     jobs: openJobs(lake.storage, systemClock),
+    replays: new FakeReplays(),
   })
 }, 30_000)
 

@@ -1,5 +1,5 @@
 import { LakeError } from '../../src/error.ts'
-import type { ConcatenateInput, Filling, KeyRun, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
+import type { ConcatenateInput, Filling, KeyRun, OffsetRange, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
 import type { TablePlan } from '../../src/ingest/lane.ts'
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import type { DataFile, WritePlan } from '../../src/lake/table.ts'
@@ -33,6 +33,15 @@ export class RowWork implements TableWork {
     })
   }
 
+  rowsWithin(_: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array> {
+    return this.#job('rowsWithin', async () => {
+      const isWithin = ({ p, o }: SimRow): boolean =>
+        ranges.some(({ partition, from, until }) => p === partition && BigInt(o) >= from && BigInt(o) < until)
+      const rows = await this.#rows(file.key)
+      return Uint32Array.from(rows.flatMap((row, position) => (isWithin(row) ? [position] : [])))
+    })
+  }
+
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {
     // What dies from now on is not of this file.
     const taken = inputs.map(({ file, deleted }) => ({ file, deleted: deleted.clone() }))
@@ -58,6 +67,11 @@ export class RowWork implements TableWork {
   /** Nothing is published here. */
   changes(): Promise<never> {
     return Promise.reject(new LakeError('internal', 'no table here has a change topic'))
+  }
+
+  /** Nothing is replayed here. */
+  compare(): Promise<never> {
+    return Promise.reject(new LakeError('internal', 'no rows are compared here'))
   }
 
   async #job<T>(what: string, work: () => Promise<T>): Promise<T> {

@@ -24,9 +24,18 @@ export function rowTable(name: string, topic: string): TableDefinition {
   }
 }
 
-/** Values that begin with `bad` become dead letters. `onEncode` may wait, count or throw. */
-export function rowEncoder(storage: Storage, onEncode: () => Promise<void> | void = () => undefined): Encoder {
-  let files = 0
+/** Files that were written, by all processes together: names of files are given once. */
+let files = 0
+
+/**
+ * Values that begin with `bad` become dead letters. `onEncode` may wait, count or throw. `rowOf` is what a table makes of
+ * a value; undefined: nothing.
+ */
+export function rowEncoder(
+  storage: Storage,
+  onEncode: () => Promise<void> | void = () => undefined,
+  rowOf: (table: string, value: string) => string | undefined = (_, value) => value,
+): Encoder {
   const write = async (prefix: string, rows: readonly string[]): Promise<DataFile[]> => {
     if (rows.length === 0) return []
     const key = `${prefix}${files++}-${rows[0]!.replaceAll(/[^\w@]/g, '-')}.json`
@@ -46,12 +55,16 @@ export function rowEncoder(storage: Storage, onEncode: () => Promise<void> | voi
         for (let i = 0; i < batch.count; i++) {
           const value = Buffer.from(valueOf(batch, i)!).toString()
           const isBad = value.startsWith('bad')
-          ;(isBad ? deadLetters : rows).push(`${batch.partition}@${batch.offsets[i]}=${value}`)
+          const row = isBad ? value : rowOf(plan.table, value)
+          if (row !== undefined) (isBad ? deadLetters : rows).push(`${batch.partition}@${batch.offsets[i]}=${row}`)
           if (isBad) count.deadLetters++
+          else if (row === undefined) count.skipped++
           else count.rows++
         }
         counts.set(id, count)
       }
+      if (plan.isUnwritten === true)
+        return { table: plan.table, files: [], deadLetterFiles: [], counts, isStored: false, isUnwritten: true }
       const [files, deadLetterFiles] = [
         await write(plan.data.dataPrefix, rows),
         await write(plan.deadLetters.dataPrefix, deadLetters),

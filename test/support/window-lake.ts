@@ -5,6 +5,7 @@ import path from 'node:path'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { systemClock as clock } from '../../src/clock.ts'
 import type { PipelineDefinition } from '../../src/define.ts'
+import { acceptCode } from '../../src/ingest/accept-code.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
@@ -58,7 +59,8 @@ export interface How {
 
 /** One pipeline over topic `c` and the memory log, in a store of its own. */
 export class Lake {
-  readonly definition: PipelineDefinition
+  /** Another one is accepted with `accept`. */
+  definition: PipelineDefinition
   readonly log = new MemoryLog()
   readonly storage: Storage
   onHead: (head: Version) => void = () => undefined
@@ -74,6 +76,14 @@ export class Lake {
 
   get chain() {
     return openChain(this.storage, this.definition.name, clock)
+  }
+
+  /** Goes on with another definition from here on. */
+  async accept(definition: PipelineDefinition): Promise<Version> {
+    const { chain, storage, log } = this
+    this.definition = definition
+    const source = new ContentSource(log, clock)
+    return acceptCode({ definition, chain, storage, source, writer: 'w', clock })
   }
 
   /** Runs until everything of so many partitions is committed, and a little longer. */

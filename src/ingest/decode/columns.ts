@@ -1,31 +1,12 @@
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
+import { ARCHIVE_COLUMNS, RAW_COLUMNS } from '../../define-raw.ts'
 import { LANE_COLUMNS } from '../window/window.ts'
-
-const HEADERS: Column = {
-  name: 'headers',
-  type: {
-    kind: 'list',
-    element: {
-      kind: 'struct',
-      fields: [
-        { name: 'key', type: { kind: 'string' }, required: true },
-        { name: 'value', type: { kind: 'binary' } },
-      ],
-    },
-  },
-}
-
-/** What a table with `value: raw` holds of a record: nothing is looked into, a null value is a row too. */
-export const rawColumns: readonly Column[] = [
-  { name: 'key', type: { kind: 'binary' } },
-  { name: 'value', type: { kind: 'binary' } },
-  HEADERS,
-]
 
 /** The columns whose values come out of the record's value (or, raw, are the record), in order. */
 export function valueColumns(definition: TableDefinition): readonly Column[] {
-  return definition.value === 'raw' ? rawColumns : definition.columns
+  if (definition.value !== 'raw') return definition.columns
+  return definition.isArchive === true ? ARCHIVE_COLUMNS : RAW_COLUMNS
 }
 
 /** The columns whose values DuckDB computes. */
@@ -66,7 +47,7 @@ export const deadLetterColumns: readonly Column[] = [
   { name: SYSTEM_COLUMNS.partition, type: { kind: 'int' }, required: true },
   { name: SYSTEM_COLUMNS.offset, type: { kind: 'long' }, required: true },
   { name: SYSTEM_COLUMNS.timestamp, type: { kind: 'timestamptz' } },
-  ...rawColumns,
+  ...RAW_COLUMNS,
   { name: 'stage', type: { kind: 'string' }, required: true },
   { name: 'code', type: { kind: 'string' }, required: true },
   { name: 'message', type: { kind: 'string' }, required: true },

@@ -1,4 +1,4 @@
-import type { Header } from '../../log.ts'
+import type { Header, RecordBatch } from '../../log.ts'
 import { OWN_SEGMENT, type ColumnBuilder, type OwnText } from './column-builder.ts'
 
 /** A record's headers as a list of structs of key and value. */
@@ -38,9 +38,35 @@ export function setRange(
   else builder.setText(row, bytes, segment, start, ranges[2 * i + 1]!)
 }
 
+/** Days from 1970 that a calendar has, in milliseconds, before and after. */
+const CALENDAR_MS = 8.64e15
+const CREATE = Buffer.from('create')
+const APPEND = Buffer.from('append')
+/** Of 64-bit integers: a double that stands for the largest one is one too many. */
+const LONG_MAX = 2n ** 63n - 1n
+
+/** Of an archive: who set the timestamp, and the timestamp where `setTimestamp` has no room for it. */
+export function setTimestampType(
+  type: ColumnBuilder,
+  ms: ColumnBuilder,
+  row: number,
+  { appendTimes, timestampsMs }: RecordBatch,
+  i: number,
+): void {
+  const text = appendTimes?.[i] === 1 ? APPEND : CREATE
+  // Short texts lie in the column itself: no segment is looked at.
+  type.setText(row, text, OWN_SEGMENT, 0, text.length)
+  type.setValid(row)
+  const timestampMs = timestampsMs[i]!
+  if (Math.abs(timestampMs) <= CALENDAR_MS) return ms.setNull(row)
+  const exact = BigInt(timestampMs)
+  ms.i64[row] = exact > LONG_MAX ? LONG_MAX : exact
+  ms.setValid(row)
+}
+
 /** The record's own timestamp, null when it has none, or one that no calendar reaches. */
 export function setTimestamp(builder: ColumnBuilder, row: number, timestampMs: number): void {
-  if (timestampMs === -1 || Math.abs(timestampMs) > 8.64e15) builder.setNull(row)
+  if (timestampMs === -1 || Math.abs(timestampMs) > CALENDAR_MS) builder.setNull(row)
   else if (Math.abs(timestampMs) < 9e12) builder.setLong(row, timestampMs * 1000)
   else builder.i64[row] = BigInt(timestampMs) * 1000n
 }

@@ -13,7 +13,7 @@ import type { KeyOperations } from './key-ops.ts'
 import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
-import { setHeaders, setRange, setTimestamp } from './raw.ts'
+import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
 /** What became of the records of some batches of one table. */
@@ -332,10 +332,11 @@ export class TableDecoder {
   }
 
   #raw(batch: RecordBatch, i: number, segment: number, row: number): void {
-    const [key, value, headers] = this.#plan.builders as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
+    const [key, value, headers, type, ms] = this.#plan.builders as [ColumnBuilder, ColumnBuilder, ...ColumnBuilder[]]
     setRange(key, row, batch.buffer, segment, batch.keyRanges, i)
     setRange(value, row, batch.buffer, segment, batch.valueRanges, i)
-    setHeaders(headers, row, batch.headers(i), this.#own)
+    setHeaders(headers!, row, batch.headers(i), this.#own)
+    if (type !== undefined) setTimestampType(type, ms!, row, batch, i)
   }
 
   #place(batch: RecordBatch, i: number, row: number): void {

@@ -45,7 +45,7 @@ export function keyColumn(field: IcebergField): KeyColumn {
 }
 
 /** Bytes in which DuckDB keeps a decimal. */
-function decimalWidth(precision: number): number {
+export function decimalWidth(precision: number): number {
   return precision <= 4 ? 2 : precision <= 9 ? 4 : precision <= 18 ? 8 : 16
 }
 
@@ -96,13 +96,27 @@ const GAP_MAX = 16
 /** Strings and binaries: their length, then their bytes. */
 export class TextColumn implements KeyColumn {
   bytesMax = 0
+  /** Where the value of each row lies in `bytes`, and how long it is; 0 for those that are not looked at. */
+  get starts(): Int32Array {
+    return this.#starts
+  }
+
+  get lengths(): Int32Array {
+    return this.#lengths
+  }
+
+  get bytes(): Uint8Array {
+    return this.#bytes
+  }
+
   /** The entries as they came, then the long texts. */
   #bytes = new Uint8Array(65_536)
   #used = 0
   #starts = new Int32Array(0)
   #lengths = new Int32Array(0)
 
-  load(vector: duckdb.Vector, rows: number): void {
+  /** `isNull`: rows that have no value, whose entries say nothing. */
+  load(vector: duckdb.Vector, rows: number, isNull?: (row: number) => boolean): void {
     const entries = duckdb.vector_get_data(vector, rows * 16)
     const words = new Uint32Array(entries.buffer, entries.byteOffset, rows * 4)
     if (this.#starts.length < rows) {
@@ -115,7 +129,7 @@ export class TextColumn implements KeyColumn {
     // A run of long texts that lie behind each other.
     let [first, start, end] = [-1, 0, 0]
     for (let row = 0; row < rows; row++) {
-      const length = words[4 * row]!
+      const length = isNull?.(row) === true ? 0 : words[4 * row]!
       this.#lengths[row] = length
       if (length > lengthMax) lengthMax = length
       if (length <= 12) {

@@ -39,13 +39,15 @@ const { lateWindows: LATE, countedWindows: COUNTED, reason: REASON } = LATE_COLU
 /**
  * Which windows the rows of `input` count for, and which they are too late for by the clock of their own partition
  * (rule L2). `input` is a query, or what may follow FROM; its rows carry `LANE_COLUMNS`, both BIGINT. `boundaries` is a
- * relation that `createBoundaries` made for this very input, where `needsBoundaries` says so.
+ * relation that `createBoundaries` made for this very input, where `needsBoundaries` says so. Windows that start before
+ * `fromMs` are not there: nothing counts for them, and nothing is late for them (rule R2).
  */
 export function assignedSql(
   definition: WindowDefinition,
   outOfOrdernessMs: number,
   input: string,
   boundaries?: string,
+  fromMs?: number,
 ): AssignedSql {
   const { window } = definition
   const slackMs = definition.allowedLatenessMs + outOfOrdernessMs
@@ -55,8 +57,8 @@ export function assignedSql(
   const counted = `SELECT * FROM ${from} WHERE ${passes} AND ${assignable}`
   const late = `SELECT * FROM (SELECT *, ${fails} AS __failed FROM ${from}) WHERE __failed OR (${passes} AND ${isBehind(definition, slackMs)})`
   return {
-    counted: countedSql(window, slackMs, oldestSql(window, counted, boundaries)),
-    late: lateSql(definition, slackMs, oldestSql(window, late, boundaries)),
+    counted: countedSql(window, slackMs, oldestSql(window, counted, boundaries), fromMs),
+    late: lateSql(definition, slackMs, oldestSql(window, late, boundaries), fromMs),
   }
 }
 
@@ -125,9 +127,10 @@ function calendarSql(kind: CalendarKind, records: string, boundaries: string): s
 FROM (${records}) r LEFT JOIN ${boundaries} b ON b.${BUCKET_COLUMN} = ${bucketSql(kind)} AND b.${START} <= ${EVENT} AND ${EVENT} < b.${END}`
 }
 
-function countedSql(kind: WindowKind, slackMs: number, oldest: string): string {
-  if (kind.kind === 'hopping' && isSliced({ window: kind })) return slicedSql(kind, slackMs, oldest)
-  const inTime = `(${END} + ${slackMs} <= ${CLOCK}) IS NOT TRUE`
+function countedSql(kind: WindowKind, slackMs: number, oldest: string, fromMs: number | undefined): string {
+  if (kind.kind === 'hopping' && isSliced({ window: kind })) return slicedSql(kind, slackMs, oldest, fromMs)
+  const isThere = fromMs === undefined ? '' : ` AND ${START} >= ${fromMs}`
+  const inTime = `(${END} + ${slackMs} <= ${CLOCK}) IS NOT TRUE${isThere}`
   const windows = windowsMax(kind)
   if (windows === 1) return `SELECT * EXCLUDE (__windows) FROM (${oldest}) WHERE ${inTime}`
   // A cross product with a constant takes less time than UNION ALL or unnesting, as long as it stays one: a condition
@@ -138,32 +141,42 @@ function countedSql(kind: WindowKind, slackMs: number, oldest: string): string {
 FROM (${oldest}) CROSS JOIN (SELECT range AS __k FROM range(${windows})) WHERE __windows - __k > 0) WHERE ${inTime}`
 }
 
-/** Without `__min_end` a record would leak into windows that it is late for (rule S2). */
-function slicedSql(kind: HoppingKind, slackMs: number, oldest: string): string {
+/** Without `__min_end` a record would leak into windows that it is late for (rule S2), or that are not there. */
+function slicedSql(kind: HoppingKind, slackMs: number, oldest: string, fromMs: number | undefined): string {
   const size = sliceMs(kind)
   const slice = floorSql(size, kind.offsetMs)
+  const passed = `greatest(${lateCount(kind, slackMs)}, ${leftCount(kind, fromMs)})`
   return `SELECT * EXCLUDE (__windows, __late, __first_end), CASE WHEN __late > 0 THEN __first_end + __late * ${kind.slideMs} END AS ${MIN_END}
-FROM (SELECT * REPLACE (${slice} AS ${START}, ${slice} + ${size} AS ${END}), ${END} AS __first_end, ${lateCount(kind, slackMs)} AS __late FROM (${oldest}))
+FROM (SELECT * REPLACE (${slice} AS ${START}, ${slice} + ${size} AS ${END}), ${END} AS __first_end, ${passed} AS __late FROM (${oldest}))
 WHERE __late < __windows`
 }
 
-function lateSql(definition: WindowDefinition, slackMs: number, oldest: string): string {
+function lateSql(definition: WindowDefinition, slackMs: number, oldest: string, fromMs: number | undefined): string {
   const { window } = definition
   const groups = strictGroups(definition).map((name) => `${name} IS NULL`)
   const nullGroup = groups.length === 0 ? '' : `WHEN ${groups.join(' OR ')} THEN 'null_group_key'`
-  const reason = `CASE WHEN __failed THEN 'expression_failed' WHEN ${EVENT} IS NULL THEN 'null_event_time' ${nullGroup} WHEN __late > 0 THEN 'late' END`
+  const reason = `CASE WHEN __failed THEN 'expression_failed' WHEN ${EVENT} IS NULL THEN 'null_event_time' ${nullGroup} WHEN least(__late, __windows) > __left THEN 'late' END`
   const pace = pacesOf(window)
   // What cannot be assigned is late for no window.
   const late = `CASE WHEN ${REASON} = 'late' THEN least(__late, __windows) ELSE 0 END`
   const lateWindow = `{'start': ${START} + __k * ${pace.startMs}, 'end': ${END} + __k * ${pace.endMs}}`
-  return `SELECT * EXCLUDE (${START}, ${END}, __windows, __late, __failed, ${REASON}), [${lateWindow} FOR __k IN range(${late})] AS ${LATE}, (CASE WHEN ${REASON} = 'late' THEN __windows - ${late} ELSE 0 END)::INTEGER AS ${COUNTED}, ${REASON}
-FROM (SELECT *, ${reason} AS ${REASON} FROM (SELECT *, ${lateCount(window, slackMs)} AS __late FROM (${oldest})))
+  const lates = `range(CASE WHEN ${REASON} = 'late' THEN __left ELSE 0 END, ${late})`
+  return `SELECT * EXCLUDE (${START}, ${END}, __windows, __late, __left, __failed, ${REASON}), [${lateWindow} FOR __k IN ${lates}] AS ${LATE}, (CASE WHEN ${REASON} = 'late' THEN __windows - ${late} ELSE 0 END)::INTEGER AS ${COUNTED}, ${REASON}
+FROM (SELECT *, ${reason} AS ${REASON} FROM (SELECT *, ${lateCount(window, slackMs)} AS __late, ${leftCount(window, fromMs)} AS __left FROM (${oldest})))
 WHERE ${REASON} IS NOT NULL`
 }
 
 /** How many windows from the oldest on have ended B + L before the clock: more than there are, perhaps. */
 function lateCount(kind: WindowKind, slackMs: number): string {
   return `CASE WHEN ${END} + ${slackMs} <= ${CLOCK} THEN (${CLOCK} - ${slackMs} - ${END}) // ${pacesOf(kind).endMs} + 1 ELSE 0 END`
+}
+
+/** How many of them start before `fromMs`: all or none where they have one start. */
+function leftCount(kind: WindowKind, fromMs: number | undefined): string {
+  if (fromMs === undefined) return '0'
+  const { startMs: pace } = pacesOf(kind)
+  const left = pace === 0 ? '__windows' : `least(__windows, (${fromMs - 1} - ${START}) // ${pace} + 1)`
+  return `CASE WHEN ${START} < ${fromMs} THEN ${left} ELSE 0 END`
 }
 
 /** How far a record's windows are apart, from one to the next. */

@@ -1,19 +1,17 @@
-import type { Clock } from '../../clock.ts'
-import type { TableDefinition } from '../../define.ts'
+import { windowDefinitionText, type TableDefinition } from '../../define.ts'
 import { lateTable, stateTable, windowKey, type WindowDefinition } from '../../define-window.ts'
-import { createTable, mayName, type LakeTable, type Storage, type TableSpec } from '../../lake/table.ts'
+import { mayName, type TableSpec } from '../../lake/table.ts'
+import { definitionProperties } from '../../stored-definition.ts'
 import { windowProperties, type StoredWindow } from '../../window-property.ts'
 import { tableColumns } from '../decode/columns.ts'
 import { shapeOf } from './shape.ts'
 import { lateColumns, partialColumns, resultColumns } from '../../window/sql.ts'
 
-/** A window table and its companions. Its key names a row where no group is null. */
-export async function createWindowTables(
-  storage: Storage,
-  window: WindowDefinition,
-  source: TableDefinition,
-  clock: Clock,
-): Promise<LakeTable[]> {
+/**
+ * A window table and its companions. Its key names a row where no group is null. `fromMs`: the least start of a window
+ * that is not left out.
+ */
+export function windowSpecs(window: WindowDefinition, source: TableDefinition, fromMs?: number): readonly TableSpec[] {
   const { name } = window
   const shape = shapeOf(window, source)
   const columns = resultColumns(shape)
@@ -21,14 +19,14 @@ export async function createWindowTables(
   const common = {
     partitionBy: [],
     formatVersion: 3,
-    properties: windowProperties(storedWindowOf(window, source)),
+    properties: windowProperties({ ...storedWindowOf(window, source), ...(fromMs === undefined ? {} : { fromMs }) }),
   } as const
-  const specs: TableSpec[] = [
-    { name, columns, ...common, key: mayName(columns, key) ? key : [] },
+  const own = { ...common.properties, ...definitionProperties(windowDefinitionText(window, source)) }
+  return [
+    { name, columns, ...common, properties: own, key: mayName(columns, key) ? key : [] },
     { name: stateTable(name), columns: partialColumns(shape), ...common },
     { name: lateTable(name), columns: lateColumns(tableColumns(source)), ...common },
   ]
-  return Promise.all(specs.map((spec) => createTable(storage, spec, clock)))
 }
 
 /** What readers must know of a window beside its tables' columns. */

@@ -1,6 +1,5 @@
 import type { Clock } from '../../clock.ts'
-import type { Column } from '../../batch.ts'
-import { schemaOf, type IcebergField, type Storage } from '../../lake/table.ts'
+import { schemaOf, type IcebergField, type IcebergSchema, type Storage } from '../../lake/table.ts'
 import { quoted } from '../decode/data-file-writer.ts'
 import { withLocalFiles } from '../table-work/local-files.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
@@ -9,12 +8,18 @@ import { outputColumns } from './fold-results.ts'
 import { cellIslandsSql } from './fold-islands.ts'
 import { ISLAND_COLUMNS } from './islands.ts'
 import { END, LAST_EVENT, list, PART, type Relations, same, START } from './fold-relations.ts'
-import type { StoredRows } from './window.ts'
+import type { StoredRows, StoredSchemas } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
 
 /** A file, with the number that `RowPlaces` gave it. */
 export interface NumberedRows extends StoredRows {
   readonly number: number
+}
+
+interface LoadedFiles {
+  readonly results: readonly NumberedRows[]
+  readonly state: readonly NumberedRows[]
+  readonly schemas?: StoredSchemas | undefined
 }
 
 export interface Loaded {
@@ -33,20 +38,20 @@ export async function loadWindow(
   relations: Relations,
   storage: Storage,
   clock: Clock,
-  { results, state }: { readonly results: readonly NumberedRows[]; readonly state: readonly NumberedRows[] },
+  { results, state, schemas = schemasOf(relations) }: LoadedFiles,
 ): Promise<Loaded> {
-  const { cells, columns, outputs, shape } = relations
-  const read = (files: readonly NumberedRows[], of: readonly Column[], insert: (from: string) => string) =>
-    readFiles(database, storage, clock, files, of, insert)
+  const { cells, columns, outputs } = relations
+  const read = (files: readonly NumberedRows[], of: IcebergSchema, insert: (from: string) => string) =>
+    readFiles(database, storage, clock, files, of.fields, insert)
   await read(
     state,
-    partialColumns(shape),
+    schemas.state,
     (from) => `INSERT INTO ${cells} SELECT ${list(columns)}, 0, __file, __row FROM ${from}`,
   )
   const [first] = await database.rows(`SELECT min(${END}) FROM ${cells} WHERE ${PART} = 0`)
   const firstEnd = first![0] === null ? undefined : Number(first![0])
-  const place = resultColumns(shape).findIndex(({ name }) => name === 'window_end') + 1
-  const ends = results.map(({ file }) => upperMs(file.metrics.get(place)?.upper))
+  const { id } = schemas.results.fields.find(({ name }) => name === 'window_end')!
+  const ends = results.map(({ file }) => upperMs(file.metrics.get(id)?.upper))
   const isOver = (k: number): boolean => ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
   await database.run(`CREATE OR REPLACE TEMP TABLE loaded AS FROM ${outputs} LIMIT 0`)
   const values = new Map([
@@ -57,7 +62,7 @@ export async function loadWindow(
   const output = outputColumns(relations).map((name) => values.get(name) ?? name)
   await read(
     results.filter((_, k) => !isOver(k)),
-    resultColumns(shape),
+    schemas.results,
     (from) => `INSERT INTO loaded SELECT ${list(output)}, __file, __row FROM ${from}`,
   )
   await database.temporary(
@@ -77,17 +82,20 @@ SELECT l.${END}, l._final, h.__row FROM loaded l LEFT JOIN held h ON l.__file = 
   return { finalUntil: last([...finalUntil!, ...over]), goneUntil: last([...goneUntil!, ...over]) }
 }
 
+export function schemasOf({ shape }: Relations): StoredSchemas {
+  return { results: schemaOf(resultColumns(shape)).schema, state: schemaOf(partialColumns(shape)).schema }
+}
+
 async function readFiles(
   database: FoldDatabase,
   storage: Storage,
   clock: Clock,
   files: readonly NumberedRows[],
-  columns: readonly Column[],
+  fields: readonly IcebergField[],
   insert: (from: string) => string,
 ): Promise<void> {
   if (files.length === 0) return
   const { alive } = database
-  const fields: readonly IcebergField[] = schemaOf(columns).schema.fields
   const keys = files.map(({ file }) => file.key)
   const numbers = `[${files.map(({ number }) => number).join(', ')}][CAST(file_index AS BIGINT) + 1]`
   await withLocalFiles(storage, clock, keys, async (paths) => {

@@ -6,7 +6,7 @@ import type { StoreSettings } from '../../settings.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import type { PlainInput } from '../work-messages.ts'
 import { removeLocalFiles } from './partial-files.ts'
-import type { FoldRequest, StoredRows, StoredSource, WindowFold } from './window.ts'
+import type { FoldRequest, StoredRows, StoredSchemas, StoredSource, WindowFold } from './window.ts'
 
 /** What a pipeline and its fold process say to each other: one call at a time, and its answer. */
 export type ToFold =
@@ -35,6 +35,7 @@ export type FoldCall =
       readonly results: readonly PlainStoredRows[]
       readonly state: readonly PlainStoredRows[]
       readonly watermarkMs: number | undefined
+      readonly schemas: StoredSchemas | undefined
       readonly source: PlainSource | undefined
     }
   | { readonly method: 'fold'; readonly window: string; readonly request: FoldRequest }
@@ -61,13 +62,14 @@ interface PlainStoredRows {
 export function remoteFold(send: (call: FoldCall) => Promise<unknown>, close: () => Promise<void>): WindowFold {
   const sent = async <T>(call: FoldCall): Promise<T> => (await send(call)) as T
   return {
-    load: (window, { results, state, watermarkMs, source }) =>
+    load: (window, { results, state, watermarkMs, schemas, source }) =>
       sent({
         method: 'load',
         window,
         results: results.map(plain),
         state: state.map(plain),
         watermarkMs,
+        schemas,
         source: source && {
           plan: source.plan,
           rows: source.rows.map(plain),
@@ -91,6 +93,7 @@ export function performFold(fold: WindowFold, call: FoldCall): Promise<unknown> 
         results: call.results.map(whole),
         state: call.state.map(whole),
         watermarkMs: call.watermarkMs,
+        ...(call.schemas === undefined ? {} : { schemas: call.schemas }),
         ...(call.source === undefined ? {} : { source: wholeSource(call.source) }),
       })
     case 'fold':

@@ -3,6 +3,7 @@ import type { Clock } from '../../clock.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
 import { fromErrorMessage, LakeError } from '../../error.ts'
+import { lower } from '../priority.ts'
 import { remoteFold, type FoldSettings, type FromFold, type ToFold } from './fold-messages.ts'
 import type { WindowFold } from './window.ts'
 
@@ -14,6 +15,8 @@ export interface FoldProcessOptions {
   readonly childPath: string
   readonly settings: FoldSettings
   readonly clock: Clock
+  /** Niceness of the process, as the operating system has it. Default: that of this one. */
+  readonly priority?: number | undefined
   /** Receives what the process prints, which is never data. */
   readonly onOutput?: (text: string) => void
 }
@@ -58,7 +61,7 @@ class FoldProcess {
   #pending: Pending | undefined
   #death: LakeError | undefined
 
-  constructor({ childPath, settings, clock, onOutput }: FoldProcessOptions) {
+  constructor({ childPath, settings, clock, onOutput, priority }: FoldProcessOptions) {
     this.#clock = clock
     this.#child = fork(childPath, [], {
       serialization: 'advanced',
@@ -67,6 +70,7 @@ class FoldProcess {
       env: { ...process.env, KAPPALAKE_FOLD: JSON.stringify(settings) },
     })
     const child = this.#child
+    lower(child, priority)
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (bytes: Buffer) => onOutput?.(bytes.toString('utf8')))
     child.on('message', (message: FromFold) => this.#heard(message))

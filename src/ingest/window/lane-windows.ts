@@ -119,7 +119,8 @@ export class LaneWindows {
     if (boundaries !== undefined) await createBoundaries(connection, definition.window, input, boundaries)
     let partials: string | undefined
     try {
-      const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries)
+      const fromMs = plan.windows?.find(({ window }) => window === definition.name)?.fromMs
+      const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries, fromMs)
       partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
       const late = (await this.#mayBeLate(definition, input, rows))
         ? await this.#late(definition, assigned.late, rows, plan)

@@ -1,12 +1,12 @@
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
-import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
+import type { DataFile, IcebergSchema, Storage, WritePlan } from '../../lake/table.ts'
 import { checkColumns, copyDataFile } from '../decode/data-file-writer.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import { takeExpired } from './expired.ts'
 import { canRebuild, rebuild, type RebuildParts } from './rebuild.ts'
 import type { FoldDatabase } from './fold-database.ts'
-import { loadWindow, type Loaded } from './fold-load.ts'
+import { loadWindow, schemasOf, type Loaded } from './fold-load.ts'
 import { settledIslandsSql } from './fold-islands.ts'
 import { createSql, END, list, PART, type Relations, same, upTo } from './fold-relations.ts'
 import { makeResults, resultRowsSql } from './fold-results.ts'
@@ -69,9 +69,11 @@ export class OpenWindow {
     const loaded: Loaded = await loadWindow(this.#database, this.#relations, this.#storage, this.#clock, {
       results: stored.results.map((rows) => ({ ...rows, number: this.#results.add(rows.file.key) })),
       state: stored.state.map((rows) => ({ ...rows, number: this.#state.add(rows.file.key) })),
+      schemas: stored.schemas,
     })
     this.#finalUntil = loaded.finalUntil
-    this.#retained = this.#retaining(stored.results)
+    const { results: schema } = stored.schemas ?? schemasOf(this.#relations)
+    this.#retained = this.#retaining(stored.results, schema)
     this.#expiredUntil = await this.#expiredBy(stored.watermarkMs)
     this.#goneUntil = greatest(loaded.goneUntil, this.#expiredUntil)
     // Of a final window some slices may be here for the sake of others, and some not.
@@ -96,9 +98,9 @@ export class OpenWindow {
     return Math.min(until, due - 1, held! - 1)
   }
 
-  #retaining(stored: StoredWindow['results']): RetainedRows | undefined {
+  #retaining(stored: StoredWindow['results'], schema: IcebergSchema): RetainedRows | undefined {
     if (this.#relations.definition.retainMs === undefined) return undefined
-    return new RetainedRows(this.#parts, stored)
+    return new RetainedRows(this.#parts, stored, schema)
   }
 
   get #parts(): RebuildParts {
@@ -125,7 +127,7 @@ export class OpenWindow {
     checkColumns(request.results, resultColumns(relations.shape))
     checkColumns(request.state, partialColumns(relations.shape))
     const fold = ++this.#fold
-    this.#retained ??= this.#retaining([])
+    this.#retained ??= this.#retaining([], request.results.schema)
     const bounds = this.#bounds(request)
     await stage(database, relations, this.#rows === undefined ? request.partials : [])
     const halves = await this.#rows?.stage(request.partials, this.#goneUntil)

@@ -61,7 +61,7 @@ export async function rebuild(parts: RebuildParts, head: HeadTables, over: Over)
   )
   if (targets === 0) return
   await readSource(parts, head, first!, last!)
-  await recount(parts)
+  await recount(parts, head.fromMs)
   await insertCells(parts)
 }
 
@@ -169,13 +169,13 @@ FROM stored_late WHERE _reason = 'late') WHERE ${bounds}`,
 }
 
 /** The rows of the source with the windows that they counted in. With signs, what is listed counts against them. */
-async function recount({ database, relations }: RebuildParts): Promise<void> {
+async function recount({ database, relations }: RebuildParts, fromMs: number | undefined): Promise<void> {
   const { definition, slices, source } = relations
   const assigned = async (rows: string): Promise<string> => {
     const boundaries = needsBoundaries(definition.window) ? `${rows}_boundaries` : undefined
     if (boundaries !== undefined) await createBoundaries(database.connection, definition.window, rows, boundaries)
     // Without a clock nothing is late.
-    return assignedSql(definition, source.eventTime!.outOfOrdernessMs, rows, boundaries).counted
+    return assignedSql(definition, source.eventTime!.outOfOrdernessMs, rows, boundaries, fromMs).counted
   }
   const all = await assigned('source_rows')
   const isListed = `list_contains(l.__listed, {'start': ${START}, 'end': ${END}})`

@@ -1,6 +1,5 @@
 import type { Clock } from '../../clock.ts'
-import { schemaOf, type DataFile, type Storage } from '../../lake/table.ts'
-import { resultColumns } from '../../window/sql.ts'
+import type { DataFile, IcebergField, IcebergSchema, Storage } from '../../lake/table.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import { withLocalFiles } from '../table-work/local-files.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
@@ -27,13 +26,14 @@ export interface RetainedParts {
 export class RetainedRows {
   readonly #parts: RetainedParts
   readonly #live: LiveRows
-  readonly #field: ReturnType<typeof schemaOf>['schema']['fields'][number]
+  readonly #field: IcebergField
   /** No row ends before it; undefined: that is not known. */
   #oldestMs: number | undefined
   /** The same once what was found to be due is gone. */
   #laterMs: number | undefined
 
-  constructor(parts: RetainedParts, stored: readonly StoredRows[]) {
+  /** `schema`: of the table. */
+  constructor(parts: RetainedParts, stored: readonly StoredRows[], schema: IcebergSchema) {
     const { relations } = parts
     this.#parts = parts
     // The same bitmaps may be somebody else's.
@@ -41,7 +41,7 @@ export class RetainedRows {
       relations.definition.name,
       stored.map(({ file, deleted }) => ({ file, deleted: deleted.clone() })),
     )
-    this.#field = schemaOf(resultColumns(relations.shape)).schema.fields.find(({ name }) => name === 'window_end')!
+    this.#field = schema.fields.find(({ name }) => name === 'window_end')!
   }
 
   /** Makes `expired_outputs`: end and place of each row that ends until then. Returns the first end of them. */

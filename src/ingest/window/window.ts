@@ -1,5 +1,5 @@
 import type { ConcatenateInput } from '../keys.ts'
-import type { DataFile, DeletedRows, WritePlan } from '../../lake/table.ts'
+import type { DataFile, DeletedRows, IcebergSchema, WritePlan } from '../../lake/table.ts'
 
 /**
  * Between lanes, committer and fold. Times are whole milliseconds since 1970 in messages and relations of ours, and
@@ -10,6 +10,8 @@ import type { DataFile, DeletedRows, WritePlan } from '../../lake/table.ts'
 export interface WindowPlan {
   readonly window: string
   readonly late: WritePlan
+  /** Windows that start earlier are left out: neither counted nor listed as late (rule R2). Not with `input: rows`. */
+  readonly fromMs?: number
 }
 
 /** What one micro-batch brings to one window. */
@@ -58,6 +60,8 @@ export interface StoredWindow {
   readonly state: readonly StoredRows[]
   /** C of the source there: what it has expired is gone for good. */
   readonly watermarkMs: number | undefined
+  /** By whose field ids files are read. Default: those of tables that succeed none. */
+  readonly schemas?: StoredSchemas
   readonly source?: StoredSource
 }
 
@@ -66,6 +70,13 @@ export interface HeadTables {
   readonly source: string
   readonly results: string
   readonly late: string
+  /** Least start of a window that has all of its input. */
+  readonly fromMs: number | undefined
+}
+
+export interface StoredSchemas {
+  readonly results: IcebergSchema
+  readonly state: IcebergSchema
 }
 
 export interface FoldRequest {

@@ -37,6 +37,7 @@ function judged(
   definition: WindowDefinition,
   slackMs: number,
   rows: readonly Row[],
+  fromMs = -Infinity,
 ): { counted: Counted[]; late: Late[] } {
   const { window, where, groupBy, nullGroup } = definition
   const counted: Counted[] = []
@@ -55,12 +56,14 @@ function judged(
     else if (groupBy.length > 0 && nullGroup === 'late' && group === null)
       late.push({ id, windows: [], counted: 0, reason: 'null_group_key' })
     else {
-      const windows = windowsOf(window, eventMs)
+      const all = windowsOf(window, eventMs)
+      // What starts earlier is not there.
+      const windows = all.filter(({ startMs }) => startMs >= fromMs)
       const inTime = windows.filter(({ endMs }) => clockMs === null || endMs + slackMs > clockMs)
       const lateOnes = windows.filter((each) => !inTime.includes(each))
       if (isSliced(definition)) {
         const { startMs: start, endMs: end } = sliceOf(window as Hopping, eventMs)
-        const minEnd = lateOnes.length === 0 ? null : inTime[0]?.endMs
+        const minEnd = inTime.length === all.length ? null : inTime[0]?.endMs
         if (minEnd !== undefined) counted.push({ id, start, end, minEnd })
       } else counted.push(...inTime.map(({ startMs: start, endMs: end }) => ({ id, start, end })))
       if (lateOnes.length > 0)
@@ -123,13 +126,15 @@ const agree = async (
   rows: fc.Arbitrary<Row[]>,
   unitMs: number,
   numRuns: number,
+  starts: fc.Arbitrary<number | undefined> = fc.constant(undefined),
 ): Promise<void> => {
   const bound = fc.integer({ min: 0, max: 20 }).map((each) => each * unitMs)
+  const given = fc.tuple(kinds, changes, bound, bound, rows, starts)
   await fc.assert(
-    fc.asyncProperty(kinds, changes, bound, bound, rows, async (window, changed, allowedLatenessMs, boundMs, rows) => {
+    fc.asyncProperty(given, async ([window, changed, allowedLatenessMs, boundMs, rows, fromMs]) => {
       const definition = windowDefinition(window, { ...changed, allowedLatenessMs })
-      const { mayBeLate, ...assigned } = await assigner.assign(definition, boundMs, rows)
-      const expected = judged(definition, allowedLatenessMs + boundMs, rows)
+      const { mayBeLate, ...assigned } = await assigner.assign(definition, boundMs, rows, fromMs)
+      const expected = judged(definition, allowedLatenessMs + boundMs, rows, fromMs)
       expect(assigned).toEqual(expected)
       // L5: what is late may be late.
       for (const { id } of expected.late) expect(mayBeLate).toContain(id)
@@ -146,6 +151,20 @@ describe('SQL says what the rules say, row by row and window by window', () => {
       plainRows,
       1,
       150,
+    ))
+  test('R2: windows that start before the log is read are not there, neither counted nor late', async () => {
+    const starts = fc.integer({ min: -110, max: 110 })
+    await agree(plainKind(), plainRows, 1, 200, starts)
+    const days = fc.integer({ min: Date.parse('2026-10-18'), max: Date.parse('2026-11-03') })
+    await agree(calendarKind(), calendarRows, DAY / 24, 50, days)
+  })
+  test('R2: slices are tagged with the first window that is there', () =>
+    agree(
+      hoppingKind().filter((window) => isSliced({ window })),
+      plainRows,
+      1,
+      150,
+      fc.integer({ min: -110, max: 110 }),
     ))
   test('W5: kinds that follow a wall clock', () => agree(calendarKind(), calendarRows, DAY / 24, 100))
 })

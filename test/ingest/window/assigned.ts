@@ -54,6 +54,7 @@ export class Assigner {
     definition: WindowDefinition,
     outOfOrdernessMs: number,
     rows: readonly Row[],
+    fromMs?: number,
   ): Promise<{ counted: Counted[]; late: Late[]; mayBeLate: number[] }> {
     const values = rows.map(
       ({ group, keep, eventMs, clockMs }, id) =>
@@ -64,7 +65,7 @@ export class Assigner {
 FROM (VALUES (-1, NULL, NULL, NULL, NULL), ${values.join(', ')}) t(id, grp, keep, e, c) WHERE id >= 0`)
     if (needsBoundaries(definition.window))
       await createBoundaries(this.connection, definition.window, 'input', BOUNDARIES)
-    const sql = assignedSql(definition, outOfOrdernessMs, 'input', quoted(BOUNDARIES))
+    const sql = assignedSql(definition, outOfOrdernessMs, 'input', quoted(BOUNDARIES), fromMs)
     const counted = await this.#rows(`SELECT * FROM (${sql.counted}) ORDER BY id, __end`)
     const late = await this.#rows(`SELECT * FROM (${sql.late}) ORDER BY id`)
     const may = await this.#rows(`SELECT id FROM input WHERE ${mayBeLate(definition, outOfOrdernessMs)} ORDER BY id`)

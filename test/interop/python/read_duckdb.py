@@ -24,7 +24,7 @@ SQL_TYPES = {
 
 def connect():
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "2"})
-    for name in ("avro", "iceberg"):
+    for name in ("avro", "httpfs", "iceberg"):
         folder = importlib.util.find_spec(f"duckdb_extension_{name}").submodule_search_locations[0]
         connection.execute(f"LOAD '{glob.glob(folder + '/**/*.duckdb_extension', recursive=True)[0]}'")
     connection.execute("SET TimeZone='UTC'")
@@ -81,11 +81,12 @@ def expression(predicate, kind):
     return f"{column} {sign} CAST('{text}' AS {SQL_TYPES.get(kind, kind)})", ()
 
 
-connection = connect()
-for line in sys.stdin:
-    job = json.loads(line)
-    try:
-        result = answer(connection, job)
-    except Exception as error:
-        result = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps({"table": job["table"], **result}), flush=True)
+if __name__ == "__main__":
+    connection = connect()
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            result = answer(connection, job)
+        except Exception as error:
+            result = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps({"table": job["table"], **result}), flush=True)

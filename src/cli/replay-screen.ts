@@ -1,0 +1,180 @@
+import type { DifferenceJson, ReplayJson } from '../server/replays-json.ts'
+import { paint } from './context.ts'
+import type { Row } from './output.ts'
+import { shortId } from './replay-args.ts'
+import { grouped } from './serve.ts'
+
+type TableJson = DifferenceJson['tables'][number]
+type SampleJson = TableJson['samples'][number]
+
+/** Columns of `replay list` on a screen; programs take the replays as they are. */
+export const LIST_COLUMNS = ['replay', 'pipeline', 'mode', 'is', 'percent', 'rebuilds', 'difference', 'created', 'next']
+
+export function onScreen(replay: ReplayJson): Row {
+  const { id, pipeline, options, progress, rebuilt, difference, created } = replay
+  return {
+    replay: shortId(id),
+    pipeline,
+    mode: options.mode,
+    is: stateOf(replay),
+    percent: progress === null ? null : percentOf(progress.percent),
+    rebuilds: rebuilt.length === 0 ? null : rebuilt.join(', '),
+    difference: difference === null ? null : difference.equal ? 'none' : shortId(difference.id),
+    created: created.replace(/\.\d+Z$/, 'Z'),
+    next: nextOf(replay),
+  }
+}
+
+/** `rebuilding`, `ready, paused`, `failed while catching-up` */
+export function stateOf({ state, progress }: ReplayJson): string {
+  if (state === 'failed' && progress !== null) return `failed while ${progress.phase}`
+  if (state === 'done' && progress !== null && /cut-over|rolled-back/.test(progress.phase)) return progress.phase
+  if (state !== 'running' || progress === null) return state
+  return progress.paused ? `${progress.phase}, paused` : progress.phase
+}
+
+/** What a person would do now, as a command; empty where there is nothing to do. */
+export function nextOf(replay: ReplayJson): string {
+  const { id, state, options, progress, difference, error } = replay
+  const command = (verb: string) => `kappalake replay ${verb} ${shortId(id)}`
+  if (state === 'queued') return error === null ? 'a process with this definition begins it' : command('cancel')
+  if (state === 'failed') return `${command('resume')} (or cancel)`
+  if (progress?.phase === 'cut-over') return command('rollback')
+  if (state === 'done' && options.mode === 'verify' && difference?.equal === false) return command('diff')
+  if (state !== 'running' || progress === null) return ''
+  if (progress.paused) return command('resume')
+  if (progress.phase === 'ready') return command(difference?.equal === false ? 'diff' : 'cutover')
+  return command('watch')
+}
+
+/** A difference for a person: a line for each table, then what changed in it. */
+export function differenceScreen(replay: ReplayJson, difference: DifferenceJson, hasColor: boolean): string {
+  const { tables, version } = difference
+  const width = Math.max(...tables.map(({ table }) => table.length))
+  const different = tables.filter(({ kind }) => kind !== 'equal')
+  const count = `${different.length} of ${tables.length} ${tables.length === 1 ? 'table' : 'tables'}`
+  return [
+    `${replay.pipeline} · replay ${shortId(replay.id)} against version ${version}`,
+    '',
+    ...tables.flatMap((table) => [
+      headOf(table, width, hasColor),
+      ...detailsOf(table, hasColor).map((line) => `    ${line}`),
+    ]),
+    '',
+    difference.equal
+      ? paint('✓ equal: every row, by number and hash', 'green', hasColor)
+      : paint(
+          `≠ ${count} ${different.length === 1 ? 'differs' : 'differ'} · difference ${shortId(difference.id)}`,
+          'yellow',
+          hasColor,
+        ),
+    ...(difference.equal || replay.progress?.phase !== 'ready'
+      ? []
+      : [
+          `  accept: kappalake replay cutover ${shortId(replay.id)} --approve ${shortId(difference.id)}`,
+          `  refuse: kappalake replay cancel ${shortId(replay.id)}`,
+        ]),
+    '',
+  ].join('\n')
+}
+
+function headOf(table: TableJson, width: number, hasColor: boolean): string {
+  const { kind, rowsBefore, rowsAfter, added, removed, changed, groupsCompared, groupsDifferent } = table
+  const name = table.table.padEnd(width)
+  const before = grouped(BigInt(rowsBefore))
+  const after = grouped(BigInt(rowsAfter))
+  if (kind === 'equal') return `${paint('=', 'green', hasColor)} ${name}  ${after} rows, equal`
+  if (kind === 'new') return `${paint('+', 'green', hasColor)} ${name}  ${after} rows, new`
+  const counts = (
+    [
+      [added, 'added'],
+      [removed, 'removed'],
+      [changed, 'changed'],
+    ] as const
+  )
+    .filter(([rows]) => rows !== '0')
+    .map(([rows, word]) => `${grouped(BigInt(rows))} ${word}`)
+  return [
+    `${paint('≠', 'yellow', hasColor)} ${name}  ${before === after ? before : `${before} → ${after}`} rows`,
+    ...(counts.length === 0 ? [] : [counts.join(', ')]),
+    ...(groupsDifferent === 0
+      ? []
+      : [`in ${grouped(BigInt(groupsDifferent))} of ${grouped(BigInt(groupsCompared))} ${unitOf(table)}`]),
+  ].join(' · ')
+}
+
+/** Tables are compared by partition of the log, windows by window. */
+function unitOf({ groups }: TableJson): string {
+  const name = groups[0]?.group ?? ''
+  if (name.startsWith('partition ')) return 'partitions'
+  return /^\d{4}-/.test(name) ? 'windows' : 'groups'
+}
+
+function detailsOf(table: TableJson, hasColor: boolean): string[] {
+  const { columns, groups, groupsDifferent, samples, leftOut } = table
+  const all = BigInt(table.added) + BigInt(table.removed) + BigInt(table.changed)
+  return [
+    ...columns.added.map((name) => `${paint('+', 'green', hasColor)} column ${name}`),
+    ...columns.removed.map((name) => `${paint('-', 'red', hasColor)} column ${name}`),
+    ...columns.retyped.map((change) => `${paint('~', 'yellow', hasColor)} column ${change}`),
+    ...(table.kind === 'different'
+      ? [
+          ...groups
+            .filter(({ rowsBefore, rowsAfter }) => rowsBefore !== rowsAfter)
+            .map(({ group, rowsBefore, rowsAfter }) => `${group}: ${rowsBefore} → ${rowsAfter} rows`),
+          ...(groupsDifferent > groups.length ? [`… and ${groupsDifferent - groups.length} more groups`] : []),
+          ...samples.flatMap((sample) => sampleLines(sample, hasColor)),
+          ...(all > BigInt(samples.length) && samples.length > 0
+            ? [`… and ${grouped(all - BigInt(samples.length))} more rows`]
+            : []),
+        ]
+      : []),
+    ...(table.kind === 'equal' ? [] : leftOut.map((text) => paint(`not compared: ${text}`, 'dim', hasColor))),
+  ]
+}
+
+const SIGNS = { added: ['+', 'green'], removed: ['-', 'red'], changed: ['~', 'yellow'] } as const
+
+/** A row by its key, what it says on both sides where they differ, and the record that it came from. */
+function sampleLines({ change, key, before, after, record }: SampleJson, hasColor: boolean): string[] {
+  const [sign, color] = SIGNS[change]
+  const head = `${paint(sign, color, hasColor)} ${pairs(key)}${record === null ? '' : `  (${record})`}`
+  if (before !== null && after !== null) {
+    const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    const differing = names.filter((name) => textOf(before[name]) !== textOf(after[name]) && !(name in key))
+    return [head, ...differing.map((name) => `    ${name}: ${textOf(before[name])} → ${textOf(after[name])}`)]
+  }
+  const row = Object.fromEntries(Object.entries(before ?? after ?? {}).filter(([name]) => !(name in key)))
+  return [head, ...(Object.keys(row).length === 0 ? [] : [`    ${pairs(row)}`])]
+}
+
+function pairs(row: Row): string {
+  return cut(
+    Object.entries(row)
+      .map(([name, value]) => `${name}=${textOf(value)}`)
+      .join('  '),
+    VALUE_MAX * 2,
+  )
+}
+
+const VALUE_MAX = 60
+
+/** On one line, and not longer than can be read; a control character would move the cursor of whoever reads. */
+function textOf(value: unknown): string {
+  if (value === undefined) return '(no column)'
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  return cut(
+    text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => JSON.stringify(character).slice(1, -1)),
+    VALUE_MAX,
+  )
+}
+
+function cut(text: string, max: number): string {
+  const characters = [...text]
+  return characters.length > max ? `${characters.slice(0, max - 1).join('')}…` : text
+}
+
+/** 99.96 is not 100 yet. */
+export function percentOf(percent: number): string {
+  return (Math.floor(percent * 10) / 10).toFixed(percent >= 100 ? 0 : 1)
+}

@@ -1,0 +1,60 @@
+"""The REST catalog as PyIceberg and DuckDB's own extension see it: read_catalog.py URI, one JSON object on stdout."""
+import json
+import sys
+import warnings
+
+import duckdb
+from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
+from read_duckdb import connect
+
+warnings.filterwarnings("ignore")
+uri = sys.argv[1]
+
+
+def by_pyiceberg():
+    catalog = load_catalog("kappalake", type="rest", uri=uri)
+    found = {}
+    for (namespace,) in catalog.list_namespaces():
+        for identifier in catalog.list_tables(namespace):
+            table = catalog.load_table(identifier)
+            rows = table.scan().to_arrow()
+            found[".".join(identifier)] = [rows.num_rows, sums(rows)]
+    return found, [refusal(lambda: catalog.load_table("nobody.orders"), NoSuchTableError, NoSuchNamespaceError),
+                   refusal(lambda: catalog.load_table("shop.nothing"), NoSuchTableError),
+                   refusal(lambda: catalog.drop_table("shop.orders"), Exception)]
+
+
+def sums(rows):
+    return sum(rows.column("_offset").to_pylist()) if "_offset" in rows.column_names else None
+
+
+def refusal(work, *kinds):
+    try:
+        work()
+        return "done"
+    except kinds as error:
+        return type(error).__name__
+
+
+def by_duckdb(names):
+    connection = connect()
+    connection.execute(f"ATTACH '' AS lake (TYPE iceberg, ENDPOINT '{uri}', AUTHORIZATION_TYPE 'none')")
+    found = {}
+    for name in names:
+        source = "lake." + ".".join(f'"{part}"' for part in name.split("."))
+        found[name] = [connection.execute(f"SELECT count(*) FROM {source}").fetchone()[0],
+                       offsets(connection, source)]
+    return found
+
+
+def offsets(connection, source):
+    try:
+        return int(connection.execute(f"SELECT coalesce(sum(_offset), 0) FROM {source}").fetchone()[0])
+    except duckdb.BinderException:
+        return None
+
+
+tables, refusals = by_pyiceberg()
+print(json.dumps({"pyiceberg": tables, "duckdb": by_duckdb(tables), "refusals": refusals}))
