@@ -54,7 +54,7 @@ export async function measureMerge() {
       await writeBatch(connection, file, from, step)
       const startedMs = performance.now()
       const times = { watermarkMs: undefined, clockMsMin: undefined, nowMs: startedMs, isLast: false }
-      await fold.fold(revenue.name, { partials: [file], ...times, ...plans })
+      await fold.fold(revenue.name, { head: undefined, partials: [file], ...times, ...plans })
       return performance.now() - startedMs
     }
     for (let from = 0; from < GROUPS; from += BATCH_ROWS) await merge(from, 1)

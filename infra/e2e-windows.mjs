@@ -160,15 +160,22 @@ async function topicsOf(world, lake, versions) {
     for (const version of versions) found.push(await compareTopic(lake, window, records, version))
     const differences = found.reduce((sum, each) => sum + each.differences, 0)
     const first = found.find((each) => each.differences > 0)?.first
+    const { wrong, ...counts } = inspect(records, window.name)
     verdicts.push({
       window: window.name,
-      ...inspect(records, window.name),
+      ...counts,
+      wrong: { ...wrong, sentences: wrongSentences(window, records) },
       rows: found.at(-1).rows,
       differences,
       first,
     })
   }
   return verdicts
+}
+
+/** Published rows that do not say what their users wrote. */
+function wrongSentences({ sentence = () => true }, records) {
+  return records.filter(({ value }) => value !== null && !sentence(JSON.parse(value))).length
 }
 
 function topicFigure(name, { wrong, differences, changes, rows, ...more }) {

@@ -1,4 +1,4 @@
-import { didYouMean, leaf, problem } from './define-fields.ts'
+import { didYouMean, problem } from './define-fields.ts'
 import type { ColumnKinds, ExactKind, NamesOf, NumericKind, PrimitiveKind } from './define-kinds.ts'
 import { expressionProblem } from './define-sql-tokens.ts'
 import type { AggregateDefinition, AggregateFunction } from './define-window.ts'
@@ -44,14 +44,12 @@ export const AGGREGATES: Aggregates<ColumnKinds> = {
 /** Values of one `top`. */
 export const TOP_MAX = 1_000
 
-/** `sum(amount)`, `count(distinct id) where amount > 5`, `top(3, amount)`. Throws `config.invalid`. */
-export const aggregateText = leaf('an aggregate such as count() or sum(amount)', readAggregate)
-
 const FORMS = 'Write count(), count(a), count(distinct a), sum avg min max first last var of (a), or top(3, a).'
 const NAME = /^[\p{L}\p{N}_$@][\p{L}\p{N}\p{M}_$@-]*$/u
 const ONE_COLUMN: readonly AggregateFunction[] = ['sum', 'avg', 'min', 'max', 'first', 'last', 'var']
 
-function readAggregate(text: string): Omit<AggregateDefinition, 'name'> {
+/** `sum(amount)`, `count(distinct id) where amount > 5`, `top(3, amount)`. Throws `config.invalid`. */
+export function readAggregate(text: string): Omit<AggregateDefinition, 'name'> {
   const parts = /^([A-Za-z_]+)\s*\(([^()]*)\)(?:\s+where\s+([\s\S]+))?$/i.exec(text)
   if (parts === null) throw problem(`"${text}" is not an aggregate`, FORMS)
   const [word, argument, condition] = [parts[1]!.toLowerCase(), parts[2]!.trim(), parts[3]]

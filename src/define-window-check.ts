@@ -10,6 +10,7 @@ import {
   pathText,
   type FieldPath,
 } from './define-fields.ts'
+import { splitResults } from './define-result.ts'
 import { readWindowSql, type SqlWindow } from './define-sql.ts'
 import { columnsRead, placeOf } from './define-sql-tokens.ts'
 import { KIND_KEYS, toKind, windowSchema, type WindowFields } from './define-window-fields.ts'
@@ -41,9 +42,12 @@ export function toWindow(name: string, fields: WindowFields, find: FindSource, a
     emit: fields.emit,
     earlyMs: fields.early,
     openRowsMax: fields.openRowsMax,
+    oldValuesMax: fields.oldValuesMax ?? OLD_VALUES_MAX,
     retainMs: fields.retain,
     to: fields.to === undefined ? undefined : { topic: fields.to.topic, where: fields.to.where },
   }
+  if (window.input === 'events' && fields.oldValuesMax !== undefined)
+    throw invalidField([...at, 'oldValuesMax'], 'a window over events holds no old values', 'Take input: rows.')
   if (fields.sql === undefined) checkOverSource(window, source, at)
   else blameSql([...at, 'sql'], at, () => checkOverSource(window, source, at))
   return window
@@ -73,19 +77,14 @@ export function checkOverSource(window: WindowDefinition, source: TableDefinitio
     throw invalidField([...at, 'select'], 'a window needs a result', 'Add one, such as n: count().')
   for (const aggregate of window.select) {
     const path = [...at, 'select', aggregate.name]
-    if (!/^[\p{L}\p{N}$@][\p{L}\p{N}\p{M}_$@-]{0,254}$/u.test(aggregate.name))
-      throw invalidField(
-        path,
-        `"${aggregate.name}" cannot be a column name`,
-        'Letters, digits and _ $ @ - are allowed, and no "_" in front.',
-      )
-    claimName(names, aggregate.name, 'another column has that name', path)
+    claimResult(names, aggregate.name, path)
     const type = resultType(
       aggregate,
       aggregate.column === undefined ? undefined : columnOf(source, aggregate.column, path).type,
     )
     if (type instanceof LakeError) throw invalidField(path, type.message, type.fix)
   }
+  checkComputed(window, names, at)
   if (window.input === 'events') refuseKept(window, source, at)
   if (window.emit === 'close' && window.earlyMs > 0)
     throw invalidField([...at, 'early'], 'emit: close writes final rows alone', 'Remove "early", or take emit: update.')
@@ -132,7 +131,9 @@ export function windowOverWindow(at: FieldPath) {
   ])
 }
 
-type Written = Pick<WindowDefinition, 'window' | 'groupBy' | 'where' | 'select'> & { readonly source: TableDefinition }
+type Written = Pick<WindowDefinition, 'window' | 'groupBy' | 'where' | 'select' | 'computed'> & {
+  readonly source: TableDefinition
+}
 
 function fromFields(fields: WindowFields, find: FindSource, at: FieldPath): Written {
   if (fields.source === undefined) throw invalidField([...at, 'source'], 'is missing', 'Name the table to aggregate.')
@@ -141,7 +142,7 @@ function fromFields(fields: WindowFields, find: FindSource, at: FieldPath): Writ
     window: toKind(fields, fields.timeZone, at),
     groupBy: fields.groupBy ?? [],
     where: fields.where,
-    select: Object.entries(fields.select ?? {}).map(([name, aggregate]) => ({ name, ...aggregate })),
+    ...splitResults(fields.select ?? {}),
   }
 }
 
@@ -168,6 +169,7 @@ function fromSql(fields: WindowFields, sql: string, find: FindSource, at: FieldP
       groupBy: read.groupBy.map(({ name }) => name),
       where: read.where,
       select: read.select.map(({ name, fn, column, n, where }) => ({ name, fn, column, n, where })),
+      computed: [],
     }
   })
 }
@@ -240,6 +242,35 @@ function refuseKept(window: WindowDefinition, source: TableDefinition, at: Field
     if (where !== undefined) refuse([...at, 'select', name], columnsRead(where, kept))
   }
 }
+
+/** What is computed from results reads no other of its kind, so that there is no order among them. */
+function checkComputed({ computed }: WindowDefinition, names: Map<string, string>, at: FieldPath): void {
+  const own = computed.map(({ name }) => name)
+  for (const { name, as } of computed) {
+    const path = [...at, 'select', name]
+    claimResult(names, name, path)
+    const [inner] = columnsRead(as, own)
+    if (inner !== undefined)
+      throw invalidField(
+        path,
+        inner === name ? `"${name}" is computed from itself` : `reads "${inner}", which is computed too`,
+        'Compute it from group columns, window_start, window_end and aggregates.',
+      )
+  }
+}
+
+function claimResult(names: Map<string, string>, name: string, path: FieldPath): void {
+  if (!/^[\p{L}\p{N}$@][\p{L}\p{N}\p{M}_$@-]{0,254}$/u.test(name))
+    throw invalidField(
+      path,
+      `"${name}" cannot be a column name`,
+      'Letters, digits and _ $ @ - are allowed, and no "_" in front.',
+    )
+  claimName(names, name, 'another column has that name', path)
+}
+
+/** Keys whose old values a window over rows holds, unless it says otherwise. */
+const OLD_VALUES_MAX = 10_000_000
 
 const RESULT_COLUMNS = ['window_start', 'window_end', 'last_event_time', '_final', '_corrections']
 

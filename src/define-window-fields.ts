@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { aggregateText } from './define-aggregate.ts'
 import {
   duration,
   invalidField,
@@ -11,6 +10,7 @@ import {
   whole,
   type FieldPath,
 } from './define-fields.ts'
+import { resultText } from './define-result.ts'
 import { expression } from './define-sql-tokens.ts'
 import type { CalendarUnit, WindowKind } from './define-window.ts'
 
@@ -53,10 +53,11 @@ export const windowSchema = strict(
     groupBy: z.array(z.string()).optional(),
     nullGroup: z.enum(['late', 'keep']).prefault('late'),
     where: expression.optional(),
-    select: z.record(z.string(), aggregateText).optional(),
+    select: z.record(z.string(), resultText).optional(),
     emit: z.enum(['update', 'close']).prefault('update'),
     early: duration({ maxMs: LENGTH_MAX_MS }).prefault('0s'),
     openRowsMax: whole(1, 1e12).prefault(10_000_000),
+    oldValuesMax: whole(1, 1e12).optional(),
     retain: duration({ minMs: 1, maxMs: LENGTH_MAX_MS }).optional(),
     renamedFrom: name.optional(),
     to: strict({

@@ -2,6 +2,7 @@ import { AGGREGATES, type Aggregate, type Aggregates } from './define-aggregate.
 import { invalidField, type FieldPath } from './define-fields.ts'
 import type { ColumnKinds, NamesOf, PrimitiveKind, TableOf } from './define-kinds.ts'
 import type { TableDefinition } from './define.ts'
+import { specText, type TypeSpec } from './define-type.ts'
 import { checkWindow, windowOverWindow } from './define-window-check.ts'
 import type { KIND_KEYS } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
@@ -19,6 +20,8 @@ export interface CommonWindowOptions {
   /** Of `emit: update`: how often open rows are written at most. Default: with each commit. */
   readonly early?: string
   readonly openRowsMax?: number
+  /** With `input: rows`: keys whose old values may be held. Default: 10 million. */
+  readonly oldValuesMax?: number
   /** Rows whose window ended so long before the watermark are deleted. Default: never. */
   readonly retain?: string
   /** What it was called before: its rows stay, and are found by the new name. */
@@ -31,10 +34,13 @@ export interface WindowOptions<K extends ColumnKinds = ColumnKinds> extends Comm
   readonly groupBy?: readonly NamesOf<K, PrimitiveKind>[]
   /** SQL, row-wise over the source's columns: other rows do not count. */
   readonly where?: string
-  /** Results by name: `({ count, sum }) => ({ n: count(), revenue: sum('amount') })`, or their text forms. */
+  /**
+   * Results by name: `({ count, sum }) => ({ n: count(), revenue: sum('amount') })`, or their text forms. What is computed
+   * from them has a type, as columns of tables have: `mean: t.double().as('revenue / n')`.
+   */
   readonly select:
-    | ((aggregates: Aggregates<K>) => Readonly<Record<string, Aggregate>>)
-    | Readonly<Record<string, string>>
+    | ((aggregates: Aggregates<K>) => Readonly<Record<string, Aggregate | TypeSpec>>)
+    | Readonly<Record<string, string | TypeSpec>>
 }
 
 type CalendarSize = `1 ${'day' | 'week' | 'month' | 'quarter' | 'year'}`
@@ -141,8 +147,12 @@ function selectTexts(select: WindowOptions['select'] | undefined, at: FieldPath)
   if (typeof results !== 'object' || results === null)
     throw invalidField(at, 'is missing', 'Write select: ({ count }) => ({ n: count() }).')
   return Object.fromEntries(
-    Object.entries(results).map(([name, one]) => [name, typeof one === 'object' && one !== null ? one.text : one]),
+    Object.entries(results).map(([name, one]) => [name, typeof one === 'object' && one !== null ? textOf(one) : one]),
   )
+}
+
+function textOf(one: Aggregate | TypeSpec): string {
+  return 'text' in one ? one.text : specText(one)
 }
 
 function over(name: string, source: TableDefinition, options: Readonly<Record<string, unknown>>): WindowDefinition {

@@ -45,6 +45,14 @@ export interface AggregateDefinition {
   readonly where: string | undefined
 }
 
+/** A column of results that is computed from the others, one row at a time; null where it fails on their values. */
+export interface ComputedResult {
+  readonly name: string
+  readonly type: ColumnType
+  /** SQL, row-wise over the group columns, `window_start`, `window_end` and the aggregates of `select`. */
+  readonly as: string
+}
+
 export interface WindowDefinition {
   readonly kind: 'window'
   readonly name: string
@@ -63,12 +71,15 @@ export interface WindowDefinition {
   /** SQL, row-wise over the source's columns: other rows do not count. */
   readonly where: string | undefined
   readonly select: readonly AggregateDefinition[]
+  readonly computed: readonly ComputedResult[]
   /** `update`: rows can be seen from their first record on. `close`: only final ones are written. */
   readonly emit: 'update' | 'close'
   /** Of `update`: open rows are written at most so often; 0: with each commit. */
   readonly earlyMs: number
   /** Cells in memory and spilled at most; above it the pipeline stops with `window.open_rows_max`. */
   readonly openRowsMax: number
+  /** With `input: rows`: keys whose old values may be held; above it the pipeline stops with `window.old_values_max`. */
+  readonly oldValuesMax: number
   /** Rows whose window ended so long before the watermark are deleted; undefined: never. */
   readonly retainMs: number | undefined
   /** Changes that are committed are published here, those for which `where` is true. */

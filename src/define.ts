@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { columnText, type Column } from './batch.ts'
+import { columnText, typeText, type Column } from './batch.ts'
 import { archiveTables, type ArchiveOption } from './define-archive.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
@@ -216,7 +216,7 @@ export function definitionText(table: TableDefinition): string {
 
 /**
  * Hash of everything that decides a window's rows, its source's code included: what changes the source's rows changes
- * the window's (rule R5). How often open rows are written, how many may be open and where changes are published decide
+ * the window's (rule R5). How often open rows are written, how much may be held and where changes are published decide
  * no row, and can be changed at any time.
  */
 export function windowCodeHash(window: WindowDefinition, source: TableDefinition): string {
@@ -236,6 +236,9 @@ export function windowDefinitionText(window: WindowDefinition, source: TableDefi
     nullGroup: window.nullGroup,
     where: window.where,
     select: window.select.map(({ name, fn, column, n, where }) => [name, fn, column, n, where]),
+    ...(window.computed.length === 0
+      ? {}
+      : { computed: window.computed.map(({ name, type, as }) => [name, typeText(type), as]) }),
     emit: window.emit,
     retainMs: window.retainMs,
   })

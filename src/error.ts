@@ -63,7 +63,7 @@ export type LakeErrorCode =
   | 'lane.failed'
   | 'lane.hung'
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row
-  | 'window.expression_failed' // an expression of a window fails on the values of a record
+  | 'window.expression_failed' // the filter of a change topic fails on the values of a row
   | 'decode.too_many_dead_letters'
   | 'decode.stopped' // a record that could not be read, in a table with `onError: stop`
   | 'cdc.truncate' // the source of a change stream was truncated, in a table with `onTruncate: stop`

@@ -75,6 +75,8 @@ export type LakeEvent =
       /** In this commit: records that were late for all their windows, and (record, window) pairs that were late. */
       readonly late: number
       readonly lateAssignments: number
+      /** Records on which an expression of the window failed. */
+      readonly failed: number
       /** Rows that were final and were written again, and retractions of rows that nobody knows. */
       readonly corrected: number
       readonly retractOfUnknown: number

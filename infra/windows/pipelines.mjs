@@ -136,17 +136,23 @@ export const WINDOWS = [
     windowsOf: (ms) => hops(ms, MINUTE, MINUTE),
     where: () => true,
     select: {
-      errors: {
-        type: 'bigint',
-        of: (rows) => BigInt(rows.filter(({ event_type: type }) => type === 'error').length),
+      errors: { type: 'bigint', of: (rows) => BigInt(errorsOf(rows)) },
+      message: {
+        type: 'varchar',
+        of: (rows) => (errorsOf(rows) > 50 ? `High error rate: ${errorsOf(rows)} errors in 60s` : null),
       },
     },
+    // What its users read on the topic, of a row as it was published.
+    sentence: ({ errors, message }) => message === `High error rate: ${errors} errors in 60s` && Number(errors) > 50,
     config: {
       source: 'processed_events',
       tumbling: { size: '60s' },
       input: 'events',
       groupBy: ['service_name'],
-      select: { errors: "count() where event_type = 'error'" },
+      select: {
+        errors: "count() where event_type = 'error'",
+        message: "string = CASE WHEN errors > 50 THEN 'High error rate: ' || errors || ' errors in 60s' END",
+      },
       to: { topic: 'alerts', where: 'errors > 50' },
     },
   },
@@ -216,6 +222,10 @@ function hops(ms, size, slide) {
   for (let start = Math.floor(ms / slide) * slide; start > ms - size; start -= slide)
     found.unshift([start, start + size])
   return found
+}
+
+function errorsOf(rows) {
+  return rows.filter(({ event_type: type }) => type === 'error').length
 }
 
 function valuesOf(rows, name) {

@@ -173,7 +173,8 @@ export class Committer {
     const filled = await this.#keyed.finish()
     const pending = this.#pending
     const standing = pending.standing(change.firstPositions)
-    pending.watermarks = (await this.#windows.fold(standing, change.isLast === true)) ?? pending.watermarks
+    pending.watermarks =
+      (await this.#windows.fold(standing, this.#tables, change.isLast === true)) ?? pending.watermarks
     return this.#append(pending, change, signal, (tables, stamp) =>
       changeEach(tables, (name, table) => {
         const ranges = pending.rangesText(name, this.#head.positions)

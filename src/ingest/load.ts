@@ -31,17 +31,19 @@ export function loadKeys(
 
 /** The windows that are open at the head, read back from their tables. */
 export async function openWindows(
-  { definition, storage, clock, openFold, fork }: Pipeline,
+  pipeline: Pipeline,
   source: Source,
   head: Version,
   tables: Tables,
 ): Promise<WindowTables> {
+  const { definition, storage, clock, openFold, fork } = pipeline
   if (definition.windows.length === 0) return WindowTables.none
   if (openFold === undefined) throw new LakeError('internal', `nothing holds the windows of ${definition.name}`)
   const opened = await openFold(definition)
   try {
     const bound = fork && { until: head.fork?.building?.until, watermarksMs: fork.watermarksMsMin }
-    return await WindowTables.load({ definition, fold: opened, storage, clock, source, tables, head, bound })
+    const unwritten = unwrittenAt(pipeline, head)
+    return await WindowTables.load({ definition, fold: opened, storage, clock, source, tables, head, bound, unwritten })
   } catch (error) {
     await opened.close()
     throw error

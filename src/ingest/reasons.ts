@@ -7,7 +7,6 @@ export const NEEDS_A_PERSON: ReadonlySet<LakeErrorCode> = new Set([
   'kafka.log_truncated',
   'kafka.corrupt',
   'transform.not_row_wise',
-  'window.expression_failed',
   'decode.too_many_dead_letters',
   'decode.stopped',
   'upsert.key_in_two_partitions',

@@ -9,7 +9,7 @@ import { quoted } from './decode/data-file-writer.ts'
 import { duckType } from './decode/relation.ts'
 import { shapeOf } from './window/shape.ts'
 import { expressionOf, type Refusal } from './row-wise-tree.ts'
-import { resultColumns } from '../window/sql.ts'
+import { computedFrom, resultColumns } from '../window/sql.ts'
 
 /** One expression of a definition, and what it may read. */
 interface Expression {
@@ -55,10 +55,18 @@ function ofTable(table: TableDefinition): Expression[] {
 function ofWindow(window: WindowDefinition, source: TableDefinition): Expression[] {
   const { name, where, select, to } = window
   const columns = tableColumns(source)
+  const shape = shapeOf(window, source)
+  const computed = window.computed.map((column): Expression => ({
+    field: `${name}.select.${column.name}`,
+    text: column.as,
+    columns: computedFrom(shape),
+    target: column,
+  }))
   return [
     ...filter(`${name}.where`, where, columns),
     ...select.flatMap((each) => filter(`${name}.select.${each.name}.where`, each.where, columns)),
-    ...(to?.where === undefined ? [] : filter(`${name}.to.where`, to.where, resultColumns(shapeOf(window, source)))),
+    ...computed,
+    ...filter(`${name}.to.where`, to?.where, resultColumns(shape)),
   ]
 }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { deletesTable, type PipelineDefinition } from '../define.ts'
-import { lateTable, stateTable, type WindowDefinition } from '../define-window.ts'
-import type { LakeEvent, Observer } from '../event.ts'
+import { stateTable, type WindowDefinition } from '../define-window.ts'
+import type { Observer } from '../event.ts'
 import {
   readDeletedRows,
   storedFiles,
@@ -10,7 +10,6 @@ import {
   type LakeTable,
   type Storage,
   type TableChange,
-  type WritePlan,
 } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
@@ -18,10 +17,11 @@ import type { ConcatenateInput } from './keys.ts'
 import { compactedElsewhere } from './keyed-tables.ts'
 import type { StagedRange, StagedTable } from './lane.ts'
 import type { Tables } from './tables.ts'
-import { Watermarks, type Bound, type Standing, type Times } from './watermark.ts'
-import { LiveRows } from './window/live-rows.ts'
-import { removeLocal, removePartials } from './window/partial-files.ts'
-import type { FoldedWindow, StagedWindow, StoredRows, StoredSource, WindowFold } from './window/window.ts'
+import { Watermarks, type Bound, type Standing } from './watermark.ts'
+import { WindowTable } from './window-table.ts'
+import type { LiveRows } from './window/live-rows.ts'
+import { partialsOf, removeLocalFiles } from './window/partial-files.ts'
+import type { StoredRows, StoredSource, WindowFold } from './window/window.ts'
 
 export interface WindowParts {
   readonly definition: PipelineDefinition
@@ -34,6 +34,8 @@ export interface WindowParts {
   readonly head: Standing
   /** Of a fork. */
   readonly bound?: Bound | undefined
+  /** Source tables that are not written, and do not hold the rows that windows are made of. */
+  readonly unwritten?: ReadonlySet<string>
 }
 
 /**
@@ -64,7 +66,7 @@ export class WindowTables {
 
   /** Has the fold read back what is open at the head. */
   static async load(parts: WindowParts): Promise<WindowTables> {
-    const { definition, fold, storage, clock, source, tables, head, bound } = parts
+    const { definition, fold, storage, clock, source, tables, head, bound, unwritten = new Set() } = parts
     const { windows: definitions } = definition
     const sources = definition.tables.filter(({ name }) => definitions.some((window) => window.source === name))
     const watermarks = new Watermarks(sources, clock, bound)
@@ -78,7 +80,9 @@ export class WindowTables {
       const times = watermarks.timesAt(definition.source, head)
       const schemas = { results: tables.get(name)!.schema, state: tables.get(stateTable(name))!.schema }
       await fold.load(name, { results, state, watermarkMs: times.watermarkMs, schemas, ...rows })
-      windows.push(new WindowTable(definition, tables, results, state, times))
+      windows.push(
+        new WindowTable(definition, tables, { results, state, times, hasSource: !unwritten.has(definition.source) }),
+      )
     }
     return new WindowTables({ fold, clock, watermarks }, windows)
   }
@@ -116,7 +120,8 @@ export class WindowTables {
 
   /** Files of a batch that nobody folds. */
   async discard(tables: readonly StagedTable[]): Promise<void> {
-    await removePartials({ tables })
+    const partials = partialsOf(tables)
+    if (partials.length > 0) await (this.#open?.fold.discard(partials) ?? removeLocalFiles(partials))
   }
 
   /** Whether rows could be written, closed or settled by a commit. */
@@ -132,17 +137,18 @@ export class WindowTables {
   }
 
   /**
-   * Folds what was staged, at the watermarks of the version to come, which it returns; undefined without windows. Once
+   * Folds what was staged onto the tables of the head, at the watermarks of the version to come, which it returns;
+   * undefined without windows. Once
    * for each commit, before `changeOf`. `isLast`: a bounded log is drained.
    */
-  async fold(standing: Standing, isLast: boolean): Promise<WatermarksAt | undefined> {
+  async fold(standing: Standing, tables: Tables, isLast: boolean): Promise<WatermarksAt | undefined> {
     if (this.#open === undefined) return undefined
     const { fold, clock, watermarks } = this.#open
     const nowMs = clock.monotonicMs()
     const timesOf = new Map(watermarks.tables.map((table) => [table, watermarks.timesOf(table, standing, isLast)]))
     for (const window of this.#windows.values()) {
       const times = timesOf.get(window.definition.source)!
-      if (window.hasWork(times, nowMs, isLast)) await window.fold(fold, times, nowMs, isLast)
+      if (window.hasWork(times, nowMs, isLast)) await window.fold(fold, times, tables, nowMs, isLast)
     }
     const all = [...timesOf].map(([table, { watermarkMs }]) => [table, watermarkMs] as const)
     const known = all.filter((each): each is [string, number] => each[1] !== undefined)
@@ -177,7 +183,8 @@ export class WindowTables {
   }
 
   async close(): Promise<void> {
-    for (const { partials } of this.#windows.values()) for (const file of partials) await removeLocal(file)
+    const left = [...this.#windows.values()].flatMap(({ partials }) => partials)
+    if (left.length > 0) await this.#open?.fold.discard(left)
     await this.#open?.fold.close()
   }
 }
@@ -196,105 +203,6 @@ interface Live {
 
 /** As a version has them. */
 export type WatermarksAt = Pick<Version, 'watermarksMs' | 'watermarkMs'>
-
-/** One window table between two commits. */
-class WindowTable {
-  readonly definition: WindowDefinition
-  readonly late: string
-  readonly results: LiveRows
-  readonly state: LiveRows
-  readonly #plans: { readonly results: WritePlan; readonly state: WritePlan; readonly late: WritePlan }
-  partials: string[] = []
-  lateFiles: DataFile[] = []
-  #late = 0
-  #lateAssignments = 0
-  #folded: FoldedWindow | undefined
-  /** As they were at the last fold. */
-  #times: Times
-  /** Cells that the fold holds; after a start at most the rows of the state. */
-  #openRows: number
-  #stateBytes = 0
-  /** When rows that `early` may have kept back are asked for. */
-  #dueMs: number
-
-  constructor(
-    definition: WindowDefinition,
-    tables: Tables,
-    results: readonly StoredRows[],
-    state: readonly StoredRows[],
-    times: Times,
-  ) {
-    const { name, earlyMs } = definition
-    this.definition = definition
-    this.late = lateTable(name)
-    this.results = new LiveRows(name, results)
-    this.state = new LiveRows(stateTable(name), state)
-    const plan = (table: string): WritePlan => writePlan(tables.get(table)!)
-    this.#plans = { results: plan(name), state: plan(this.state.name), late: plan(this.late) }
-    this.#times = times
-    this.#openRows = this.state.rows - this.state.deadRows
-    this.#dueMs = earlyMs > 0 && this.#openRows > 0 ? -Infinity : Infinity
-  }
-
-  add({ partials, lateFiles, late, lateAssignments }: StagedWindow): void {
-    if (partials !== undefined) this.partials.push(partials)
-    this.lateFiles.push(...lateFiles)
-    this.#late += late
-    this.#lateAssignments += lateAssignments
-  }
-
-  hasWork({ watermarkMs, clockMsMin }: Times, nowMs: number, isLast: boolean): boolean {
-    const { retainMs } = this.definition
-    if (this.partials.length > 0 || (isLast && this.#openRows > 0)) return true
-    const hasMoved = watermarkMs !== this.#times.watermarkMs || clockMsMin !== this.#times.clockMsMin
-    if (hasMoved && (this.#openRows > 0 || retainMs !== undefined)) return true
-    return nowMs >= this.#dueMs
-  }
-
-  async fold(fold: WindowFold, times: Times, nowMs: number, isLast: boolean): Promise<void> {
-    const { name, earlyMs } = this.definition
-    const { partials } = this
-    // The fold deletes them, whatever comes of it.
-    this.partials = []
-    const folded = await fold.fold(name, { partials, ...times, nowMs, isLast, ...this.#plans })
-    this.results.apply(folded.results)
-    this.state.apply(folded.state)
-    this.lateFiles.push(...folded.lateFiles)
-    this.#late += folded.late
-    this.#lateAssignments += folded.lateAssignments
-    this.#folded = folded
-    this.#openRows = folded.openRows
-    this.#stateBytes = folded.stateBytes
-    this.#times = times
-    // What came is asked for again, whether or not it was kept back; a fold before its time leaves that as it is.
-    if (partials.length > 0 && earlyMs > 0) this.#dueMs = nowMs + earlyMs
-    else if (nowMs >= this.#dueMs) this.#dueMs = Infinity
-  }
-
-  event(pipeline: string): LakeEvent {
-    const { corrected = 0, retractOfUnknown = 0 } = this.#folded ?? {}
-    return {
-      kind: 'windows',
-      pipeline,
-      table: this.definition.name,
-      watermarkMs: this.#times.watermarkMs,
-      openRows: this.#openRows,
-      stateBytes: this.#stateBytes,
-      late: this.#late,
-      lateAssignments: this.#lateAssignments,
-      corrected,
-      retractOfUnknown,
-    }
-  }
-
-  committed(): void {
-    this.results.committed()
-    this.state.committed()
-    this.lateFiles = []
-    this.#late = this.#lateAssignments = 0
-    this.#folded = undefined
-  }
-}
 
 /** The rows whose old values a window over them takes back; with versions those of deleted keys count too. */
 async function storedSource(storage: Storage, tables: Tables, { source }: WindowDefinition): Promise<StoredSource> {

@@ -66,10 +66,12 @@ function windowsSql({ definition }: StoredWindow, relation: string, watermarkMs:
 }
 
 function shapeOf({ definition, columns }: StoredWindow): WindowShape {
-  const { groupBy, select, input } = definition
+  // Tables that were made before there were computed results say nothing of them.
+  const { computed = [], groupBy, select, input } = definition
   return {
     groups: groupBy.map((name) => columns.find((column) => column.name === name)!),
     aggregates: select.map((each) => aggregateSql(each, columns, input)),
+    computed,
     hasLastEvent: input === 'events',
     isSliced: true,
   }

@@ -98,6 +98,10 @@ function makeMeters(registry: Registry) {
       'pipeline',
       'table',
     ]),
+    failedExpressions: counter('expression_failed_total', 'Records on which an expression of a window failed', [
+      'pipeline',
+      'table',
+    ]),
     corrected: counter('corrected_rows_total', 'Rows that were final and were written again', ['pipeline', 'table']),
     retractOfUnknown: counter('retract_of_unknown_total', 'Retractions of rows that nobody knows', [
       'pipeline',
@@ -202,6 +206,7 @@ function showWindows(meters: Meters, event: Extract<LakeEvent, { kind: 'windows'
   meters.windowStateBytes.set(labels, event.stateBytes)
   meters.late.inc(labels, event.late)
   meters.lateAssignments.inc(labels, event.lateAssignments)
+  meters.failedExpressions.inc(labels, event.failed)
   meters.corrected.inc(labels, event.corrected)
   meters.retractOfUnknown.inc(labels, event.retractOfUnknown)
 }

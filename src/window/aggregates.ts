@@ -78,7 +78,10 @@ function countOf(name: string, isCounted: string, input: WindowInput): Aggregate
   return { result, partials: [count], detail: undefined, finish: quoted(count.column.name) }
 }
 
-/** A text of the user's, which may end in a comment. */
+/**
+ * A text of the user's, which may end in a comment. Rows on which it fails are not aggregated; but DuckDB may look at them
+ * before it filters them.
+ */
 function condition(where: string): string {
-  return `(${where}\n)`
+  return `TRY(CAST((${where}\n) AS BOOLEAN))`
 }

@@ -8,6 +8,8 @@ export interface WindowShape {
   /** Group columns as the source has them, optional where null is a group. */
   readonly groups: readonly Column[]
   readonly aggregates: readonly AggregateSql[]
+  /** Results that are computed from the others: their SQL is `as`. */
+  readonly computed: readonly Column[]
   /** Of `events` input and sessions. */
   readonly hasLastEvent: boolean
   readonly isSliced: boolean
@@ -19,12 +21,13 @@ const LONG = { kind: 'long' } as const
 const INSTANT = { kind: 'timestamptz' } as const
 
 /** Columns of `<w>`: results only, plain for every engine. */
-export function resultColumns({ groups, aggregates, hasLastEvent }: WindowShape): readonly Column[] {
+export function resultColumns({ groups, aggregates, computed, hasLastEvent }: WindowShape): readonly Column[] {
   return [
     ...groups,
     { name: 'window_start', type: INSTANT, required: true },
     { name: 'window_end', type: INSTANT, required: true },
     ...aggregates.map(({ result }) => result),
+    ...computed.map(optional),
     ...(hasLastEvent ? [{ name: 'last_event_time', type: INSTANT } as const] : []),
     { name: '_final', type: { kind: 'boolean' }, required: true },
     { name: '_corrections', type: { kind: 'int' }, required: true },
@@ -64,6 +67,16 @@ export function lateColumns(source: readonly Column[]): readonly Column[] {
     { name: '_weight', type: { kind: 'int' }, required: true },
     { name: '_reason', type: { kind: 'string' }, required: true },
     { name: '_code_hash', type: { kind: 'string' }, required: true },
+  ]
+}
+
+/** What computed results may read: all of one row but other computed ones, and what its place in time says. */
+export function computedFrom({ groups, aggregates }: WindowShape): readonly Column[] {
+  return [
+    ...groups,
+    { name: 'window_start', type: INSTANT },
+    { name: 'window_end', type: INSTANT },
+    ...aggregates.map(({ result }) => result),
   ]
 }
 

@@ -9,6 +9,8 @@ import { CELL_COLUMNS } from './cells.ts'
 const [START, END] = [CELL_COLUMNS.start, CELL_COLUMNS.end].map(quoted)
 const [ROWS, LAST_EVENT, PART] = [CELL_COLUMNS.rows, CELL_COLUMNS.lastEvent, PART_COLUMN].map(quoted)
 
+const BOUNDS = ['window_start', 'window_end']
+
 /** More of them could make many rows of a cell. */
 const GROUPED_DETAILS_MAX = 2
 
@@ -96,7 +98,7 @@ FROM ${relation} WHERE ${quoted(value.name)} IS NOT NULL GROUP BY ${by}, ${quote
 
 /**
  * The query that makes result rows of merged long rows: group columns, `__start`, `__end`, `__rows`, `__last_event` if
- * there is one, then the results by name. To put slices together into windows, write the windows' `__start` and `__end`
+ * there is one, then the results by name, computed ones last. To put slices together into windows, write the windows' `__start` and `__end`
  * over those of their slices, null over `__min_end`, and merge. Needs the functions of `registerExact`. Texts are those
  * of `AggregateSql`: no partial stands in rows of a detail and no weight in others, so each ignores what is not its own.
  */
@@ -108,8 +110,19 @@ export function resultsSql(shape: WindowShape, relation: string): string {
   const results = shape.aggregates.map(
     ({ finish, result }) => `CAST(${finish} AS ${sqlTypeOf(result.type)}) AS ${quoted(result.name)}`,
   )
-  return `SELECT ${[...head, ...results].join(', ')}
-FROM (SELECT ${[...keys, ...merged, ...reduced].join(', ')} FROM ${relation} GROUP BY ${keys.join(', ')})`
+  return computedSql(
+    shape,
+    `SELECT ${[...head, ...results].join(', ')}
+FROM (SELECT ${[...keys, ...merged, ...reduced].join(', ')} FROM ${relation} GROUP BY ${keys.join(', ')})`,
+  )
+}
+
+/** Adds what is computed from results. No record is to blame where that fails: the value is null, and the stream goes on. */
+function computedSql({ computed }: WindowShape, results: string): string {
+  if (computed.length === 0) return results
+  const bounds = [START, END].map((bound, k) => `make_timestamptz(${bound} * 1000) AS ${BOUNDS[k]!}`)
+  const values = computed.map(({ name, type, as }) => `TRY(CAST((${as}\n) AS ${sqlTypeOf(type)})) AS ${quoted(name)}`)
+  return `SELECT * EXCLUDE (${BOUNDS.join(', ')}), ${values.join(', ')} FROM (SELECT *, ${bounds.join(', ')} FROM (${results}))`
 }
 
 /** By name of the column that it gives. */

@@ -4,7 +4,7 @@
 export { PART_COLUMN, SIGN_COLUMN } from './aggregate.ts'
 export { aggregateSql, isOverflow } from './aggregates.ts'
 export { CELL_COLUMNS } from './cells.ts'
-export { lateColumns, partialColumns, resultColumns, type WindowShape } from './columns.ts'
+export { computedFrom, lateColumns, partialColumns, resultColumns, type WindowShape } from './columns.ts'
 export { PIECE_KINDS, pieceColumns, piecesOf } from './double-pieces.ts'
 export { mergeSql, partialsSql, resultsSql, scansOf } from './long-rows.ts'
 export { sqlTypeOf } from './sql-type.ts'

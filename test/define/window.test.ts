@@ -65,6 +65,8 @@ const DEFAULTS = {
   emit: 'update',
   earlyMs: 0,
   openRowsMax: 10_000_000,
+  oldValuesMax: 10_000_000,
+  computed: [],
   retainMs: undefined,
   to: undefined,
 } as const
@@ -179,6 +181,54 @@ describe('a window', () => {
         { ...N, name: 'best', fn: 'top', column: 'amount', n: 3, where: 'amount > 5' },
       ],
     })
+  })
+
+  test('computed results stand in select, and are the same in TypeScript and YAML', () => {
+    const SENTENCE = "'High error rate: ' || n || ' errors in 60s'"
+    const given = tumbling('w', orders, {
+      size: '1m',
+      select: ({ count, sum }) => ({
+        message: t.string().as(SENTENCE),
+        n: count().where("status = 'paid'"),
+        mean: t.decimal(12, 2).as('total / n'),
+        total: sum('amount'),
+      }),
+    })
+    const select = {
+      message: `string = ${SENTENCE}`,
+      n: "count() where status = 'paid'",
+      mean: 'decimal(12,2)=total / n',
+      total: 'sum(amount)',
+    }
+    const { windows } = yaml({ w: { source: 'orders', tumbling: { size: '1m' }, select } })
+    expect(windows).toStrictEqual([given])
+    expect(given.select.map(({ name }) => name)).toEqual(['n', 'total'])
+    expect(given.computed).toStrictEqual([
+      { name: 'message', type: { kind: 'string' }, as: SENTENCE },
+      { name: 'mean', type: { kind: 'decimal', precision: 12, scale: 2 }, as: 'total / n' },
+    ])
+    expect(tumbling('w', orders, { size: '1m', select })).toStrictEqual(given)
+  })
+
+  test.each([
+    [{ message: "string = 'x'" }, /a window needs a result/],
+    [{ n: 'count()', a: 'string required = n' }, /always optional/],
+    [{ n: 'count()', a: 'long = n + 1', b: 'long = a + 1' }, /reads "a", which is computed too/],
+    [{ n: 'count()', a: 'long = a + 1' }, /computed from itself/],
+    [{ n: 'count()', N: 'long = 1' }, /another column has that name/],
+    [{ n: 'count()', window_end: 'long = 1' }, /every window table has that column/],
+    [{ n: 'count()', _a: 'long = 1' }, /cannot be a column name/],
+    [{ n: 'count()', a: 'texts = 1' }, /texts/],
+    [{ n: 'count()', a: 'string =' }, /empty/],
+  ])('%o is refused', (select, message) => {
+    expect(() => tumbling('w', orders, { size: '1m', select })).toThrow(message)
+  })
+
+  test('oldValuesMax belongs to windows over rows', () => {
+    const select = { n: 'count()' }
+    expect(tumbling('w', orders, { size: '1m', input: 'rows', oldValuesMax: 5, select }).oldValuesMax).toBe(5)
+    expect(() => tumbling('w', orders, { size: '1m', input: 'events', oldValuesMax: 5, select })).toThrow(/old values/)
+    expect(() => tumbling('w', orders, { size: '1m', input: 'rows', oldValuesMax: 0, select })).toThrow(/oldValuesMax/)
   })
 
   test('every aggregate is the same from a builder and from its text', () => {
@@ -427,6 +477,9 @@ describe('windowCodeHash', () => {
       { select: { m: 'count()' } },
       { select: { n: 'count(amount)' } },
       { select: { n: 'count() where amount > 1' } },
+      { select: { n: 'count()', m: 'long = n + 1' } },
+      { select: { n: 'count()', m: 'long = n + 2' } },
+      { select: { n: 'count()', m: 'int = n + 2' } },
       { emit: 'close' },
       { retain: '1d' },
     ]
@@ -443,6 +496,7 @@ describe('windowCodeHash', () => {
   test('does not cover how often rows are written, how many may be open, and where changes go', () => {
     for (const change of [{ early: '1s' }, { openRowsMax: 7 }, { to: { topic: 'x' } }, { offset: '0ms' }])
       expect(hash(change)).toBe(plain)
+    expect(hash({ input: 'rows', oldValuesMax: 7 })).toBe(hash({ input: 'rows' }))
   })
 })
 
@@ -473,8 +527,17 @@ describe('docs/windows.md', () => {
     expect(checkPipelines(parse(blocks[0]!).pipelines, [])).toEqual(defineLake({ shop: [source, revenue] }))
   })
 
-  test('its SQL is a definition', () => {
+  test('its computed result is the sentence that it promises', () => {
     const { windows } = parse(blocks[1]!)
+    const columns = { service_name: 'string', event_type: 'string', at: 'timestamp' }
+    const tables = { processed_events: { from: { topic: 'p' }, columns, eventTime: { column: 'at' } } }
+    const [alerts] = checkPipelines({ shop: { tables, windows } }, []).pipelines[0]!.windows
+    expect(alerts!.computed).toMatchObject([{ name: 'message', type: { kind: 'string' } }])
+    expect(alerts!.computed[0]!.as).toContain("'High error rate: ' || errors || ' errors in 60s'")
+  })
+
+  test('its SQL is a definition', () => {
+    const { windows } = parse(blocks[2]!)
     const fields = { customer_id: 'string', amount: 'double', at: 'timestamp' }
     const tables = { orders: { from: { topic: 'o' }, columns: fields, eventTime: { column: 'at' } } }
     expect(checkPipelines({ shop: { tables, windows } }, []).pipelines[0]!.windows).toMatchObject([

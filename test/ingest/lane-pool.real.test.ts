@@ -168,6 +168,8 @@ const WINDOW: WindowDefinition = {
   emit: 'update',
   earlyMs: 0,
   openRowsMax: 1_000,
+  oldValuesMax: 1_000,
+  computed: [],
   retainMs: undefined,
   to: undefined,
 }

@@ -44,6 +44,8 @@ const DEFINITION: PipelineDefinition = {
       emit: 'update',
       earlyMs: 0,
       openRowsMax: 1_000,
+      oldValuesMax: 1_000,
+      computed: [],
       retainMs: undefined,
       to: { topic: 'changes', where: undefined },
     },

@@ -168,6 +168,8 @@ test('a table that feeds windows is not encoded without its clocks', async () =>
     emit: 'update',
     earlyMs: 0,
     openRowsMax: 10,
+    oldValuesMax: 10,
+    computed: [],
     retainMs: undefined,
     to: undefined,
   } as const

@@ -1,6 +1,6 @@
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Column } from '../../src/batch.ts'
+import type { Column, ColumnType } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { TableDefinition } from '../../src/define.ts'
 import type { WindowDefinition } from '../../src/define-window.ts'
@@ -160,6 +160,8 @@ const WINDOW: WindowDefinition = {
   emit: 'update',
   earlyMs: 0,
   openRowsMax: 10,
+  oldValuesMax: 10,
+  computed: [],
   retainMs: undefined,
   to: undefined,
 }
@@ -173,6 +175,21 @@ test('fields of windows are checked too, and named', async () => {
   await expect(check(BASE, [{ ...WINDOW, select }])).rejects.toMatchObject({
     context: { field: 'w.select.large.where' },
   })
+})
+
+test('computed results see groups, bounds and aggregates, row by row', async () => {
+  const computed = (as: string, type: ColumnType = { kind: 'string' }) => [
+    { ...WINDOW, groupBy: ['id'], computed: [{ name: 'c', type, as }] },
+  ]
+  for (const text of ["id || ': ' || large || ' errors in 60s'", "strftime(window_start, '%H:%M')", 'window_end'])
+    await expect(check(BASE, computed(text))).resolves.toBeUndefined()
+  await expect(check(BASE, computed('large / 2', { kind: 'double' }))).resolves.toBeUndefined()
+  for (const text of ['amount', 'random()', 'sum(large)', '_final', 'c', '(SELECT 1)', 'last_event_time'])
+    await expect(check(BASE, computed(text))).rejects.toMatchObject({
+      code: 'transform.not_row_wise',
+      context: { field: 'w.select.c' },
+    })
+  await expect(check(BASE, computed('true', { kind: 'date' }))).rejects.toThrow(/cannot be cast/)
 })
 
 test('the condition of a change topic sees the columns of the window table', async () => {

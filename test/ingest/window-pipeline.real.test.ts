@@ -9,6 +9,8 @@ import { Lakes, type How, type Lake } from '../support/window-lake.ts'
 // The whole path of windows, lanes, fold and committer, with real Parquet: what every version holds must be what plain
 // TypeScript makes of the log below its positions, whatever the batches, lanes, restarts and compactions.
 
+const COUNT = { fn: 'count', column: undefined, n: undefined, where: undefined } as const
+
 let lakes: Lakes
 beforeAll(async () => {
   lakes = await Lakes.open()
@@ -136,7 +138,7 @@ describe('limits and paces', () => {
       // The first is in a version before the second is there.
       lake.onHead = ({ positions }) =>
         positions.get('c/0') === 1n && lake.log.end('c', 0) === 1n && append(lake, 2, 'a')
-      await lake.run(how, 3_000)
+      await lake.run(how, 1, 3_000)
       const seen: string[] = []
       for (const version of (await lake.chain.versions(100)).toReversed()) {
         const [row] = await lake.rows(version, 'w', 'n')
@@ -161,7 +163,7 @@ describe('limits and paces', () => {
       await lake.run(how)
       // The other has been at its end for long enough by then.
       void clock.sleep(1_000).then(() => append(lake, 101, 'a'))
-      await lake.run(how, 2_000)
+      await lake.run(how, 1, 2_000)
       const a = ['a', 2n, false, 0]
       expect(await rows()).toEqual({ c: { t: 95 }, rows: [a, ['b', 1n, true, 0]] })
       append(lake, 24, 'b', 1)
@@ -169,6 +171,108 @@ describe('limits and paces', () => {
       expect(await rows()).toEqual({ c: { t: 95 }, rows: [a, ['b', 2n, true, 1]] })
     },
   )
+
+  const kinds: readonly (readonly [string, WindowDefinition['window'], readonly unknown[][]])[] = [
+    [
+      'tumbling',
+      { kind: 'tumbling', sizeMs: 10, offsetMs: 0 },
+      [
+        [0, 10, 3n, 1],
+        [10, 20, 1n, 0],
+      ],
+    ],
+    [
+      'sliced',
+      { kind: 'hopping', sizeMs: 20, slideMs: 5, offsetMs: 0 },
+      [
+        [-15, 5, 3n, 1],
+        [-10, 10, 3n, 1],
+        [-5, 15, 4n, 1],
+        [0, 20, 4n, 1],
+        [5, 25, 1n, 0],
+        [10, 30, 1n, 0],
+      ],
+    ],
+    ['session', { kind: 'session', gapMs: 10 }, [[1, 24, 4n, 1]]],
+  ]
+  test.each(kinds.flatMap((kind) => (['events', 'rows'] as const).map((input) => [...kind, input] as const)))(
+    'C4: what was settled is made again when a partition that came later meets it: %s windows',
+    { timeout: 60_000 },
+    async (_, window, wanted, input) => {
+      const definition = { ...windowOf(window), input, select: [{ ...COUNT, name: 'n' }] }
+      const tables = [source('1h', input === 'rows')]
+      const lake = await lakes.create({ name: 'p', tables, windows: [definition], onDataLoss: 'stop' }, 1)
+      let key = 0
+      const add = (at: number, partition: number, id = `k${key++}`) => {
+        const value = Buffer.from(JSON.stringify({ at, g: 'a', id }))
+        lake.log.append('c', partition, [{ timestampMs: 0, key: Buffer.from(id), value }])
+      }
+      for (const at of [1, 4, 14]) add(at, 0)
+      await lake.run(how)
+      // All of it is settled, and so late that it is listed is one more.
+      add(200, 0)
+      await lake.run(how)
+      add(2, 0)
+      await lake.run(how)
+      const state = async () =>
+        (await lake.rows(await lake.head(), 'w__state', 'epoch_ms(make_timestamptz(__start * 1000))')).length
+      const open = await state()
+      lake.log.addPartitions('c', 2)
+      add(3, 1)
+      await lake.run(how, 2)
+      const head = await lake.head()
+      const rows = await lake.rows(head, 'w', 'epoch_ms(window_start), epoch_ms(window_end), n, _corrections')
+      const before = rows
+        .map(([start, end, ...rest]) => [Number(start), Number(end), ...rest])
+        .filter(([start]) => (start as number) < 100)
+      expect(before.toSorted((a, b) => (a[0] as number) - (b[0] as number))).toEqual(wanted)
+      expect(await lake.rows(head, 'w__late', '_offset, _reason')).toEqual([[4n, 'late']])
+      expect(await state()).toBeGreaterThan(open)
+    },
+  )
+
+  test(
+    'W5, E6: days of a wall clock, the oldest of which are deleted, across restarts and compactions',
+    { timeout: 60_000 },
+    async () => {
+      const day: WindowDefinition['window'] = { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' }
+      const lake = await open({ window: day, retainMs: 3 * 86_400_000, select: [{ ...COUNT, name: 'n' }] })
+      const seen: string[][] = []
+      // The clock is set back in the night to the 25th: that day has 25 hours.
+      for (const time of ['23T10', '24T21', '24T22', '25T22', '25T23', '26T12', '27T12', '29T12']) {
+        const at = Date.parse(`2026-10-${time}:30Z`)
+        const value = Buffer.from(JSON.stringify({ at, g: 'a' }))
+        lake.log.append('c', 0, [{ timestampMs: at, key: undefined, value }])
+        await lake.run(how)
+        const columns = `strftime(window_start, '%d %H') || '-' || strftime(window_end, '%d %H') || ' ' || n || CASE WHEN _final THEN '' ELSE ' open' END`
+        seen.push((await lake.rows(await lake.head(), 'w', columns)).map(String).toSorted())
+      }
+      const [fri, sat, sun] = ['22 22-23 22 1', '23 22-24 22 1', '24 22-25 23 2']
+      const [mon, tue] = ['25 23-26 23 2', '26 23-27 23 1']
+      expect(seen.at(2)).toEqual([fri, sat, '24 22-25 23 1 open'])
+      expect(seen.at(4)).toEqual([fri, sat, sun, '25 23-26 23 1 open'])
+      // C is 3 days behind the end of the 23rd from the 26th at 22 o'clock on, and of the 25th on the 29th.
+      expect(seen.at(5)).toEqual([fri, sat, sun, '25 23-26 23 2 open'])
+      expect(seen.at(6)).toEqual([sat, sun, mon, '26 23-27 23 1 open'])
+      expect(seen.at(7)).toEqual([mon, tue, '28 23-29 23 1 open'])
+      const states = await lake.rows(await lake.head(), 'w__state', '__rows')
+      expect(states).toEqual([[1n]])
+    },
+  )
+
+  test('C5, E6: what `retain` has deleted is not made again, but listed', { timeout: 60_000 }, async () => {
+    const lake = await open({ retainMs: 20 })
+    for (const at of [1, 4, 60, 200]) {
+      append(lake, at, 'a')
+      await lake.run(how)
+    }
+    lake.log.addPartitions('c', 2)
+    append(lake, 3, 'a', 1)
+    await lake.run(how, 2)
+    const head = await lake.head()
+    expect(await lake.rows(head, 'w', 'epoch_ms(window_start), n')).toEqual([[200n, 1n]])
+    expect(await lake.rows(head, 'w__late', '_reason, _weight')).toEqual([['row_expired', 1]])
+  })
 
   test(
     'C3: more open rows than the limit stop the pipeline; raising it is no new code',

@@ -68,6 +68,8 @@ const WINDOW: WindowDefinition = {
   emit: 'update',
   earlyMs: 0,
   openRowsMax: 1_000,
+  oldValuesMax: 1_000,
+  computed: [],
   retainMs: undefined,
   to: undefined,
 }
@@ -346,6 +348,7 @@ describe('windows', { timeout: 60_000 }, () => {
     bench.around = (fold) => ({
       load: (...args) => fold.load(...args),
       moved: (...args) => fold.moved(...args),
+      discard: (partials) => fold.discard(partials),
       close: () => fold.close(),
       fold: (window, request) => {
         folds.push({ nowMs: request.nowMs, isNew: request.partials.length > 0 })
@@ -368,6 +371,7 @@ describe('windows', { timeout: 60_000 }, () => {
       return {
         load: (...args) => fold.load(...args),
         moved: (...args) => fold.moved(...args),
+        discard: (partials) => fold.discard(partials),
         close: () => fold.close(),
         fold: async (window, request) => {
           const folded = await fold.fold(window, request)
@@ -477,7 +481,7 @@ describe('windows', { timeout: 60_000 }, () => {
     const staged = async (from: bigint) => {
       const partials = path.join(storage.scratch, `partials-${from}`)
       writeFileSync(partials, '')
-      const windows = [{ window: 'w', partials, lateFiles: [], late: 0, lateAssignments: 0 }]
+      const windows = [{ window: 'w', partials, lateFiles: [], late: 0, lateAssignments: 0, failed: 0 }]
       const ranges = [{ partition: 'c/0', from, until: from + 1n }]
       return committer.fold({ ranges, tables: [{ table: 't', windows }] } as unknown as Staged)
     }
@@ -492,7 +496,7 @@ describe('windows', { timeout: 60_000 }, () => {
     await bench.run()
     const told = bench.events.filter((event) => event.kind === 'windows' && event.late > 0)
     expect(told).toMatchObject([
-      { pipeline: 'p', table: 'w', watermarkMs: 94, openRows: 1, late: 1, lateAssignments: 1, corrected: 0 },
+      { pipeline: 'p', table: 'w', watermarkMs: 94, openRows: 1, late: 1, lateAssignments: 1, failed: 0, corrected: 0 },
     ])
   })
 

@@ -43,6 +43,7 @@ const windows = Object.entries(KINDS).map(([name, window]) => {
   const shape: WindowShape = {
     groups: [COLUMNS[0]!],
     aggregates: select.map((each) => aggregateSql(each, COLUMNS, 'events')),
+    computed: [],
     hasLastEvent: true,
     isSliced: true,
   }

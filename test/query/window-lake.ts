@@ -163,6 +163,8 @@ export function windowDefinition(given: Pick<WindowDefinition, 'name' | 'window'
     emit: 'update',
     earlyMs: 0,
     openRowsMax: 1_000,
+    oldValuesMax: 1_000,
+    computed: [],
     retainMs: undefined,
     to: undefined,
     ...given,

@@ -523,6 +523,7 @@ describe('descriptions', () => {
         stateBytes: 4_096,
         late,
         lateAssignments: 2 * late,
+        failed: 1,
         corrected: 1,
         retractOfUnknown: 0,
       })

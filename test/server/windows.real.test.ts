@@ -28,6 +28,7 @@ const shape: WindowShape = {
     detail: undefined,
     finish: '',
   })),
+  computed: [],
   hasLastEvent: true,
   isSliced: false,
 }

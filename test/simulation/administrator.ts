@@ -1,4 +1,3 @@
-import { codeHash } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
 import type { Chain } from '../../src/lake/chain.ts'
 import {
@@ -15,7 +14,7 @@ import {
 } from '../../src/lake/table.ts'
 import type { Version } from '../../src/version.ts'
 import { expire } from '../../src/lake/upkeep.ts'
-import { definitionOf, PIPELINE } from './definition.ts'
+import { codeOf, definitionOf, PIPELINE } from './definition.ts'
 import type { Plan } from './plan.ts'
 import { Random } from './random.ts'
 import { stretched } from './stretched-storage.ts'
@@ -111,10 +110,10 @@ export class Administrator {
   }
 
   async #cutOver(): Promise<void> {
-    const code = new Map(definitionOf(this.#plan, true).tables.map((table) => [table.name, codeHash(table)]))
+    const definition = definitionOf(this.#plan, true)
     const isDone = await this.#publish('cutover', (head) => {
       const tables = Object.entries(head.tables).map(([name, table]) => {
-        return [name, { ...table, code: code.get(name.replace(/__.*/, ''))! }] as const
+        return [name, { ...table, code: codeOf(definition, name) }] as const
       })
       return Promise.resolve({ ...head, tables: Object.fromEntries(tables) })
     })

@@ -1,13 +1,14 @@
 import { codeHash, deadLetterTable, deletesTable } from '../../src/define.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { openTable, type Storage } from '../../src/lake/table.ts'
-import { parsePartitionId, type PartitionId } from '../../src/log.ts'
+import { parsePartitionId, partitionId, type PartitionId } from '../../src/log.ts'
 import { decodeVersion } from '../../src/version-json.ts'
 import type { Version } from '../../src/version.ts'
 import { checkKept } from './check-kept.ts'
 import { KeyedFold } from './check-keyed.ts'
 import { TableWatch, type TableStep } from './check-tables.ts'
-import { definitionOf, PIPELINE } from './definition.ts'
+import { WindowFold, type SourceRow } from './check-windows.ts'
+import { codeOf, definitionOf, PIPELINE } from './definition.ts'
 import { isDropped, tablesOf, type Plan, type SimTable } from './plan.ts'
 import { Random } from './random.ts'
 import type { SimRow } from './row-encoder.ts'
@@ -60,6 +61,8 @@ class Checker {
   #plans: readonly SimTable[]
   /** Every data file that was ever in a table. */
   readonly #files = new Set<string>()
+  /** By source. */
+  readonly #windows: ReadonlyMap<string, readonly WindowFold[]>
 
   constructor(options: CheckOptions) {
     this.#options = options
@@ -67,6 +70,12 @@ class Checker {
     this.#tables = new TableWatch(options.storage, fail)
     this.#plans = options.plan.tables
     this.#folds = this.#newFolds()
+    this.#windows = new Map(
+      options.plan.tables.map((table) => [
+        table.name,
+        table.windows.map((window) => new WindowFold(window, table, fail)),
+      ]),
+    )
   }
 
   async run(): Promise<void> {
@@ -148,11 +157,8 @@ class Checker {
       const was = before?.tables[name]?.code
       if (was !== undefined && was !== code && version.kind !== 'cutover' && version.kind !== 'rollback')
         this.#fail('I10', `${at} of kind ${version.kind} changes the code of ${name}`)
-      const known = [false, true].map((isNew) =>
-        definitionOf(this.#options.plan, isNew).tables.find((t) => name.startsWith(t.name))!,
-      )
-      if (!known.some((table) => codeHash(table) === code))
-        this.#fail('K1', `${at} names code of ${name} that nobody has`)
+      const known = [false, true].map((isNew) => codeOf(definitionOf(this.#options.plan, isNew), name))
+      if (!known.includes(code)) this.#fail('K1', `${at} names code of ${name} that nobody has`)
     }
     const recorded =
       version.kind !== 'ingest' || this.#options.history.some(({ commitId }) => commitId === version.commitId)
@@ -207,6 +213,7 @@ class Checker {
     for (const table of this.#plans) {
       const { name, topic, keyed } = table
       const rows = await this.#tables.step(version, name)
+      await this.#checkWindows(version, table, rows.gained)
       const { gained: deadLetters, lost } = await this.#tables.step(version, deadLetterTable(name))
       this.rows += rows.gained.size + deadLetters.size
       const ranges = [...version.positions]
@@ -235,6 +242,17 @@ class Checker {
   ): Promise<ReadonlyMap<PartitionId, number>> {
     const deletes = keyed!.isVersioned ? await this.#tables.step(version, deletesTable(name)) : undefined
     return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes, isWhole: this.#isJump(version) })
+  }
+
+  /** Section 17: at every version windows are what its rows come to, each judged by its own partition. */
+  async #checkWindows(version: Version, { name, topic }: SimTable, gained: ReadonlyMap<string, SimRow>): Promise<void> {
+    const windows = this.#windows.get(name)!
+    if (windows.length === 0) return
+    const rows = Array.from(gained.values(), ({ p, o, v }): SourceRow => {
+      const id = partitionId(topic, p)
+      return { id, offset: BigInt(o), v, atMs: this.#options.shop.ledger.get(id)![Number(o)]!.timestampMs }
+    }).toSorted((a, b) => Number(a.offset - b.offset))
+    for (const window of windows) await window.step(version, rows, this.#tables)
   }
 
   #checkClock(

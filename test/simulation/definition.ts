@@ -1,5 +1,7 @@
-import { APPEND, STORED, type PipelineDefinition } from '../../src/define.ts'
-import { tablesOf, type Plan } from './plan.ts'
+import { SYSTEM_COLUMNS } from '../../src/batch.ts'
+import type { WindowDefinition } from '../../src/define-window.ts'
+import { APPEND, codeHash, STORED, windowCodeHash, type PipelineDefinition } from '../../src/define.ts'
+import { tablesOf, type Plan, type SimWindow } from './plan.ts'
 
 export const PIPELINE = 'shop'
 
@@ -8,8 +10,8 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
   return {
     name: PIPELINE,
     onDataLoss: plan.onDataLoss,
-    windows: [],
-    tables: tablesOf(plan, isNew).map(({ name, topic, onError, keyed, drops }) => ({
+    windows: plan.tables.flatMap(({ name, windows }) => windows.map((window) => windowOf(window, name))),
+    tables: tablesOf(plan, isNew).map(({ name, topic, onError, keyed, windows, idleAfterMs, drops }) => ({
       kind: 'table',
       name,
       topic,
@@ -22,7 +24,16 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
         { name: 'a', type: { kind: 'string' } },
         { name: 'b', type: { kind: 'string' } },
       ],
-      eventTime: undefined,
+      eventTime:
+        windows.length === 0
+          ? undefined
+          : {
+              column: SYSTEM_COLUMNS.timestamp,
+              unit: 'ms',
+              outOfOrdernessMs: windows[0]!.boundMs,
+              idleAfterMs,
+              maxFutureSkewMs: 300_000,
+            },
       partitionBy: [],
       onError,
       ...STORED,
@@ -38,5 +49,40 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
             onTruncate: keyed.isTruncated ? 'apply' : 'stop',
           }),
     })),
+  }
+}
+
+/** The hash of the code that makes a table or a window, of which `name` may be a companion. */
+export function codeOf({ tables, windows }: PipelineDefinition, name: string): string {
+  const owner = name.replace(/__.*/, '')
+  const table = tables.find((each) => each.name === owner)
+  if (table !== undefined) return codeHash(table)
+  const window = windows.find((each) => each.name === owner)!
+  return windowCodeHash(
+    window,
+    tables.find((each) => each.name === window.source)!,
+  )
+}
+
+/** Its group is that of `groupOf`, which no column is: what matters of it here are the names and places of its tables. */
+function windowOf({ name, kind, sizeMs, latenessMs }: SimWindow, source: string): WindowDefinition {
+  return {
+    kind: 'window',
+    name,
+    source,
+    window: kind === 'session' ? { kind, gapMs: sizeMs } : { kind, sizeMs, offsetMs: 0 },
+    allowedLatenessMs: latenessMs,
+    input: 'events',
+    groupBy: ['v'],
+    nullGroup: 'keep',
+    where: undefined,
+    select: [{ name: 'rows', fn: 'count', column: undefined, n: undefined, where: undefined }],
+    computed: [],
+    emit: 'update',
+    earlyMs: 0,
+    openRowsMax: 1_000_000,
+    oldValuesMax: 1_000_000,
+    retainMs: undefined,
+    to: undefined,
   }
 }

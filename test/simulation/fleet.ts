@@ -17,6 +17,7 @@ import { RowEncoder } from './row-encoder.ts'
 import { RowWork } from './row-work.ts'
 import type { Shop } from './shop.ts'
 import { ProcessSource } from './source.ts'
+import { SimFold } from './window-fold.ts'
 import { Witness, type Append } from './witness.ts'
 import type { World } from './world.ts'
 
@@ -252,6 +253,14 @@ export class Fleet {
           )
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
+      openFold: () =>
+        Promise.resolve(
+          new SimFold(
+            process,
+            storage,
+            plan.tables.flatMap(({ windows }) => windows),
+          ),
+        ),
       startLanes,
     })
     const stop = new AbortController()

@@ -174,6 +174,20 @@ export interface SimTable {
   readonly keyed: KeyedPlan | undefined
   /** Every so many values are left out, by new code. */
   readonly drops?: number
+  /** Over its events. */
+  readonly windows: readonly SimWindow[]
+  /** Of its event time, the timestamp of the record; where there are windows. */
+  readonly idleAfterMs: number
+}
+
+export interface SimWindow {
+  readonly name: string
+  readonly kind: 'tumbling' | 'session'
+  /** Of a session the gap. */
+  readonly sizeMs: number
+  readonly latenessMs: number
+  /** B of the table. */
+  readonly boundMs: number
 }
 
 export interface KeyedPlan {
@@ -223,8 +237,10 @@ export function planOf(seed: number): Plan {
       keys: 2 + random.int(8),
     }
   })
-  const tables = topics.map((topic, index) => tableOf(`t${index}`, topic, random))
-  if (random.chance(0.3)) tables.push(tableOf('again', topics[0]!, random))
+  const plain = topics.map((topic, index) => tableOf(`t${index}`, topic, random))
+  if (random.chance(0.3)) plain.push(tableOf('again', topics[0]!, random))
+  // Replays of windows are looked at elsewhere: a stand-in for the fold knows one code only.
+  const tables = story === 'replay' ? plain : withWindows(plain, topics, new Random(seed, 'windows'))
   calm(rates, tables)
   return {
     seed,
@@ -253,7 +269,9 @@ export function planOf(seed: number): Plan {
 
 /** What befalls each request or await hits the more often, the more tables a commit writes; nobody would get anywhere. */
 function calm(rates: Record<Fault, number>, tables: readonly SimTable[]): void {
-  const files = tables.reduce((sum, { keyed }) => sum + (keyed === undefined ? 2 : keyed.isVersioned ? 4 : 3), 0)
+  const filesOf = ({ keyed, windows }: SimTable): number =>
+    (keyed === undefined ? 2 : keyed.isVersioned ? 4 : 3) + 5 * windows.length
+  const files = tables.reduce((sum, table) => sum + filesOf(table), 0)
   for (const kind of ['S1', 'S2', 'S3', 'S4', 'S6', 'S8', 'P1', 'P6'] as const) rates[kind] *= Math.min(1, 6 / files)
 }
 
@@ -263,7 +281,34 @@ function tableOf(name: string, topic: TopicPlan, random: Random): SimTable {
   // What a record lacks is that of the record before it: only where there is one order can it be told.
   const isKeeping = random.chance(0.5) && (!isVersioned || (hasOwnKeys && isRising))
   const keyed = { isVersioned, isKeeping, isTruncated, files: 1 + random.int(3) }
-  return { name, topic: topic.topic, onError: onErrorOf(random), keyed: random.chance(0.6) ? keyed : undefined }
+  return {
+    name,
+    topic: topic.topic,
+    onError: onErrorOf(random),
+    keyed: random.chance(0.6) ? keyed : undefined,
+    ...NO_WINDOWS,
+  }
+}
+
+const NO_WINDOWS = { windows: [], idleAfterMs: 0 }
+
+/** Some seeds have a window or two; none over a table that is truncated, whose rows may be gone before they are seen. */
+function withWindows(tables: readonly SimTable[], topics: readonly TopicPlan[], random: Random): readonly SimTable[] {
+  if (!random.chance(0.35)) return tables
+  const fit = tables.filter(({ topic }) => !topics.find((each) => each.topic === topic)!.isTruncated)
+  if (fit.length === 0) return tables
+  const chosen = random.pick(fit)
+  const boundMs = random.pick([0, 500, 2_000])
+  const kinds = random.pick<readonly SimWindow['kind'][]>([['tumbling'], ['session'], ['tumbling', 'session']])
+  const windows = kinds.map((kind): SimWindow => ({
+    name: `w_${kind}`,
+    kind,
+    sizeMs: random.pick(kind === 'session' ? [50, 400] : [500, 3_000]),
+    latenessMs: random.pick([0, 0, 1_000]),
+    boundMs,
+  }))
+  const idleAfterMs = random.pick([1_000, 5_000, 3_600_000])
+  return tables.map((table) => (table === chosen ? { ...table, windows, idleAfterMs } : table))
 }
 
 /** Numbers so small that files are put together all the time. */

@@ -5,12 +5,16 @@ import { bundleSimulation } from '../../infra/sim.mjs'
 import { plants } from './plants.ts'
 import type { runSeed } from './run-seed.ts'
 
-it('a planted bug is found', { timeout: 60_000 }, async () => {
-  const plant = plants.find(({ name }) => name === 'no-fence-on-rebase')
-  const bundle = (await import(pathToFileURL((await bundleSimulation(plant)) as string).href)) as {
-    runSeed: typeof runSeed
-  }
-  let found: readonly string[] = []
-  for (let seed = 1; seed <= 60 && found.length === 0; seed++) found = (await bundle.runSeed(seed)).violations
-  expect(found).not.toEqual([])
-})
+it.each(['no-fence-on-rebase', 'state-in-another-commit'])(
+  'a planted bug is found: %s',
+  { timeout: 60_000 },
+  async (name) => {
+    const plant = plants.find((each) => each.name === name)
+    const bundle = (await import(pathToFileURL((await bundleSimulation(plant)) as string).href)) as {
+      runSeed: typeof runSeed
+    }
+    let found: readonly string[] = []
+    for (let seed = 1; seed <= 60 && found.length === 0; seed++) found = (await bundle.runSeed(seed)).violations
+    expect(found).not.toEqual([])
+  },
+)

@@ -1,13 +1,16 @@
 import type { DataFile } from '../../src/lake/data-file.ts'
 import type { WritePlan } from '../../src/lake/table.ts'
 import type { Encoder, StagedCounts, StagedTable, TablePlan } from '../../src/ingest/lane.ts'
+import type { StagedWindow } from '../../src/ingest/window/window.ts'
 import { keyOf, valueOf } from '../../src/ingest/record-batch.ts'
-import { partitionId, type PartitionId, type RecordBatch } from '../../src/log.ts'
+import { parsePartitionId, partitionId, type PartitionId, type RecordBatch } from '../../src/log.ts'
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import { readChange, type SimChange } from './change.ts'
 import { KeyStage } from './key-stage.ts'
-import { isDropped, type SimTable } from './plan.ts'
+import { isDropped, type SimTable, type SimWindow } from './plan.ts'
 import type { SimProcess } from './process.ts'
+import { writePartials } from './window-fold.ts'
+import { groupOf, isLate, spanOf, type Cell } from './window-rules.ts'
 
 /** A row of a simulated data file: where it came from, and what it says. */
 export interface SimRow {
@@ -38,11 +41,13 @@ export class RowEncoder implements Encoder {
     batches: readonly RecordBatch[],
     fatal: ReadonlySet<string>,
     baseless: ReadonlySet<string> = new Set(),
+    clocksMs: Readonly<Record<PartitionId, number>> = {},
   ): Promise<StagedTable> {
     const table = this.#tables.find(({ name }) => name === plan.table)!
     const sink = table.keyed === undefined ? new AppendSink() : new KeyedSink(table, plan)
     const deadLetters: SimRow[] = []
     const counts = new Map<PartitionId, StagedCounts>()
+    const windows = table.windows.map((window) => new WindowStage(window, clocksMs))
     const forgotten = this.#process.happens('P9e', plan.table) ? 1 : 0
     for (const batch of batches) {
       const id = partitionId(batch.topic, batch.partition)
@@ -58,6 +63,7 @@ export class RowEncoder implements Encoder {
         if (outcome === 'none') count.tombstones++
         else if (outcome === 'row') {
           count.rows++
+          for (const window of windows) window.take(id, offset, change!.v, batch.timestampsMs[i]!)
           count.clockMs = Math.max(count.clockMs ?? -Infinity, batch.timestampsMs[i]!)
         } else if (table.onError === 'skip') count.skipped++
         else {
@@ -72,6 +78,7 @@ export class RowEncoder implements Encoder {
       files: await this.#write(plan.data, sink.files),
       deadLetterFiles: await this.#write(plan.deadLetters, [deadLetters]),
       counts,
+      ...(windows.length === 0 ? {} : { windows: await this.#stageWindows(plan, windows) }),
       ...(sink instanceof KeyedSink ? { keys: sink.stage.keys() } : {}),
       ...(sink instanceof KeyedSink && plan.deletes !== undefined
         ? { deleteFiles: await this.#write(plan.deletes, [sink.stage.deletes]) }
@@ -81,6 +88,22 @@ export class RowEncoder implements Encoder {
 
   close(): Promise<void> {
     return Promise.resolve()
+  }
+
+  #stageWindows(plan: TablePlan, windows: readonly WindowStage[]): Promise<StagedWindow[]> {
+    return Promise.all(
+      windows.map(async ({ window, late, cells }) => {
+        const target = plan.windows!.find((each) => each.window === window.name)!.late
+        return {
+          window: window.name,
+          partials: writePartials(cells),
+          lateFiles: late.length === 0 ? [] : [await writeRows(this.#process, this.#storage, target, late)],
+          late: late.length,
+          lateAssignments: late.length,
+          failed: 0,
+        }
+      }),
+    )
   }
 
   #write(plan: WritePlan, files: readonly (readonly SimRow[])[]): Promise<DataFile[]> {
@@ -107,6 +130,27 @@ export async function writeRows(
   const bytes = Buffer.from(JSON.stringify(rows))
   await storage.put(key, bytes)
   return { key, recordCount: rows.length, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }
+}
+
+/** What rows bring to a window, judged by the clock of their own partition. */
+class WindowStage {
+  readonly window: SimWindow
+  readonly cells: Cell[] = []
+  readonly late: SimRow[] = []
+  readonly #clocks: Map<PartitionId, number>
+
+  constructor(window: SimWindow, clocksMs: Readonly<Record<PartitionId, number>>) {
+    this.window = window
+    this.#clocks = new Map(Object.entries(clocksMs) as [PartitionId, number][])
+  }
+
+  take(id: PartitionId, offset: bigint, v: string, atMs: number): void {
+    const clockMs = this.#clocks.get(id)
+    this.#clocks.set(id, Math.max(clockMs ?? -Infinity, atMs))
+    const span = spanOf(this.window, groupOf(v), atMs)
+    if (isLate(this.window, span, clockMs)) this.late.push({ p: parsePartitionId(id).partition, o: String(offset), v })
+    else this.cells.push({ ...span, count: 1, last: atMs })
+  }
 }
 
 type Outcome = 'row' | 'none' | 'lost'

@@ -25,7 +25,7 @@ export function shapeOf(
   isSliced = false,
 ): WindowShape {
   const aggregates = definitions.map((definition) => aggregateSql(definition, [column], input))
-  return { groups: [], aggregates, hasLastEvent: false, isSliced }
+  return { groups: [], aggregates, computed: [], hasLastEvent: false, isSliced }
 }
 
 /** Rows as [value, window's start, sign]; the position is the place in the list. */

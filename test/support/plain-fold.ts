@@ -89,7 +89,7 @@ export function plainEncoder(storage: Storage, clock: Clock, rules: PlainRules):
         const partials = cells.size === 0 ? undefined : path.join(storage.scratch, `partials-${clock.uuid()}.json`)
         if (partials !== undefined) writeFileSync(partials, JSON.stringify([...cells.values()]))
         const lateFiles = await writeRows(storage, clock, lateOf, late)
-        windows.push({ window, partials, lateFiles, late: late.length, lateAssignments: late.length })
+        windows.push({ window, partials, lateFiles, late: late.length, lateAssignments: late.length, failed: 0 })
       }
       const files = await writeRows(storage, clock, plan.data, rows)
       return { table: plan.table, files, deadLetterFiles: [], counts, windows }
@@ -184,7 +184,7 @@ export class PlainFold implements WindowFold {
       },
     )
     for (const { cell, isSettled } of touched) if (isSettled) cells.delete(keyOf(cell.counted))
-    const counts = { late: 0, lateAssignments: 0, corrected, retractOfUnknown: 0 }
+    const counts = { late: 0, lateAssignments: 0, failed: 0, corrected, retractOfUnknown: 0 }
     return { ...NO_STATE, results, state, lateFiles: [], ...counts, openRows: cells.size }
   }
 
@@ -203,6 +203,10 @@ export class PlainFold implements WindowFold {
       }
       base += file.recordCount - deleted.count
     }
+  }
+
+  async discard(partials: readonly string[]): Promise<void> {
+    for (const file of partials) rmSync(file)
   }
 
   async close(): Promise<void> {

@@ -6,11 +6,14 @@ import type { Version } from '../../src/version.ts'
 import type { How, Lake, Lakes } from './window-lake.ts'
 import { BOUND_MS, FUTURE_MS, KAFKA_MS, Recount, type Cell, type LogRecord } from './window-model.ts'
 
-/** Table `t` of topic `c`. */
-export const source = (idleAfter: string): TableDefinition =>
+const KEYED = { id: 'string required' }
+
+/** Table `t` of topic `c`; a key is `id`. */
+export const source = (idleAfter: string, isKeyed = false): TableDefinition =>
   table('t', {
     from: { topic: 'c' },
-    columns: { at: 'long', g: 'string', v: 'long', d: 'double' },
+    columns: { at: 'long', g: 'string', v: 'long', d: 'double', ...(isKeyed ? KEYED : {}) },
+    ...(isKeyed ? { key: ['id' as const] } : {}),
     eventTime: {
       column: 'at',
       unit: 'ms',
@@ -56,6 +59,8 @@ export function windowOf(window: WindowKind, source = 't'): WindowDefinition {
     emit: 'update',
     earlyMs: 0,
     openRowsMax: 1_000,
+    oldValuesMax: 1_000,
+    computed: [],
     retainMs: undefined,
     to: undefined,
   }
@@ -109,8 +114,15 @@ const SPAN = `${MS('window_start')}, ${MS('window_end')}`
 const RESULTS = `${SPAN}, n, total::BIGINT, mean, low, high, different, newest, exact, positive, ${MS('last_event_time')}, _final`
 
 /** Throws when a version is not what follows from the log below its positions. */
-async function check(lake: Lake, version: Version, log: readonly (readonly LogRecord[])[]): Promise<void> {
-  for (const definition of lake.definition.windows) await checkWindow(lake, version, log, definition)
+async function check(lake: Lake, version: Version, log: readonly (readonly LogRecord[])[], what: What): Promise<void> {
+  for (const definition of lake.definition.windows) await checkWindow(lake, version, log, definition, what)
+}
+
+interface What {
+  /** C of the version before; null: that one is not known. */
+  readonly before: number | undefined | null
+  /** Whether a partition came after records of others had been read. */
+  readonly isAddedTo: boolean
 }
 
 async function checkWindow(
@@ -118,12 +130,13 @@ async function checkWindow(
   version: Version,
   log: readonly (readonly LogRecord[])[],
   definition: WindowDefinition,
+  { before, isAddedTo }: What,
 ): Promise<void> {
   const { name } = definition
   const isIdle = lake.definition.tables[0]!.eventTime!.idleAfterMs === 1
   const wanted = new Recount(log, version, definition)
   assert.deepEqual(new Map(Object.entries(version.clocksMs.t ?? {})), wanted.clocks)
-  checkWatermark(version, wanted.clocks, isIdle)
+  if (before !== null) checkWatermark(version, wanted.clocks, isIdle, before)
   const stored = await lake.rows(version, 't', '_kafka_partition, _offset')
   assert.deepEqual(stored.map((row) => row.join('@')).toSorted(), wanted.stored.toSorted())
   const lateColumns = `_kafka_partition || '@' || _offset, _reason, coalesce(len(_late_windows), 0), _counted_windows`
@@ -135,8 +148,8 @@ async function checkWindow(
   const minEnd = isSliced(definition) ? '__min_end' : 'NULL'
   const state = await lake.rows(version, stateTable(name), `${group}, __start, __end, ${minEnd}, __rows, __part`)
   checkState(state, wanted.cells, isSliced(definition))
-  // Section 17: without idle partitions nothing but sessions is ever corrected.
-  if (!isIdle && definition.window.kind !== 'session')
+  // Section 17: without idle partitions, or new ones, nothing but sessions is ever corrected.
+  if (!isIdle && !isAddedTo && definition.window.kind !== 'session')
     assert.deepEqual(
       (await lake.rows(version, name, '_corrections')).filter(([n]) => n !== 0),
       [],
@@ -144,10 +157,17 @@ async function checkWindow(
 }
 
 /** Rules C1 and C9: the least clock decides, and one that is missing holds it; of idle partitions none is asked. */
-function checkWatermark({ watermarksMs }: Version, clocks: Recount['clocks'], isIdle: boolean): void {
+function checkWatermark(
+  { positions, watermarksMs }: Version,
+  clocks: Recount['clocks'],
+  isIdle: boolean,
+  before: number | undefined,
+): void {
   const ofClocks = (clockMs: number): number => clockMs - BOUND_MS - 1
-  if (isIdle) assert.ok((watermarksMs.t ?? -Infinity) <= ofClocks(Math.max(...clocks.values())))
-  else assert.equal(watermarksMs.t, clocks.size < PARTITIONS ? undefined : ofClocks(Math.min(...clocks.values())))
+  if (isIdle) return assert.ok((watermarksMs.t ?? -Infinity) <= ofClocks(Math.max(...clocks.values())))
+  const least = clocks.size < positions.size ? -Infinity : ofClocks(Math.min(...clocks.values()))
+  const wanted = Math.max(before ?? -Infinity, least)
+  assert.equal(watermarksMs.t, wanted === -Infinity ? undefined : wanted)
 }
 
 /**
@@ -185,28 +205,38 @@ export const cases = fc.record({
   windows: fc.array(windows, { minLength: 1, maxLength: 2 }),
   idleAfter: idleAfters,
   runs: fc.array(how, { minLength: 1, maxLength: 3 }),
+  /** Partitions that the topic has before the last run. */
+  partitions: fc.constantFrom(PARTITIONS, PARTITIONS, 2, 1),
 })
 
 type Case = typeof cases extends fc.Arbitrary<infer T> ? T : never
 
 /** Checks every version that the runs of a case make; returns how many. */
-export async function checkCase(lakes: Lakes, { records, windows, idleAfter, runs }: Case): Promise<number> {
+export async function checkCase(lakes: Lakes, given: Case): Promise<number> {
+  const { records, windows, idleAfter, runs, partitions } = given
   const tables = [source(idleAfter)]
   const named = windows.map((window, k) => ({ ...window, name: `w${k}` }))
-  const lake = await lakes.create({ name: 'p', tables, windows: named, onDataLoss: 'stop' }, PARTITIONS)
+  const lake = await lakes.create({ name: 'p', tables, windows: named, onDataLoss: 'stop' }, partitions)
   const log: LogRecord[][] = Array.from({ length: PARTITIONS }, () => [])
   const share = Math.ceil(records.length / runs.length)
   for (const [k, how] of runs.entries()) {
+    const isLast = k === runs.length - 1
+    if (isLast) lake.log.addPartitions('c', PARTITIONS)
+    const count = isLast ? PARTITIONS : partitions
     for (const each of records.slice(k * share, (k + 1) * share)) {
-      const record = { ...each, partition: how.only ?? each.partition }
+      const record = { ...each, partition: (how.only ?? each.partition) % count }
       const { at, g, v, d, isPoison, partition } = record
       const value = isPoison ? '{"at": "no"' : JSON.stringify({ at, g, v, d })
       lake.log.append('c', partition, [{ timestampMs: KAFKA_MS, key: undefined, value: Buffer.from(value) }])
       log[partition]!.push(record)
     }
-    await lake.run(how)
+    await lake.run(how, count)
   }
   const versions = await lake.chain.versions(100)
-  for (const version of versions) await check(lake, version, log)
+  const isAddedTo = partitions < PARTITIONS && runs.length > 1
+  for (const [k, version] of versions.entries()) {
+    const before = version.number === 1n ? undefined : k + 1 < versions.length ? versions[k + 1]!.watermarksMs.t : null
+    await check(lake, version, log, { before, isAddedTo })
+  }
   return versions.length
 }

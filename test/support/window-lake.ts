@@ -86,8 +86,8 @@ export class Lake {
     return acceptCode({ definition, chain, storage, source, writer: 'w', clock })
   }
 
-  /** Runs until everything is committed, and a little longer. */
-  async run(how: How, lingerMs = 40): Promise<void> {
+  /** Runs until everything of so many partitions is committed, and a little longer. */
+  async run(how: How, partitions = 1, lingerMs = 40): Promise<void> {
     const { storage, definition } = this
     const { tables, windows } = definition
     const stop = new AbortController()
@@ -98,7 +98,7 @@ export class Lake {
       onHead: (head) => {
         this.onHead(head)
         const isAtEnd = ([id, at]: [string, bigint]) => at === this.log.end('c', Number(id.at(-1)))
-        if (head.positions.size > 0 && [...head.positions].every(isAtEnd))
+        if (head.positions.size >= partitions && [...head.positions].every(isAtEnd))
           void clock.sleep(lingerMs).then(() => stop.abort())
       },
     }

@@ -224,7 +224,7 @@ test('first and last go by event time, partition and offset', async () => {
 o::BIGINT AS _offset, 1::BIGINT AS __sign FROM (VALUES (1, 5, 1, 7), (2, 5, 0, 9), (3, 5, 0, 10), (NULL, 1, 0, 0), (4, 8, 1, 1), (5, 8, 0, 99), (NULL, 9, 0, 0)) AS t(x, e, p, o))`
   for (const input of ['events', 'rows'] as const) {
     const aggregates = [define('first'), define('last')].map((definition) => aggregateSql(definition, columns, input))
-    const shape: WindowShape = { groups: [], aggregates, hasLastEvent: true, isSliced: false }
+    const shape: WindowShape = { groups: [], aggregates, computed: [], hasLastEvent: true, isSliced: false }
     const merged = mergeSql(shape, `(${partialsSql(shape, input, rows)})`)
     expect(await duck.json(resultsSql(shape, `(${merged})`))).toMatchObject([
       { first: '2', last: '4', __last_event: '9' },

@@ -80,6 +80,7 @@ async function check(
   const shape: WindowShape = {
     groups: [columns[0]!],
     aggregates: definitions.map((definition) => aggregateSql(definition, columns, input)),
+    computed: [],
     hasLastEvent: input === 'events',
     isSliced: false,
   }

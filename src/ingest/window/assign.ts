@@ -2,6 +2,7 @@ import { isSliced, type WindowDefinition, type WindowKind } from '../../define-w
 import { quoted } from '../decode/data-file-writer.ts'
 import { calendarOf, nominalMs, type CalendarKind } from './calendar.ts'
 import { plainOf, sliceMs, type HoppingKind } from './kinds.ts'
+import { verdictSql } from './verdict.ts'
 import { LANE_COLUMNS } from './window.ts'
 import { CELL_COLUMNS } from '../../window/sql.ts'
 
@@ -21,7 +22,7 @@ export const LATE_COLUMNS = {
   lateWindows: '__late_windows',
   /** INTEGER: windows that the record counts for nevertheless. */
   countedWindows: '__counted_windows',
-  /** `late`, `null_event_time` or `null_group_key`. */
+  /** `expression_failed`, `null_event_time`, `null_group_key` or `late`: the first that is true. */
   reason: '__reason',
 } as const
 
@@ -48,27 +49,30 @@ export function assignedSql(
   boundaries?: string,
   fromMs?: number,
 ): AssignedSql {
-  const { window, where } = definition
+  const { window } = definition
   const slackMs = definition.allowedLatenessMs + outOfOrdernessMs
-  const rows = `SELECT * FROM ${fromText(input)} WHERE ${where === undefined ? 'true' : `(${where}\n)`}`
+  const { passes, fails } = verdictSql(definition) ?? { passes: 'true', fails: 'false' }
+  const from = fromText(input)
   const assignable = [EVENT, ...strictGroups(definition)].map((name) => `${name} IS NOT NULL`).join(' AND ')
+  const counted = `SELECT * FROM ${from} WHERE ${passes} AND ${assignable}`
+  const late = `SELECT * FROM (SELECT *, ${fails} AS __failed FROM ${from}) WHERE __failed OR (${passes} AND ${isBehind(definition, slackMs)})`
   return {
-    counted: countedSql(window, slackMs, oldestSql(window, `${rows} AND ${assignable}`, boundaries), fromMs),
-    late: lateSql(
-      definition,
-      slackMs,
-      oldestSql(window, `${rows} AND ${mayBeLate(definition, outOfOrdernessMs)}`, boundaries),
-      fromMs,
-    ),
+    counted: countedSql(window, slackMs, oldestSql(window, counted, boundaries), fromMs),
+    late: lateSql(definition, slackMs, oldestSql(window, late, boundaries), fromMs),
   }
 }
 
 /**
- * A scalar over rows of the input, never null and quickly answered: false where `late` certainly has no row. A window
- * ends after its events, so that an event which its clock is not ahead of by more than B + L is never late (rule L5).
+ * A scalar over rows of the input, never null and quickly answered: false where `late` certainly has no row.
  */
 export function mayBeLate(definition: WindowDefinition, outOfOrdernessMs: number): string {
-  const slackMs = definition.allowedLatenessMs + outOfOrdernessMs
+  const behind = isBehind(definition, definition.allowedLatenessMs + outOfOrdernessMs)
+  const verdict = verdictSql(definition)
+  return verdict === undefined ? behind : `(${behind} OR ${verdict.fails})`
+}
+
+/** A window ends after its events: one that its clock is not ahead of by more than B + L is never late (rule L5). */
+function isBehind(definition: WindowDefinition, slackMs: number): string {
   const unassignable = [EVENT, ...strictGroups(definition)].map((name) => `${name} IS NULL`)
   return `(${[...unassignable, `(${EVENT} + ${slackMs} < ${CLOCK}) IS TRUE`].join(' OR ')})`
 }
@@ -151,13 +155,13 @@ function lateSql(definition: WindowDefinition, slackMs: number, oldest: string, 
   const { window } = definition
   const groups = strictGroups(definition).map((name) => `${name} IS NULL`)
   const nullGroup = groups.length === 0 ? '' : `WHEN ${groups.join(' OR ')} THEN 'null_group_key'`
-  const reason = `CASE WHEN ${EVENT} IS NULL THEN 'null_event_time' ${nullGroup} WHEN least(__late, __windows) > __left THEN 'late' END`
+  const reason = `CASE WHEN __failed THEN 'expression_failed' WHEN ${EVENT} IS NULL THEN 'null_event_time' ${nullGroup} WHEN least(__late, __windows) > __left THEN 'late' END`
   const pace = pacesOf(window)
   // What cannot be assigned is late for no window.
   const late = `CASE WHEN ${REASON} = 'late' THEN least(__late, __windows) ELSE 0 END`
   const lateWindow = `{'start': ${START} + __k * ${pace.startMs}, 'end': ${END} + __k * ${pace.endMs}}`
   const lates = `range(CASE WHEN ${REASON} = 'late' THEN __left ELSE 0 END, ${late})`
-  return `SELECT * EXCLUDE (${START}, ${END}, __windows, __late, __left, ${REASON}), [${lateWindow} FOR __k IN ${lates}] AS ${LATE}, (CASE WHEN ${REASON} = 'late' THEN __windows - ${late} ELSE 0 END)::INTEGER AS ${COUNTED}, ${REASON}
+  return `SELECT * EXCLUDE (${START}, ${END}, __windows, __late, __left, __failed, ${REASON}), [${lateWindow} FOR __k IN ${lates}] AS ${LATE}, (CASE WHEN ${REASON} = 'late' THEN __windows - ${late} ELSE 0 END)::INTEGER AS ${COUNTED}, ${REASON}
 FROM (SELECT *, ${reason} AS ${REASON} FROM (SELECT *, ${lateCount(window, slackMs)} AS __late, ${leftCount(window, fromMs)} AS __left FROM (${oldest})))
 WHERE ${REASON} IS NOT NULL`
 }

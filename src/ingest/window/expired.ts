@@ -5,7 +5,7 @@ import { sqlType } from '../table-work/stored-sql.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { END, list, PART, type Relations, ROWS, same, START } from './fold-relations.ts'
 
-/** What came for windows that left the fold: it cannot be counted any more. */
+/** What came for windows that left the fold and do not come back: it cannot be counted any more. */
 export interface Expired {
   /** Rows of the late file. */
   readonly rows: number
@@ -16,8 +16,9 @@ export interface Expired {
 }
 
 /**
- * Takes from `staged` what belongs to a cell that is settled or expired, and not held (rule C5, `row_expired`). That is
- * possible only for records of a partition that was added later, or under a `retain` that is shorter than the lateness.
+ * Takes from `staged` what belongs to a cell that ended until then and is not held (rule C5, `row_expired`): that is
+ * deleted, or, where nothing can be made again, settled. That is possible only for records of a partition that was added
+ * later, or under a `retain` that is shorter than the lateness.
  * The records themselves are known no more, only their partials: the late table gets a row per group and window with
  * the group's columns and, as its weight, the number of records.
  */

@@ -36,7 +36,10 @@ export class FoldDatabase {
   static async open(storage: Storage, clock: Clock, memoryMaxBytes = MEMORY_BYTES): Promise<FoldDatabase> {
     const folder = path.join(storage.scratch, `fold-${clock.uuid()}`)
     const instance = await openDuckDb({ memoryMaxBytes, folder, checkpointBytes: memoryMaxBytes / CHECKPOINT_SHARE })
-    return new FoldDatabase(instance, await instance.connect(), folder)
+    const connection = await instance.connect()
+    // Texts that expressions make of times, and times of texts, are the same on every machine.
+    await connection.run(`SET TimeZone = 'UTC'`)
+    return new FoldDatabase(instance, connection, folder)
   }
 
   async run(sql: string): Promise<void> {

@@ -22,7 +22,7 @@ export function cellIslandsSql({ groups, shape }: Relations, from: string): stri
 export async function chooseIslands(
   database: FoldDatabase,
   relations: Relations,
-  { fold, finalUntil, finalBefore, goneUntil, openSince }: ResultOptions,
+  { fold, finalUntil, finalBefore, goneUntil, isReopened, openSince }: ResultOptions,
 ): Promise<string> {
   const { cells, columns, definition, groups, shape } = relations
   const group = list([...groups, 'true AS __any'])
@@ -44,7 +44,9 @@ export async function chooseIslands(
     name === START ? `i.${ISLAND_START} AS ${START}` : name === END ? `i.${ISLAND_END} AS ${END}` : `c.${name}`,
   )
   // What is left of a session that is gone, or was not yet given up, has been written for the last time.
-  const isHere = goneUntil === undefined ? 'true' : `i.${ISLAND_END} > ${goneUntil}`
+  const reopened = `EXISTS (SELECT 1 FROM wanted w WHERE ${same('w', 'i', groups)} AND w.${START} <= i.${ISLAND_END} AND w.${END} >= i.${ISLAND_START})`
+  const isHere =
+    goneUntil === undefined ? 'true' : `(i.${ISLAND_END} > ${goneUntil}${isReopened ? ` OR ${reopened}` : ''})`
   await database.temporary(
     'chosen',
     `SELECT ${list(rows)} FROM ${cells} c JOIN islands i ON ${same('c', 'i', [...groups, START])} WHERE ${isHere}`,

@@ -30,8 +30,8 @@ export interface Loaded {
 }
 
 /**
- * Reads cells back, and the results of those that are held. Files of results that end before all of them are not read,
- * unless their rows will be deleted some day: their bounds say all that must be known.
+ * Reads cells back, and the results of those that are held. Files of results that end before all of them are not read:
+ * their bounds say all that must be known.
  */
 export async function loadWindow(
   database: FoldDatabase,
@@ -52,8 +52,7 @@ export async function loadWindow(
   const firstEnd = first![0] === null ? undefined : Number(first![0])
   const { id } = schemas.results.fields.find(({ name }) => name === 'window_end')!
   const ends = results.map(({ file }) => upperMs(file.metrics.get(id)?.upper))
-  const isOver = (k: number): boolean =>
-    !relations.isRetaining && ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
+  const isOver = (k: number): boolean => ends[k] !== undefined && (firstEnd === undefined || ends[k] < firstEnd)
   await database.run(`CREATE OR REPLACE TEMP TABLE loaded AS FROM ${outputs} LIMIT 0`)
   const values = new Map([
     [START, 'epoch_ms(window_start)'],
@@ -70,7 +69,7 @@ export async function loadWindow(
     'held',
     `SELECT l.* FROM loaded l SEMI JOIN (${windowsSql(relations)}) c ON ${same('l', 'c', relations.identity)}`,
   )
-  await database.run(`INSERT INTO ${outputs} FROM ${relations.isRetaining ? 'loaded' : 'held'}`)
+  await database.run(`INSERT INTO ${outputs} FROM held`)
   const [row] = await database.rows(
     `SELECT max(${END}) FILTER (WHERE _final), max(${END}) FILTER (WHERE __row IS NULL) FROM (
 SELECT l.${END}, l._final, h.__row FROM loaded l LEFT JOIN held h ON l.__file = h.__file AND l.__row = h.__row)`,
@@ -83,7 +82,7 @@ SELECT l.${END}, l._final, h.__row FROM loaded l LEFT JOIN held h ON l.__file = 
   return { finalUntil: last([...finalUntil!, ...over]), goneUntil: last([...goneUntil!, ...over]) }
 }
 
-function schemasOf({ shape }: Relations): StoredSchemas {
+export function schemasOf({ shape }: Relations): StoredSchemas {
   return { results: schemaOf(resultColumns(shape)).schema, state: schemaOf(partialColumns(shape)).schema }
 }
 

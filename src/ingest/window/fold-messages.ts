@@ -5,6 +5,7 @@ import { DeletedRows, type DataFile, type WritePlan } from '../../lake/table.ts'
 import type { StoreSettings } from '../../settings.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import type { PlainInput } from '../work-messages.ts'
+import { removeLocalFiles } from './partial-files.ts'
 import type { FoldRequest, StoredRows, StoredSchemas, StoredSource, WindowFold } from './window.ts'
 
 /** What a pipeline and its fold process say to each other: one call at a time, and its answer. */
@@ -78,6 +79,8 @@ export function remoteFold(send: (call: FoldCall) => Promise<unknown>, close: ()
     fold: (window, request) => sent({ method: 'fold', window, request }),
     moved: (window, table, inputs, output) =>
       sent({ method: 'moved', window, table, inputs: inputs.map(plain), output }),
+    // They lie on this machine, and the process that folds may be busy, or gone.
+    discard: removeLocalFiles,
     close,
   }
 }

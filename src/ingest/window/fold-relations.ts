@@ -17,7 +17,7 @@ export const [START, END, MIN_END, ROWS, LAST_EVENT, PART] = [
 /**
  * What the fold holds of one window table, as relations of its DuckDB. `cells`: the living rows of `<w>__state`, long
  * as there, with `__fold` (in which they came or changed last) and `__file` and `__row`, where they stand. `outputs`:
- * the rows of `<w>` of windows that are not settled, or that will be deleted some day, with the same.
+ * the rows of `<w>` of windows that are not settled, with the same.
  */
 export interface Relations {
   readonly definition: WindowDefinition
@@ -38,8 +38,6 @@ export interface Relations {
   readonly columns: readonly string[]
   /** Of hopping windows whose cells are slices. */
   readonly slices: Slices | undefined
-  /** Whether rows are deleted when they are old: until then it must be known where they stand, settled or not. */
-  readonly isRetaining: boolean
   /**
    * Of sessions over rows: a cell is an event time of a group, and a session what touches of them, so that it can shrink
    * and split (rule N4). Elsewhere sessions are cells themselves.
@@ -65,10 +63,9 @@ export function relationsOf(definition: WindowDefinition, source: TableDefinitio
     key: isSession ? identity : [...groups, START, shape.isSliced ? MIN_END : END],
     identity,
     values: shape.aggregates.flatMap(({ detail }) => (detail === undefined ? [] : [quoted(detail.value.name)])),
-    results: shape.aggregates.map(({ result }) => quoted(result.name)),
+    results: [...shape.aggregates.map(({ result }) => result), ...shape.computed].map(({ name }) => quoted(name)),
     columns: partialColumns(shape).map(({ name }) => quoted(name)),
     slices,
-    isRetaining: definition.retainMs !== undefined,
     hasIslands: isSession && definition.input === 'rows',
     cellEnd: slices === undefined ? END : slices.lastEnd(START),
   }
@@ -82,7 +79,9 @@ export function createSql(relations: Relations): readonly string[] {
     ...shape.groups.map(({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`),
     `${START} BIGINT`,
     `${END} BIGINT`,
-    ...shape.aggregates.map(({ result }) => `${quoted(result.name)} ${sqlTypeOf(result.type)}`),
+    ...[...shape.aggregates.map(({ result }) => result), ...shape.computed].map(
+      ({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`,
+    ),
     ...(shape.hasLastEvent ? [`${LAST_EVENT} BIGINT`] : []),
   ]
   return [

@@ -29,6 +29,8 @@ export interface ResultOptions {
   readonly finalBefore: number | undefined
   /** Windows that end until then were gone before: they are not looked at, what is left of them is not all. */
   readonly goneUntil: number | undefined
+  /** Whether `wanted` says which of them are here again, as `rebuild` made it. */
+  readonly isReopened: boolean
   readonly settledUntil: number | undefined
   /** Open rows are written of cells that changed after that fold; undefined: it is not their time. */
   readonly openSince: number | undefined
@@ -88,7 +90,7 @@ OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${
   )
   await database.run(`DELETE FROM ${outputs} WHERE rowid IN (SELECT __rid FROM outdated)`)
   const columns = outputColumns(relations)
-  const isKnown = relations.isRetaining ? 'true' : `NOT ${upTo(END, options.settledUntil)}`
+  const isKnown = `NOT ${upTo(END, options.settledUntil)}`
   await database.run(
     `INSERT INTO ${outputs} SELECT ${list(columns)}, ${options.file}, rowid FROM results WHERE ${isKnown}`,
   )

@@ -10,7 +10,7 @@ import { CHANGE, CHANGE_COLUMNS, changeColumns, rowShapeOf, type RowShape } from
 import type { FoldDatabase } from './fold-database.ts'
 import { list, MIN_END, type Relations, same } from './fold-relations.ts'
 import { OldValues } from './old-values.ts'
-import { expressionError } from './lane-windows.ts'
+import { overflowError } from './lane-windows.ts'
 import { LANE_COLUMNS } from './window.ts'
 import { partialsSql, SIGN_COLUMN, sqlTypeOf } from '../../window/sql.ts'
 
@@ -25,6 +25,7 @@ export interface LateHalves {
   readonly rows: number
   readonly late: number
   readonly lateAssignments: number
+  readonly failed: number
   /** The query that gives them, with the columns of the late table. */
   rowsSql(plan: WritePlan): string
 }
@@ -48,17 +49,20 @@ export class FoldedRows {
   readonly #shape: RowShape
   readonly #read: readonly string[]
 
-  constructor(database: FoldDatabase, relations: Relations, number: number, oldValuesMax: number) {
+  constructor(database: FoldDatabase, relations: Relations, number: number) {
     this.#database = database
     this.#relations = relations
     this.#shape = rowShapeOf(relations.definition, relations.source)
     this.#read = this.#shape.read.map(({ name }) => quoted(name))
-    this.old = new OldValues(database, relations, this.#shape, { table: `old_${number}`, max: oldValuesMax })
+    this.old = new OldValues(database, relations, this.#shape, {
+      table: `old_${number}`,
+      max: relations.definition.oldValuesMax,
+    })
   }
 
   /**
    * Fills `staged`. `goneUntil`: windows that end until then left the fold; others take over what comes for them. Throws
-   * `upsert.key_in_two_partitions`, `window.old_values_max`, `window.expression_failed`, `aggregate.overflow`.
+   * `upsert.key_in_two_partitions`, `window.old_values_max`, `aggregate.overflow`.
    */
   async stage(files: readonly string[], goneUntil: number | undefined): Promise<StagedRows> {
     this.old.replaced = 0
@@ -66,7 +70,7 @@ export class FoldedRows {
     try {
       return await this.#stage(files, goneUntil)
     } catch (error) {
-      throw expressionError(this.#relations.definition, error)
+      throw overflowError(this.#relations.definition, error)
     }
   }
 
@@ -206,11 +210,11 @@ ANTI JOIN ${cells} c ON ${same('h', 'c', cell)}`,
     if (candidates === 0) return NOTHING
     await database.temporary('late_halves', assignedSql(definition, outOfOrdernessMs, 'halves', boundaries).late)
     const { lateWindows, countedWindows, reason } = LATE_COLUMNS
-    const [rows, late, lateAssignments] = await database.numbers(
-      `SELECT count(*), count(*) FILTER (WHERE ${reason} = 'late' AND ${countedWindows} = 0), coalesce(sum(len(${lateWindows})), 0) FROM late_halves`,
+    const [rows, late, lateAssignments, failed] = await database.numbers(
+      `SELECT count(*), count(*) FILTER (WHERE ${reason} = 'late' AND ${countedWindows} = 0), coalesce(sum(len(${lateWindows})), 0), count(*) FILTER (WHERE ${reason} = 'expression_failed') FROM late_halves`,
     )
     const rowsSql = (plan: WritePlan): string => this.#lateRowsSql(plan)
-    return { rows: rows!, late: late!, lateAssignments: lateAssignments!, rowsSql }
+    return { rows: rows!, late: late!, lateAssignments: lateAssignments!, failed: failed!, rowsSql }
   }
 
   /** Of what is taken back only what the window reads is known (rule E5). */
@@ -249,6 +253,7 @@ const NOTHING: StagedRows = {
   rows: 0,
   late: 0,
   lateAssignments: 0,
+  failed: 0,
   retractOfUnknown: 0,
   rowsSql: () => {
     throw new LakeError('internal', 'nothing is late')

@@ -1,4 +1,4 @@
-import { mkdir, unlink } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import type { Clock } from '../../clock.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
@@ -9,6 +9,7 @@ import { FoldDatabase } from './fold-database.ts'
 import { relationsOf } from './fold-relations.ts'
 import { FoldedRows } from './fold-rows.ts'
 import { OpenWindow } from './open-window.ts'
+import { removeLocalFiles } from './partial-files.ts'
 import type { FoldedWindow, FoldRequest, StoredWindow, WindowFold } from './window.ts'
 import { isOverflow } from '../../window/sql.ts'
 
@@ -20,15 +21,11 @@ export interface WindowFoldOptions {
   readonly clock: Clock
   /** What DuckDB may take before it writes to the scratch folder. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
-  /** Keys of which a window over rows may hold the old values; above it `window.old_values_max`. Default: 10 million. */
-  readonly oldValuesMax?: number | undefined
 }
-
-const OLD_VALUES_MAX = 10_000_000
 
 /** The open windows of a pipeline in a DuckDB of their own: for a process that may die of it. */
 export async function openWindowFold(options: WindowFoldOptions): Promise<WindowFold> {
-  const { windows, tables, storage, clock, memoryMaxBytes, oldValuesMax = OLD_VALUES_MAX } = options
+  const { windows, tables, storage, clock, memoryMaxBytes } = options
   await mkdir(storage.scratch, { recursive: true })
   const database = await FoldDatabase.open(storage, clock, memoryMaxBytes)
   try {
@@ -38,7 +35,7 @@ export async function openWindowFold(options: WindowFoldOptions): Promise<Window
       if (source?.eventTime === undefined)
         throw new LakeError('internal', `${definition.name}: its source has no event time, or is not there`)
       const relations = relationsOf(definition, source, number)
-      const rows = definition.input === 'rows' ? new FoldedRows(database, relations, number, oldValuesMax) : undefined
+      const rows = definition.input === 'rows' ? new FoldedRows(database, relations, number) : undefined
       const window = new OpenWindow(database, relations, rows, storage, clock)
       await window.open()
       open.set(definition.name, window)
@@ -69,7 +66,7 @@ class DuckWindowFold implements WindowFold {
       try {
         return await this.#window(window).fold(request)
       } finally {
-        for (const file of request.partials) await unlink(file).catch(() => undefined)
+        await removeLocalFiles(request.partials)
       }
     })
   }
@@ -81,6 +78,10 @@ class DuckWindowFold implements WindowFold {
     output: DataFile | undefined,
   ): Promise<void> {
     return this.#inTurn(() => this.#window(window).moved(table, inputs, output))
+  }
+
+  discard(partials: readonly string[]): Promise<void> {
+    return removeLocalFiles(partials)
   }
 
   async close(): Promise<void> {

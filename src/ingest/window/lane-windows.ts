@@ -17,6 +17,7 @@ import { createBoundaries } from './boundaries.ts'
 import { cellsSql, isAmong, lateRowsSql } from './lane-sql.ts'
 import { sliceMs } from './kinds.ts'
 import { removeLocal } from './partial-files.ts'
+import { verdictSql } from './verdict.ts'
 import { shapeOf } from './shape.ts'
 import { slabPieces } from './slab-pieces.ts'
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
@@ -53,12 +54,12 @@ export interface FedRows {
   readonly lagMsMax: number
 }
 
-type LateRows = Pick<StagedWindow, 'lateFiles' | 'late' | 'lateAssignments'>
+type LateRows = Pick<StagedWindow, 'lateFiles' | 'late' | 'lateAssignments' | 'failed'>
 
 /** Read once, on this machine: whatever would make the file smaller takes more than it saves. */
 const PARTIALS_FORMAT = 'FORMAT parquet, COMPRESSION uncompressed, DICTIONARY_SIZE_LIMIT 1, WRITE_BLOOM_FILTER false'
 
-const NONE_LATE: LateRows = { lateFiles: [], late: 0, lateAssignments: 0 }
+const NONE_LATE: LateRows = { lateFiles: [], late: 0, lateAssignments: 0, failed: 0 }
 
 /**
  * What a lane makes of the rows of one table for the windows over its events: partials of what counts, and late rows.
@@ -94,7 +95,7 @@ export class LaneWindows {
     )
   }
 
-  /** Files of each window. Throws `aggregate.overflow`, `window.expression_failed`. */
+  /** Files of each window. Throws `aggregate.overflow`. */
   async stage(rows: FedRows, plan: TablePlan): Promise<readonly StagedWindow[]> {
     if (rows.slabs.length === 0)
       return this.#windows.map(({ definition }) => ({ window: definition.name, partials: undefined, ...NONE_LATE }))
@@ -121,13 +122,13 @@ export class LaneWindows {
       const fromMs = plan.windows?.find(({ window }) => window === definition.name)?.fromMs
       const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries, fromMs)
       partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
-      const late = this.#mayBeLate(definition, rows)
+      const late = (await this.#mayBeLate(definition, input, rows))
         ? await this.#late(definition, assigned.late, rows, plan)
         : NONE_LATE
       return { window: definition.name, partials, ...late }
     } catch (error) {
       await removeLocal(partials)
-      throw expressionError(definition, error)
+      throw overflowError(definition, error)
     } finally {
       if (boundaries !== undefined) await this.#drop(boundaries)
     }
@@ -156,11 +157,13 @@ export class LaneWindows {
   }
 
   /** False where certainly no row is late or cannot be assigned, as SQL of the same name would say row by row. */
-  #mayBeLate({ allowedLatenessMs, groupBy, nullGroup }: WindowDefinition, { slabs, kept, lagMsMax }: FedRows): boolean {
+  async #mayBeLate(definition: WindowDefinition, input: string, { slabs, kept, lagMsMax }: FedRows): Promise<boolean> {
+    const { allowedLatenessMs, groupBy, nullGroup } = definition
     if (kept.length > 0 || lagMsMax > allowedLatenessMs + this.#outOfOrdernessMs) return true
-    if (nullGroup === 'keep') return false
     const at = groupBy.map((name) => this.#rows.columns.findIndex((column) => column.name === name))
-    return slabs.some(({ columns }) => at.some((k) => columns[k]!.validAt >= 0))
+    const hasNulls = nullGroup !== 'keep' && slabs.some(({ columns }) => at.some((k) => columns[k]!.validAt >= 0))
+    const verdict = verdictSql(definition)
+    return hasNulls || (verdict !== undefined && (await this.#count(`(${input}) WHERE ${verdict.fails}`)) > 0)
   }
 
   /** Rows that are late: whole, with all columns of the source, which were not needed so far. */
@@ -171,12 +174,14 @@ export class LaneWindows {
     try {
       const count = await this.#count(late)
       if (count === 0) return NONE_LATE
+      const { countedWindows, lateWindows, reason } = LATE_COLUMNS
       const target = plan.windows?.find(({ window }) => window === definition.name)?.late
       if (target === undefined) throw new LakeError('internal', `the lane has no plan of ${definition.name}`)
       return {
         lateFiles: [await this.#copyLate(definition, late, count, rows, target)],
-        late: await this.#count(`${late} WHERE ${LATE_COLUMNS.reason} = 'late' AND ${LATE_COLUMNS.countedWindows} = 0`),
-        lateAssignments: await this.#number(`SELECT coalesce(sum(len(${LATE_COLUMNS.lateWindows})), 0) FROM ${late}`),
+        late: await this.#count(`${late} WHERE ${reason} = 'late' AND ${countedWindows} = 0`),
+        lateAssignments: await this.#number(`SELECT coalesce(sum(len(${lateWindows})), 0) FROM ${late}`),
+        failed: await this.#count(`${late} WHERE ${reason} = 'expression_failed'`),
       }
     } finally {
       await this.#drop(late)
@@ -270,19 +275,12 @@ function isSummed(column: Column, windows: readonly WindowDefinition[]): boolean
   return pieceColumns(column).length > 0 && windows.some(({ select }) => select.some(isSum))
 }
 
-/** What DuckDB says of a statement that is ours but for the user's expressions and values. */
-export function expressionError({ name }: WindowDefinition, error: unknown): unknown {
-  if (error instanceof LakeError) return error
-  if (isOverflow(error))
-    return new LakeError('aggregate.overflow', `${name}: an exact sum has more digits than its column`, {
-      context: { table: name },
-      fix: 'Aggregate a column of fewer digits, or in smaller windows.',
-      cause: error,
-    })
-  if (!(error instanceof Error) || !/^(Conversion|Out of Range|Invalid Input) Error/.test(error.message)) return error
-  return new LakeError('window.expression_failed', `${name}: a filter fails on the values of a record`, {
+/** What DuckDB says of a statement that is ours but for the values: a sum of more digits than there are stops (rule A5). */
+export function overflowError({ name }: WindowDefinition, error: unknown): unknown {
+  if (error instanceof LakeError || !isOverflow(error)) return error
+  return new LakeError('aggregate.overflow', `${name}: an exact sum has more digits than its column`, {
     context: { table: name },
-    fix: 'Say in the expression what such a value becomes, with TRY_CAST or TRY. The corrected window needs a pipeline of a new name.',
+    fix: 'Aggregate a column of fewer digits, or in smaller windows.',
     cause: error,
   })
 }

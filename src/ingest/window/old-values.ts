@@ -5,13 +5,13 @@ import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import type { IcebergField, Storage, WritePlan } from '../../lake/table.ts'
 import { tableColumns, versionColumn } from '../decode/columns.ts'
-import { unitOf } from '../decode/event-clock.ts'
 import { quoted } from '../decode/data-file-writer.ts'
 import { KeyHasher } from '../key-hash.ts'
 import { withLocalFiles } from '../table-work/local-files.ts'
 import { readKeys } from '../table-work/read-keys.ts'
 import { filesSql, nameOf } from '../table-work/stored-sql.ts'
 import { CHANGE_COLUMNS, type RowShape } from './change-columns.ts'
+import { storedEventMs } from './event-sql.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { list, type Relations } from './fold-relations.ts'
 import { LANE_COLUMNS, type StoredRows, type StoredSource } from './window.ts'
@@ -72,21 +72,15 @@ export class OldValues {
   /** Reads back the rows of the source, and of a table with versions the markers of deleted keys. */
   async load(storage: Storage, clock: Clock, { plan, rows, deletes }: StoredSource): Promise<void> {
     const { source } = this.#relations
-    const columns = tableColumns(source)
     const version = versionColumn(source)
     const stored = (name: string): string => nameOf(fieldOf(plan, name))
     const event = source.eventTime!.column
-    const unit = unitOf(
-      source,
-      columns.find(({ name }) => name === event),
-    )
-    const isInstant = columns.find(({ name }) => name === event)!.type.kind !== 'long'
     const values = [
       ...[PARTITION, OFFSET].map(stored),
       ...(version === undefined ? [] : [versionSql(fieldOf(plan, version))]),
     ]
     const reads = this.#shape.read.map(({ name }) => stored(name))
-    const millis = eventMsSql(isInstant ? `epoch_us(${stored(event)})` : stored(event), isInstant ? 'us' : unit)
+    const millis = storedEventMs(source, stored(event))
     const names = [
       PARTITION,
       OFFSET,
@@ -227,11 +221,4 @@ function versionSql(field: IcebergField): string {
   const name = nameOf(field)
   if (field.type === 'date') return `date_diff('day', DATE '1970-01-01', ${name})`
   return field.type === 'int' || field.type === 'long' ? name : `epoch_us(${name})`
-}
-
-/** Whole milliseconds, rounded toward −∞ (rule T1); null beyond the range of instants (rule T2). */
-function eventMsSql(value: string, unit: 's' | 'ms' | 'us'): string {
-  const millis =
-    unit === 's' ? `${value} * 1000` : unit === 'ms' ? value : `(${value} - ((${value} % 1000) + 1000) % 1000) // 1000`
-  return `TRY(CASE WHEN ${millis} BETWEEN -8640000000000000 AND 8640000000000000 THEN ${millis} END)`
 }

@@ -1,15 +1,17 @@
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
-import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
+import type { DataFile, IcebergSchema, Storage, WritePlan } from '../../lake/table.ts'
 import { checkColumns, copyDataFile } from '../decode/data-file-writer.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import { takeExpired } from './expired.ts'
+import { canRebuild, rebuild, type RebuildParts } from './rebuild.ts'
 import type { FoldDatabase } from './fold-database.ts'
-import { loadWindow, type Loaded } from './fold-load.ts'
+import { loadWindow, schemasOf, type Loaded } from './fold-load.ts'
 import { settledIslandsSql } from './fold-islands.ts'
 import { createSql, END, list, PART, type Relations, same, upTo } from './fold-relations.ts'
 import { makeResults, resultRowsSql } from './fold-results.ts'
 import { mergeCells, stage } from './merge-cells.ts'
+import { RetainedRows } from './retained-rows.ts'
 import { RowPlaces } from './row-places.ts'
 import type { FoldedRows } from './fold-rows.ts'
 import type { FoldedWindow, FoldRequest, StoredWindow, TableDelta } from './window.ts'
@@ -25,12 +27,16 @@ export class OpenWindow {
   readonly #outOfOrdernessMs: number
   readonly #results: RowPlaces
   readonly #state: RowPlaces
+  /** Where rows are deleted when they are old. */
+  #retained: RetainedRows | undefined
   /** Number of the last fold; rows that were loaded are of fold 0. */
   #fold = 0
   /** Windows that end until then are final: they were written as such. */
   #finalUntil: number | undefined
-  /** What ends until then left, settled or expired, and never comes back. */
+  /** What ends until then left, settled or expired. */
   #goneUntil: number | undefined
+  /** What ends until then has been deleted. */
+  #expiredUntil: number | undefined
   #openWrittenMs: number | undefined
   /** The fold after which open rows were written; at first that is not known of any row, since `early` may have been another. */
   #openSince = -1
@@ -66,7 +72,13 @@ export class OpenWindow {
       schemas: stored.schemas,
     })
     this.#finalUntil = loaded.finalUntil
-    this.#goneUntil = greatest(loaded.goneUntil, await this.#expiredBy(stored.watermarkMs))
+    const { results: schema } = stored.schemas ?? schemasOf(this.#relations)
+    this.#retained = this.#retaining(stored.results, schema)
+    this.#expiredUntil = await this.#expiredBy(stored.watermarkMs)
+    this.#goneUntil = greatest(loaded.goneUntil, this.#expiredUntil)
+    // Of a final window some slices may be here for the sake of others, and some not.
+    if (this.#relations.slices !== undefined && canRebuild(this.#relations))
+      this.#goneUntil = greatest(this.#goneUntil, this.#finalUntil)
     if (this.#rows === undefined) return
     const { name } = this.#relations.definition
     if (stored.source === undefined) throw new LakeError('internal', `${name}: old values are read from its source`)
@@ -75,18 +87,39 @@ export class OpenWindow {
 
   /** What had expired by then, as far as nothing of it stands any more: the last to be due may not have gone yet. */
   async #expiredBy(watermarkMs: number | undefined): Promise<number | undefined> {
-    const { cells, outputs, definition, slices } = this.#relations
+    const { cells, definition, slices } = this.#relations
     const until = definition.retainMs === undefined ? undefined : plus(watermarkMs, -definition.retainMs - 1)
     if (until === undefined) return undefined
-    const held = slices === undefined ? ` UNION ALL SELECT ${END} FROM ${cells} WHERE ${PART} = 0` : ''
-    const [first] = await this.#database.numbers(
-      `SELECT coalesce(min(${END}), ${until + 1}) FROM (SELECT ${END} FROM ${outputs}${held})`,
+    const due = (await this.#retained!.findDue(until)) ?? until + 1
+    if (slices !== undefined) return Math.min(until, due - 1)
+    const [held] = await this.#database.numbers(
+      `SELECT coalesce(min(${END}), ${until + 1}) FROM ${cells} WHERE ${PART} = 0`,
     )
-    return Math.min(until, first! - 1)
+    return Math.min(until, due - 1, held! - 1)
   }
 
-  moved(table: 'results' | 'state', inputs: readonly ConcatenateInput[], output: DataFile | undefined): Promise<void> {
-    return (table === 'results' ? this.#results : this.#state).move(this.#database, inputs, output)
+  #retaining(stored: StoredWindow['results'], schema: IcebergSchema): RetainedRows | undefined {
+    if (this.#relations.definition.retainMs === undefined) return undefined
+    return new RetainedRows(this.#parts, stored, schema)
+  }
+
+  get #parts(): RebuildParts {
+    return {
+      database: this.#database,
+      relations: this.#relations,
+      storage: this.#storage,
+      clock: this.#clock,
+      results: this.#results,
+    }
+  }
+
+  async moved(
+    table: 'results' | 'state',
+    inputs: readonly ConcatenateInput[],
+    output: DataFile | undefined,
+  ): Promise<void> {
+    if (table === 'results') this.#retained?.move(inputs, output)
+    await (table === 'results' ? this.#results : this.#state).move(this.#database, inputs, output)
   }
 
   async fold(request: FoldRequest): Promise<FoldedWindow> {
@@ -94,17 +127,21 @@ export class OpenWindow {
     checkColumns(request.results, resultColumns(relations.shape))
     checkColumns(request.state, partialColumns(relations.shape))
     const fold = ++this.#fold
+    this.#retained ??= this.#retaining([], request.results.schema)
     const bounds = this.#bounds(request)
     await stage(database, relations, this.#rows === undefined ? request.partials : [])
     const halves = await this.#rows?.stage(request.partials, this.#goneUntil)
-    const expired = await takeExpired(database, relations, this.#goneUntil)
+    const isReopened = await this.#rebuild(request)
+    const lostUntil = isReopened ? this.#expiredUntil : this.#goneUntil
+    const expired = await takeExpired(database, relations, lostUntil)
     const merged = await mergeCells(database, relations, { fold, file: this.#state.next, ...bounds })
     const results = await makeResults(database, relations, {
       fold,
       file: this.#results.next,
       ...bounds,
       finalBefore: this.#finalUntil,
-      goneUntil: this.#goneUntil,
+      goneUntil: relations.hasIslands ? this.#goneUntil : lostUntil,
+      isReopened,
       openSince: this.#openTurn(request),
     })
     this.#refuseNegative(merged.negative + results.negative)
@@ -120,7 +157,9 @@ export class OpenWindow {
     if (halves !== undefined)
       lateFiles.push(await this.#write(request.late, () => halves.rowsSql(request.late), halves.rows))
     // Rows that stand in files of earlier commits and are over.
-    const resultDelta = await this.#results.delta(database, resultFile, unionOfPlaces(['outdated', 'expired_outputs']))
+    const expiring = this.#retained === undefined ? [] : ['expired_outputs']
+    const resultDelta = await this.#results.delta(database, resultFile, unionOfPlaces(['outdated', ...expiring]))
+    this.#retained?.apply(resultDelta)
     const stateDelta = await this.#state.delta(database, stateFile, unionOfPlaces([merged.replaced, 'left_cells']))
     const { keys: oldKeys = 0, replaced = 0 } = this.#rows?.old ?? {}
     await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta) + replaced, 2 * openRows! + oldKeys)
@@ -130,11 +169,19 @@ export class OpenWindow {
       lateFiles: lateFiles.filter((file) => file !== undefined),
       late: expired.late + (halves?.late ?? 0),
       lateAssignments: expired.lateAssignments + (halves?.lateAssignments ?? 0),
+      failed: halves?.failed ?? 0,
       corrected: results.corrected,
       retractOfUnknown: halves?.retractOfUnknown ?? 0,
       openRows: openRows!,
       stateBytes: await database.bytes(),
     }
+  }
+
+  /** Whether all that was staged for windows which had left the fold, and are not deleted, finds them here again. */
+  async #rebuild({ head }: FoldRequest): Promise<boolean> {
+    if (head === undefined || this.#goneUntil === undefined || !canRebuild(this.#relations)) return false
+    await rebuild(this.#parts, head, { goneUntil: this.#goneUntil, expiredUntil: this.#expiredUntil })
+    return true
   }
 
   /** Rules C2, C4 and E6, as ends of windows; an end is final before it is settled, and was final before it expires. */
@@ -177,11 +224,11 @@ export class OpenWindow {
     const database = this.#database
     await database.temporary('left_cells', over)
     await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM left_cells)`)
+    await this.#retained?.findDue(expiredUntil)
     const isOld = `${upTo(END, expiredUntil)} AND __file <> ${this.#results.next}`
-    await database.temporary('expired_outputs', `SELECT *, rowid AS __rid FROM ${outputs} WHERE ${isOld}`)
-    const isKnown = this.#relations.isRetaining ? 'false' : upTo(END, settledUntil)
-    await database.run(`DELETE FROM ${outputs} WHERE ${isKnown} OR (${isOld})`)
+    await database.run(`DELETE FROM ${outputs} WHERE ${upTo(END, settledUntil)} OR (${isOld})`)
     this.#finalUntil = finalUntil
+    this.#expiredUntil = greatest(this.#expiredUntil, expiredUntil)
     this.#goneUntil = greatest(this.#goneUntil, greatest(settledUntil, expiredUntil))
   }
 
@@ -220,7 +267,7 @@ function rowsOf({ superseded }: TableDelta): number {
 }
 
 function unionOfPlaces(relations: readonly string[]): string {
-  return relations.map((name) => `SELECT __file, __row FROM ${name}`).join(' UNION ALL ')
+  return relations.map((name) => `SELECT __file, __row FROM ${name}`).join(' UNION ')
 }
 
 function plus(value: number | undefined, more: number): number | undefined {

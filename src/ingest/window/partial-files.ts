@@ -6,7 +6,15 @@ import type { Staged } from '../lane.ts'
  * that they outlive the lane that wrote them; without this they would stay until that process ends.
  */
 export async function removePartials({ tables }: Pick<Staged, 'tables'>): Promise<void> {
-  const files = tables.flatMap(({ windows = [] }) => windows.map(({ partials }) => partials))
+  await removeLocalFiles(partialsOf(tables))
+}
+
+/** Paths of what was staged for windows. */
+export function partialsOf(tables: Staged['tables']): readonly string[] {
+  return tables.flatMap(({ windows = [] }) => windows.flatMap(({ partials }) => partials ?? []))
+}
+
+export async function removeLocalFiles(files: readonly string[]): Promise<void> {
   for (const file of files) await removeLocal(file)
 }
 

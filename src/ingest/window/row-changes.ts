@@ -66,7 +66,7 @@ export class RowChanges {
       const late = await this.#isAny(`${rows} JOIN ${ops} o ON o.__row = ${rows}.rowid`, this.#mayNeedRest(window))
       if (late) await this.#makeTable(whole, this.#rows, decoded.rows)
       const partials = await this.#copy(this.#changesSql(window, sets, ops, rows, late ? whole : undefined))
-      staged.push({ window: window.definition.name, partials, lateFiles: [], late: 0, lateAssignments: 0 })
+      staged.push({ window: window.definition.name, partials, lateFiles: [], late: 0, lateAssignments: 0, failed: 0 })
     }
     if (operations.count === 0)
       return this.#windows.map(({ definition }) => ({
@@ -75,6 +75,7 @@ export class RowChanges {
         lateFiles: [],
         late: 0,
         lateAssignments: 0,
+        failed: 0,
       }))
     try {
       const { slabs, sets } = operationSlabs(operations, decoded, this.#places, this.#source.topic, clocksMs)

@@ -23,6 +23,11 @@ export class RowPlaces {
     return this.#next
   }
 
+  /** The number of a file, which may be one of which nothing was held. */
+  numberOf(key: string): number {
+    return this.#numbers.get(key) ?? this.add(key)
+  }
+
   /** Names a file. Numbers are never used again. */
   add(key: string): number {
     this.#keys.set(this.#next, key)

@@ -14,7 +14,7 @@ export function shapeOf(
   source: TableDefinition,
   columns: readonly Column[] = tableColumns(source),
 ): WindowShape {
-  const { groupBy, nullGroup, select, input } = window
+  const { computed, groupBy, nullGroup, select, input } = window
   const groups = groupBy.map((name): Column => {
     const column = columns.find((candidate) => candidate.name === name)
     if (column === undefined) throw new LakeError('internal', `${window.name}: ${name} is no column of ${source.name}`)
@@ -23,6 +23,7 @@ export function shapeOf(
   return {
     groups,
     aggregates: select.map((each) => aggregateSql(each, columns, input)),
+    computed,
     hasLastEvent: input === 'events' || window.window.kind === 'session',
     isSliced: isSliced(window),
   }

@@ -3,6 +3,7 @@ import { isSliced, type WindowDefinition } from '../../define-window.ts'
 /** SQL over the start of a slice of hopping windows: which windows it is part of (rules W2, S1). */
 export interface Slices {
   readonly sizeMs: number
+  readonly slideMs: number
   /** Ends of the first and the last of its windows. */
   firstEnd(start: string): string
   lastEnd(start: string): string
@@ -22,6 +23,7 @@ export function slicesOf(definition: WindowDefinition): Slices | undefined {
     `(${last(start)} - (${sizeMs - 1} - ${phase(start)}) // ${slideMs} * ${slideMs})`
   return {
     sizeMs,
+    slideMs,
     firstEnd: (start) => `(${first(start)} + ${sizeMs})`,
     lastEnd: (start) => `(${last(start)} + ${sizeMs})`,
     windowStarts: (start) => `range(${first(start)}, ${last(start)} + 1, ${slideMs})`,

@@ -29,6 +29,8 @@ export interface StagedWindow {
   /** Records that were late for all their windows, and (record, window) pairs that were late. */
   readonly late: number
   readonly lateAssignments: number
+  /** Records on which an expression of the window failed. */
+  readonly failed: number
 }
 
 /** Columns that the lane adds to the relation of a source table that feeds windows, before lateness is judged. */
@@ -63,12 +65,23 @@ export interface StoredWindow {
   readonly source?: StoredSource
 }
 
+/** Metadata files of the tables that a commit builds on, from which what left the fold is made again. */
+export interface HeadTables {
+  readonly source: string
+  readonly results: string
+  readonly late: string
+  /** Least start of a window that has all of its input. */
+  readonly fromMs: number | undefined
+}
+
 export interface StoredSchemas {
   readonly results: IcebergSchema
   readonly state: IcebergSchema
 }
 
 export interface FoldRequest {
+  /** Undefined: they do not hold what the windows were made of, so that what left the fold does not come back. */
+  readonly head: HeadTables | undefined
   /** Local files of `StagedWindow.partials`, in the order in which they were folded. */
   readonly partials: readonly string[]
   /** C of the source table at the version to come; undefined while nothing is known of some partition. */
@@ -99,6 +112,7 @@ export interface FoldedWindow {
   /** As in `StagedWindow`, of halves: an update is the old row taken back and the new one counted. */
   readonly late: number
   readonly lateAssignments: number
+  readonly failed: number
   /** Rows that were final and were written again. */
   readonly corrected: number
   /** Retractions of rows that are not known. */
@@ -128,5 +142,7 @@ export interface WindowFold {
     inputs: readonly ConcatenateInput[],
     output: DataFile | undefined,
   ): Promise<void>
+  /** Partials that no fold will take. */
+  discard(partials: readonly string[]): Promise<void>
   close(): Promise<void>
 }

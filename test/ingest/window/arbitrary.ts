@@ -62,6 +62,8 @@ export function windowDefinition(window: WindowKind, changed: Partial<WindowDefi
     emit: 'update',
     earlyMs: 0,
     openRowsMax: 1_000_000,
+    oldValuesMax: 1_000_000,
+    computed: [],
     retainMs: undefined,
     to: undefined,
     ...changed,

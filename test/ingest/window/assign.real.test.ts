@@ -1,7 +1,12 @@
 import type { Json } from '@duckdb/node-api'
 import * as fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isSliced, type WindowDefinition, type WindowKind } from '../../../src/define-window.ts'
+import {
+  isSliced,
+  type AggregateDefinition,
+  type WindowDefinition,
+  type WindowKind,
+} from '../../../src/define-window.ts'
 import { quoted } from '../../../src/ingest/decode/data-file-writer.ts'
 import { assignedSql } from '../../../src/ingest/window/assign.ts'
 import { sliceOf, windowsOf } from '../../../src/ingest/window/kinds.ts'
@@ -16,6 +21,17 @@ afterAll(() => {
   assigner.close()
 })
 
+/** Fails for the group b, whatever else is true of a row. */
+const FRAGILE = `keep AND CAST(CASE WHEN grp = 'b' THEN 'x' ELSE '1' END AS INTEGER) = 1`
+/** Its condition fails for rows of the group a that have no clock; other rows than those of `where` are not looked at. */
+const FRAGILE_COUNT: AggregateDefinition = {
+  name: 'n',
+  fn: 'count',
+  column: undefined,
+  n: undefined,
+  where: `CAST(CASE WHEN grp = 'a' AND __clock_ms IS NULL THEN 'x' ELSE '1' END AS INTEGER) = 2`,
+}
+
 /** The rules, a row and a window at a time. */
 function judged(
   definition: WindowDefinition,
@@ -27,7 +43,15 @@ function judged(
   const counted: Counted[] = []
   const late: Late[] = []
   for (const [id, { group, keep, eventMs, clockMs }] of rows.entries()) {
+    if (where === FRAGILE && group === 'b') {
+      late.push({ id, windows: [], counted: 0, reason: 'expression_failed' })
+      continue
+    }
     if (where !== undefined && keep !== true) continue
+    if (definition.select.length > 0 && group === 'a' && clockMs === null) {
+      late.push({ id, windows: [], counted: 0, reason: 'expression_failed' })
+      continue
+    }
     if (eventMs === null) late.push({ id, windows: [], counted: 0, reason: 'null_event_time' })
     else if (groupBy.length > 0 && nullGroup === 'late' && group === null)
       late.push({ id, windows: [], counted: 0, reason: 'null_group_key' })
@@ -93,7 +117,8 @@ const calendarRows = rowsArbitrary(
 const changes = fc.record({
   groupBy: fc.constantFrom([], ['grp']),
   nullGroup: fc.constantFrom('late' as const, 'keep' as const),
-  where: fc.constantFrom(undefined, 'keep -- only these'),
+  where: fc.constantFrom(undefined, 'keep -- only these', FRAGILE),
+  select: fc.constantFrom([], [FRAGILE_COUNT]),
 })
 
 const agree = async (

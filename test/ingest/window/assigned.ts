@@ -61,7 +61,7 @@ export class Assigner {
         `(${id}, ${group === null ? 'NULL' : `'${group}'`}, ${keep}, ${eventMs}, ${clockMs})`,
     )
     await this.connection
-      .run(`CREATE OR REPLACE TEMP TABLE input AS SELECT id, grp, keep, e::BIGINT AS __event_ms, c::BIGINT AS __clock_ms
+      .run(`CREATE OR REPLACE TEMP TABLE input AS SELECT id, grp::VARCHAR AS grp, keep::BOOLEAN AS keep, e::BIGINT AS __event_ms, c::BIGINT AS __clock_ms
 FROM (VALUES (-1, NULL, NULL, NULL, NULL), ${values.join(', ')}) t(id, grp, keep, e, c) WHERE id >= 0`)
     if (needsBoundaries(definition.window))
       await createBoundaries(this.connection, definition.window, 'input', BOUNDARIES)

@@ -60,6 +60,8 @@ export function windowOf(parts: Partial<WindowDefinition>): WindowDefinition {
     emit: 'update',
     earlyMs: 0,
     openRowsMax: 1_000_000,
+    oldValuesMax: 1_000_000,
+    computed: [],
     retainMs: undefined,
     to: undefined,
     ...parts,
@@ -163,6 +165,7 @@ export class FoldHarness {
     for (const batch of step.batches ?? []) partials.push(await this.#partials(batch))
     this.#watermarkMs = step.watermarkMs
     const folded = await this.#fold.fold('w', {
+      head: undefined,
       partials,
       watermarkMs: step.watermarkMs,
       clockMsMin: step.clockMsMin,

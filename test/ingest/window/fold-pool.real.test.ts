@@ -39,6 +39,7 @@ function requestOf(parts: Parameters<typeof windowOf>[0]): FoldRequest {
   const shape = shapeOf(windowOf(parts), source)
   const plan = (name: string, columns: Parameters<typeof writePlan>[1]): WritePlan => writePlan(name, columns)
   return {
+    head: undefined,
     partials: [],
     watermarkMs: undefined,
     clockMsMin: undefined,

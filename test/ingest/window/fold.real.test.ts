@@ -190,6 +190,25 @@ describe('what is written', () => {
     expect([results.files.length, state.files.length]).toEqual([0, 1])
   })
 
+  test('computed results are text over the others; what fails on its values is null and stops nothing', async () => {
+    const computed = (name: string, as: string) => ({ name, type: { kind: 'string' } as const, as })
+    const harness = await harnessOf({
+      select: [aggregate('n', 'count'), aggregate('least', 'min', 'v')],
+      computed: [
+        computed('message', "g || ': ' || n || ' errors since ' || strftime(window_start, '%S.%g')"),
+        computed('fragile', "CAST(CASE WHEN n > 1 THEN 'no number' ELSE '7' END AS INTEGER)"),
+      ],
+    })
+    const told = () => harness.results.rows.map((row) => [row['message'], row['fragile'], row['_corrections']])
+    const first = await harness.fold({ batches: [tumbling([11])] })
+    expect(told()).toEqual([['a: 1 errors since 00.010', '7', 0]])
+    await harness.restart()
+    const second = await harness.fold({})
+    expect([first.results.files.length, second.results.files.length]).toEqual([1, 0])
+    await harness.fold({ batches: [tumbling([12, 13])] })
+    expect(told()).toEqual([['a: 3 errors since 00.010', null, 0]])
+  })
+
   test('E3: `close` writes only what is final', async () => {
     const harness = await harnessOf({ emit: 'close' })
     await harness.fold({ batches: [tumbling([1, 11])], watermarkMs: 8 })

@@ -65,6 +65,8 @@ const REVENUE: WindowDefinition = {
   emit: 'update',
   earlyMs: 0,
   openRowsMax: 1_000,
+  oldValuesMax: 1_000,
+  computed: [],
   retainMs: undefined,
   to: undefined,
 }
@@ -102,6 +104,7 @@ function shapeOf(source: TableDefinition, window: WindowDefinition): WindowShape
   return {
     groups: window.groupBy.map((name) => columns.find((column) => column.name === name)!),
     aggregates: window.select.map((each) => aggregateSql(each, columns, 'events')),
+    computed: [],
     hasLastEvent: true,
     isSliced: isSliced(window),
   }
@@ -256,6 +259,41 @@ describe('P1', () => {
     const staged = await stage(ORDERS, [window], p1Cut(8))
     expect((await results(ORDERS, window, staged))[0]).toEqual(['c1', BigInt(at('10:00:00')), 2n, 0.4])
   })
+
+  test.each([1, 3, 8])(
+    'X1: what an expression fails on is listed and counts in nothing, %i records at once',
+    async (cut) => {
+      const counted = REVENUE.select[0]!
+      const fragile = `CAST(CASE WHEN order_id IN ('B', 'E') THEN 'bad' ELSE '1' END AS INTEGER) = 1`
+      for (const parts of [
+        { where: `${fragile} AND status <> 'cancelled'` },
+        { select: [{ ...counted, where: fragile }, REVENUE.select[1]!], where: `status <> 'cancelled'` },
+        { select: [{ ...REVENUE.select[1]!, where: fragile }, REVENUE.select[0]!], where: `status <> 'cancelled'` },
+      ]) {
+        const window = { ...REVENUE, ...parts }
+        const staged = await stage(ORDERS, [window], p1Cut(cut))
+        const rows = await results(ORDERS, window, staged, 'customer_id, __start, __rows')
+        expect(rows).toEqual([
+          ['c1', BigInt(at('10:00:00')), 2n],
+          ['c1', BigInt(at('11:00:00')), 1n],
+          ['c3', BigInt(at('10:15:00') - 900_000), 1n],
+        ])
+        const late = await lateRows('revenue', staged, '_offset, amount, _reason, _counted_windows, len(_late_windows)')
+        // E is late too; that its expression fails is said before.
+        expect(late.toSorted((a, b) => Number(a[0]) - Number(b[0]))).toEqual(
+          [
+            [1n, 5],
+            [5n, 6],
+            [6n, 3],
+            [7n, 7],
+          ].map((row) => [...row, 'expression_failed', 0, 0n]),
+        )
+        const counts = staged.flatMap(({ windows }) => windows!)
+        expect(counts.reduce((sum, { failed }) => sum + failed, 0)).toBe(4)
+        expect(counts.reduce((sum, { late }) => sum + late, 0)).toBe(0)
+      }
+    },
+  )
 
   test('late files are files of the late table, with its field ids and metrics', async () => {
     const [staged] = await stage(ORDERS, [REVENUE], p1Cut(8))
@@ -522,15 +560,22 @@ describe('files', () => {
   test('of a micro-batch of which nothing counts there are none', async () => {
     const [staged] = await stage(ORDERS, [{ ...REVENUE, where: 'false' }], [[batchOf(P1)]])
     expect(staged!.windows).toEqual([
-      { window: 'revenue', partials: undefined, lateFiles: [], late: 0, lateAssignments: 0 },
+      { window: 'revenue', partials: undefined, lateFiles: [], late: 0, lateAssignments: 0, failed: 0 },
     ])
   })
 
   test('none is left behind when a window fails', async () => {
     const before = readdirSync(storage.scratch)
-    const failing = { ...REVENUE, name: 'failing', where: 'CAST(order_id AS INTEGER) > 0' }
-    await expect(stage(ORDERS, [REVENUE, failing], p1Cut(8))).rejects.toMatchObject({
-      code: 'window.expression_failed',
+    const type = { kind: 'decimal', precision: 38, scale: 0 } as const
+    const columns = ORDERS.columns.map((column) => (column.name === 'amount' ? { ...column, type } : column))
+    const large = order(['A', 'c1', 0, '10:00:00', 'created'])
+    const records = [large, large].map(({ value, ...rest }) => ({
+      ...rest,
+      value: String(value).replace('"amount":0', `"amount":"${'9'.repeat(38)}"`),
+    }))
+    const counting = { ...REVENUE, name: 'counting', select: [REVENUE.select[0]!] }
+    await expect(stage({ ...ORDERS, columns }, [counting, REVENUE], [[batchOf(records)]])).rejects.toMatchObject({
+      code: 'aggregate.overflow',
     })
     expect(readdirSync(storage.scratch)).toEqual(before)
   })

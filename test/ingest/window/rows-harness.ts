@@ -144,7 +144,7 @@ export class RowsHarness {
     }
     await this.#keepDeletes()
     this.#watermarkMs = watermarkMs
-    const times = { watermarkMs, clockMsMin, nowMs: this.nowMs, isLast: false }
+    const times = { head: undefined, watermarkMs, clockMsMin, nowMs: this.nowMs, isLast: false }
     const folded = await this.#fold.fold(this.#window.name, { partials, ...times, ...this.#plans })
     await this.#apply(this.#results, folded.results)
     await this.#apply(this.#state, folded.state)

@@ -57,7 +57,11 @@ test.each(['double', 'float'] as const)(
         define('below', 'sum', 'x < 0'),
       ]
       const aggregates = all.map((each) => aggregateSql(each, of, 'events'))
-      return partialsSql({ groups: [columns[1]!], aggregates, hasLastEvent: true, isSliced: false }, 'events', rows)
+      return partialsSql(
+        { groups: [columns[1]!], aggregates, computed: [], hasLastEvent: true, isSliced: false },
+        'events',
+        rows,
+      )
     }
     // Grouped by the kind of what has no bucket as well: rows of one cell are added up.
     const cells = async (sql: string): Promise<string> => {

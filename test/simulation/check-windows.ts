@@ -1,0 +1,111 @@
+import { lateTable, stateTable } from '../../src/define-window.ts'
+import type { PartitionId } from '../../src/log.ts'
+import type { Version } from '../../src/version.ts'
+import type { Fail, TableWatch } from './check-tables.ts'
+import type { SimTable, SimWindow } from './plan.ts'
+import type { SimRow } from './row-encoder.ts'
+import type { CellRow, ResultRow } from './window-fold.ts'
+import { groupOf, isFinal, isLate, spanOf, type Cell } from './window-rules.ts'
+
+/** A row of the source as the log has it. */
+export interface SourceRow {
+  readonly id: PartitionId
+  readonly offset: bigint
+  readonly v: string
+  readonly atMs: number
+}
+
+/**
+ * A window over the events of a table, computed anew from the rows that the table was given: what is late, what counts,
+ * what is final. At every version the window table, its state and its late table must say the same.
+ */
+export class WindowFold {
+  readonly #window: SimWindow
+  readonly #table: SimTable
+  readonly #fail: Fail
+  readonly #clocks = new Map<PartitionId, number>()
+  readonly #events = new Map<string, number[]>()
+  readonly #late = new Set<string>()
+  readonly #found = { results: [] as readonly ResultRow[], state: [] as readonly CellRow[] }
+  #listed = new Set<string>()
+  #watermarkMs: number | undefined
+
+  constructor(window: SimWindow, table: SimTable, fail: Fail) {
+    this.#window = window
+    this.#table = table
+    this.#fail = fail
+  }
+
+  /** `rows` are those that the version added to the source, those of a partition in their order. */
+  async step(version: Version, rows: readonly SourceRow[], tables: TableWatch): Promise<void> {
+    for (const row of rows) this.#take(row)
+    const { name } = this.#window
+    const what = `v${version.number} of ${name}`
+    const [results, state, late] = [
+      await tables.step(version, name),
+      await tables.step(version, stateTable(name)),
+      await tables.step(version, lateTable(name)),
+    ]
+    if (results.live !== undefined) this.#found.results = (await results.live()) as readonly ResultRow[]
+    if (state.live !== undefined) this.#found.state = (await state.live()) as readonly CellRow[]
+    if (late.live !== undefined) this.#listed = new Set((await late.live()).map(({ p, o }: SimRow) => `${p}@${o}`))
+    if (late.lost.length > 0) this.#fail('E5', `${what}: ${late.lost.join()} is no longer listed as late`)
+    const watermarkMs = version.watermarksMs[this.#table.name]
+    const cells = this.#cells()
+    this.#compare('A1', what, this.#found.results.map(cellText), cells.map(cellText))
+    this.#compare('K4', `${what}, state`, this.#found.state.map(cellText), cells.map(cellText))
+    this.#compare('L2', `${what}, late`, [...this.#listed], [...this.#late])
+    for (const row of this.#found.results)
+      if (row.isFinal !== isFinal(this.#window, row.end, watermarkMs))
+        this.#fail('C2', `${what}: ${cellText(row)} is ${row.isFinal ? '' : 'not '}final at ${watermarkMs}`)
+    if (this.#watermarkMs !== undefined && !(watermarkMs! >= this.#watermarkMs))
+      this.#fail('C9', `${what} takes the watermark from ${this.#watermarkMs} back to ${watermarkMs}`)
+    this.#watermarkMs = watermarkMs
+    const newest = Math.max(...this.#clocks.values()) - this.#window.boundMs - 1
+    if (watermarkMs !== undefined && !(watermarkMs <= newest))
+      this.#fail('C1', `${what} has the watermark ${watermarkMs}, where no clock is beyond ${newest}`)
+  }
+
+  #take({ id, offset, v, atMs }: SourceRow): void {
+    const clockMs = this.#clocks.get(id)
+    this.#clocks.set(id, Math.max(clockMs ?? -Infinity, atMs))
+    const g = groupOf(v)
+    if (isLate(this.#window, spanOf(this.#window, g, atMs), clockMs)) {
+      this.#late.add(`${id.slice(id.lastIndexOf('/') + 1)}@${offset}`)
+      return
+    }
+    const of = this.#events.get(g) ?? []
+    this.#events.set(g, of)
+    of.push(atMs)
+  }
+
+  /** One event after the other: what is not further apart than the gap is a session (rule N1). */
+  #cells(): Cell[] {
+    const cells: Cell[] = []
+    for (const [g, times] of this.#events) {
+      let open: Cell | undefined
+      for (const atMs of times.toSorted((a, b) => a - b)) {
+        const span = spanOf(this.#window, g, atMs)
+        const isSame =
+          open !== undefined && (this.#window.kind === 'session' ? open.end >= span.start : open.start === span.start)
+        if (open !== undefined && !isSame) cells.push(open)
+        open = isSame
+          ? { ...open!, end: span.end, count: open!.count + 1, last: atMs }
+          : { ...span, count: 1, last: atMs }
+      }
+      if (open !== undefined) cells.push(open)
+    }
+    return cells
+  }
+
+  #compare(rule: string, what: string, found: readonly string[], wanted: readonly string[]): void {
+    const [there, due] = [new Set(found), new Set(wanted)]
+    if (there.size !== found.length) this.#fail(rule, `${what}: a row is there twice`)
+    for (const row of due) if (!there.has(row)) this.#fail(rule, `${what}: ${row} is missing`)
+    for (const row of there) if (!due.has(row)) this.#fail(rule, `${what}: ${row} is there, by the log it is not`)
+  }
+}
+
+function cellText({ g, start, end, count, last }: Cell): string {
+  return `${g} [${start}, ${end}) n=${count} last ${last}`
+}
