@@ -27,7 +27,7 @@ export { DeletedRank, DeletedRows } from './deleted-rows.ts'
 export { folderOf, openTable } from './lake-table.ts'
 export { encodeMetadata } from './metadata.ts'
 export type { LakeTable, SnapshotInfo } from './lake-table.ts'
-export type { PartitionField, PartitionSpec } from './partition-spec.ts'
+export { partitionSpec, type PartitionField, type PartitionSpec } from './partition-spec.ts'
 export { evolveTable, planSchema, type SchemaChange, type SchemaProblem } from './evolve.ts'
 export { readDeletedRows, storedFiles } from './scan.ts'
 export { schemaOf, typeName } from './schema.ts'
@@ -98,10 +98,19 @@ export async function createTable(
   return writeMetadata(storage, { name, folder: name }, 0, clock.uuid(), raw, [])
 }
 
-/** The same table under numbers far above: what is changed from there on never meets what is changed from here on. */
-export function moveAhead(storage: Storage, table: LakeTable, clock: Clock): Promise<LakeTable> {
+/**
+ * The same rows under numbers far above: what is changed from there on never meets what is changed from here on.
+ * `properties` take the place of those of their names.
+ */
+export function moveAhead(
+  storage: Storage,
+  table: LakeTable,
+  clock: Clock,
+  properties: TableSpec['properties'] = {},
+): Promise<LakeTable> {
   const number = metadataNumber(table.metadata) + NUMBERS_AHEAD
-  const raw = aheadOf(table.raw, clock.nowMs())
+  const ahead = aheadOf(table.raw, clock.nowMs())
+  const raw = { ...ahead, properties: { ...ahead.properties, ...properties } }
   return writeMetadata(storage, table, number, clock.uuid(), raw, table.manifests)
 }
 
