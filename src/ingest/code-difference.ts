@@ -111,7 +111,8 @@ function ofWindow(
     if (after !== undefined && readText(after) !== readText(column))
       obstacles.push(`${source.name}.${column.name} was ${readText(column)} and is ${readText(after)}: ${STATE}`)
   }
-  const changes = fields.filter((field) => field !== 'source').map(worded(before, now))
+  const changes = fields.filter((field) => field !== 'source' && field !== 'select').map(worded(before, now))
+  if (fields.includes('select')) changes.push(...resultChanges(before, now))
   if (isOfOther) changes.unshift(`source: ${sources[0]![0]} → ${sources[1]![0]}`)
   else if (fields.includes('source')) changes.unshift(`its source ${source.name} changed`)
   return { table: name, isNew: false, changes, obstacles }
@@ -157,6 +158,25 @@ function fieldsChanged(before: StoredDefinition, now: StoredDefinition): string[
 function worded(before: StoredDefinition, now: StoredDefinition): (field: string) => string {
   const text = (value: unknown): string => (value === undefined ? 'none' : JSON.stringify(value))
   return (field) => `${field}: ${text(before[field])} → ${text(now[field])}`
+}
+
+/** Results of a window by name, as somebody would write them: `revenue: sum(amount) → sum(amount) where a > 1`. */
+function resultChanges(before: StoredDefinition, now: StoredDefinition): string[] {
+  const [old, young] = [before, now].map(({ select }) => new Map((select as readonly StoredResult[]).map(resultText)))
+  const changes = [...young!].flatMap(([name, text]) => {
+    const was = old!.get(name)
+    if (was === text) return []
+    return [was === undefined ? `result ${name} (${text}) is new` : `result ${name}: ${was} → ${text}`]
+  })
+  for (const name of old!.keys()) if (!young!.has(name)) changes.push(`result ${name} is gone`)
+  return changes.length === 0 ? ['results are in another order'] : changes
+}
+
+type StoredResult = readonly [name: string, fn: string, column: string | null, n: number | null, where: string | null]
+
+function resultText([name, fn, column, n, where]: StoredResult): readonly [string, string] {
+  const what = [n, column].filter((part) => part !== null).join(', ')
+  return [name, `${fn}(${what})${where === null ? '' : ` where ${where}`}`]
 }
 
 function fixed(reasons: Readonly<Record<string, string>>): (field: string) => string {

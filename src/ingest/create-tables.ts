@@ -81,7 +81,10 @@ function windowsFromMs(source: string, seededMs: Clocks | undefined): number | u
   return clocks.length === 0 ? undefined : Math.max(...clocks) + 1
 }
 
-/** What a source table and its companions are made from. Those that lose rows some day are v3 from the start. */
+/**
+ * What a source table and its companions are made from. Those that lose rows some day are v3 from the start. `begins`:
+ * where the tables begin, of a table that is made now.
+ */
 export function tableSpecs(table: TableDefinition, begins?: Positions): readonly TableSpec[] {
   const { name, topic, partitionBy, key } = table
   const isArchive = table.isArchive === true && begins !== undefined
