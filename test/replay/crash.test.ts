@@ -42,9 +42,8 @@ async function* hangs(): AsyncGenerator<never> {
   yield await new Promise<never>(() => undefined)
 }
 
-// eslint-disable-next-line require-yield
 async function* throws(error: unknown): AsyncGenerator<never> {
-  throw error
+  yield await Promise.reject<never>(error)
 }
 
 /** A replay that cuts over by itself, of which one request meets its fate. */
