@@ -86,7 +86,7 @@ describe('a replay whose process dies, or whose store fails', () => {
   })
 
   it('is cut over once, also when nobody hears of it', async () => {
-    for (const fate of ['dies', 'unheard'] as const) await replayed(fate, (key) => /^pipelines\/shop\/v/.test(key))
+    for (const fate of ['dies', 'unheard'] as const) await replayed(fate, (key) => key.startsWith('pipelines/shop/v'))
   })
 
   it.each(['dies', 'lost', 'unheard'] as const)('goes on where its fork stands: %s', async (fate) => {
