@@ -94,6 +94,15 @@ test('a compacted topic keeps its offsets, and the position passes every hole', 
   }
 })
 
+test('which topics are compacted, by their own setting and by the default of the cluster', async () => {
+  await kafka.createTopic('policy.both', 1, { 'cleanup.policy': 'compact,delete' })
+  await kafka.createTopic('policy.compact', 1, { 'cleanup.policy': 'compact' })
+  await kafka.createTopic('policy.none', 1)
+  const topics = ['policy.both', 'policy.compact', 'policy.none', 'policy.missing']
+  expect(await source.compacted!(topics)).toEqual(new Set(['policy.both', 'policy.compact']))
+  expect(await source.compacted!([])).toEqual(new Set())
+})
+
 test('a broker that is killed and comes back while it is read: nothing is lost, nothing comes twice', async () => {
   const [topic, partitions, perRound] = ['killed', 3, 300]
   await kafka.createTopic(topic, partitions)

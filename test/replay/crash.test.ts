@@ -10,7 +10,7 @@ type Fate = 'dies' | 'lost' | 'unheard'
 /** A store whose request number `at` meets its fate, counted from when `arm` was called. */
 function fateful(
   fate: Fate,
-  at: number,
+  at: number | ((key: string) => boolean),
 ): { through: (storage: Storage) => Storage; arm: () => void; seen: () => number } {
   let [isArmed, seen, isDead] = [false, 0, false]
   const away = () => new LakeError('store.unavailable', 'no answer', { retryable: true })
@@ -24,9 +24,12 @@ function fateful(
         )
           return typeof value === 'function' ? value.bind(target) : value
         return (...args: unknown[]) => {
-          const isNow = isArmed && ++seen === at
-          if (isNow && fate === 'dies') isDead = true
+          const isNow =
+            isArmed && (++seen, typeof at === 'number' ? seen === at : name === 'putIfAbsent' && at(String(args[0])))
           const call = () => Reflect.apply(value, target, args)
+          // A create of a given key is done, and nobody hears of it.
+          if (isNow && typeof at !== 'number') void call()
+          if (isNow && fate === 'dies') isDead = true
           if (name === 'list') return isDead ? hangs() : isNow ? throws(away()) : call()
           if (isDead) return new Promise(() => undefined)
           if (!isNow) return call()
@@ -42,13 +45,12 @@ async function* hangs(): AsyncGenerator<never> {
   yield await new Promise<never>(() => undefined)
 }
 
-// eslint-disable-next-line require-yield
 async function* throws(error: unknown): AsyncGenerator<never> {
-  throw error
+  yield await Promise.reject<never>(error)
 }
 
 /** A replay that cuts over by itself, of which one request meets its fate. */
-async function replayed(fate: Fate, at: number): Promise<{ bench: Bench; seen: number }> {
+async function replayed(fate: Fate, at: Parameters<typeof fateful>[1]): Promise<{ bench: Bench; seen: number }> {
   const bench = shop()
   const old = bench.start('old', OLD)
   await bench.drained()
@@ -81,6 +83,10 @@ describe('a replay whose process dies, or whose store fails', () => {
   it('makes some hundred requests of the store', async () => {
     const { seen } = await replayed('lost', 1_000_000)
     expect(seen).toBeGreaterThan(150)
+  })
+
+  it('is cut over once, also when nobody hears of it', async () => {
+    for (const fate of ['dies', 'unheard'] as const) await replayed(fate, (key) => key.startsWith('pipelines/shop/v'))
   })
 
   it.each(['dies', 'lost', 'unheard'] as const)('goes on where its fork stands: %s', async (fate) => {
