@@ -55,7 +55,7 @@ export async function withoutRange(
   await assertSameColumns(table, tables, parts)
   const made: Record<string, TableVersion> = {}
   for (const { name, properties } of tableSpecs(table)) {
-    const opened = await openTable(parts.storage, tables[name]!.metadata)
+    const opened = await openTable(parts.storage, tables[name]!.metadata, name)
     const { metadata, snapshot } = await without(opened, ranges, properties, parts)
     made[name] = { metadata, snapshot, code: codeHash(table) }
   }
