@@ -17,13 +17,24 @@ import { rowTable } from '../support/rows.ts'
 /** `partition@offset` */
 type Row = readonly [partition: number, offset: number]
 
-const rows: fc.Arbitrary<Row> = fc.tuple(fc.nat(2), fc.nat(9))
+const row: fc.Arbitrary<Row> = fc.tuple(fc.nat(2), fc.nat(9))
+/** Of one partition, as those of most files, or of several. */
+const rows = (most: number): fc.Arbitrary<Row[]> =>
+  fc.oneof(
+    fc.array(row, { minLength: 1, maxLength: most }),
+    fc
+      .tuple(fc.nat(2), fc.array(fc.nat(9), { minLength: 1, maxLength: most }))
+      .map(([p, list]) => list.map((o): Row => [p, o])),
+  )
 const given = fc.record({
-  files: fc.array(fc.record({ rows: fc.array(rows, { minLength: 1, maxLength: 6 }), hasBounds: fc.boolean() }), {
+  files: fc.array(fc.record({ rows: rows(6), hasBounds: fc.boolean() }), {
     maxLength: 5,
   }),
-  deadLetters: fc.array(fc.array(rows, { minLength: 1, maxLength: 3 }), { maxLength: 2 }),
-  ranges: fc.array(fc.tuple(fc.nat(2), fc.nat(9), fc.nat(9)), { maxLength: 3 }),
+  deadLetters: fc.array(rows(3), { maxLength: 2 }),
+  ranges: fc.array(
+    fc.tuple(fc.nat(2), fc.nat(9), fc.nat(10)).map(([p, a, b]) => [p, Math.min(a, b), Math.max(a, b)] as const),
+    { maxLength: 3 },
+  ),
 })
 
 const clock = new InstantClock()

@@ -17,13 +17,16 @@ interface Given {
   readonly batchOffsetsMax: number
 }
 
+/** Doubles are drawn by their bits, and are next to nothing for the most part. */
+const share = fc.nat(20).map((part) => part / 20)
+
 const given: fc.Arbitrary<Given> = fc.record({
   slots: fc.array(fc.array(fc.nat(3), { maxLength: 12 }), { minLength: PARTITIONS, maxLength: PARTITIONS }),
-  until: fc.array(fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: undefined }), {
+  until: fc.array(fc.option(share, { nil: undefined }), {
     minLength: PARTITIONS,
     maxLength: PARTITIONS,
   }),
-  from: fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: PARTITIONS, maxLength: PARTITIONS }),
+  from: fc.array(share, { minLength: PARTITIONS, maxLength: PARTITIONS }),
   batchOffsetsMax: fc.integer({ min: 1, max: 9 }),
 })
 
@@ -105,7 +108,7 @@ describe('a bounded log', () => {
           expect(found).toEqual(recordsBetween(log, p, first, end))
         }
       }),
-      { numRuns: 200 },
+      { numRuns: 100 },
     )
   })
 
