@@ -91,6 +91,7 @@ export interface ReplayPartition {
 export interface ReplayDifference {
   /** Names what was found: an approval of one difference is none of another. */
   readonly id: string
+  /** No table is `different`. */
   readonly isEqual: boolean
   /** The version of the main chain that was compared with. */
   readonly version: string
@@ -99,7 +100,10 @@ export interface ReplayDifference {
 
 export interface TableDifference {
   readonly table: string
-  /** `new`: the version has no such table. `schema`: columns differ, so that only those that both have were compared. */
+  /**
+   * `equal`: neither rows nor columns differ, apart from what `leftOut` says. `new`: the version has no such table; all of
+   * it is added. `different` is also a table that a cut-over would take rows away from, because the replay began later.
+   */
   readonly kind: 'equal' | 'different' | 'new'
   readonly columns: {
     readonly added: readonly string[]

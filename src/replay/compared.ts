@@ -31,6 +31,8 @@ export function roleOf({ tables, windows }: PipelineDefinition, name: string): T
 /** How two states of a table are compared, and what is said of that. */
 export type ComparedTable = Pick<CompareRequest, 'columns' | 'key' | 'group' | 'within' | 'since'> & {
   readonly changes: TableDifference['columns']
+  /** The replay began later: the rebuilt table has no rows of before, and says nothing of them. */
+  readonly isShortened: boolean
   readonly leftOut: readonly string[]
 }
 
@@ -80,6 +82,7 @@ export function planComparison(
         .filter(([name]) => types.has(name) && !isCommon(name))
         .map(([name, type]) => `${name}: ${types.get(name)!} → ${type}`),
     },
+    isShortened: offsets.since.length > 0 || (role.kind === 'window' && fromMsOf(after) !== undefined),
     leftOut: [
       ...(ignored.length === 0 ? [] : [`columns that do not follow from the log and the code: ${ignored.join(', ')}`]),
       ...(isNamed ? [] : [`rows are told apart by ${key.join(', ')}: both sides do not have ${named.join(', ')}`]),
@@ -127,10 +130,11 @@ function windowTimes(
 ): readonly Bound[] {
   const [old, now] = [storedWindow(before.properties), storedWindow(after.properties)]
   const bounds: Bound[] = []
-  if (now?.fromMs !== undefined)
+  const fromMs = fromMsOf(after)
+  if (fromMs !== undefined)
     bounds.push({
-      range: { column: 'window_start', fromUs: usOf(now.fromMs) },
-      leftOut: `windows that begin before ${textOf(now.fromMs)}: the replay read the log from the middle, and they may lack records`,
+      range: { column: 'window_start', fromUs: usOf(fromMs) },
+      leftOut: `windows that begin before ${textOf(fromMs)}: the replay read the log from the middle, and they may lack records`,
     })
   const watermarkMs = base.watermarksMs[source.name]
   const isOld = (hasIt: (window: WindowDefinition) => boolean): boolean =>
@@ -183,7 +187,7 @@ function lateTimes(
   { window }: Extract<TableRole, { readonly kind: 'window' | 'late' }>,
   after: LakeTable,
 ): readonly Bound[] {
-  const fromMs = storedWindow(after.properties)?.fromMs
+  const fromMs = fromMsOf(after)
   if (fromMs === undefined) return []
   const wholeMs = fromMs + lengthMs(window.window)
   return [
@@ -226,6 +230,11 @@ function replayedOffsets(
   const first = since.slice(0, 3).map(({ partition, offset }) => `${partitionId(source.topic, partition)}@${offset}`)
   const more = since.length > 3 ? `, … (${since.length} partitions)` : ''
   return { since, leftOut: [`rows of records before ${first.join(', ')}${more}: the replay began there`] }
+}
+
+/** The least start of a window of a replay that began in the middle of the log. */
+function fromMsOf({ properties }: LakeTable): number | undefined {
+  return storedWindow(properties)?.fromMs
 }
 
 function usOf(ms: number): bigint {

@@ -6,7 +6,7 @@ import { commitIdOf, type Jobs } from '../jobs.ts'
 import { baseTag, dropTag, type Storage } from '../lake/table.ts'
 import type { PipelineDefinition } from '../define.ts'
 import type { Positions, Source } from '../log.ts'
-import type { ReplayDifference, ReplayPhase } from '../replay-status.ts'
+import type { ReplayDifference, ReplayPhase, ReplayMode } from '../replay-status.ts'
 import type { Version } from '../version.ts'
 import { assertOnward, cutOver, cutoverOf } from './cutover.ts'
 import { baseOf, build, catchUp, forkOf, nextStage, openOrCreate, seed, type Fork, type ForkParts } from './fork.ts'
@@ -29,6 +29,7 @@ export type Verify = (
   definition: PipelineDefinition,
   storage: Storage,
   work: TableWork,
+  mode: ReplayMode,
 ) => Promise<ReplayDifference>
 
 export interface ReplayParts extends Omit<ForkParts, 'startLanes' | 'observer' | 'control'> {
@@ -182,6 +183,7 @@ export class ReplayRun {
 
   async #verify(head: Version, signal: AbortSignal): Promise<Step> {
     const { definition, storage, source, main, verify, jobs } = this.#parts
+    const { options } = this.#record.job.request
     const base = await baseOf(main, head)
     const lanes = await this.#forkParts.startLanes(definition, source)
     try {
@@ -190,7 +192,7 @@ export class ReplayRun {
           if (stop.aborted) resolve(undefined)
           stop.addEventListener('abort', () => resolve(undefined), { once: true })
         })
-        return Promise.race([verify(base, head, definition, storage, lanes.work), stopped])
+        return Promise.race([verify(base, head, definition, storage, lanes.work, options.mode), stopped])
       })
       if (found !== undefined) await jobs.putDifference(this.#fork.id, found)
     } finally {

@@ -5,7 +5,7 @@ import { LakeError } from '../error.ts'
 import type { ChangedRows, Comparison, TableWork } from '../ingest/pipeline.ts'
 import { storedFiles } from '../lake/scan.ts'
 import { openTable, readDeletedRows, writePlan, type LakeTable, type Storage } from '../lake/table.ts'
-import type { ReplayDifference, RowDifference, TableDifference } from '../replay-status.ts'
+import type { ReplayDifference, ReplayMode, RowDifference, TableDifference } from '../replay-status.ts'
 import type { Version } from '../version.ts'
 import { planComparison, roleOf, type ComparedTable, type ComparedVersions, type TableRole } from './compared.ts'
 
@@ -15,7 +15,8 @@ const GROUPS_MAX = 20
 
 /**
  * What the rebuilt tables of a fork are, against those of the version that it began at. The fork stands at that version's
- * positions. What is found is a pure function of the files of both: it can be asked for as often as one likes.
+ * positions. What is found is a pure function of the files of both: it can be asked for as often as one likes. With `mode`
+ * verify nothing comes of it, so that what a later start leaves out makes no difference.
  */
 export async function verify(
   base: Version,
@@ -23,6 +24,7 @@ export async function verify(
   definition: PipelineDefinition,
   storage: Storage,
   work: TableWork,
+  mode: ReplayMode = 'reprocess',
 ): Promise<ReplayDifference> {
   const rebuilt = fork.fork?.rebuilt ?? []
   const roles = rebuilt.flatMap((name) => {
@@ -30,7 +32,7 @@ export async function verify(
     return role === undefined ? [] : [{ name, role }]
   })
   const tables = await Promise.all(
-    roles.map(({ name, role }) => compareTable(name, role, { base, fork }, storage, work)),
+    roles.map(({ name, role }) => compareTable(name, role, { base, fork }, storage, work, mode)),
   )
   return differenceOf(base, tables)
 }
@@ -59,6 +61,7 @@ async function compareTable(
   versions: ComparedVersions,
   storage: Storage,
   work: TableWork,
+  mode: ReplayMode,
 ): Promise<TableDifference> {
   const after = await tableAt(storage, versions.fork, name)
   if (after === undefined)
@@ -66,7 +69,7 @@ async function compareTable(
   const before = await tableAt(storage, versions.base, name)
   if (before === undefined) return newTable(name, storage, after, work)
   const plan = planComparison(role, before, after, versions)
-  const { changes, leftOut, ...compared } = plan
+  const { changes, isShortened, leftOut, ...compared } = plan
   const comparison = await work.compare({
     ...compared,
     before: { plan: writePlan(before), rows: await rowsOf(storage, before) },
@@ -74,7 +77,11 @@ async function compareTable(
     samplesMax: SAMPLES_MAX,
     groupsMax: GROUPS_MAX,
   })
-  const hasChanged = comparison.groupsDifferent > 0 || Object.values(changes).some((names) => names.length > 0)
+  const hasChanged =
+    comparison.groupsDifferent > 0 ||
+    Object.values(changes).some((names) => names.length > 0) ||
+    // A cut-over takes from readers what the rebuilt table does not have.
+    (isShortened && mode !== 'verify')
   return {
     table: name,
     kind: hasChanged ? 'different' : 'equal',

@@ -5,6 +5,7 @@ import type { WindowDefinition } from '../../src/define-window.ts'
 import type { CompareRequest, Comparison, TableWork } from '../../src/ingest/pipeline.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { createTable, schemaOf, type LakeTable } from '../../src/lake/table.ts'
+import type { ReplayMode } from '../../src/replay-status.ts'
 import { planComparison, roleOf, type ComparedTable } from '../../src/replay/compared.ts'
 import { verify } from '../../src/replay/verify.ts'
 import type { Version } from '../../src/version.ts'
@@ -82,6 +83,7 @@ describe('of source tables', () => {
       within: [],
       since: [],
       changes: { added: ['new'], removed: ['old'], retyped: ['v: long → double'] },
+      isShortened: false,
       leftOut: [],
     })
   })
@@ -217,7 +219,12 @@ describe('verify', () => {
     samples: [],
   }
 
-  async function found(answers: (request: CompareRequest) => Partial<Comparison>, after = ROW) {
+  async function found(
+    answers: (request: CompareRequest) => Partial<Comparison>,
+    after = ROW,
+    mode?: ReplayMode,
+    origins: Version['origins'] = new Map(),
+  ) {
     const storage = new MemoryStorage('verify')
     const clock = new InstantClock()
     const tableOf = async (name: string, columns: readonly Column[]) => {
@@ -231,11 +238,12 @@ describe('verify', () => {
     const fork = { id: 'f', base: { number: 12n, commitId: '' }, rebuilt: ['t', 'k', 'w__state'], building: undefined }
     const compare = (request: CompareRequest) => Promise.resolve({ ...NOTHING, ...answers(request) })
     return verify(
-      version({ tables: { t: await tableOf('t', ROW) } }),
-      version({ tables: { t: await tableOf('t', after), k: await tableOf('k', ROW) }, fork }),
+      version({ origins: new Map([['c/0', 1n]]), tables: { t: await tableOf('t', ROW) } }),
+      version({ origins, tables: { t: await tableOf('t', after), k: await tableOf('k', ROW) }, fork }),
       definitionOf(),
       storage,
       { compare } as unknown as TableWork,
+      mode,
     )
   }
 
@@ -249,6 +257,16 @@ describe('verify', () => {
     expect((await found(({ key }) => (key.length === 0 ? { rowsBefore: 0n, rowsAfter: 7n } : {}))).id).toBe(
       difference.id,
     )
+  })
+
+  test('a replay that began later takes rows away when it is cut over, and none when it is only looked at', async () => {
+    const later = new Map([['c/0' as const, 5n]])
+    expect((await found(() => ({}), ROW, 'reprocess', later)).tables[0]).toMatchObject({
+      kind: 'different',
+      leftOut: ['rows of records before c/0@5: the replay began there'],
+    })
+    expect(await found(() => ({}), ROW, 'verify', later)).toMatchObject({ isEqual: true })
+    expect(await found(() => ({}), ROW, 'reprocess', new Map([['c/0' as const, 1n]]))).toMatchObject({ isEqual: true })
   })
 
   test('the id is another one for whatever else is found', async () => {
