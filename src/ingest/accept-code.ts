@@ -3,7 +3,7 @@ import type { PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
 import { evolveTable, openTable, writeVersionHint, type Storage, type TableSpec } from '../lake/table.ts'
-import { partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
+import { partitionId, type PartitionId, type Source } from '../log.ts'
 import { storedDefinition } from '../stored-definition.ts'
 import type { TableVersion, Version } from '../version.ts'
 import { storedWindow } from '../window-property.ts'
@@ -48,7 +48,7 @@ export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Prom
         ...current!,
         kind: 'cutover',
         writer,
-        tables: await nextTables(parts, differences, current!, tables, positions, commitId),
+        tables: await nextTables(parts, differences, { ...current!, positions }, tables, commitId),
         positions,
         origins: new Map([...current!.origins, ...topics.positions]),
         topicIds: { ...current!.topicIds, ...topics.topicIds },
@@ -117,15 +117,14 @@ async function newTopics(
 async function nextTables(
   { definition, storage, clock }: AcceptParts,
   differences: readonly CodeDifference[],
-  head: Version,
+  head: Pick<Version, 'tables' | 'positions'>,
   tables: Tables,
-  begins: Positions,
   commitId: string,
 ): Promise<Version['tables']> {
   const created = new Set(differences.filter(({ isNew }) => isNew).map(({ table }) => table))
   const next: Record<string, TableVersion> = {
     ...head.tables,
-    ...(await emptyTables(definition, created, head.tables, storage, clock, { begins })),
+    ...(await emptyTables(definition, created, head.tables, storage, clock, { begins: head.positions })),
   }
   const codes = tableCodes(definition)
   for (const { table: name } of differences.filter(({ isNew }) => !isNew))
