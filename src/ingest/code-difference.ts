@@ -46,7 +46,7 @@ const FIXED_OF_TABLES: Readonly<Record<string, string>> = {
 }
 
 function ofTable(table: TableDefinition, head: Pick<Version, 'tables'>, tables: Tables): CodeDifference {
-  const stored = storedOf(table.name, head, tables)
+  const stored = storedOf(table, head, tables)
   if (stored.kind !== 'known') return { table: table.name, ...stored.difference }
   const { before, lake } = stored
   const now = JSON.parse(definitionText(table)) as StoredDefinition
@@ -90,7 +90,7 @@ function ofWindow(
   tables: Tables,
 ): CodeDifference {
   const { name, input } = window
-  const stored = storedOf(name, head, tables)
+  const stored = storedOf(window, head, tables)
   if (stored.kind === 'new') {
     const hasRows = tables.get(source.name)?.snapshot !== undefined
     const obstacle = `it is over the rows of ${source.name}, which has some: what they change to would be taken back`
@@ -122,8 +122,16 @@ type Stored =
   | { readonly kind: 'known'; readonly before: StoredDefinition; readonly lake: LakeTable }
   | { readonly kind: 'new' | 'unknown'; readonly difference: Omit<CodeDifference, 'table'> }
 
-function storedOf(name: string, head: Pick<Version, 'tables'>, tables: Tables): Stored {
+function storedOf(
+  { name, renamedFrom = '' }: TableDefinition | WindowDefinition,
+  head: Pick<Version, 'tables'>,
+  tables: Tables,
+): Stored {
   const [lake, version] = [tables.get(name), Object.hasOwn(head.tables, name) ? head.tables[name] : undefined]
+  if (version === undefined && Object.hasOwn(head.tables, renamedFrom)) {
+    const both = `is ${renamedFrom} by another name, and changed as well: rename it by itself first`
+    return { kind: 'unknown', difference: { isNew: false, changes: [both], obstacles: [both] } }
+  }
   if (lake === undefined || version === undefined)
     return { kind: 'new', difference: { isNew: true, changes: ['is new'], obstacles: [] } }
   const before = definitionOf(lake.properties, version.code)

@@ -1,15 +1,15 @@
 import { APPEND, STORED, type PipelineDefinition } from '../../src/define.ts'
-import type { Plan } from './plan.ts'
+import { tablesOf, type Plan } from './plan.ts'
 
 export const PIPELINE = 'shop'
 
-/** The pipeline of a plan; `isNew` is the same with other code, as a deployment brings it. */
+/** The pipeline of a plan; `isNew` is the same with other code, of all tables or of those that a replay is about. */
 export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
   return {
     name: PIPELINE,
     onDataLoss: plan.onDataLoss,
     windows: [],
-    tables: plan.tables.map(({ name, topic, onError, keyed }) => ({
+    tables: tablesOf(plan, isNew).map(({ name, topic, onError, keyed, drops }) => ({
       kind: 'table',
       name,
       topic,
@@ -26,7 +26,8 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
       partitionBy: [],
       onError,
       ...STORED,
-      unknown: isNew ? 'fail' : 'ignore',
+      // What is left out, the stand-in for the encoder knows; to production code it is some other code.
+      unknown: (plan.replay === undefined ? isNew : drops !== undefined) ? 'fail' : 'ignore',
       ...(keyed === undefined
         ? APPEND
         : {

@@ -1,4 +1,5 @@
 import { keyedPlants } from './plants-keyed.ts'
+import { replayPlants } from './plants-replay.ts'
 
 /** A bug put into production code while it is bundled for the simulation, which must then fail. */
 export interface Plant {
@@ -361,4 +362,5 @@ export interface CommitterParts {`,
     ],
   },
   ...keyedPlants,
+  ...replayPlants,
 ]
