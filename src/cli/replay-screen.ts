@@ -110,51 +110,59 @@ function unitOf({ groups }: TableJson): string {
   return /^\d{4}-/.test(name) ? 'windows' : 'groups'
 }
 
+/** Enough to see what it is about; programs get more. */
+const SAMPLES_SHOWN = 5
+
 function detailsOf(table: TableJson, hasColor: boolean): string[] {
-  const { columns, groups, groupsDifferent, samples, leftOut } = table
+  const { columns, samples, leftOut, kind } = table
   const all = BigInt(table.added) + BigInt(table.removed) + BigInt(table.changed)
+  // Columns that only one side has were named once.
+  const own = new Set([...columns.added, ...columns.removed])
+  const shown = kind === 'different' ? samples.slice(0, SAMPLES_SHOWN) : []
+  const rest = all - BigInt(shown.length)
   return [
     ...columns.added.map((name) => `${paint('+', 'green', hasColor)} column ${name}`),
     ...columns.removed.map((name) => `${paint('-', 'red', hasColor)} column ${name}`),
     ...columns.retyped.map((change) => `${paint('~', 'yellow', hasColor)} column ${change}`),
-    ...(table.kind === 'different'
-      ? [
-          ...groups
-            .filter(({ rowsBefore, rowsAfter }) => rowsBefore !== rowsAfter)
-            .map(({ group, rowsBefore, rowsAfter }) => `${group}: ${rowsBefore} → ${rowsAfter} rows`),
-          ...(groupsDifferent > groups.length ? [`… and ${groupsDifferent - groups.length} more groups`] : []),
-          ...samples.flatMap((sample) => sampleLines(sample, hasColor)),
-          ...(all > BigInt(samples.length) && samples.length > 0
-            ? [`… and ${grouped(all - BigInt(samples.length))} more rows`]
-            : []),
-        ]
-      : []),
-    ...(table.kind === 'equal' ? [] : leftOut.map((text) => paint(`not compared: ${text}`, 'dim', hasColor))),
+    ...(kind === 'different' ? groupLines(table) : []),
+    ...shown.flatMap((sample) => sampleLines(sample, own, hasColor)),
+    ...(rest > 0n && shown.length > 0 ? [`… and ${grouped(rest)} more rows`] : []),
+    ...(kind === 'equal' ? [] : leftOut.map((text) => paint(`not compared: ${text}`, 'dim', hasColor))),
+  ]
+}
+
+/** Where rows came or went: a row that changed says so itself. */
+function groupLines({ groups, groupsDifferent }: TableJson): string[] {
+  const moved = groups.filter(({ rowsBefore, rowsAfter }) => rowsBefore !== rowsAfter)
+  const isCut = moved.length > 0 && groupsDifferent > groups.length
+  return [
+    ...moved.map(({ group, rowsBefore, rowsAfter }) => `${textOf(group)}: ${rowsBefore} → ${rowsAfter} rows`),
+    ...(isCut ? ['…'] : []),
   ]
 }
 
 const SIGNS = { added: ['+', 'green'], removed: ['-', 'red'], changed: ['~', 'yellow'] } as const
 
 /** A row by its key, what it says on both sides where they differ, and the record that it came from. */
-function sampleLines({ change, key, before, after, record }: SampleJson, hasColor: boolean): string[] {
+function sampleLines(sample: SampleJson, own: ReadonlySet<string>, hasColor: boolean): string[] {
+  const { change, key, before, after, record } = sample
   const [sign, color] = SIGNS[change]
   const head = `${paint(sign, color, hasColor)} ${pairs(key)}${record === null ? '' : `  (${record})`}`
+  const isTold = (name: string) => !(name in key) && !own.has(name)
   if (before !== null && after !== null) {
-    const names = [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    const differing = names.filter((name) => textOf(before[name]) !== textOf(after[name]) && !(name in key))
+    const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter(isTold)
+    const differing = names.filter((name) => textOf(before[name]) !== textOf(after[name]))
     return [head, ...differing.map((name) => `    ${name}: ${textOf(before[name])} → ${textOf(after[name])}`)]
   }
-  const row = Object.fromEntries(Object.entries(before ?? after ?? {}).filter(([name]) => !(name in key)))
+  const row = Object.fromEntries(Object.entries(before ?? after ?? {}).filter(([name]) => isTold(name)))
   return [head, ...(Object.keys(row).length === 0 ? [] : [`    ${pairs(row)}`])]
 }
 
 function pairs(row: Row): string {
-  return cut(
-    Object.entries(row)
-      .map(([name, value]) => `${name}=${textOf(value)}`)
-      .join('  '),
-    VALUE_MAX * 2,
-  )
+  const text = Object.entries(row)
+    .map(([name, value]) => `${name}=${textOf(value)}`)
+    .join('  ')
+  return cut(text, VALUE_MAX * 2)
 }
 
 const VALUE_MAX = 60
@@ -162,7 +170,8 @@ const VALUE_MAX = 60
 /** On one line, and not longer than can be read; a control character would move the cursor of whoever reads. */
 function textOf(value: unknown): string {
   if (value === undefined) return '(no column)'
-  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  const text =
+    typeof value === 'string' ? value.replace(/^(\d{4}-\d\d-\d\dT[\d:]{8})\.0+Z$/, '$1Z') : JSON.stringify(value)
   return cut(
     text.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => JSON.stringify(character).slice(1, -1)),
     VALUE_MAX,

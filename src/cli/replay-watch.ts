@@ -131,12 +131,16 @@ export function outcome(replay: ReplayJson, mark: string): string {
             ? '  equal to the live tables'
             : `  differs from the live tables: difference ${shortId(difference.id)}`,
         ]),
-    ...(cutover === null
-      ? []
-      : [`  version ${cutover.version} has its tables; before it stood version ${cutover.before}`]),
+    ...(cutover === null ? [] : [`  ${overText(cutover, progress?.phase === 'rolled-back')}`]),
     ...(next === '' ? [] : [`  next: ${next}`]),
     '',
   ].join('\n')
+}
+
+function overText({ version, before }: NonNullable<ReplayJson['cutover']>, isBack: boolean): string {
+  return isBack
+    ? `version ${version} had its tables; those of version ${before} are back`
+    : `version ${version} has its tables; before it stood version ${before}`
 }
 
 /** `7 s`, `1 min 15 s`, `2 h 5 min` */

@@ -198,9 +198,15 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
     isDone: (now: ReplayJson) => boolean,
   ): Promise<ReplayJson> {
     const sinceMs = context.clock.monotonicMs()
+    let isTold = false
     for (let now = given; ; now = await client.get<ReplayJson>(pathOf(given.id))) {
       if (isDone(now)) return now
       if (JSON.stringify(now.error) !== JSON.stringify(before.error)) failIfFailed(now)
+      const waitedMs = context.clock.monotonicMs() - sinceMs
+      if (!isTold && waitedMs >= TELL_AFTER_MS) {
+        isTold = true
+        context.err.write(`${verb} is recorded; waiting for the process that does it (${now.writer ?? 'none yet'})\n`)
+      }
       await context.clock.sleep(ASK_EVERY_MS, context.signal)
       if (context.signal.aborted || context.clock.monotonicMs() - sinceMs > ORDER_MS_MAX)
         throw new LakeError('not_ready', `${verb} is recorded, and not done yet: the replay is ${stateOf(now)}`, {
@@ -239,6 +245,7 @@ function approved({ difference }: ReplayJson, given: string | undefined): string
 const ASK_EVERY_MS = 500
 /** A cut-over may first wait until the fork has caught up. */
 const ORDER_MS_MAX = 120_000
+const TELL_AFTER_MS = 3_000
 
 function isScreen({ output }: Common): boolean {
   return output === 'table'

@@ -326,10 +326,10 @@ describe('diff', () => {
       ≠ revenue_1m   120 → 119 rows · 1 removed, 1 changed · in 2 of 60 windows
           + column average
           ~ column n: int → long
-          2026-11-21T10:00:00.000000Z: 4 → 3 rows
-          - status=cancelled  window_start=2026-11-21T10:00:00.000000Z
+          2026-11-21T10:00:00Z: 4 → 3 rows
+          - status=cancelled  window_start=2026-11-21T10:00:00Z
               n=7  revenue=120.50
-          ~ status=paid  window_start=2026-11-21T10:01:00.000000Z  (shop.orders/0@1234)
+          ~ status=paid  window_start=2026-11-21T10:01:00Z  (shop.orders/0@1234)
               revenue: 120.50 → 12.05
           not compared: _final and _corrections say when a row was written, not what it says
       + late_orders  17 rows, new

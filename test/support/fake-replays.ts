@@ -103,7 +103,7 @@ export class FakeReplays implements Replays {
     this.#replays.set(given.id, status)
     if (status.difference !== null && !this.differences.has(given.id))
       this.differences.set(given.id, { ...DIFFERENCE, ...status.difference })
-    for (const wake of [...this.#changed]) wake()
+    for (const wake of this.#changed) wake()
     return status
   }
 
