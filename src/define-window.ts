@@ -48,6 +48,8 @@ export interface AggregateDefinition {
 export interface WindowDefinition {
   readonly kind: 'window'
   readonly name: string
+  /** What it was called before; no part of its code. */
+  readonly renamedFrom?: string | undefined
   /** Name of the table that it aggregates. */
   readonly source: string
   readonly window: WindowKind

@@ -219,7 +219,7 @@ function assertApplies(order: ReplayOrder, status: ReplayStatus): void {
       if (difference.isEqual || order.approve === difference.id) return
       throw new LakeError('replay.diff_unapproved', 'the rebuilt tables differ from the live ones', {
         context: { difference: difference.id },
-        fix: 'Look at the difference, and name it when you approve: its id is in `context.difference`.',
+        fix: 'Look at the difference, then approve it by its id.',
       })
     }
   }
