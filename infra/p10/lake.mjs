@@ -56,7 +56,7 @@ export async function send(lake, pathname, body, headers = {}) {
 }
 
 /** The first answer that is as wanted; throws after `limitMs`, and says what was there instead. */
-export async function until(what, look, isWanted, limitMs = 60_000) {
+export async function until(what, look, isWanted, limitMs = 120_000) {
   const deadlineMs = performance.now() + limitMs
   let last
   while (performance.now() < deadlineMs) {
@@ -82,7 +82,7 @@ export function untilState(lake, pipeline, state, code) {
 }
 
 /** Waits until all that the log holds is committed. */
-export async function drain(lake, pipelines, limitMs = 60_000) {
+export async function drain(lake, pipelines, limitMs = 120_000) {
   for (const pipeline of pipelines)
     if (!(await caughtUp([lake], limitMs, pipeline)))
       throw new Error(

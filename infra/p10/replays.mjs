@@ -5,7 +5,7 @@ import { SOURCES } from '../windows/pipelines.mjs'
 import { send, until } from './lake.mjs'
 
 const PHASES = ['seeding', 'rebuilding', 'verifying', 'catching-up', 'ready', 'cutting-over', 'cut-over']
-const LIMIT_MS = 90_000
+const LIMIT_MS = 300_000
 
 /** Asks for a replay until it is taken: under one key it is one replay, whatever becomes of the answers. */
 export async function startReplay(lake, request) {

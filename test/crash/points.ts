@@ -97,7 +97,7 @@ const SITES: readonly Site[] = [
     after: 'table-hints-after',
   },
   {
-    file: 'src/ingest/start.ts',
+    file: 'src/ingest/create-tables.ts',
     text: 'await claimTable(storage, name, definition.name, clock)',
     before: 'claim-before',
     after: 'claim-after',

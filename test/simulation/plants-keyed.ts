@@ -112,7 +112,7 @@ export const keyedPlants: readonly Plant[] = [
     edits: [
       {
         file: EXPIRE_VERSIONS,
-        find: 'return ageMs < READABLE_FOR_MS || newest.has(file) || (ageMs < DAY_MS && minutely.has(file))',
+        find: 'return isYoung || newest.has(file) || isHeld(file, nowMs)',
         replace: 'return newest.has(file)',
       },
     ],

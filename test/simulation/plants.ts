@@ -135,19 +135,6 @@ export const plants: readonly Plant[] = [
     ],
   },
   {
-    name: 'old-code-not-fenced',
-    bug: 'rolling deploys: a process of the old code commits after the cut-over',
-    edits: [
-      { file: CHAIN, find: `if (!sameCode(base, newest)) return { kind: 'superseded', head: newest }`, replace: '' },
-      {
-        file: CHAIN,
-        find: `if ((await this.#get(number))?.kind !== 'maintenance')`,
-        replace: `if (!['maintenance', 'cutover'].includes((await this.#get(number))?.kind ?? ''))`,
-      },
-      { file: COMMITTER, find: 'code: table.code }', replace: 'code: this.#head.tables[name]?.code ?? table.code }' },
-    ],
-  },
-  {
     name: 'resume-from-group-offset',
     bug: 'iceberg#10892 kind: advice read back, and no fence',
     edits: [
@@ -236,8 +223,9 @@ export interface CommitterParts {`,
     edits: [
       {
         file: MICRO_BATCH,
-        find: 'offset: batch.nextOffset,\n        leaderEpoch',
-        replace: 'offset: batch.count > 0 ? batch.offsets[batch.count - 1]! + 1n : before.offset,\n        leaderEpoch',
+        find: 'offset: batch.nextOffset,\n        // Of records',
+        replace:
+          'offset: batch.count > 0 ? batch.offsets[batch.count - 1]! + 1n : before.offset,\n        // Of records',
       },
     ],
   },
@@ -247,7 +235,7 @@ export interface CommitterParts {`,
     edits: [
       {
         file: COMMITTER,
-        find: 'const of = this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)',
+        find: 'const of = this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)',
         replace: `const later = (this as unknown as { later?: Map<string, DataFile[]> }).later ?? new Map<string, DataFile[]>()
         Object.assign(this, { later })
         const files = name.endsWith('__dlq') ? later.get(name) : pending.files.get(name)
@@ -256,7 +244,7 @@ export interface CommitterParts {`,
           const now = pending.files.get(name)
           if (now !== undefined) later.set(name, now)
         }
-        const of = this.#keyed.changeOf(name, files ?? [], filled)`,
+        const of = this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, files ?? [], filled)`,
       },
     ],
   },
@@ -266,13 +254,16 @@ export interface CommitterParts {`,
     edits: [
       {
         file: COMMITTER,
-        find: `if (staged.ranges.every(({ partition, until }) => until <= (positions.get(partition) ?? -1n))) return 'repeated'`,
+        find: `if (staged.ranges.every(({ partition, until }) => until <= (positions.get(partition) ?? -1n)))
+      return this.#refuse(staged, 'repeated')`,
         replace: '',
       },
       {
         file: COMMITTER,
-        find: `if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition))) return 'gap'`,
-        replace: `if (staged.ranges.some(({ partition, from }) => from > (positions.get(partition) ?? -1n))) return 'gap'`,
+        find: `if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition)))
+      return this.#refuse(staged, 'gap')`,
+        replace: `if (staged.ranges.some(({ partition, from }) => from > (positions.get(partition) ?? -1n)))
+      return this.#refuse(staged, 'gap')`,
       },
     ],
   },
@@ -282,7 +273,8 @@ export interface CommitterParts {`,
     edits: [
       {
         file: COMMITTER,
-        find: `if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition))) return 'gap'`,
+        find: `if (staged.ranges.some(({ partition, from }) => from !== positions.get(partition)))
+      return this.#refuse(staged, 'gap')`,
         replace: '',
       },
     ],
