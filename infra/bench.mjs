@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 /** Cheapest first: a broken build is known soon. */
-const BENCHMARKS = ['record-batch', 'json-decoder', 'commit', 'query-deletes', 'append', 'upsert', 'windows']
+const BENCHMARKS = ['record-batch', 'json-decoder', 'commit', 'query-deletes', 'append', 'upsert', 'windows', 'replay']
 const LIMIT_MS = 15 * 60_000
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { peer: { type: 'string' } } })
@@ -24,7 +24,7 @@ const deadlineMs = performance.now() + LIMIT_MS
 if (!existsSync('node_modules/.package-lock.json')) install()
 const { build } = await import('esbuild')
 const { bundle } = await import('./build.mjs')
-if (['append', 'upsert', 'windows'].some((name) => names.includes(name)))
+if (['append', 'upsert', 'windows', 'replay'].some((name) => names.includes(name)))
   setUp(['kafka', ...(values.peer === undefined ? [] : [values.peer])])
 await bundle('dist')
 let isOk = true

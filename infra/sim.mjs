@@ -1,4 +1,5 @@
-// Seeded simulation of the production code: SEED=n, SEEDS=a..b, PLANT=name, PLANT=a,b or PLANT=all. See test/simulation/.
+// Seeded simulation of the production code: SEED=n, SEEDS=a..b, STORY=replay (only seeds of that story), PLANT=name,
+// PLANT=a,b or PLANT=all. See test/simulation/.
 import { build } from 'esbuild'
 import { readFileSync } from 'node:fs'
 import { fork } from 'node:child_process'
@@ -84,8 +85,10 @@ async function runAll(bundle, from, until, onResult = () => false) {
 }
 
 async function work({ bundle, from, until, step }) {
-  const { runSeed } = await import(pathToFileURL(bundle).href)
-  for (let seed = from; seed <= until; seed += step) process.send(await runSeed(seed))
+  const { planOf, runSeed } = await import(pathToFileURL(bundle).href)
+  const { STORY } = process.env
+  for (let seed = from; seed <= until; seed += step)
+    if (STORY === undefined || planOf(seed).story === STORY) process.send(await runSeed(seed))
   process.disconnect()
 }
 

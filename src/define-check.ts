@@ -62,6 +62,14 @@ export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPat
         'Remove "store", or define a window over the table.',
       )
   }
+  for (const { name: pipeline, tables, windows } of pipelines)
+    for (const { name, kind, renamedFrom } of [...tables, ...windows])
+      if (renamedFrom !== undefined && owners.has(renamedFrom))
+        throw invalidField(
+          [...at, pipeline, `${kind}s`, name, 'renamedFrom'],
+          `"${renamedFrom}" is the name of a table`,
+          'Remove "renamedFrom", or the table of the old name.',
+        )
   return { pipelines }
 }
 
@@ -149,6 +157,7 @@ export const tableSchema = strict(
     unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
     where: expression.optional(),
     store: z.boolean().prefault(true),
+    renamedFrom: name.optional(),
   },
   {
     select: 'projections are',
@@ -158,7 +167,6 @@ export const tableSchema = strict(
     retain: 'retention is',
     to: 'change topics are',
     evolve: 'schema evolution is',
-    renamedFrom: 'renaming tables is',
     maxDeadLetterRatio: 'a limit for dead letters is',
   },
 )
@@ -219,6 +227,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...keyed,
     where: fields.where,
     store: fields.store,
+    ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
   return table

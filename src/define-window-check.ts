@@ -33,6 +33,7 @@ export function toWindow(name: string, fields: WindowFields, find: FindSource, a
   const window: WindowDefinition = {
     kind: 'window',
     name,
+    ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
     source: source.name,
     ...parts,
     allowedLatenessMs: fields.allowedLateness,

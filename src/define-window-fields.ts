@@ -1,5 +1,15 @@
 import { z } from 'zod'
-import { duration, invalidField, leaf, parseDuration, problem, strict, whole, type FieldPath } from './define-fields.ts'
+import {
+  duration,
+  invalidField,
+  leaf,
+  name,
+  parseDuration,
+  problem,
+  strict,
+  whole,
+  type FieldPath,
+} from './define-fields.ts'
 import { resultText } from './define-result.ts'
 import { expression } from './define-sql-tokens.ts'
 import type { CalendarUnit, WindowKind } from './define-window.ts'
@@ -49,6 +59,7 @@ export const windowSchema = strict(
     openRowsMax: whole(1, 1e12).prefault(10_000_000),
     oldValuesMax: whole(1, 1e12).optional(),
     retain: duration({ minMs: 1, maxMs: LENGTH_MAX_MS }).optional(),
+    renamedFrom: name.optional(),
     to: strict({
       topic: z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, { error: 'is not a topic name' }),
       where: expression.optional(),

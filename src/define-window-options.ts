@@ -24,6 +24,8 @@ export interface CommonWindowOptions {
   readonly oldValuesMax?: number
   /** Rows whose window ended so long before the watermark are deleted. Default: never. */
   readonly retain?: string
+  /** What it was called before: its rows stay, and are found by the new name. */
+  readonly renamedFrom?: string
   readonly to?: { readonly topic: string; readonly where?: string }
 }
 

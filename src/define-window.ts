@@ -56,6 +56,8 @@ export interface ComputedResult {
 export interface WindowDefinition {
   readonly kind: 'window'
   readonly name: string
+  /** What it was called before; no part of its code. */
+  readonly renamedFrom?: string | undefined
   /** Name of the table that it aggregates. */
   readonly source: string
   readonly window: WindowKind

@@ -45,6 +45,8 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
     readonly maxFutureSkew?: string
   }
   readonly partitionBy?: readonly string[]
+  /** What it was called before: its rows stay, and are found by the new name. */
+  readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
   readonly unknown?: TableDefinition['unknown']
 }
@@ -148,6 +150,8 @@ export interface TableDefinition {
   readonly where: string | undefined
   /** Whether rows are kept. False: the table stays empty, and feeds windows. */
   readonly store: boolean
+  /** What it was called before; no part of its code. */
+  readonly renamedFrom?: string | undefined
   /** It keeps the raw log of its topic, for replays to read where the log itself no longer reaches. */
   readonly isArchive?: true
 }

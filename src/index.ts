@@ -111,6 +111,8 @@ const CLOSE_MS_MAX = 8_000
 const CLOSE_IDLE_MS_MAX = 500
 /** Niceness of the processes of replays: nobody waits for them. */
 const REPLAY_PRIORITY = 10
+/** What a replay has not committed at a stop within this is read again. */
+const CLOSE_REPLAYS_MS_MAX = 1_500
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
 /** What is open beyond it is written to the scratch folder. */
 const FOLD_MEMORY_BYTES_MAX = 512 * 1024 * 1024
@@ -253,8 +255,10 @@ async function assemble(
       const index = (kept: readonly Archive[]) => remoteIndex((question) => lanes.lookUp(kept, question))
       return { definition: each, main, lanes, source: withArchives(source, archives, index) }
     })
+    // They may have lanes left when they are no longer waited for.
+    for (const { lanes } of work) parts.add(lanes)
     parts.add(
-      until(clock, CLOSE_MS_MAX, (ending) =>
+      until(clock, CLOSE_REPLAYS_MS_MAX, (ending) =>
         work.map((each) =>
           runReplays({ ...common, ...each, compaction, jobs, changes, verify, openFold: fold }, ending),
         ),

@@ -101,15 +101,18 @@ function announcing(encoder: Encoder, pipeline: string, task: number): Encoder {
  */
 class Desk {
   #run = 0
+  #job = 0
   #work: Awaited<ReturnType<typeof openTableWork>> | undefined
 
   async do({ job, run, tables, call }: Work): Promise<void> {
+    this.#job = job
     try {
       if (this.#work === undefined || run !== this.#run) {
         await this.#work?.close()
         this.#work = undefined
         const memoryMaxBytes = settings.memoryBytesMax
-        this.#work = await openTableWork({ tables, storage, clock: systemClock, memoryMaxBytes })
+        const onStep = () => void send({ kind: 'working', job: this.#job })
+        this.#work = await openTableWork({ tables, storage, clock: systemClock, memoryMaxBytes, onStep })
         this.#run = run
       }
       await send({ kind: 'worked', job, result: await perform(this.#work, call) })

@@ -166,11 +166,33 @@ describe('one lake', () => {
     const lake = await start(settings, {}, changed)
     await isIn(lake, 'superseded')
     expect(lake.pipelines[0]!.status().reason).toMatchObject({
-      code: 'code.superseded',
+      code: 'code.changed',
       context: { tables: ['orders'] },
     })
     await expect(lake.pipelines[0]!.pause('no')).rejects.toMatchObject({ code: 'pipeline.not_owner' })
+    await expect(lake.pipelines[0]!.acceptCode()).rejects.toMatchObject({ code: 'code.not_continuable' })
+    const [row] = await lake.sql<{ n: bigint }>`SELECT count(*) AS n FROM ${orders}`
+    expect(row!.n).toBeGreaterThan(10n)
     await lake.close()
+  })
+
+  test('other code goes on from here when it is asked for, and the rows stay', { timeout: LIMIT_MS }, async () => {
+    const [shop] = shopDefinition.pipelines
+    const tables = shop!.tables.map((each) => {
+      if (each.name !== 'page_views') return each
+      return { ...each, columns: [...each.columns, { name: 'note', type: { kind: 'string' } as const }] }
+    })
+    const lake = await start(settings, { acceptCode: true }, { pipelines: [{ ...shop!, tables }] })
+    await isIn(lake, 'running')
+    const [row] = await lake.sql<{
+      n: bigint
+      notes: bigint
+    }>`SELECT count(*) AS n, count(note) AS notes FROM page_views`
+    expect([row!.n > 10n, row!.notes]).toEqual([true, 0n])
+    await lake.close()
+    const old = await start(settings)
+    await isIn(old, 'superseded')
+    await old.close()
   })
 
   test('a table of another pipeline is claimed', { timeout: LIMIT_MS }, async () => {

@@ -31,13 +31,28 @@ export async function runLake({ folder, address, brokerPid, topic, records, lane
   const { table = {}, windows, warmFrom = WARM_SHARE * records, keepStore = false, whenDone, onLook } = how
   const store = path.join(folder, 'lake')
   if (!keepStore) rmSync(store, { recursive: true, force: true })
-  const config = path.join(folder, 'kappalake.yaml')
-  const port = await freePort()
-  writeFileSync(config, JSON.stringify(configuration({ address, store, topic, lanes, folder, port, table, windows })))
-  const output = path.join(folder, 'kappalake.log')
-  const log = openSync(output, 'w')
   const startedMs = performance.now()
   const before = { machine: machineSeconds(), broker: cpuSeconds([brokerPid]) }
+  const lake = await startLake({ folder, env, address, store, topic, lanes, table, windows })
+  try {
+    const look = onLook === undefined ? undefined : (committed) => onLook({ port: lake.port, committed })
+    const seen = await watch(lake, chainOf(store), records, startedMs, look)
+    const run = { ...summary(seen, warmFrom), after: await whenDone?.({ port: lake.port, pid: lake.pid, store }) }
+    const brokerCpuSeconds = cpuSeconds([brokerPid]) - before.broker
+    const othersSeconds = machineSeconds() - before.machine - brokerCpuSeconds - run.cpuSeconds
+    return { ...run, brokerCpuSeconds, othersShare: othersSeconds / (run.seconds * availableParallelism()) }
+  } finally {
+    await lake.stop()
+  }
+}
+
+/** A `kappalake start` that ends with this process; `name` tells several of one folder apart. */
+export async function startLake({ folder, name = 'kappalake', env = {}, ...how }) {
+  const config = path.join(folder, `${name}.yaml`)
+  const port = await freePort()
+  writeFileSync(config, JSON.stringify({ ...configuration({ ...how, folder, port }), writer: name }))
+  const output = path.join(folder, `${name}.log`)
+  const log = openSync(output, 'w')
   const child = spawn(process.execPath, [path.join(root, 'dist/main.js'), 'start', '--config', config], {
     stdio: ['ignore', log, log],
     env: { ...process.env, ...env },
@@ -45,32 +60,38 @@ export async function runLake({ folder, address, brokerPid, topic, records, lane
   const exited = new Promise((resolve) => child.once('exit', resolve))
   const killAtExit = () => child.kill('SIGKILL')
   process.once('exit', killAtExit)
-  try {
-    const look = onLook === undefined ? undefined : (committed) => onLook({ port, committed })
-    const seen = await watch(child, output, path.join(store, 'pipelines/bench'), records, startedMs, look)
-    const run = { ...summary(seen, warmFrom), after: await whenDone?.({ port }) }
-    const brokerCpuSeconds = cpuSeconds([brokerPid]) - before.broker
-    const othersSeconds = machineSeconds() - before.machine - brokerCpuSeconds - run.cpuSeconds
-    return { ...run, brokerCpuSeconds, othersShare: othersSeconds / (run.seconds * availableParallelism()) }
-  } finally {
-    child.kill('SIGTERM')
-    await exited
-    process.off('exit', killAtExit)
+  return {
+    port,
+    pid: child.pid,
+    /** Throws what it said at its end, when it has ended. */
+    assertRunning() {
+      const ended = child.exitCode ?? child.signalCode
+      if (ended !== null) throw new Error(`kappalake ended with ${ended}: ${readFileSync(output, 'utf8').slice(-500)}`)
+    },
+    async stop() {
+      child.kill('SIGTERM')
+      await exited
+      process.off('exit', killAtExit)
+    },
   }
 }
 
+/** The folder of versions of the pipeline that is measured. */
+export function chainOf(store) {
+  return path.join(store, 'pipelines/bench')
+}
+
 /** Every version with the time and the CPU time at which it appeared; peaks of memory. */
-async function watch(child, log, versions, records, startedMs, look) {
+async function watch(lake, versions, records, startedMs, look) {
   const seen = []
   const peak = { proportional: 0, resident: 0 }
   let memoryDueMs = 0
   for (let committed = 0; committed < records; await sleep(LOOK_EVERY_MS)) {
     const ms = performance.now() - startedMs
-    const ended = child.exitCode ?? child.signalCode
-    if (ended !== null) throw new Error(`kappalake ended with ${ended}: ${readFileSync(log, 'utf8').slice(-500)}`)
+    lake.assertRunning()
     if (ms > LIMIT_MS) throw new Error(`only ${committed} of ${records} records were committed in ${LIMIT_MS} ms`)
     const now = committedIn(versions)
-    const pids = treeOf(child.pid)
+    const pids = treeOf(lake.pid)
     if (now > committed) seen.push({ records: now, seconds: ms / 1_000, cpuSeconds: cpuSeconds(pids) })
     committed = Math.max(committed, now)
     if (ms < memoryDueMs) continue
@@ -79,7 +100,13 @@ async function watch(child, log, versions, records, startedMs, look) {
     peak.proportional = Math.max(peak.proportional, proportionalBytes(pids))
     peak.resident = Math.max(peak.resident, residentBytes(pids))
   }
-  return { seen, peak, byScript: cpuSecondsByScript(treeOf(child.pid)) }
+  return { seen, peak, byScript: cpuSecondsByScript(treeOf(lake.pid)) }
+}
+
+/** Records a second, from the first version with a fifth of them on. */
+export function warmRate(seen, records) {
+  const first = seen.find((version) => version.records >= WARM_SHARE * records) ?? seen[0]
+  return (seen.at(-1).records - first.records) / (seen.at(-1).seconds - first.seconds)
 }
 
 function summary({ seen, peak, byScript }, warmFrom) {
@@ -104,7 +131,7 @@ function summary({ seen, peak, byScript }, warmFrom) {
 }
 
 /** Records in the newest version; the topic has no holes, so positions count them. */
-function committedIn(folder) {
+export function committedIn(folder) {
   try {
     const names = readdirSync(folder).filter((name) => /^v\d+\.json$/.test(name))
     const newest = names.sort().at(-1)

@@ -1,15 +1,17 @@
 // Fills some partitions of a topic with orders, as fast as a broker takes them: record batches made by hand, several
 // requests under way. A process of its own, so that several can share the work; what lands in a partition depends only
-// on its number. Argument: { address, topic, partitions, records }, `records` for each partition.
+// on its number. Argument: { address, topic, partitions, records }, `records` for each partition; with `perSecond` at that
+// pace, in smaller batches, and it tells how many were acknowledged when: `sent`, [milliseconds since 1970, records].
 import net from 'node:net'
 import { crc32c } from '@node-rs/crc32'
 import { orderSource } from './orders.mjs'
 
-const RECORDS_PER_BATCH = 500
 const IN_FLIGHT_MAX = 8
 const PRODUCE = { key: 0, version: 7 }
 
-const { address, topic, partitions, records, keys } = JSON.parse(process.argv[2])
+const { address, topic, partitions, records, keys, perSecond } = JSON.parse(process.argv[2])
+const RECORDS_PER_BATCH = perSecond === undefined ? 500 : 100
+const sent = []
 const [host, port] = address.split(':')
 const socket = net.connect(Number(port), host)
 socket.on('error', fail)
@@ -22,9 +24,13 @@ const flight = { requests: 0, wake: () => undefined }
 
 const sources = new Map(partitions.map((partition) => [partition, orderSource(12_345 + 977 * partition, keys)]))
 let valueBytes = 0
+const startedMs = performance.now()
+let produced = 0
 for (let done = 0; done < records; done += RECORDS_PER_BATCH)
   for (const [partition, next] of sources) {
+    if (perSecond !== undefined) await untilDue()
     const batch = encodeBatch(next, Math.min(RECORDS_PER_BATCH, records - done))
+    produced += Math.min(RECORDS_PER_BATCH, records - done)
     await untilFewer(IN_FLIGHT_MAX)
     flight.requests++
     socket.write(request(partition, batch))
@@ -32,7 +38,14 @@ for (let done = 0; done < records; done += RECORDS_PER_BATCH)
 await untilFewer(1)
 socket.removeAllListeners('close')
 socket.destroy()
-console.log(JSON.stringify({ records: records * partitions.length, valueBytes }))
+console.log(JSON.stringify({ records: records * partitions.length, valueBytes, sent }))
+
+/** Waits until the next batch is to be sent, and notes what was. */
+async function untilDue() {
+  const aheadMs = (produced / perSecond) * 1_000 - (performance.now() - startedMs)
+  if (aheadMs > 2) await new Promise((resolve) => setTimeout(resolve, aheadMs))
+  if (Date.now() >= (sent.at(-1)?.[0] ?? 0) + 20) sent.push([Date.now(), produced])
+}
 
 async function untilFewer(requests) {
   while (flight.requests >= requests) await new Promise((resolve) => (flight.wake = resolve))

@@ -33,10 +33,24 @@ export async function openWorld({ partitions, s3 = false }) {
   return { folder, broker, server, partitions, running, close }
 }
 
-export async function createTopic(world, topic) {
+export function createTopic(world, topic) {
+  return createTopics(world, [topic])
+}
+
+export async function createTopics(world, topics) {
   const admin = new Kafka({ brokers: [world.broker.address], logLevel: logLevel.NOTHING }).admin()
   await admin.connect()
-  await admin.createTopics({ topics: [{ topic, numPartitions: world.partitions, replicationFactor: 1 }] })
+  const all = topics.map((topic) => ({ topic, numPartitions: world.partitions, replicationFactor: 1 }))
+  await admin.createTopics({ topics: all, waitForLeaders: false })
+  // A busy broker that has made them may not know them yet.
+  for (let waitedMs = 0; ; waitedMs += 100)
+    try {
+      await admin.fetchTopicMetadata({ topics })
+      break
+    } catch (error) {
+      if (waitedMs > 30_000) throw error
+      await sleep(100)
+    }
   await admin.disconnect()
 }
 
@@ -85,7 +99,8 @@ export async function newLake(
   return { lake, store }
 }
 
-function credentials({ server }) {
+/** What a process needs in its environment to reach the S3 server. */
+export function credentials({ server }) {
   const { accessKeyId = 'test', secretAccessKey = 'test' } = server.settings
   return {
     KAPPALAKE__STORE__ACCESS_KEY_ID: accessKeyId,

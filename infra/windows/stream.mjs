@@ -48,6 +48,7 @@ export function closing(source, partition, baseMs) {
   return { key, kts: timestamp, value: JSON.stringify({ ...rest, ...group, timestamp }) }
 }
 
+const statusOf = (draw) => (draw < 0.45 ? 'created' : draw < 0.9 ? 'paid' : 'cancelled')
 const cents = (random) => Math.round(random() * 100_000) / 100
 
 const make = {
@@ -56,7 +57,7 @@ const make = {
     order_id: `o-${partition}-${Math.floor(random() * 300)}`,
     group: { customer_id: `c${Math.floor(random() * 25)}` },
     amount: cents(random),
-    status: random() < 0.5 ? 'created' : 'paid',
+    status: statusOf(random()),
   }),
   events: (random) => ({
     group: { user_id: `u${Math.floor(random() * 12)}` },

@@ -37,6 +37,8 @@ export async function runTour(options: TourOptions): Promise<readonly TourStep[]
   const steps: TourStep[] = []
   const { say } = options
   const done = (step: TourStep['step'], ok: boolean, found: string): boolean => {
+    // A demo that is ended in the middle has found nothing out.
+    if (options.signal.aborted && !options.isStill) return false
     steps.push({ step, ok, found })
     say(`${ok ? '✓' : '✗'} ${found}`)
     return ok
@@ -75,8 +77,9 @@ async function walk(
   let last: ReplayProgress | undefined
   for await (const progress of replay.progress({ signal })) {
     last = progress
-    if (progress.phase !== told) say(`  ${progress.phase} ${percentOf(progress.percent)} %`)
-    told = progress.phase
+    const quarter = `${progress.phase} ${Math.floor(progress.percent / 25)}`
+    if (quarter !== told) say(`  ${progress.phase} ${percentOf(progress.percent)} %`)
+    told = quarter
   }
   const { rebuilt, shared, version } = await replay.status()
   const isReady = last?.phase === 'ready' && rebuilt.join() === DEMO_WINDOW

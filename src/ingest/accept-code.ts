@@ -43,12 +43,13 @@ export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Prom
     const build = async (current: Version | undefined, number: bigint): Promise<VersionContent> => {
       const tables = await openTables(storage, current!.tables)
       const topics = await newTopics(parts, current!, tables)
+      const positions = new Map([...current!.positions, ...topics.positions])
       return {
         ...current!,
         kind: 'cutover',
         writer,
-        tables: await nextTables(parts, differences, current!, tables, commitId),
-        positions: new Map([...current!.positions, ...topics.positions]),
+        tables: await nextTables(parts, differences, { ...current!, positions }, tables, commitId),
+        positions,
         origins: new Map([...current!.origins, ...topics.positions]),
         topicIds: { ...current!.topicIds, ...topics.topicIds },
         watermarkMs: leastWatermark(definition, current!),
@@ -116,14 +117,14 @@ async function newTopics(
 async function nextTables(
   { definition, storage, clock }: AcceptParts,
   differences: readonly CodeDifference[],
-  head: Version,
+  head: Pick<Version, 'tables' | 'positions'>,
   tables: Tables,
   commitId: string,
 ): Promise<Version['tables']> {
   const created = new Set(differences.filter(({ isNew }) => isNew).map(({ table }) => table))
   const next: Record<string, TableVersion> = {
     ...head.tables,
-    ...(await emptyTables(definition, created, head.tables, storage, clock)),
+    ...(await emptyTables(definition, created, head.tables, storage, clock, { begins: head.positions })),
   }
   const codes = tableCodes(definition)
   for (const { table: name } of differences.filter(({ isNew }) => !isNew))

@@ -142,8 +142,12 @@ class JoinedSource implements Source {
 
   async compacted(topics: readonly string[]): Promise<ReadonlySet<string>> {
     const found = (await this.#live.compacted?.(topics)) ?? new Set<string>()
-    // What an archive keeps, compaction does not touch.
-    return new Set([...found].filter((topic) => !this.#archives.has(topic)))
+    const ranges = [...found].flatMap((topic) => [...(this.#archives.get(topic)?.ranges ?? [])])
+    const bounds = ranges.length === 0 ? undefined : await this.#live.bounds(ranges.map(([id]) => id))
+    // What an archive keeps, compaction does not touch; one that began later lacks what the topic had before.
+    const isKept = (topic: string): boolean =>
+      [...(this.#archives.get(topic)?.ranges ?? [])].every(([id, { from }]) => from <= bounds!.get(id)!.logStart)
+    return new Set([...found].filter((topic) => !this.#archives.has(topic) || !isKept(topic)))
   }
 
   async advise(group: string, positions: Positions): Promise<void> {

@@ -46,7 +46,7 @@ const FIXED_OF_TABLES: Readonly<Record<string, string>> = {
 }
 
 function ofTable(table: TableDefinition, head: Pick<Version, 'tables'>, tables: Tables): CodeDifference {
-  const stored = storedOf(table.name, head, tables)
+  const stored = storedOf(table, head, tables)
   if (stored.kind !== 'known') return { table: table.name, ...stored.difference }
   const { before, lake } = stored
   const now = JSON.parse(definitionText(table)) as StoredDefinition
@@ -90,7 +90,7 @@ function ofWindow(
   tables: Tables,
 ): CodeDifference {
   const { name, input } = window
-  const stored = storedOf(name, head, tables)
+  const stored = storedOf(window, head, tables)
   if (stored.kind === 'new') {
     const hasRows = tables.get(source.name)?.snapshot !== undefined
     const obstacle = `it is over the rows of ${source.name}, which has some: what they change to would be taken back`
@@ -111,7 +111,8 @@ function ofWindow(
     if (after !== undefined && readText(after) !== readText(column))
       obstacles.push(`${source.name}.${column.name} was ${readText(column)} and is ${readText(after)}: ${STATE}`)
   }
-  const changes = fields.filter((field) => field !== 'source').map(worded(before, now))
+  const changes = fields.filter((field) => field !== 'source' && field !== 'select').map(worded(before, now))
+  if (fields.includes('select')) changes.push(...resultChanges(before, now))
   if (isOfOther) changes.unshift(`source: ${sources[0]![0]} → ${sources[1]![0]}`)
   else if (fields.includes('source')) changes.unshift(`its source ${source.name} changed`)
   return { table: name, isNew: false, changes, obstacles }
@@ -121,8 +122,16 @@ type Stored =
   | { readonly kind: 'known'; readonly before: StoredDefinition; readonly lake: LakeTable }
   | { readonly kind: 'new' | 'unknown'; readonly difference: Omit<CodeDifference, 'table'> }
 
-function storedOf(name: string, head: Pick<Version, 'tables'>, tables: Tables): Stored {
+function storedOf(
+  { name, renamedFrom = '' }: TableDefinition | WindowDefinition,
+  head: Pick<Version, 'tables'>,
+  tables: Tables,
+): Stored {
   const [lake, version] = [tables.get(name), Object.hasOwn(head.tables, name) ? head.tables[name] : undefined]
+  if (version === undefined && Object.hasOwn(head.tables, renamedFrom)) {
+    const both = `is ${renamedFrom} by another name, and changed as well: rename it by itself first`
+    return { kind: 'unknown', difference: { isNew: false, changes: [both], obstacles: [both] } }
+  }
   if (lake === undefined || version === undefined)
     return { kind: 'new', difference: { isNew: true, changes: ['is new'], obstacles: [] } }
   const before = definitionOf(lake.properties, version.code)
@@ -149,6 +158,25 @@ function fieldsChanged(before: StoredDefinition, now: StoredDefinition): string[
 function worded(before: StoredDefinition, now: StoredDefinition): (field: string) => string {
   const text = (value: unknown): string => (value === undefined ? 'none' : JSON.stringify(value))
   return (field) => `${field}: ${text(before[field])} → ${text(now[field])}`
+}
+
+/** Results of a window by name, as somebody would write them: `revenue: sum(amount) → sum(amount) where a > 1`. */
+function resultChanges(before: StoredDefinition, now: StoredDefinition): string[] {
+  const [old, young] = [before, now].map(({ select }) => new Map((select as readonly StoredResult[]).map(resultText)))
+  const changes = [...young!].flatMap(([name, text]) => {
+    const was = old!.get(name)
+    if (was === text) return []
+    return [was === undefined ? `result ${name} (${text}) is new` : `result ${name}: ${was} → ${text}`]
+  })
+  for (const name of old!.keys()) if (!young!.has(name)) changes.push(`result ${name} is gone`)
+  return changes.length === 0 ? ['results are in another order'] : changes
+}
+
+type StoredResult = readonly [name: string, fn: string, column: string | null, n: number | null, where: string | null]
+
+function resultText([name, fn, column, n, where]: StoredResult): readonly [string, string] {
+  const what = [n, column].filter((part) => part !== null).join(', ')
+  return [name, `${fn}(${what})${where === null ? '' : ` where ${where}`}`]
 }
 
 function fixed(reasons: Readonly<Record<string, string>>): (field: string) => string {

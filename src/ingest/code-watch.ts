@@ -5,6 +5,7 @@ import { acceptCode, type AcceptParts } from './accept-code.ts'
 import type { Changes } from './changes.ts'
 import { codeDifferences } from './code-difference.ts'
 import { changedTables, namesOf } from './codes.ts'
+import { isRenamed } from './rename.ts'
 import { isUntouched } from './start.ts'
 import { openTables, type Tables } from './tables.ts'
 
@@ -36,8 +37,9 @@ export class CodeWatch {
   isOurs(head: Version | undefined): boolean {
     if (head === undefined) return true
     if (changedTables(this.#options.definition, head).length > 0)
-      // While nothing was read another definition may begin anew; but once, or two processes would do so in turn.
-      return this.#known === undefined && isUntouched(head)
+      // While nothing was read another definition may begin anew, and one that renames may do so; but once, or two
+      // processes would do so in turn.
+      return this.#known === undefined && (isUntouched(head) || isRenamed(this.#options.definition, head))
     this.#known ??= new Set(Object.keys(head.tables))
     return this.#foreign(head).length === 0
   }

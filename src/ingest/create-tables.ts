@@ -8,7 +8,8 @@ import {
 } from '../define.ts'
 import { archiveProperties } from '../archive-property.ts'
 import type { Clock } from '../clock.ts'
-import { claimTable, createTable, openTable, type Storage, type TableSpec } from '../lake/table.ts'
+import { LakeError } from '../error.ts'
+import { claimTable, createTable, folderOf, openTable, type Storage, type TableSpec } from '../lake/table.ts'
 import type { Positions } from '../log.ts'
 import { definitionProperties } from '../stored-definition.ts'
 import type { Clocks, TableVersion } from '../version.ts'
@@ -42,7 +43,10 @@ export async function emptyTables(
 ): Promise<Readonly<Record<string, TableVersion>>> {
   const wanted = [...definition.tables, ...definition.windows].filter(({ name }) => only.has(name))
   for (const table of wanted)
-    for (const name of tableNames(table)) await claimTable(storage, name, definition.name, clock)
+    for (const name of tableNames(table)) {
+      assertFree(name, base)
+      await claimTable(storage, name, definition.name, clock)
+    }
   const codes = tableCodes(definition)
   const made: (readonly [string, TableVersion])[] = []
   for (const table of wanted) {
@@ -61,13 +65,26 @@ export async function emptyTables(
   return Object.fromEntries(made)
 }
 
+/** The name that a table had before stays that of its folder. Throws `table.claimed`. */
+function assertFree(name: string, base: Readonly<Record<string, TableVersion>>): void {
+  const owner = Object.entries(base).find(([other, { metadata }]) => other !== name && folderOf(metadata) === name)
+  if (owner === undefined) return
+  throw new LakeError('table.claimed', `${name} is the name that ${owner[0]} had before: its files are there`, {
+    context: { table: name, owner: owner[0] },
+    fix: 'Give the new table another name.',
+  })
+}
+
 /** The least start of a window that lacks nothing; undefined: all do not. */
 function windowsFromMs(source: string, seededMs: Clocks | undefined): number | undefined {
   const clocks = Object.values(clocksOf(seededMs, source) ?? {})
   return clocks.length === 0 ? undefined : Math.max(...clocks) + 1
 }
 
-/** What a source table and its companions are made from. Those that lose rows some day are v3 from the start. */
+/**
+ * What a source table and its companions are made from. Those that lose rows some day are v3 from the start. `begins`:
+ * where the tables begin, of a table that is made now.
+ */
 export function tableSpecs(table: TableDefinition, begins?: Positions): readonly TableSpec[] {
   const { name, topic, partitionBy, key } = table
   const isArchive = table.isArchive === true && begins !== undefined

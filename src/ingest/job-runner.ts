@@ -6,11 +6,12 @@ import type { PipelineControl } from '../status.ts'
 
 /** Jobs that other processes left in the store are looked for this often. */
 const LOOK_EVERY_MS = 5_000
+/** A process whose code was taken over takes the pipeline back only where nobody else does what was asked. */
+const PATIENCE_MS = 30_000
 /** States in which this process is the one that writes the pipeline, or would be: what it can do then. */
 const OURS: Readonly<Record<OwnerRequest['kind'], ReadonlySet<PipelineState>>> = {
   compact: new Set(['running', 'waiting']),
   expire: new Set(['running', 'paused', 'waiting', 'failed']),
-  // A process whose code was taken over can take it back.
   rollback: new Set(['running', 'paused', 'waiting', 'failed', 'superseded']),
 }
 
@@ -26,8 +27,9 @@ export async function runJobs(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    const isOurs = ({ request, state }: Job) => {
+    const isOurs = ({ request, state, createdMs }: Job) => {
       const now = control.status().state
+      if (now === 'superseded' && clock.nowMs() - createdMs < PATIENCE_MS) return false
       // Replays are done by whoever has their definition.
       if (request.kind === 'replay') return false
       // A paused pipeline refuses it: better than a job that waits for somebody to resume.

@@ -66,10 +66,14 @@ export class LaneJobs {
     return { ...remoteWork((call) => this.#add(run, call)), close: () => this.#close(run) }
   }
 
-  heard(lane: number, message: Extract<FromLane, { kind: 'worked' | 'work-failed' }>): void {
+  heard(lane: number, message: Extract<FromLane, { kind: 'working' | 'worked' | 'work-failed' }>): void {
     const slot = this.#slots[lane]!
     const { job } = slot
     if (job === undefined || job.id !== message.job) return
+    if (message.kind === 'working') {
+      slot.sinceMs = this.#options.clock.monotonicMs()
+      return
+    }
     slot.job = undefined
     job.run.jobs.delete(job)
     if (message.kind === 'worked') job.resolve(message.result)
@@ -97,7 +101,7 @@ export class LaneJobs {
     return this.#slots[lane]?.job !== undefined
   }
 
-  /** How long the lane has been at its job, in milliseconds. */
+  /** How long the lane has been at its job, or at the step of it that it spoke of last, in milliseconds. */
   workingMs(lane: number): number {
     const slot = this.#slots[lane]
     return slot?.job === undefined ? 0 : this.#options.clock.monotonicMs() - slot.sinceMs

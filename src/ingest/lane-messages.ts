@@ -38,6 +38,8 @@ export type FromLane =
   /** Sent before records are touched: whoever dies now, dies of one of these. */
   | { readonly kind: 'encoding'; readonly pipeline: string; readonly task: number; readonly spans: readonly Span[] }
   | { readonly kind: 'encoded'; readonly pipeline: string; readonly task: number }
+  /** Long work gets on. */
+  | { readonly kind: 'working'; readonly job: number }
   | { readonly kind: 'worked'; readonly job: number; readonly result: unknown }
   | { readonly kind: 'work-failed'; readonly job: number; readonly error: ErrorMessage }
   | { readonly kind: 'alive' }

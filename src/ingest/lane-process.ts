@@ -111,7 +111,7 @@ export class LaneProcess {
       stream?.on('data', (bytes: Buffer) => onOutput?.(this.lane, bytes.toString('utf8')))
     child.on('message', (message: FromLane) => {
       this.#heardMs = clock.monotonicMs()
-      if (message.kind === 'worked' || message.kind === 'work-failed') this.#jobs.heard(this.lane, message)
+      if ('job' in message) this.#jobs.heard(this.lane, message)
       else if (message.kind !== 'alive') {
         const lanes = this.#pipelines.get(message.pipeline)
         if (lanes !== undefined) lanes.heard(this.lane, message)

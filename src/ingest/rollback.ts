@@ -31,8 +31,7 @@ export async function planRollback(
   commitId: string,
 ): Promise<RollbackPlan> {
   const head = await chain.at({ kind: 'head' })
-  const before = await chain.versions(head.recentCommits.includes(commitId) ? head.recentCommits.length + 1 : 1)
-  const version = before.find((each) => each.commitId === commitId)
+  const version = await madeBy(chain, head, commitId)
   if (version !== undefined) return { kind: 'done', version }
   if (to >= head.number)
     throw new LakeError('request.invalid', `version ${to} is not older than the head, version ${head.number}`)
@@ -60,7 +59,7 @@ export async function planRollback(
  * Adds a version that stands where `target` stood. With the same code it is paused, since that would make of the log what
  * it made before: what came after is read again when somebody resumes the pipeline. With other code it is let go, so that
  * a process of that code goes on at once; only what a person had paused stays so. Resolves with undefined when another
- * process moved the pipeline meanwhile.
+ * process moved the pipeline meanwhile, and with what is there when another one did the same.
  */
 export async function rollBack(
   { chain, storage, writer }: RollbackParts,
@@ -69,6 +68,8 @@ export async function rollBack(
   commitId: string,
 ): Promise<Version | undefined> {
   const { tables, positions, origins, clocksMs, watermarksMs, watermarkMs, topicIds, tails, holes } = target
+  const there = await madeBy(chain, head, commitId)
+  if (there !== undefined) return there
   const isOther = isOtherCode(head, target)
   const reason = rollbackReason(target)
   const content: VersionContent = {
@@ -96,6 +97,14 @@ export async function rollBack(
   const keys = Object.values(tables).map(({ metadata }) => metadata)
   await Promise.allSettled(keys.map(async (key) => writeVersionHint(storage, await openTable(storage, key))))
   return result.version
+}
+
+/** The version that a commit of this id made, if it is the head or one of those that the head remembers. */
+async function madeBy(chain: Chain, head: Version, commitId: string): Promise<Version | undefined> {
+  if (head.commitId === commitId) return head
+  if (!head.recentCommits.includes(commitId)) return undefined
+  const versions = await chain.versions(head.recentCommits.length, head.number)
+  return versions.find((version) => version.commitId === commitId)
 }
 
 export function rollbackReason({ number }: Version): string {

@@ -11,6 +11,7 @@ import type { CommitPolicy } from './committer.ts'
 import { emptyTables } from './create-tables.ts'
 import { versionColumn } from './decode/columns.ts'
 import type { TablePlan } from './lane.ts'
+import { isRenamed, renamedContent } from './rename.ts'
 import type { WindowPlan } from './window/window.ts'
 import { storedWindow } from '../window-property.ts'
 
@@ -22,7 +23,8 @@ export type Opened =
 /**
  * The head that a pipeline goes on from. When there is none, version 1: the first position of every partition, the
  * code of every table, empty tables that can be queried. Nothing is fetched before it is committed. While nothing was
- * read of the log, another definition begins anew: most of the time it mends what the one before could not run.
+ * read of the log, another definition begins anew: most of the time it mends what the one before could not run. Where
+ * nothing but names differs, tables get their new ones.
  */
 export async function openHead(
   source: Source,
@@ -35,6 +37,12 @@ export async function openHead(
 ): Promise<Opened> {
   const head = await chain.head()
   if (head !== undefined && hasCode(definition, head)) return { kind: 'head', head }
+  if (head !== undefined && isRenamed(definition, head)) {
+    const commit = { writer: policy.writer, commitId: clock.uuid() }
+    const build = (current: Version | undefined) => renamedContent(definition, current!, storage, commit, clock)
+    const result = await chain.append(head, { commitId: commit.commitId, build }, signal)
+    return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
+  }
   if (head !== undefined && !isUntouched(head)) return { kind: 'superseded', head }
   const first = await firstVersion(source, definition, storage, policy, clock)
   const build = (_: Version | undefined, number: bigint): Promise<VersionContent> =>

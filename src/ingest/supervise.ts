@@ -3,7 +3,7 @@ import type { PipelineDefinition } from '../define.ts'
 import { asLakeError, LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
-import type { CompactionPolicy, Storage } from '../lake/table.ts'
+import { folderOf, type CompactionPolicy, type Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
@@ -203,7 +203,8 @@ export class Supervisor implements PipelineControl {
   async expire(table: string): Promise<Expired> {
     if (!this.#isStill) this.#assertOwner()
     const { expire = notHere } = this.#options.upkeep ?? {}
-    return expire(table, this.#signal)
+    const metadata = this.#head?.tables[table]?.metadata
+    return expire(metadata === undefined ? table : folderOf(metadata), this.#signal)
   }
 
   async acceptCode(): Promise<Version> {

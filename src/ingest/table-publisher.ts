@@ -22,6 +22,7 @@ const GONE: ReadonlySet<string> = new Set(['store.corrupt', 'snapshot.expired', 
  */
 export class TablePublisher {
   readonly name: string
+  readonly #renamedFrom: string
   readonly #parts: PublisherParts
   readonly #topic: string
   readonly #where: string | undefined
@@ -41,8 +42,9 @@ export class TablePublisher {
   #isSkipping = false
 
   constructor(parts: PublisherParts, window: WindowDefinition, head: Version) {
-    const { name, to } = window
+    const { name, renamedFrom = name, to } = window
     this.name = name
+    this.#renamedFrom = renamedFrom
     this.#parts = parts
     this.#topic = to!.topic
     this.#where = to!.where
@@ -99,10 +101,10 @@ export class TablePublisher {
       return this.#advance(next, undefined, 0)
     }
     // The same rows, in the same files or in others.
-    const isSame = base?.tables[this.name]?.metadata === next.tables[this.name]!.metadata
+    const isSame = base !== undefined && this.#in(base) === this.#in(next)
     if (isSame) return this.#advance(next, this.#table, 0)
     if (isNext && next.kind === 'maintenance') return this.#advance(next, undefined, 0)
-    const table = await openTable(this.#parts.storage, next.tables[this.name]!.metadata)
+    const table = await openTable(this.#parts.storage, this.#in(next)!, this.name)
     const records = await this.#send(base, next, table, signal)
     if (!signal.aborted) this.#advance(next, table, records)
   }
@@ -124,8 +126,8 @@ export class TablePublisher {
 
   async #send(base: Version | undefined, next: Version, table: LakeTable, signal: AbortSignal): Promise<number> {
     const { storage, sink, work } = this.#parts
-    const metadata = base?.tables[this.name]?.metadata
-    const before = metadata === undefined ? undefined : (this.#table ?? (await openTable(storage, metadata)))
+    const metadata = base && this.#in(base)
+    const before = metadata === undefined ? undefined : (this.#table ?? (await openTable(storage, metadata, this.name)))
     const sides = await changesBetween(storage, before, table)
     if (sides === undefined) return 0
     const { path, count } = await work().changes(writePlan(table), { ...sides, key: this.#key, where: this.#where })
@@ -146,6 +148,11 @@ export class TablePublisher {
       await rm(path, { force: true })
     }
     return count
+  }
+
+  /** Key of the table's metadata in a version, also where it had its name before. */
+  #in({ tables }: Version): string | undefined {
+    return (tables[this.name] ?? tables[this.#renamedFrom])?.metadata
   }
 
   #advance(next: Version, table: LakeTable | undefined, records: number): void {

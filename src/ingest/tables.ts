@@ -21,7 +21,7 @@ export async function openTables(storage: Storage, versions: Readonly<Record<str
     await Promise.all(
       names.map(async ([name, { metadata }]): Promise<[string, LakeTable]> => [
         name,
-        await openTable(storage, metadata),
+        await openTable(storage, metadata, name),
       ]),
     ),
   )

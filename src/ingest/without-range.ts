@@ -1,12 +1,14 @@
 import { SYSTEM_COLUMNS } from '../batch.ts'
-import { codeHash, tableNames, type TableDefinition } from '../define.ts'
+import { codeHash, type TableDefinition } from '../define.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import {
   changeTable,
   moveAhead,
   openTable,
+  partitionSpec,
   readDeletedRows,
+  schemaOf,
   storedFiles,
   writePlan,
   type AddedFile,
@@ -14,10 +16,13 @@ import {
   type LakeTable,
   type Storage,
   type StoredFile,
+  type TableSpec,
   type WritePlan,
 } from '../lake/table.ts'
 import { parsePartitionId, type Positions } from '../log.ts'
 import type { TableVersion } from '../version.ts'
+import { tableSpecs } from './create-tables.ts'
+import { tableColumns } from './decode/columns.ts'
 import type { OffsetRange, TableWork } from './keys.ts'
 
 /** What `withoutRange` needs beside the table. */
@@ -32,7 +37,8 @@ export interface RangeParts {
 /**
  * An append table and its dead letters without what came of the offsets [from, until) of each partition, for those to be
  * read again. Files that lie in the range leave, those that reach into it are written anew without its rows. Nobody refers
- * to what it gives until a version does. `tables` are those of a version. Throws `replay.range_keyed`.
+ * to what it gives until a version does. `tables` are those of a version. Throws `replay.range_keyed`, and
+ * `config.unsupported` when the rows that stay have other columns.
  */
 export async function withoutRange(
   table: TableDefinition,
@@ -46,12 +52,36 @@ export async function withoutRange(
       fix: 'Replay the whole table.',
     })
   const ranges = rangesOf(table.topic, range)
+  await assertSameColumns(table, tables, parts)
   const made: Record<string, TableVersion> = {}
-  for (const name of tableNames(table)) {
-    const { metadata, snapshot } = await without(await openTable(parts.storage, tables[name]!.metadata), ranges, parts)
+  for (const { name, properties } of tableSpecs(table)) {
+    const opened = await openTable(parts.storage, tables[name]!.metadata, name)
+    const { metadata, snapshot } = await without(opened, ranges, properties, parts)
     made[name] = { metadata, snapshot, code: codeHash(table) }
   }
   return made
+}
+
+/** Rows that stay and rows that come stand in one table. */
+async function assertSameColumns(
+  definition: TableDefinition,
+  tables: Readonly<Record<string, TableVersion>>,
+  { storage }: RangeParts,
+): Promise<void> {
+  const { name, partitionBy } = definition
+  const { schema, spec } = await openTable(storage, tables[name]!.metadata)
+  const wanted = schemaOf(tableColumns(definition), [], { schema, lastColumnId: 0 }).schema
+  const partitions = partitionSpec(name, partitionBy, schema, { specs: [spec], lastFieldId: 0 })
+  const isSame = JSON.stringify(wanted.fields) === JSON.stringify(schema.fields)
+  if (isSame && JSON.stringify(partitions.fields) === JSON.stringify(spec.fields)) return
+  throw new LakeError(
+    'config.unsupported',
+    `${name}: its columns or partitions are no longer those of the rows that stay`,
+    {
+      context: { table: name },
+      fix: 'Replay the whole table.',
+    },
+  )
 }
 
 function rangesOf(topic: string, { from, until }: { from: Positions; until: Positions }): readonly OffsetRange[] {
@@ -64,7 +94,12 @@ function rangesOf(topic: string, { from, until }: { from: Positions; until: Posi
   return ranges
 }
 
-async function without(table: LakeTable, ranges: readonly OffsetRange[], parts: RangeParts): Promise<LakeTable> {
+async function without(
+  table: LakeTable,
+  ranges: readonly OffsetRange[],
+  properties: TableSpec['properties'],
+  parts: RangeParts,
+): Promise<LakeTable> {
   const { storage, clock, work, version } = parts
   const [plan, removed, added]: [WritePlan, string[], AddedFile[]] = [writePlan(table), [], []]
   for (const file of await storedFiles(storage, table)) {
@@ -78,7 +113,7 @@ async function without(table: LakeTable, ranges: readonly OffsetRange[], parts: 
   }
   const stamp = { commitId: clock.uuid(), version, ranges: '' }
   const change = { kind: 'write', added, deletes: [], removed } as const
-  return changeTable(storage, await moveAhead(storage, table, clock), change, stamp, clock)
+  return changeTable(storage, await moveAhead(storage, table, clock, properties), change, stamp, clock)
 }
 
 /** The living rows of a file but for some of them; undefined when there is none. */

@@ -56,7 +56,7 @@ export async function changeTable(
   const effect = { kind, added: change.added, removed: data.removed, ...vectors.effect }
   const snapshot = await writeSnapshot(commit, manifests, nextRowId, effect, stamp)
   const next = expireSnapshots(withSnapshot(raw, snapshot, uriOf(storage, table.metadata)))
-  return writeMetadata(storage, table.name, metadataNumber(table.metadata) + 1, stamp.commitId, next, manifests)
+  return writeMetadata(storage, table, metadataNumber(table.metadata) + 1, stamp.commitId, next, manifests)
 }
 
 /** `changeTable` with nothing but new files. Without files the table comes back as it is. */
@@ -75,7 +75,7 @@ function assertChange(table: LakeTable, { added, deletes, removed }: TableChange
   const fail = (what: string): never => {
     throw new LakeError('internal', `${table.name}: ${what}`, { context: { table: table.name } })
   }
-  const prefix = `tables/${table.name}/data/`
+  const prefix = `tables/${table.folder}/data/`
   const last = table.raw['last-sequence-number']
   const assertOnce = (keys: readonly string[]) => {
     if (new Set(keys).size < keys.length) fail('a file stands twice')
@@ -198,7 +198,7 @@ async function writeVectors(
   before: ReadonlyMap<string, { readonly specId: number; readonly entry: DeleteEntry }>,
 ): Promise<readonly DeleteEntry[]> {
   if (deletes.length === 0) return []
-  const key = `tables/${table.name}/data/${clock.uuid()}-deletes.puffin`
+  const key = `tables/${table.folder}/data/${clock.uuid()}-deletes.puffin`
   const puffin = encodePuffin(deletes.map(({ file, rows }) => ({ dataFile: uriOf(storage, file.key), rows })))
   const entries = deletes.map(({ file, rows }, index): DeleteEntry => {
     const dataFile = uriOf(storage, file.key)
@@ -232,7 +232,7 @@ async function writeSnapshot(
   stamp: Stamp,
 ): Promise<Snapshot> {
   const { raw, formatVersion } = table
-  const listKey = `tables/${table.name}/metadata/snap-${snapshotId}-1-${clock.uuid()}.avro`
+  const listKey = `tables/${table.folder}/metadata/snap-${snapshotId}-1-${clock.uuid()}.avro`
   const parentSnapshotId = raw['current-snapshot-id']
   const firstRowId = raw['next-row-id']
   const head = { formatVersion, snapshotId, parentSnapshotId, sequenceNumber, firstRowId }

@@ -98,7 +98,7 @@ export async function evolveTable(
     },
   }
   const number = metadataNumber(table.metadata) + 1
-  return writeMetadata(storage, table.name, number, commitId, next, table.manifests)
+  return writeMetadata(storage, table, number, commitId, next, table.manifests)
 }
 
 /**

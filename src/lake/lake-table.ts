@@ -8,6 +8,8 @@ import type { Storage } from './storage/storage.ts'
 /** A table at one metadata file. Immutable: a change gives a new one. */
 export interface LakeTable {
   readonly name: string
+  /** The name that it was made by: that of its folder, for ever. */
+  readonly folder: string
   /** Key of the metadata file. */
   readonly metadata: string
   /** Current snapshot; undefined while the table is empty. */
@@ -39,30 +41,41 @@ export interface SnapshotInfo {
   readonly summary: Readonly<Record<string, string>>
 }
 
-/** Reads a metadata file. Manifest lists and manifests are read when needed. Throws `store.corrupt` when it is missing. */
-export async function openTable(storage: Storage, metadata: string): Promise<LakeTable> {
+/**
+ * Reads a metadata file. Manifest lists and manifests are read when needed. `name` is what the table is called now.
+ * Throws `store.corrupt` when it is missing.
+ */
+export async function openTable(
+  storage: Storage,
+  metadata: string,
+  name: string = folderOf(metadata),
+): Promise<LakeTable> {
   const bytes = await storage.get(metadata)
   if (bytes === undefined)
     throw new LakeError('store.corrupt', `${metadata} is missing`, {
       context: { key: metadata },
       fix: 'A version refers to it. Restore it from a copy of the store.',
     })
-  const name = metadata.split('/').at(-3)!
-  return tableOf(name, metadata, decodeMetadata(metadata, bytes), undefined)
+  return tableOf({ name, folder: folderOf(metadata) }, metadata, decodeMetadata(metadata, bytes), undefined)
+}
+
+/** The folder of a table, of the key of its metadata file. */
+export function folderOf(metadata: string): string {
+  return metadata.split('/').at(-3)!
 }
 
 /** Writes the metadata file of number `number`, and gives the table as it is there. */
 export async function writeMetadata(
   storage: Storage,
-  name: string,
+  table: Pick<LakeTable, 'name' | 'folder'>,
   number: number,
   commitId: string,
   raw: TableMetadata,
   manifests: readonly ManifestFile[] | undefined,
 ): Promise<LakeTable> {
-  const key = `tables/${name}/metadata/v${number}-${commitId}.metadata.json`
+  const key = `tables/${table.folder}/metadata/v${number}-${commitId}.metadata.json`
   await storage.put(key, encodeMetadata(raw))
-  return tableOf(name, key, raw, manifests)
+  return tableOf(table, key, raw, manifests)
 }
 
 /** The number of a metadata file. Throws `store.corrupt`. */
@@ -73,7 +86,7 @@ export function metadataNumber(key: string): number {
 }
 
 function tableOf(
-  name: string,
+  { name, folder }: Pick<LakeTable, 'name' | 'folder'>,
   metadata: string,
   raw: TableMetadata,
   manifests: readonly ManifestFile[] | undefined,
@@ -82,6 +95,7 @@ function tableOf(
   const total = (what: string) => BigInt(current?.summary[`total-${what}`] ?? 0)
   return {
     name,
+    folder,
     metadata,
     snapshot: raw['current-snapshot-id'],
     uuid: raw['table-uuid'],

@@ -160,7 +160,7 @@ function manifestOf<E extends ManifestEntry | DeleteEntry>(
   entries: readonly E[],
   sizeOf: (entry: E) => Pick<DataFile, 'recordCount' | 'partition'>,
 ): { readonly file: ManifestFile; readonly key: string } {
-  const key = `tables/${table.name}/metadata/${clock.uuid()}-${suffix}.avro`
+  const key = `tables/${table.folder}/metadata/${clock.uuid()}-${suffix}.avro`
   const counts = { added: 0, existing: 0, deleted: 0 }
   const rows = { added: 0n, existing: 0n, deleted: 0n }
   let minSequenceNumber = sequenceNumber

@@ -4,12 +4,13 @@ import { decodeVersion } from '../version-json.ts'
 import type { Version } from '../version.ts'
 import { decodeContainer } from './avro.ts'
 import { readableVersions, storeNowMs, versionFiles, type VersionFile } from './expire-versions.ts'
+import { folderOf } from './lake-table.ts'
 import { decodeMetadata, type TableMetadata } from './metadata.ts'
 import type { Storage } from './storage/storage.ts'
 
 /** What the tables of a pipeline need of the store. */
 export interface Reachable {
-  /** Tables that its readable versions name. */
+  /** Folders of the tables that its readable versions name. */
   readonly tables: readonly string[]
   /** Keys of all objects that must stay. */
   readonly keys: ReadonlySet<string>
@@ -91,7 +92,8 @@ class Search {
   }
 
   async version(version: Version, isWhole: boolean): Promise<void> {
-    for (const [table, { metadata, snapshot }] of Object.entries(version.tables)) {
+    for (const { metadata, snapshot } of Object.values(version.tables)) {
+      const table = folderOf(metadata)
       this.tables.add(table)
       this.keys.add(metadata)
       if (isWhole) await this.#metadata(table, metadata, true)

@@ -24,10 +24,10 @@ export {
 } from './compact.ts'
 export { compareFiles, type Side } from './compare-files.ts'
 export { DeletedRank, DeletedRows } from './deleted-rows.ts'
-export { openTable } from './lake-table.ts'
+export { folderOf, openTable } from './lake-table.ts'
 export { encodeMetadata } from './metadata.ts'
 export type { LakeTable, SnapshotInfo } from './lake-table.ts'
-export type { PartitionField, PartitionSpec } from './partition-spec.ts'
+export { partitionSpec, type PartitionField, type PartitionSpec } from './partition-spec.ts'
 export { evolveTable, planSchema, type SchemaChange, type SchemaProblem } from './evolve.ts'
 export { readDeletedRows, storedFiles } from './scan.ts'
 export { schemaOf, typeName } from './schema.ts'
@@ -91,17 +91,27 @@ export async function createTable(
   }
   if (before !== undefined) {
     const number = metadataNumber(before.metadata) + NUMBERS_AHEAD
-    return writeMetadata(storage, name, number, clock.uuid(), successorMetadata(before.raw, made), [])
+    const { folder } = before
+    return writeMetadata(storage, { name, folder }, number, clock.uuid(), successorMetadata(before.raw, made), [])
   }
   const raw = newMetadata({ ...made, uuid: clock.uuid(), location: uriOf(storage, `tables/${name}`) })
-  return writeMetadata(storage, name, 0, clock.uuid(), raw, [])
+  return writeMetadata(storage, { name, folder: name }, 0, clock.uuid(), raw, [])
 }
 
-/** The same table under numbers far above: what is changed from there on never meets what is changed from here on. */
-export function moveAhead(storage: Storage, table: LakeTable, clock: Clock): Promise<LakeTable> {
+/**
+ * The same rows under numbers far above: what is changed from there on never meets what is changed from here on.
+ * `properties` take the place of those of their names.
+ */
+export function moveAhead(
+  storage: Storage,
+  table: LakeTable,
+  clock: Clock,
+  properties: TableSpec['properties'] = {},
+): Promise<LakeTable> {
   const number = metadataNumber(table.metadata) + NUMBERS_AHEAD
-  const raw = aheadOf(table.raw, clock.nowMs())
-  return writeMetadata(storage, table.name, number, clock.uuid(), raw, table.manifests)
+  const ahead = aheadOf(table.raw, clock.nowMs())
+  const raw = { ...ahead, properties: { ...ahead.properties, ...properties } }
+  return writeMetadata(storage, table, number, clock.uuid(), raw, table.manifests)
 }
 
 /** The current schema, with the greatest id that the table has given to one. */
@@ -110,14 +120,14 @@ function lastSchema({ schema, raw }: LakeTable): IcebergSchema {
 }
 
 export function writePlan(table: LakeTable): WritePlan {
-  const { name, uuid, schema, spec } = table
-  return { table: name, uuid, schema, spec, dataPrefix: `tables/${name}/data/` }
+  const { name, folder, uuid, schema, spec } = table
+  return { table: name, uuid, schema, spec, dataPrefix: `tables/${folder}/data/` }
 }
 
 /** Tells readers by path where the newest metadata is. A courtesy, written last; nobody here ever reads it. */
 export async function writeVersionHint(storage: Storage, table: LakeTable): Promise<void> {
   const name = /\/v(\d+-[^/]+)\.metadata\.json$/.exec(table.metadata)![1]!
-  await storage.put(`tables/${table.name}/metadata/version-hint.text`, Buffer.from(name, 'latin1'))
+  await storage.put(`tables/${table.folder}/metadata/version-hint.text`, Buffer.from(name, 'latin1'))
 }
 
 /** Whether columns can be identifier fields: required, and neither float nor nested. */

@@ -205,7 +205,7 @@ class LakeResolver implements TableResolver {
     const metadata = version.tables[name]?.metadata
     if (metadata === undefined)
       throw new LakeError('table.unknown', `${name} was not there yet at version ${version.number} of ${pipeline}`)
-    return this.#tables.get(metadata, () => openTable(this.#options.storage, metadata))
+    return this.#tables.get(`${name} ${metadata}`, () => openTable(this.#options.storage, metadata, name))
   }
 }
 

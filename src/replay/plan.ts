@@ -78,7 +78,7 @@ function assertRange(definition: PipelineDefinition, base: Version, rebuilt: rea
 function nothingChanged({ name }: PipelineDefinition): LakeError {
   return new LakeError('replay.nothing_changed', `the definition of ${name} is the one that made its tables`, {
     context: { pipeline: name },
-    fix: 'Name the tables that are to be made anew all the same, or take mode verify to compare them.',
+    fix: 'Ask a process that was started with the changed definition; or name tables to rebuild all the same, or verify.',
   })
 }
 

@@ -95,9 +95,9 @@ export class ReplayRun {
     const { main, jobs, changes } = this.#parts
     const { id } = this.#record.job
     if (!(await this.#record.reload())) return 'over'
+    this.#difference = await jobs.difference(id)
     const done = await cutoverOf(main, await main.at({ kind: 'head' }), this.#commitId)
     if (done !== undefined) return this.#wasCutOver(done)
-    this.#difference = await jobs.difference(id)
     const wanted = await this.#wanted()
     if (wanted.isCancelled) return this.#cancelled()
     if (!this.#isOurs && !(await this.#isFree(signal))) return signal.aborted ? 'left' : 'again'

@@ -86,6 +86,8 @@ class StoredReplays implements Replays {
     const job = await this.#job(id)
     const status = await this.#status(job)
     assertApplies(order, status)
+    // One that is under way is the same.
+    if (order.kind === 'rollback' && (await this.#isGoingBack(id))) return status
     await jobs.give(id, order)
     if (order.kind === 'rollback') await this.#rollBack(status)
     // Nobody is at work: what is asked is done here, or could wait for ever.
@@ -126,6 +128,11 @@ class StoredReplays implements Replays {
   /** A replay goes back as its pipeline does: by a job of whoever writes it. */
   async #rollBack({ id, pipeline, cutover }: ReplayStatus): Promise<void> {
     await this.#parts.jobs.ask({ kind: 'rollback', pipeline, to: cutover!.before }, await this.#rollbackKey(id))
+  }
+
+  async #isGoingBack(id: string): Promise<boolean> {
+    const job = await this.#parts.jobs.get(jobId(await this.#rollbackKey(id)))
+    return job?.state === 'queued' || job?.state === 'running'
   }
 
   async #rollbackKey(id: string): Promise<string> {
@@ -212,7 +219,7 @@ function assertApplies(order: ReplayOrder, status: ReplayStatus): void {
       if (difference.isEqual || order.approve === difference.id) return
       throw new LakeError('replay.diff_unapproved', 'the rebuilt tables differ from the live ones', {
         context: { difference: difference.id },
-        fix: 'Look at the difference, and name it when you approve: its id is in `context.difference`.',
+        fix: 'Look at the difference, then approve it by its id.',
       })
     }
   }

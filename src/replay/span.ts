@@ -130,7 +130,7 @@ function assertAvailable(from: Positions, until: Positions, bounds: LogAnswers['
   const said = lost.map(([id, offset]) => `${id} begins at ${bounds.get(id)!.logStart}, and ${offset} is needed`)
   throw new LakeError('replay.offsets_expired', `the log no longer reaches back: ${said.join('; ')}`, {
     context: { first },
-    fix: 'Replay from there: the first offsets that are left are in `context.first`. An archive keeps them for good.',
+    fix: 'Replay from there ("from"), or restore the topic. Next time an archive has what the log has lost.',
   })
 }
 

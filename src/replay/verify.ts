@@ -159,7 +159,7 @@ function recordOf({ kind, source }: TableRole, row: Readonly<Record<string, unkn
 
 async function tableAt(storage: Storage, { tables }: Version, name: string): Promise<LakeTable | undefined> {
   // `constructor` is a table like any other.
-  return Object.hasOwn(tables, name) ? openTable(storage, tables[name]!.metadata) : undefined
+  return Object.hasOwn(tables, name) ? openTable(storage, tables[name]!.metadata, name) : undefined
 }
 
 /** All rows of a table that live. */

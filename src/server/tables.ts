@@ -110,7 +110,7 @@ export async function findTable(door: ServerDoor, name: string): Promise<TablePl
 }
 
 export function read(door: ServerDoor, { name, version }: TablePlace): Promise<LakeTable> {
-  return openTable(door.storage, version.tables[name]!.metadata)
+  return openTable(door.storage, version.tables[name]!.metadata, name)
 }
 
 export function etagOf({ name, version }: TablePlace): string {

@@ -155,6 +155,22 @@ describe('the tour', () => {
     expect([steps.length, closed()]).toEqual([2, 1])
   })
 
+  test('ended in the middle it says nothing of what it did not see', async () => {
+    const ending = new AbortController()
+    const { options, said } = play({})
+    const { openChanged } = options
+    const steps = await runTour({
+      ...options,
+      isStill: false,
+      signal: ending.signal,
+      openChanged: async () => {
+        ending.abort()
+        return openChanged()
+      },
+    })
+    expect([steps, said.length]).toEqual([[], 1])
+  })
+
   test('while events come in, figures move', async () => {
     const { options } = play({ figures: [FIGURES, 'more', 'still more'] })
     expect((await runTour({ ...options, isStill: false })).map(({ ok }) => ok)).toEqual([true, true, true, true, true])

@@ -94,6 +94,17 @@ describe('start', () => {
     expect([code, closed]).toEqual([1, ['closed']])
   })
 
+  test('--accept-code is told to the lake, and is off without a word', async () => {
+    const asked: unknown[] = []
+    const open = async (_: unknown, __: unknown, options: { readonly acceptCode?: boolean }): Promise<never> => {
+      asked.push(options.acceptCode)
+      throw new LakeError('code.not_continuable', 'no')
+    }
+    await run(['start', '--accept-code'], { folder, env, parts: { open: open as never } })
+    await run(['start'], { folder, env, parts: { open: open as never } })
+    expect(asked).toEqual([true, false])
+  })
+
   test('a Kafka that cannot be reached is one line, and 3', async () => {
     const { err, code } = await run(['start'], { folder, env, parts: { open: unreachable } })
     expect(err).toBe(

@@ -112,6 +112,24 @@ const KEYED: readonly Case[] = [
   { point: 'rollback-after', chore: 'rollback' },
 ]
 
+/** Versions of a fork. */
+const FORK_FIRST = String.raw`/forks/\w+/v0{15}1\.json$`
+const FORK_LATER = String.raw`/forks/\w+/v0*([2-9]|\d\d)\.json$`
+/** What only a replay of other code comes to, until its tables are those of the pipeline. */
+const REPLAY: readonly Case[] = [
+  { point: 'version-before', detail: FORK_FIRST },
+  { point: 'version-answered', detail: FORK_FIRST },
+  { point: 'version-before', detail: FORK_LATER, nth: 2 },
+  { point: 'version-answered', detail: FORK_LATER, nth: 3 },
+  { point: 'compared' },
+  { point: 'difference-written' },
+  { point: 'caught-up' },
+  { point: 'cutover-before' },
+  { point: 'cutover-after' },
+  { point: 'fork-dropped-before' },
+  { point: 'fork-dropped-after' },
+].map((crash) => ({ ...crash, chore: 'replay' }))
+
 const SHOP = boundedShop(400)
 /** Older than any version is kept. */
 const CLOCK_AHEAD_MS = 40 * 24 * 3_600_000
@@ -130,10 +148,13 @@ afterAll(() => {
 })
 
 describe('killed on disk', () => {
-  test.each([...LANE, ...COMMITTER, ...DISK, ...KEYED])('$point, time $nth, $detail, $victim', async (crash) => {
-    const place = mkdtempSync(path.join(folder, 'disk-'))
-    await dieAndGoOn(crash, { url: `file://${place}/lake` }, place)
-  })
+  test.each([...LANE, ...COMMITTER, ...DISK, ...KEYED, ...REPLAY])(
+    '$point, time $nth, $detail, $victim',
+    async (crash) => {
+      const place = mkdtempSync(path.join(folder, 'disk-'))
+      await dieAndGoOn(crash, { url: `file://${place}/lake` }, place)
+    },
+  )
 })
 
 describe('killed on S3', () => {
@@ -143,7 +164,7 @@ describe('killed on S3', () => {
   })
   afterAll(() => server.stop())
 
-  test.each([...S3, ...KEYED])('$point, time $nth, $detail, $victim', async (crash) => {
+  test.each([...S3, ...KEYED, ...REPLAY])('$point, time $nth, $detail, $victim', async (crash) => {
     const place = mkdtempSync(path.join(folder, 's3-'))
     await dieAndGoOn(crash, storeOn(server, path.basename(place).toLowerCase()), place)
   })
@@ -169,8 +190,13 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
   const second = await runLake(store, place, { chore })
   expect(second).toEqual({ code: 0, signal: null, output: '' })
   expect(
-    await shopFaults(store, SHOP, { isThinned: chore === 'expire', rollbacks: chore === 'rollback' ? 1 : 0 }),
+    await shopFaults(store, SHOP, {
+      isThinned: chore === 'expire',
+      rollbacks: chore === 'rollback' ? 1 : 0,
+      cutovers: chore === 'replay' ? 1 : 0,
+    }),
   ).toEqual([])
+  if (chore === 'replay') expect(await keysBelow(store, 'pipelines/shop/forks/')).toEqual([])
   expect(await leftOver()).toEqual([])
   if (chore === 'expire') expect(await orphans(store)).toEqual([])
 }
@@ -182,10 +208,14 @@ async function leaveOrphans(store: StoreSettings): Promise<void> {
   await storage.close()
 }
 
-async function orphans(store: StoreSettings): Promise<string[]> {
+function orphans(store: StoreSettings): Promise<string[]> {
+  return keysBelow(store, 'tables/orders/data/orphan-')
+}
+
+async function keysBelow(store: StoreSettings, prefix: string): Promise<string[]> {
   const storage = await openStorage(store, systemClock)
   const keys: string[] = []
-  for await (const { key } of storage.list('tables/orders/data/orphan-')) keys.push(key)
+  for await (const { key } of storage.list(prefix)) keys.push(key)
   await storage.close()
   return keys
 }

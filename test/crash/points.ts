@@ -155,6 +155,25 @@ const SITES: readonly Site[] = [
     before: 'rollback-before',
     after: 'rollback-after',
   },
+  {
+    file: 'src/replay/replay-run.ts',
+    text: 'if (found !== undefined) await jobs.putDifference(this.#fork.id, found)',
+    before: 'compared',
+    after: 'difference-written',
+  },
+  { file: 'src/replay/replay-run.ts', text: `this.#phase = 'cutting-over'`, before: 'caught-up' },
+  {
+    file: 'src/replay/cutover.ts',
+    text: 'const result = await main.append(head, { commitId, build }, signal)',
+    before: 'cutover-before',
+    after: 'cutover-after',
+  },
+  {
+    file: 'src/replay/replay-run.ts',
+    text: 'if (fork !== undefined) await forget(storage, this.#record.job)',
+    before: 'fork-dropped-before',
+    after: 'fork-dropped-after',
+  },
 ]
 
 /** The clock of the store, for lakes whose files are to be old. */

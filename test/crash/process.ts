@@ -10,13 +10,16 @@ const { settings, endAfterVersions, chore } = JSON.parse(process.env['LAKE']!) a
   endAfterVersions?: number
   chore?: Chore
 }
-/** What is asked of the pipeline when all is committed: everything compacted, everything old let go, or gone back. */
-export type Chore = 'compact' | 'expire' | 'rollback'
+/**
+ * What is asked of the pipeline when all is committed: everything compacted, everything old let go, gone back, or all
+ * built anew by other code.
+ */
+export type Chore = 'compact' | 'expire' | 'rollback' | 'replay'
 
 if (settings.source.kind !== 'shop') throw new Error('this process reads the shop only')
 const ends = shopEnds(settings.source.shop, settings.source.shop.untilMs!)
-const lake = await open(shopDefinition, settings, { onOutput: (text) => process.stderr.write(text) })
-const pipeline = lake.pipelines[0]!
+let lake = await open(shopDefinition, settings, { onOutput: (text) => process.stderr.write(text) })
+let pipeline = lake.pipelines[0]!
 process.on('SIGTERM', () => void lake.close())
 if (await drained()) {
   if (chore === 'compact') for (const table of ['orders', 'customers']) await pipeline.compact(table)
@@ -26,7 +29,8 @@ if (await drained()) {
     for (const table of ['orders', 'customers', 'page_views']) await pipeline.expire(table)
   }
   if (chore === 'rollback') await pipeline.rollback(3n, 'c4a11e4e-0000-4000-8000-000000000001')
-  await pipeline.resume()
+  if (chore === 'replay') await reprocess()
+  else await pipeline.resume()
   await drained()
 }
 await lake.close()
@@ -35,6 +39,8 @@ await lake.close()
 async function drained(): Promise<boolean> {
   for (;;) {
     const { head, reason, state } = pipeline.status()
+    // Before a replay, the tables may be those of its code already.
+    if (chore === 'replay' && state === 'superseded') return true
     if (reason !== undefined && state !== 'paused') process.stderr.write(`${reason.code}: ${reason.message}\n`)
     if (state === 'paused' || (head !== undefined && [...ends].every(([id, end]) => head.positions.get(id) === end)))
       return true
@@ -44,4 +50,22 @@ async function drained(): Promise<boolean> {
     }
     await new Promise((done) => setTimeout(done, 10))
   }
+}
+
+/** Closes the lake and opens it with other code, whose tables say the same: one has other folders, one a column more. */
+async function reprocess(): Promise<void> {
+  await lake.close()
+  const [shop] = shopDefinition.pipelines
+  const tables = shop!.tables.map((table) => {
+    if (table.name === 'orders') return { ...table, partitionBy: [] }
+    if (table.name !== 'page_views') return table
+    return { ...table, columns: [...table.columns, { name: 'remark', type: { kind: 'string' } as const }] }
+  })
+  const definition = { ...shopDefinition, pipelines: [{ ...shop!, tables }] }
+  lake = await open(definition, settings, { onOutput: (text) => process.stderr.write(text) })
+  pipeline = lake.pipelines[0]!
+  const { id } = await lake.replays.start('shop', { autoCutover: 'always' }, 'crash')
+  for await (const { state, error } of lake.replays.watch(id))
+    if (state === 'failed') process.stderr.write(`${error?.code}: ${error?.message}\n`)
+  while (pipeline.status().state !== 'running') await new Promise((done) => setTimeout(done, 10))
 }

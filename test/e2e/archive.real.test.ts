@@ -126,6 +126,21 @@ test('a replay may begin at a time that only the archive knows, or verify withou
   expect(least!.least).toBe(17n)
 }, 240_000)
 
+test('times that the broker set are kept as such, and prove the log as all others do', async () => {
+  await kafka.createTopic('stamped', 1, { 'message.timestamp.type': 'LogAppendTime' })
+  const { start } = await place('stamped', 'kept')
+  const lake = await start(FIRST)
+  await kafka.produce('stamped', 0, events('a', 10))
+  await kafka.produce('stamped', 0, events('b', 10))
+  const { positions } = await lake.pipelines[0]!.flush()
+  const types = await lake.sql`SELECT timestamp_type, count(*) AS n FROM kept GROUP BY ALL`
+  expect(types).toEqual([{ timestamp_type: 'append', n: 20n }])
+  await kafka.deleteRecords('stamped', 0, 12n)
+  expect(positions.get('stamped/0')).toBe(20n)
+  const verified = await replayed(lake, { mode: 'verify' })
+  expect(verified).toMatchObject({ state: 'done', error: null, difference: { isEqual: true } })
+}, 240_000)
+
 test('without an archive the replay names the first offset that is left', async () => {
   await kafka.createTopic('unkept', 1)
   const { start } = await place('unkept')

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import { joined } from '../../src/ingest/archive-source.ts'
+import { askIndex, remoteIndex, type ArchiveQuestion } from '../../src/ingest/archive/archive.ts'
+import { joined, withArchives } from '../../src/ingest/archive-source.ts'
 import { stage, type Encoder } from '../../src/ingest/lane.ts'
 import { ContentSource, MemoryLog, type LogRecord } from '../../src/ingest/memory-log.ts'
 import { recordHash } from '../../src/ingest/record-batch.ts'
@@ -194,7 +195,7 @@ describe('archive and topic are one log', () => {
         })
         for (const p of [0, 1]) expect(found.get(partitionId('t', p))).toEqual([...original[p]!.values()])
       }),
-      { numRuns: 100 },
+      { numRuns: 50 },
     )
   })
 
@@ -261,6 +262,68 @@ describe('archive and topic are one log', () => {
       hash: recordHash(1000, text('k'), text('a')),
     })
   })
+})
+
+test('a topic counts as compacted unless its archive has all that it had', async () => {
+  const log = new MemoryLog()
+  log.createTopic('t', 1)
+  log.createTopic('bare', 1)
+  log.append('t', 0, records('a', 10))
+  const archive = new MemoryArchive(log, systemClock)
+  archive.keep('t', 0)
+  const compacted = async (topics: readonly string[]) => new Set(topics)
+  const live = Object.assign(new ContentSource(log, systemClock), { compacted })
+  const of = async (from: bigint) => {
+    const archives = archive.archives.map((one) => ({
+      ...one,
+      ranges: new Map([['t/0' as const, { from, until: 10n }]]),
+    }))
+    return [...(await joined(archives, archive.log, live).compacted!(['t', 'bare']))]
+  }
+  expect(await of(0n)).toEqual(['bare'])
+  expect(await of(4n)).toEqual(['t', 'bare'])
+  log.deleteRecordsBefore('t', 0, 4n)
+  expect(await of(4n)).toEqual(['bare'])
+})
+
+test('a process that reads no archives asks others what stands in them, as they are at the time', async () => {
+  const log = new MemoryLog()
+  log.createTopic('t', 2)
+  const archive = new MemoryArchive(log, systemClock)
+  const live = new ContentSource(log, systemClock, { pollMs: 1 })
+  const asked: ArchiveQuestion[] = []
+  const source = withArchives(
+    live,
+    () => Promise.resolve(archive.archives),
+    (archives) => {
+      expect(archives).toEqual(archive.archives)
+      return remoteIndex((question) => {
+        asked.push(question)
+        return askIndex(archive.log, structuredClone(question))
+      })
+    },
+  )
+  expect((await source.bounds(['t/0'])).get('t/0')!.logStart).toBe(0n)
+  log.append('t', 0, [record('a', 'k', 1000), record('b', 'k', 2000), record('c', 'k', 3000)])
+  log.append('t', 1, [record('d', 'k', 1500)])
+  for (const p of [0, 1]) archive.keep('t', p)
+  log.deleteRecordsBefore('t', 0, 2n)
+  const bounds = await source.bounds(['t/0', 't/1'])
+  expect([...bounds.values()].map(({ logStart }) => logStart)).toEqual([0n, 0n])
+  expect(asked).toEqual([])
+  expect(await source.positionsAt(['t/0', 't/1'], { timestampMs: 1200 })).toEqual(
+    new Map([
+      ['t/0', 1n],
+      ['t/1', 0n],
+    ]),
+  )
+  expect(await source.tailAt('t/0', 1n)).toMatchObject({ hash: recordHash(2000, text('k'), text('b')) })
+  expect(asked).toEqual([
+    { kind: 'firstAt', partition: 't/0', timestampMs: 1200, until: 2n },
+    { kind: 'tailAt', partition: 't/0', offset: 1n },
+  ])
+  await source.close()
+  expect((await live.bounds(['t/0'])).get('t/0')!.end).toBe(3n)
 })
 
 describe('what is no log any more', () => {

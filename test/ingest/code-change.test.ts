@@ -380,6 +380,65 @@ describe('a table that leaves the definition', () => {
   })
 })
 
+describe('a table by another name', () => {
+  const sales = shopOf({ ...orders, name: 'sales', renamedFrom: 'orders' })
+
+  it('keeps its rows and its folder, and needs to be told once', async () => {
+    const { bench, old } = await begun()
+    old.supervisor.close()
+    await bench.pass(2_000)
+    const renamed = bench.start('new', sales)
+    bench.write('c')
+    await bench.pass(5_000)
+    expect(stateOf(renamed)).toBe('running')
+    const { tables } = await bench.head()
+    expect(Object.keys(tables)).toEqual(['sales', 'sales__dlq'])
+    expect(tables['sales']!.metadata).toMatch(/^tables\/orders\/metadata\/v\d/)
+    expect(await bench.rows('sales')).toEqual(['0@0=a#old', '0@1=b#old', '0@2=c#new'])
+    const hint = Buffer.from((await bench.storage.get('tables/orders/metadata/version-hint.text'))!).toString()
+    expect(tables['sales']!.metadata).toContain(hint)
+    const back = bench.start('old', OLD)
+    await bench.pass(2_000)
+    expect(reasonOf(back)).toMatchObject({ code: 'code.changed', message: expect.stringContaining('orders is new') })
+    renamed.supervisor.close()
+    await bench.pass(2_000)
+    const later = bench.start('later', shopOf({ ...orders, name: 'sales' }))
+    bench.write('d')
+    await bench.pass(5_000)
+    expect([stateOf(later), (await bench.rows('sales')).at(-1)]).toEqual(['running', '0@3=d#later'])
+  })
+
+  it('stands by while another process writes it by the old name', async () => {
+    const { bench, old } = await begun()
+    const renamed = bench.start('new', sales)
+    await bench.pass(4 * TAKEOVER_MS)
+    expect([stateOf(old), stateOf(renamed)]).toEqual(['running', 'standby'])
+    old.cut()
+    bench.write('c')
+    await bench.pass(4 * TAKEOVER_MS)
+    expect([stateOf(renamed), (await bench.rows('sales')).at(-1)]).toEqual(['running', '0@2=c#new'])
+  })
+
+  it('is not renamed and changed at once, and nobody else gets the old name', async () => {
+    const { bench, old } = await begun()
+    old.supervisor.close()
+    await bench.pass(2_000)
+    const both = bench.start('new', shopOf({ ...sales.tables[0]!, where: 'true' }), true)
+    await bench.pass(2_000)
+    expect(reasonOf(both)).toMatchObject({
+      code: 'code.not_continuable',
+      message: expect.stringContaining('sales: is orders by another name, and changed as well'),
+    })
+    const renamed = bench.start('new', sales)
+    await bench.pass(2_000)
+    renamed.supervisor.close()
+    await bench.pass(2_000)
+    const second = bench.start('new', shopOf({ ...orders, name: 'sales' }, orders), true)
+    await bench.pass(2_000)
+    expect(reasonOf(second)).toMatchObject({ code: 'table.claimed', context: { owner: 'sales' } })
+  })
+})
+
 describe('rolling back', () => {
   it('to other code lets the pipeline go: that code goes on by itself, and ours finds itself superseded', async () => {
     const { bench, old } = await begun()

@@ -134,6 +134,17 @@ describe('what of a definition can change while its rows stay', () => {
     expect(w!.obstacles).toHaveLength(1)
   })
 
+  test('results of a window are told as somebody would write them', async () => {
+    const select = { most: "max(amount) where status <> 'x'", three: 'top(3, amount)' }
+    expect((await differences(lakeOf(), lakeOf({}, { select })))['w']!.changes).toEqual([
+      "result most: max(amount) → max(amount) where status <> 'x'",
+      'result three (top(3, amount)) is new',
+      'result n is gone',
+    ])
+    const turned = { select: { most: 'max(amount)', n: 'count()' } }
+    expect((await differences(lakeOf(), lakeOf({}, turned)))['w']!.changes).toEqual(['results are in another order'])
+  })
+
   test('a window over events goes on with another condition, one over rows does not', async () => {
     const where = { where: 'amount > 5' }
     expect((await differences(lakeOf(), lakeOf({}, where)))['w']).toEqual({

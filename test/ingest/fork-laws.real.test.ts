@@ -218,14 +218,49 @@ async function check({ plan, records, baseAt, main, fork: how, versionsMax }: Ca
   return [...rebuilt, ...[...unwritten].map(() => 'unwritten'), ...[...temporary].map(() => 'temporary')]
 }
 
-describe('a run on a fork', () => {
-  test('and the whole pipeline after it give what a fresh run gives', { timeout: 300_000 }, async () => {
-    const seen = new Set<string>()
-    const counted = async (each: Case): Promise<void> => void (await check(each)).forEach((what) => seen.add(what))
-    await fc.assert(fc.asyncProperty(cases, counted), {
-      numRuns: Number(process.env['FORK_RUNS'] ?? 12),
-      endOnFailure: process.env['FORK_RUNS'] !== undefined,
-    })
-    expect([...seen]).toEqual(expect.arrayContaining(['unwritten', 'temporary', 'w0']))
+const WAYS = { lanes: 1, recordsMax: 3, offsetsMax: 4 } as const
+const RECORDS: readonly Rec[] = Array.from({ length: 24 }, (_, k) => ({
+  g: ['a', 'b', 'c', 'd'][k % 4] as 'a',
+  lag: k % 7 === 6 ? 40 : k % 5,
+  v: ([1, undefined, 2, 0, 3] as const)[k % 5],
+  n: k % 3,
+  what: (['row', 'row', 'tombstone', 'row', 'row', 'poison', 'row'] as const)[k % 7]!,
+}))
+/** New windows over a source that is as it was: read and not written, or written for a while. */
+const example = (name: string, input: 'events' | 'rows', kind: WindowKind): Case => ({
+  plan: {
+    sources: [{ name, isFiltered: [false, false] }],
+    windows: [
+      { source: 0, kind, input, emit: 'update', nullGroup: 'keep', latenessMs: [undefined, 0] },
+      { source: 0, kind, input, emit: 'update', nullGroup: 'keep', latenessMs: [8, 8] },
+    ],
+  },
+  records: RECORDS,
+  baseAt: 0.7,
+  main: WAYS,
+  fork: { lanes: 3, recordsMax: 2, offsetsMax: 3 },
+  versionsMax: 2,
+})
+const TUMBLING: WindowKind = { kind: 'tumbling', sizeMs: 10, offsetMs: 0 }
+
+describe('a run on a fork, and the whole pipeline after it, give what a fresh run gives', () => {
+  test.each([
+    ['t', 'events', 'unwritten', { kind: 'session', gapMs: 4 }],
+    ['k', 'events', 'unwritten', { kind: 'hopping', sizeMs: 20, slideMs: 5, offsetMs: 1 }],
+    ['k', 'rows', 'temporary', TUMBLING],
+    ['v', 'rows', 'temporary', TUMBLING],
+    ['m', 'events', 'temporary', TUMBLING],
+  ] as const)('a new window over %s, %s: its source is %s', { timeout: 300_000 }, async (name, input, how, kind) => {
+    expect(await check(example(name, input, kind))).toEqual(['w0', how])
+  })
+
+  test('whatever the code, the log, the lanes and the batches', { timeout: 600_000 }, async () => {
+    const runs = { numRuns: Number(process.env['FORK_RUNS'] ?? 10), endOnFailure: true }
+    // On a machine that is busy otherwise fewer of them tell as much.
+    const within = { interruptAfterTimeLimit: 240_000, markInterruptAsFailure: false }
+    await fc.assert(
+      fc.asyncProperty(cases, async (each) => void (await check(each))),
+      { ...runs, ...within },
+    )
   })
 })

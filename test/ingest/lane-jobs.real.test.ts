@@ -11,7 +11,7 @@ import { shopDefinition, shopEnds } from '../../src/ingest/shop-ledger.ts'
 import { openSource } from '../../src/ingest/source.ts'
 import { openTableWork } from '../../src/ingest/table-work.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
-import { DeletedRows } from '../../src/lake/table.ts'
+import { DeletedRows, type DataFile } from '../../src/lake/table.ts'
 import type { SourceSettings } from '../../src/settings.ts'
 import { definition, tablePlan } from '../support/lake-table.ts'
 import { cursorsAt } from '../support/log.ts'
@@ -101,6 +101,12 @@ test('work on files is done by lanes as it is done here; one that is killed at i
   const input = { file: file, firstRowId: 5n, sequenceNumber: 1n, deleted }
   const joined = await work.concatenate(PLAN.data, [input, { ...input, deleted: new DeletedRows(ROWS.length) }])
   expect(joined.recordCount).toBe(15_000)
+  const side = (of: DataFile) => ({ plan: PLAN.data, rows: [{ file: of, deleted: new DeletedRows(of.recordCount) }] })
+  const request = { columns: ['k'], key: ['k'], group: ['k'], samplesMax: 3, groupsMax: 3 }
+  const states = { ...request, before: side(file), after: side(joined) }
+  const compared = await work.compare(states)
+  expect(compared).toMatchObject({ rowsBefore: 9_000n, rowsAfter: 15_000n, added: 6_000n, groupsDifferent: 6_000 })
+  expect(compared).toEqual(await here.compare(states))
 
   const [keys, ofFile] = [work.readKeys(PLAN, joined), work.readKeys(PLAN, file)]
   const pid = await until('a lane at work', () => existsSync(waiting) && pool.pids[0]!)

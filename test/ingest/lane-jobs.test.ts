@@ -75,6 +75,21 @@ describe('LaneJobs', () => {
     expect([jobs.isWorking(0), jobs.isWorking(1)]).toEqual([false, false])
   })
 
+  it('counts the time since the last step of long work, of the job that the lane is at', async () => {
+    const { jobs, clock, sent, answer } = newJobs(1)
+    jobs.restarted(0)
+    const result = jobs.open('one', []).readKeys(PLAN, fileOf(1))
+    await clock.sleep(500)
+    expect(jobs.workingMs(0)).toBeGreaterThanOrEqual(500)
+    jobs.heard(0, { kind: 'working', job: sent[0]!.work.job + 1 })
+    expect(jobs.workingMs(0)).toBeGreaterThanOrEqual(500)
+    jobs.heard(0, { kind: 'working', job: sent[0]!.work.job })
+    expect(jobs.workingMs(0)).toBeLessThan(500)
+    expect(jobs.isWorking(0)).toBe(true)
+    answer(0, ['done'])
+    expect(await result).toEqual(['done'])
+  })
+
   it('hands over what went wrong, and is free again', async () => {
     const { jobs, sent } = newJobs(1)
     jobs.restarted(0)

@@ -227,6 +227,20 @@ describe('by hand', () => {
     expect(decodeAll(setOf(bytes)).seen.map(({ timestampMs }) => timestampMs)).toEqual([42, 42, 42])
   })
 
+  test('a batch of both says which record has which time, from the middle on too', () => {
+    const bytes = Buffer.concat([
+      encodeBatch(records('a', 2)),
+      encodeBatch(records('b', 3), { baseOffset: 2n, logAppendTimeMs: 42 }),
+      encodeBatch(records('c', 1), { baseOffset: 5n }),
+    ])
+    const [whole] = decodeRecordSet(setOf(bytes))
+    expect([...whole!.appendTimes!]).toEqual([0, 0, 1, 1, 1, 0])
+    const [late] = decodeRecordSet(setOf(bytes, { position: 3n }))
+    expect([...late!.appendTimes!]).toEqual([1, 1, 0])
+    const [plain] = decodeRecordSet(setOf(encodeBatch(records('a', 2))))
+    expect(plain!.appendTimes).toBeUndefined()
+  })
+
   test('plain batches are one view of the answer; unpacked ones come in pieces of bounded size', () => {
     const value = 'x'.repeat(700_000)
     const batches = (compression: Compression) =>

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { table } from '../../src/define.ts'
@@ -163,6 +164,20 @@ describe('a table without a range of offsets', () => {
       }),
       { numRuns: 100 },
     )
+  })
+
+  test('says which definition its rows are of from there on', async () => {
+    const bench = new Bench()
+    const { storage, work } = bench
+    const pipeline = { name: 'p', tables: [definition], windows: [], onDataLoss: 'stop' } as const
+    const tables = await emptyTables(pipeline, new Set(['orders']), {}, storage, clock)
+    const changed = { ...definition, onError: 'skip' as const }
+    const range = { from: new Map(), until: new Map() }
+    const { orders } = await withoutRange(changed, tables, range, { storage, clock, work, version: 1n })
+    expect(orders!.code).not.toBe(tables['orders']!.code)
+    const { properties } = await openTable(storage, orders!.metadata)
+    const hash = createHash('sha256').update(properties['kappalake.definition']!).digest('hex')
+    expect(hash.slice(0, 32)).toBe(orders!.code)
   })
 
   test('what a key has depends on more than a range', async () => {

@@ -58,6 +58,30 @@ describe('planVersionExpiry', () => {
   })
 })
 
+test('what a tag holds is kept and readable, however old, until the tag is over', () => {
+  fc.assert(
+    fc.property(
+      chains,
+      fc.nat(),
+      fc.integer({ min: 0, max: 60 * DAY_MS }),
+      fc.boolean(),
+      (files, at, laterMs, isHeld) => {
+        const nowMs = files.at(-1)!.modifiedMs + laterMs
+        const index = at % files.length
+        const held = { ...files[index]!, heldUntilMs: isHeld ? nowMs + 1 : nowMs }
+        const all = files.with(index, held)
+        expect(planVersionExpiry(all, nowMs).includes(held)).toBe(
+          !isHeld && planVersionExpiry(files, nowMs).includes(files[index]!),
+        )
+        expect(readableVersions(all, nowMs).includes(held)).toBe(
+          isHeld || readableVersions(files, nowMs).includes(files[index]!),
+        )
+      },
+    ),
+    { numRuns: 50 },
+  )
+})
+
 describe('readableVersions', () => {
   test('all of an hour, one a minute of a day, never less than two', () => {
     const files = chainOf(every(10_000, 2 * DAY_MS))

@@ -270,7 +270,7 @@ export async function fresh(log: Bench['log'], definition = NEW): Promise<Record
 }
 
 async function* never(): AsyncGenerator<never> {
-  await new Promise(() => undefined)
+  yield await new Promise<never>(() => undefined)
 }
 
 export async function contentOf(

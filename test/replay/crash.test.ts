@@ -39,7 +39,7 @@ function fateful(
 }
 
 async function* hangs(): AsyncGenerator<never> {
-  await new Promise(() => undefined)
+  yield await new Promise<never>(() => undefined)
 }
 
 // eslint-disable-next-line require-yield

@@ -171,7 +171,8 @@ describe('pipelines', () => {
   test('verbs', async () => {
     expect((await json('/v1/pipelines/shop/pause', post({ reason: 'backup' }))).body.name).toBe('shop')
     expect((await json('/v1/pipelines/shop/resume', post({}))).status).toBe(200)
-    expect(calls).toEqual(['pause shop backup', 'resume shop'])
+    expect((await json('/v1/pipelines/shop/accept-code', post({}))).body.name).toBe('shop')
+    expect(calls).toEqual(['pause shop backup', 'resume shop', 'accept-code shop'])
     expect((await json('/v1/pipelines/shop/flush', post(''))).body.number).toBe('4')
     const refused = await json('/v1/pipelines/shop/restart', post({}))
     expect([refused.status, refused.body.code]).toEqual([409, 'pipeline.not_owner'])

@@ -2,7 +2,7 @@ import { parsePartitionId, type PartitionId } from '../../src/log.ts'
 import type { Version } from '../../src/version.ts'
 import { lacksOf, type SimChange } from './change.ts'
 import { atOf, type Fail, type TableStep } from './check-tables.ts'
-import type { SimTable } from './plan.ts'
+import { isDropped, type SimTable } from './plan.ts'
 import type { SimRow } from './row-encoder.ts'
 import type { LedgerEntry } from './shop.ts'
 
@@ -21,6 +21,8 @@ export interface KeyedStep {
   readonly rows: TableStep
   readonly deadLetters: Map<string, SimRow>
   readonly deletes: TableStep | undefined
+  /** The rows are what is left of many versions: those that were superseded may have been thrown away. */
+  readonly isWhole: boolean
 }
 
 /**
@@ -120,6 +122,11 @@ export class KeyedFold {
     if (deadLetter !== undefined && (deadLetter.v !== entry.text || onError === 'skip'))
       this.#fail('I18', `${place} is a dead letter ${deadLetter.v}, in the log ${entry.text}`)
     const { change } = entry
+    if (entry.kind === 'row' && isDropped(this.#table, change!)) {
+      if (row !== undefined || deadLetter !== undefined)
+        this.#fail('I6', `${place} is left out by the code of the table`)
+      return false
+    }
     if (entry.kind === 'poison' || entry.kind === 'hidden' || change === undefined) {
       const isWanted = entry.kind === 'poison' && onError !== 'skip' && !entry.isCompacted
       if (isWanted && deadLetter === undefined) this.#fail('I18', `${place} is neither row nor dead letter`)
@@ -139,6 +146,10 @@ export class KeyedFold {
     if (isDoomed) {
       if (deadLetter !== undefined || isBaseless) return false
       if (row !== undefined || !entry.isCompacted) this.#put(change, partition, offset, stood)
+      return true
+    }
+    if (step.isWhole && row === undefined && !isBaseless) {
+      this.#put(change, partition, offset, stood)
       return true
     }
     if (row === undefined && !entry.isCompacted && !(isBaseless && (deadLetter !== undefined || onError === 'skip')))
@@ -175,7 +186,8 @@ export class KeyedFold {
     const entries = this.#ledger.get(id) ?? []
     for (let offset = until - 1n; offset >= from; offset--) {
       const entry = entries[Number(offset)]
-      if (entry?.kind === 'row' && entry.change!.op === 't' && !isInHole(version, id, offset)) return offset
+      const isTruncation = entry?.kind === 'row' && entry.change!.op === 't' && !isDropped(this.#table, entry.change!)
+      if (isTruncation && !isInHole(version, id, offset)) return offset
     }
     return -1n
   }

@@ -9,11 +9,11 @@ import { KeyedFold } from './check-keyed.ts'
 import { TableWatch, type TableStep } from './check-tables.ts'
 import { WindowFold, type SourceRow } from './check-windows.ts'
 import { codeOf, definitionOf, PIPELINE } from './definition.ts'
-import type { Append } from './fleet.ts'
-import type { Plan, SimTable } from './plan.ts'
+import { isDropped, tablesOf, type Plan, type SimTable } from './plan.ts'
 import { Random } from './random.ts'
 import type { SimRow } from './row-encoder.ts'
 import type { LedgerEntry, Shop } from './shop.ts'
+import type { Append } from './witness.ts'
 import { World } from './world.ts'
 
 export interface CheckOptions {
@@ -55,8 +55,12 @@ class Checker {
   versions: Version[] = []
   rows = 0
   readonly #options: CheckOptions
-  readonly #tables: TableWatch
-  readonly #folds: ReadonlyMap<string, KeyedFold>
+  #tables: TableWatch
+  #folds: ReadonlyMap<string, KeyedFold>
+  /** Tables as the code of the version has them, which only a jump changes. */
+  #plans: readonly SimTable[]
+  /** Every data file that was ever in a table. */
+  readonly #files = new Set<string>()
   /** By source. */
   readonly #windows: ReadonlyMap<string, readonly WindowFold[]>
 
@@ -64,11 +68,8 @@ class Checker {
     this.#options = options
     const fail = this.#fail.bind(this)
     this.#tables = new TableWatch(options.storage, fail)
-    this.#folds = new Map(
-      options.plan.tables
-        .filter(({ keyed }) => keyed !== undefined)
-        .map((table) => [table.name, new KeyedFold(table, options.shop.ledger, fail)]),
-    )
+    this.#plans = options.plan.tables
+    this.#folds = this.#newFolds()
     this.#windows = new Map(
       options.plan.tables.map((table) => [
         table.name,
@@ -82,14 +83,54 @@ class Checker {
     let before: Version | undefined
     for (const version of this.versions) {
       this.#checkOrder(before, version)
-      this.#checkPositions(before, version)
-      await this.#checkContent(before, version)
+      if (before === undefined) this.#begin(version)
+      if (this.#isJump(version)) {
+        // What it names stands for itself: all of it is read and folded from the beginning, by the code that it names.
+        this.#begin(version)
+        await this.#checkContent(undefined, version)
+      } else {
+        this.#checkPositions(before, version)
+        await this.#checkContent(before, version)
+      }
       before = version
     }
+    this.#keepFiles()
     this.#checkHistory()
     await this.#checkOrphans()
     if (this.violations.length === 0 && this.#options.plan.isExpiring)
       this.violations.push(...(await checkKept(this.#options.storage, this.versions, this.#options.plan.seed)))
+  }
+
+  #newFolds(): ReadonlyMap<string, KeyedFold> {
+    const fail = this.#fail.bind(this)
+    const keyed = this.#plans.filter((table) => table.keyed !== undefined)
+    return new Map(keyed.map((table) => [table.name, new KeyedFold(table, this.#options.shop.ledger, fail)]))
+  }
+
+  #begin(version: Version): void {
+    const { plan, storage } = this.#options
+    this.#keepFiles()
+    this.#tables = new TableWatch(storage, this.#fail.bind(this))
+    const definition = definitionOf(plan, true)
+    const younger = tablesOf(plan, true)
+    this.#plans = plan.tables.map((table, index) => {
+      return version.tables[table.name]?.code === codeOf(definition, table.name) ? younger[index]! : table
+    })
+    this.#folds = this.#newFolds()
+  }
+
+  /** Its tables are others than those of the version before: positions may be anywhere, and no step leads there. */
+  #isJump({ kind }: Version): boolean {
+    return kind === 'rollback' || (kind === 'cutover' && this.#options.plan.replay !== undefined)
+  }
+
+  /** Of a jump the beginning of its tables; the first version of a chain holds nothing. */
+  #beginOf(version: Version, id: PartitionId, until: bigint): bigint {
+    return this.#isJump(version) ? (version.origins.get(id) ?? until) : until
+  }
+
+  #keepFiles(): void {
+    for (const key of this.#tables.owners.keys()) this.#files.add(key)
   }
 
   /** I16: dense numbers from 1, and nothing beside them. */
@@ -114,7 +155,7 @@ class Checker {
     if (before !== undefined && version.time < before.time) this.#fail('I16', `${at} is older than the one before`)
     for (const [name, { code }] of Object.entries(version.tables)) {
       const was = before?.tables[name]?.code
-      if (was !== undefined && was !== code && version.kind !== 'cutover')
+      if (was !== undefined && was !== code && version.kind !== 'cutover' && version.kind !== 'rollback')
         this.#fail('I10', `${at} of kind ${version.kind} changes the code of ${name}`)
       const known = [false, true].map((isNew) => codeOf(definitionOf(this.#options.plan, isNew), name))
       if (!known.includes(code)) this.#fail('K1', `${at} names code of ${name} that nobody has`)
@@ -169,7 +210,7 @@ class Checker {
 
   /** I1, I2, I5, I6, I13, I18: each table has gained exactly the rows of the range of this version. */
   async #checkContent(before: Version | undefined, version: Version): Promise<void> {
-    for (const table of this.#options.plan.tables) {
+    for (const table of this.#plans) {
       const { name, topic, keyed } = table
       const rows = await this.#tables.step(version, name)
       await this.#checkWindows(version, table, rows.gained)
@@ -177,7 +218,7 @@ class Checker {
       this.rows += rows.gained.size + deadLetters.size
       const ranges = [...version.positions]
         .filter(([id]) => parsePartitionId(id).topic === topic)
-        .map(([id, until]) => [id, before?.positions.get(id) ?? until, until] as const)
+        .map(([id, until]) => [id, before?.positions.get(id) ?? this.#beginOf(version, id, until), until] as const)
       for (const at of keyed === undefined ? [...rows.lost, ...lost] : lost)
         this.#fail('I1', `v${version.number} of ${name} no longer has ${at}`)
       const clocks =
@@ -200,7 +241,7 @@ class Checker {
     deadLetters: Map<string, SimRow>,
   ): Promise<ReadonlyMap<PartitionId, number>> {
     const deletes = keyed!.isVersioned ? await this.#tables.step(version, deletesTable(name)) : undefined
-    return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes })
+    return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes, isWhole: this.#isJump(version) })
   }
 
   /** Section 17: at every version windows are what its rows come to, each judged by its own partition. */
@@ -224,7 +265,7 @@ class Checker {
     const was = before?.clocksMs[name]?.[id]
     const clock = maxOf(found ?? was, was)
     const isSure = this.#entries(id, from, until).every(({ isCompacted, isDeleted }) => !isCompacted && !isDeleted)
-    if (isSure && version.kind === 'ingest' && version.clocksMs[name]?.[id] !== clock)
+    if (isSure && (version.kind === 'ingest' || this.#isJump(version)) && version.clocksMs[name]?.[id] !== clock)
       this.#fail(
         'K1',
         `v${version.number} has the clock ${version.clocksMs[name]?.[id]} for ${name} ${id}, not ${clock}`,
@@ -235,11 +276,12 @@ class Checker {
   /** Takes out of `rows` and `deadLetters` what must be there; returns the largest time of a row. */
   #checkRange(
     version: Version,
-    { name, onError }: SimTable,
+    table: SimTable,
     [id, from, until]: Range,
     rows: Map<string, SimRow>,
     deadLetters: Map<string, SimRow>,
   ): number | undefined {
+    const { name, onError } = table
     const { partition } = parsePartitionId(id)
     const isSkipping = onError === 'skip'
     const holes = version.holes.get(id) ?? []
@@ -253,11 +295,12 @@ class Checker {
       deadLetters.delete(at)
       const isInHole = holes.some((hole) => hole.from <= offset && offset < hole.until)
       const mayLack = entry?.isCompacted === true || isInHole
-      if (row !== undefined && (entry?.kind !== 'row' || entry.change!.v !== row.v))
+      const isLeftOut = entry?.kind === 'row' && isDropped(table, entry.change!)
+      if (row !== undefined && (entry?.kind !== 'row' || isLeftOut || entry.change!.v !== row.v))
         this.#fail('I6', `${place} says ${row.v}, the log ${entry?.text} (${entry?.kind})`)
       if (deadLetter !== undefined && (entry?.kind !== 'poison' || isSkipping || deadLetter.v !== entry.text))
         this.#fail('I18', `${place} is a dead letter, in the log it is ${entry?.kind} ${entry?.text}`)
-      if (row === undefined && entry?.kind === 'row' && !mayLack) this.#fail('I1', `${place} is lost`)
+      if (row === undefined && entry?.kind === 'row' && !mayLack && !isLeftOut) this.#fail('I1', `${place} is lost`)
       if (deadLetter === undefined && entry?.kind === 'poison' && !isSkipping && !mayLack)
         this.#fail('I18', `${place} is neither row nor dead letter`)
       if (row !== undefined && entry !== undefined) clock = maxOf(clock, entry.timestampMs)
@@ -279,7 +322,9 @@ class Checker {
 
   /** I10, I11: what callers were told is what happened, between their call and the answer. */
   #checkHistory(): void {
-    for (const call of this.#options.history) {
+    // What is done under an id of its own, a cut-over or a rollback, is tried on one head after the other: the last counts.
+    const last = new Map(this.#options.history.map((call) => [call.commitId, call]))
+    for (const call of last.values()) {
       const standing = this.versions.find(({ commitId }) => commitId === call.commitId)
       const what = `${call.process} commit on ${call.base}: ${call.result} ${call.number}`
       switch (call.result) {
@@ -308,7 +353,7 @@ class Checker {
     const { storage } = this.#options
     for (const name of this.#tables.tables.keys())
       for await (const { key } of storage.list(`tables/${name}/data/`))
-        if (key.endsWith('.parquet') && !this.#tables.owners.has(key)) await storage.delete(key)
+        if (key.endsWith('.parquet') && !this.#files.has(key)) await storage.delete(key)
     const head = await openChain(storage, PIPELINE, new World().clock(new Random(1))).head()
     if (head?.number !== this.versions.at(-1)?.number) this.#fail('I12', `a new process finds the head ${head?.number}`)
     for (const [name, { metadata, read }] of this.#tables.tables) {

@@ -1,17 +1,17 @@
 import { SYSTEM_COLUMNS } from '../../src/batch.ts'
 import type { WindowDefinition } from '../../src/define-window.ts'
 import { APPEND, codeHash, STORED, windowCodeHash, type PipelineDefinition } from '../../src/define.ts'
-import type { Plan, SimWindow } from './plan.ts'
+import { tablesOf, type Plan, type SimWindow } from './plan.ts'
 
 export const PIPELINE = 'shop'
 
-/** The pipeline of a plan; `isNew` is the same with other code, as a deployment brings it. */
+/** The pipeline of a plan; `isNew` is the same with other code, of all tables or of those that a replay is about. */
 export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
   return {
     name: PIPELINE,
     onDataLoss: plan.onDataLoss,
-    windows: plan.tables.flatMap(({ name, windows }) => windows.map((window) => windowOf(window, name))),
-    tables: plan.tables.map(({ name, topic, onError, keyed, windows, idleAfterMs }) => ({
+    windows: tablesOf(plan, isNew).flatMap(({ name, windows }) => windows.map((window) => windowOf(window, name))),
+    tables: tablesOf(plan, isNew).map(({ name, topic, onError, keyed, drops, windows, idleAfterMs }) => ({
       kind: 'table',
       name,
       topic,
@@ -37,7 +37,8 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
       partitionBy: [],
       onError,
       ...STORED,
-      unknown: isNew ? 'fail' : 'ignore',
+      // What is left out, the stand-in for the encoder knows; to production code it is some other code.
+      unknown: (plan.replay === undefined ? isNew : drops !== undefined) ? 'fail' : 'ignore',
       ...(keyed === undefined
         ? APPEND
         : {

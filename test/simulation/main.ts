@@ -1,3 +1,4 @@
+import { planOf } from './plan.ts'
 import { report } from './report.ts'
 import { runSeed, type SeedResult } from './run-seed.ts'
 
@@ -11,4 +12,4 @@ export async function runSeeds(
   for (let seed = from; seed < until; seed += step) if (onResult(await runSeed(seed)) === true) return
 }
 
-export { report, runSeed, type SeedResult }
+export { planOf, report, runSeed, type SeedResult }

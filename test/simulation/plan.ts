@@ -105,16 +105,19 @@ const RATE_MAX: Readonly<Record<Fault, number>> = {
 }
 
 /**
- * What happens to a run beside chance. cutover: other code takes over the chain. replaced, truncated, lost: the log
- * becomes another one, and the pipeline must say so and stand still.
+ * What happens to a run beside chance. cutover: other code takes over the chain from one version to the next. replay: a
+ * fork of other code takes its place. replaced, truncated, lost: the log becomes another one, and the pipeline must say so
+ * and stand still.
  */
-export type Story = 'plain' | 'cutover' | 'replaced' | 'truncated' | 'lost'
+export type Story = 'plain' | 'cutover' | 'replay' | 'replaced' | 'truncated' | 'lost'
 
 export interface Plan {
   readonly seed: number
   readonly rates: Readonly<Record<Fault, number>>
   readonly hasFaults: boolean
   readonly story: Story
+  /** Of the story of that name. */
+  readonly replay: ReplayPlan | undefined
   readonly topics: readonly TopicPlan[]
   /** Tables per topic; the first topic may have two. */
   readonly tables: readonly SimTable[]
@@ -149,6 +152,20 @@ export interface TopicPlan {
   readonly keys: number
 }
 
+export interface ReplayPlan {
+  /** When the first process of the new code comes. */
+  readonly deployAtMs: number
+  /** Tables whose code changes: rows of every so many values are left out. */
+  readonly changed: readonly string[]
+  readonly drops: number
+  /** Tables that are built anew though their code stays; null: only those that changed. */
+  readonly tables: readonly string[] | null
+  readonly autoCutover: 'never' | 'always'
+  readonly isRolledBack: boolean
+  /** Cut over once more, after it was rolled back. */
+  readonly isRepeated: boolean
+}
+
 export interface SimTable {
   readonly name: string
   readonly topic: string
@@ -159,6 +176,8 @@ export interface SimTable {
   readonly windows: readonly SimWindow[]
   /** Of its event time, the timestamp of the record; where there are windows. */
   readonly idleAfterMs: number
+  /** Every so many values are left out, by new code. */
+  readonly drops?: number
 }
 
 export interface SimWindow {
@@ -198,6 +217,9 @@ export function planOf(seed: number): Plan {
   }
   const story = hasFaults ? storyOf(random.next()) : 'plain'
   if (story === 'replaced' || story === 'truncated' || story === 'lost') rates.K6 = 0
+  // What the log no longer has cannot be read again: a replay is refused, and from one whose records were compacted away
+  // comes another table.
+  if (story === 'replay') rates.K6 = rates.K10 = 0
   const topicCount = 1 + random.int(2)
   let partitionsLeft = 2 + random.int(3)
   const topics = Array.from({ length: topicCount }, (_, index) => {
@@ -217,19 +239,21 @@ export function planOf(seed: number): Plan {
   })
   const plain = topics.map((topic, index) => tableOf(`t${index}`, topic, random))
   if (random.chance(0.3)) plain.push(tableOf('again', topics[0]!, random))
-  const tables = withWindows(plain, topics, new Random(seed, 'windows'))
+  // What a cut-over or a rollback names anew is checked for tables of rows alone.
+  const tables = story === 'replay' ? plain : withWindows(plain, topics, new Random(seed, 'windows'))
   calm(rates, tables)
   return {
     seed,
     rates,
     hasFaults,
     story,
+    replay: story === 'replay' ? replayOf(tables, seed) : undefined,
     topics,
     tables,
     compaction: random.chance(0.75) ? compactionOf(random) : undefined,
     startAt: random.pick(['earliest', 'latest', 'latest', { timestampMs: Date.UTC(2026, 0, 1) + random.int(5_000) }]),
     onDataLoss: story === 'lost' ? 'stop' : 'record-gap',
-    processes: random.pick([1, 2, 2, 2, 2, 3]),
+    processes: Math.max(story === 'replay' ? 2 : 1, random.pick([1, 2, 2, 2, 2, 3])),
     lanes: 1 + random.int(3),
     recordsMax: random.pick([1, 4, 16, 64, 1_000]),
     ageMsMax: random.pick([0, 50, 200, 500]),
@@ -312,7 +336,35 @@ function storyOf(luck: number): Story {
   if (luck < 0.1) return 'cutover'
   if (luck < 0.13) return 'replaced'
   if (luck < 0.16) return 'truncated'
-  return luck < 0.19 ? 'lost' : 'plain'
+  if (luck < 0.19) return 'lost'
+  return luck > 0.85 ? 'replay' : 'plain'
+}
+
+/** With chance of its own, so that the other stories of a seed stay what they were. */
+function replayOf(tables: readonly SimTable[], seed: number): ReplayPlan {
+  const random = new Random(seed, 'replay plan')
+  const names = tables.map(({ name }) => name)
+  const first = random.pick(names)
+  return {
+    deployAtMs: random.between(500, 12_000),
+    changed: names.filter((name) => name === first || random.chance(0.4)),
+    drops: 2 + random.int(3),
+    tables: random.chance(0.4) ? names.filter(() => random.chance(0.7)) : null,
+    autoCutover: random.chance(0.3) ? 'always' : 'never',
+    isRolledBack: random.chance(0.5),
+    isRepeated: random.chance(0.4),
+  }
+}
+
+/** Tables as old or new code has them. */
+export function tablesOf({ tables, replay }: Plan, isNew: boolean): readonly SimTable[] {
+  if (!isNew || replay === undefined) return tables
+  return tables.map((table) => (replay.changed.includes(table.name) ? { ...table, drops: replay.drops } : table))
+}
+
+/** Whether the table leaves out what the record says. */
+export function isDropped({ drops }: SimTable, { v }: { readonly v: string }): boolean {
+  return drops !== undefined && Number(v) % drops === 0
 }
 
 export function storeRates(plan: Plan): FaultRates {

@@ -1,5 +1,6 @@
 import { keyedPlants } from './plants-keyed.ts'
 import { windowPlants } from './plants-windows.ts'
+import { replayPlants } from './plants-replay.ts'
 
 /** A bug put into production code while it is bundled for the simulation, which must then fail. */
 export interface Plant {
@@ -363,4 +364,5 @@ export interface CommitterParts {`,
   },
   ...keyedPlants,
   ...windowPlants,
+  ...replayPlants,
 ]

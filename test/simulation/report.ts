@@ -22,6 +22,8 @@ const RESOLUTIONS: Readonly<Record<string, string>> = {
   A8: 'definite refusal',
   C1: 'files were put together',
   C2: 'that failed',
+  R1: 'a fork has become the chain',
+  R2: 'that was taken back',
 }
 
 /** Seeds from which on a kind of fault that never happened says that the simulation is broken. */

@@ -7,7 +7,7 @@ import { parsePartitionId, partitionId, type PartitionId, type RecordBatch } fro
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import { readChange, type SimChange } from './change.ts'
 import { KeyStage } from './key-stage.ts'
-import type { SimTable, SimWindow } from './plan.ts'
+import { isDropped, type SimTable, type SimWindow } from './plan.ts'
 import type { SimProcess } from './process.ts'
 import { writePartials } from './window-fold.ts'
 import { groupOf, isLate, spanOf, type Cell } from './window-rules.ts'
@@ -28,10 +28,12 @@ export interface SimRow {
 export class RowEncoder implements Encoder {
   readonly #process: SimProcess
   readonly #storage: Storage
+  readonly #tables: readonly SimTable[]
 
-  constructor(process: SimProcess, storage: Storage) {
+  constructor(process: SimProcess, storage: Storage, tables: readonly SimTable[]) {
     this.#process = process
     this.#storage = storage
+    this.#tables = tables
   }
 
   async encode(
@@ -41,7 +43,7 @@ export class RowEncoder implements Encoder {
     baseless: ReadonlySet<string> = new Set(),
     clocksMs: Readonly<Record<PartitionId, number>> = {},
   ): Promise<StagedTable> {
-    const table = this.#process.plan.tables.find(({ name }) => name === plan.table)!
+    const table = this.#tables.find(({ name }) => name === plan.table)!
     const sink = table.keyed === undefined ? new AppendSink() : new KeyedSink(table, plan)
     const deadLetters: SimRow[] = []
     const counts = new Map<PartitionId, StagedCounts>()
@@ -56,7 +58,8 @@ export class RowEncoder implements Encoder {
         const record = `${id}@${offset}`
         const isLost = (bytes !== undefined && change === undefined) || fatal.has(record) || baseless.has(record)
         const key = Buffer.from(keyOf(batch, i) ?? []).toString()
-        const outcome = isLost ? 'lost' : sink.take(change, key, batch.partition, offset)
+        const isLeftOut = change !== undefined && isDropped(table, change)
+        const outcome = isLost ? 'lost' : isLeftOut ? 'none' : sink.take(change, key, batch.partition, offset)
         if (outcome === 'none') count.tombstones++
         else if (outcome === 'row') {
           count.rows++

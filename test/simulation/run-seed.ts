@@ -68,12 +68,12 @@ export async function runSeed(seed: number, trace?: (line: string) => void): Pro
   const isPatient = random.chance(0.25)
   const isSettled = () =>
     (!isPatient || faulty.lateWrites === 0) &&
-    (isTold === undefined ? isCaughtUp(plan, shop, committed) : fleet.isStopped(isTold))
+    (isTold === undefined ? fleet.isOver && isCaughtUp(plan, shop, committed) : fleet.isStopped(isTold))
   fleet.bringBack()
   await world.run(calmMs + SETTLE_MS_MAX, isSettled)
   const violations = isSettled() ? [] : [`I20 not settled after ${SETTLE_MS_MAX / 1000} s: ${fleet.describe()}`]
   const settledMs = world.nowMs - calmMs
-  violations.push(...(await fleet.end()))
+  violations.push(...(await fleet.end()), ...fleet.violations)
   await world.run(world.nowMs + LATE_MS_MAX)
   const { violations: found, versions, rows } = await check({ plan, shop, storage: memory, history: fleet.history })
   const stormy = plan.hasFaults ? fleet.history.filter(({ wasStormy }) => wasStormy) : []

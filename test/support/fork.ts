@@ -6,7 +6,7 @@ import { emptyTables, partOf, type ForkRun, type Part } from '../../src/ingest/p
 import { openFork, type Chain, type VersionContent } from '../../src/lake/chain.ts'
 import type { Storage } from '../../src/lake/table.ts'
 import type { Positions } from '../../src/log.ts'
-import type { Clocks, Fork, Version } from '../../src/version.ts'
+import type { Clocks, Fork, TableVersion, Version } from '../../src/version.ts'
 
 // The life of a fork as far as a run needs it: its first version, and the one in which it has reached its base.
 
@@ -24,6 +24,8 @@ export interface ForkParts {
   /** Default: where the base stands. */
   readonly until?: Positions
   readonly seededMs?: Clocks
+  /** What rebuilt tables begin as; default: empty. */
+  readonly tables?: Readonly<Record<string, TableVersion>>
 }
 
 export interface TestFork {
@@ -43,7 +45,7 @@ export async function beginFork(parts: ForkParts): Promise<TestFork> {
   const chain = openFork(storage, definition.name, id, clock)
   const options = seededMs === undefined ? {} : { seededMs }
   const made = new Set([...rebuilt, ...part.temporary])
-  const empty = await emptyTables(definition, made, base.tables, storage, clock, options)
+  const empty = parts.tables ?? (await emptyTables(definition, made, base.tables, storage, clock, options))
   const topics = new Set(part.definition.tables.map(({ topic }) => `${topic}/`))
   const ofPart = (positions: Positions): Positions =>
     new Map([...positions].filter(([partition]) => topics.has(partition.slice(0, partition.lastIndexOf('/') + 1))))

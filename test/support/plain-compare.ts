@@ -37,7 +37,7 @@ export function plainCompare(request: PlainRequest, before: PlainTable, after: P
   }
   if (key.length === 0) return { ...summed, groups: [], added: 0n, removed: 0n, changed: 0n, samples: [] }
   const [left, came] = [different.flatMap(([b]) => b), different.flatMap(([, a]) => a)]
-  for (const row of [...left]) {
+  for (const row of left.slice()) {
     const same = came.findIndex(
       (other) => textOf(other, columns) === textOf(row, columns) && textOf(other, key) === textOf(row, key),
     )

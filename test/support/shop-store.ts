@@ -68,8 +68,9 @@ interface Allowed {
   readonly fatal?: readonly string[]
   /** Whether versions have been let go. */
   readonly isThinned?: boolean
-  /** How many times exactly it went back. */
+  /** How many times exactly it went back, and other tables took the place of its own. */
   readonly rollbacks?: number
+  readonly cutovers?: number
 }
 
 /**
@@ -79,7 +80,7 @@ interface Allowed {
 export async function shopFaults(
   store: StoreSettings,
   shop: ShopSettings,
-  { fatal = [], isThinned = false, rollbacks = 0 }: Allowed = {},
+  { fatal = [], isThinned = false, rollbacks = 0, cutovers = 0 }: Allowed = {},
 ): Promise<string[]> {
   const storage = await openStorage(store, systemClock)
   try {
@@ -87,7 +88,7 @@ export async function shopFaults(
     const versions = (await chain.versions(100_000)).toReversed()
     if (versions.length === 0) return ['no version']
     return [
-      ...chainFaults(versions, isThinned, rollbacks),
+      ...chainFaults(versions, isThinned, { rollback: rollbacks, cutover: cutovers }),
       ...(await referenceFaults(storage, versions)),
       ...(await rowFaults(storage, versions.at(-1)!, shopLedger(shop, versions.at(-1)!.positions, new Set(fatal)))),
     ]
@@ -96,10 +97,16 @@ export async function shopFaults(
   }
 }
 
-function chainFaults(versions: readonly Version[], isThinned: boolean, rollbacks: number): string[] {
+function chainFaults(
+  versions: readonly Version[],
+  isThinned: boolean,
+  jumps: Readonly<Record<'rollback' | 'cutover', number>>,
+): string[] {
   const faults: string[] = []
-  const found = versions.filter(({ kind }) => kind === 'rollback').length
-  if (found !== rollbacks) faults.push(`${found} versions went back, not ${rollbacks}`)
+  for (const [jump, wanted] of Object.entries(jumps)) {
+    const found = versions.filter(({ kind }) => kind === jump).length
+    if (found !== wanted) faults.push(`${found} versions are of kind ${jump}, not ${wanted}`)
+  }
   const ids = new Set<string>()
   for (const [index, version] of versions.entries()) {
     const before = versions[index - 1]
@@ -110,7 +117,7 @@ function chainFaults(versions: readonly Version[], isThinned: boolean, rollbacks
     if (ids.has(version.commitId)) faults.push(`version ${version.number} repeats a commit`)
     ids.add(version.commitId)
     for (const [id, position] of before?.positions ?? [])
-      if (version.kind !== 'rollback' && (version.positions.get(id) ?? -1n) < position)
+      if (!Object.hasOwn(jumps, version.kind) && (version.positions.get(id) ?? -1n) < position)
         faults.push(`version ${version.number}: ${id} goes back`)
     if (version.holes.size > 0) faults.push(`version ${version.number} has a hole`)
     if (isNext && version.kind === 'maintenance' && !isSamePlace(before!, version))

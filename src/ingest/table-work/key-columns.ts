@@ -114,6 +114,8 @@ export class TextColumn implements KeyColumn {
   #used = 0
   #starts = new Int32Array(0)
   #lengths = new Int32Array(0)
+  /** Rows of the chunk by the address of their text, as far as one began a run: those of a dictionary come again. */
+  readonly #known = new Map<number, number>()
 
   /** `isNull`: rows that have no value, whose entries say nothing. */
   load(vector: duckdb.Vector, rows: number, isNull?: (row: number) => boolean): void {
@@ -124,6 +126,7 @@ export class TextColumn implements KeyColumn {
       this.#lengths = new Int32Array(rows)
     }
     this.#used = 0
+    this.#known.clear()
     this.#append(entries)
     let lengthMax = 0
     // A run of long texts that lie behind each other.
@@ -138,6 +141,12 @@ export class TextColumn implements KeyColumn {
       }
       const address = words[4 * row + 2]! + words[4 * row + 3]! * 4_294_967_296
       if (first < 0 || address < end || address - end > GAP_MAX) {
+        const known = this.#known.get(address)
+        if (known !== undefined && this.#lengths[known]! >= length) {
+          this.#starts[row] = this.#starts[known]!
+          continue
+        }
+        this.#known.set(address, row)
         if (first >= 0) this.#fetch(entries, first, end - start)
         ;[first, start] = [row, address]
       }
