@@ -477,7 +477,10 @@ describe('descriptions', () => {
   test('every route is described, with its problems', async () => {
     const { body } = await json('/openapi.json')
     expect(body.openapi).toBe('3.1.0')
-    const routes = app.routes.filter(({ method, path }) => method !== 'ALL' && path !== '/*')
+    // The catalog is described by Iceberg's own specification.
+    const routes = app.routes.filter(
+      ({ method, path }) => method !== 'ALL' && path !== '/*' && !path.startsWith('/iceberg/'),
+    )
     expect(routes.length).toBeGreaterThan(20)
     for (const { method, path } of routes) {
       const described = body.paths[path.replaceAll(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()]

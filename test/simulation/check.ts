@@ -1,4 +1,4 @@
-import { codeHash, deadLetterTable, deletesTable } from '../../src/define.ts'
+import { deadLetterTable, deletesTable } from '../../src/define.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { openTable, type Storage } from '../../src/lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId } from '../../src/log.ts'
@@ -111,10 +111,10 @@ class Checker {
     const { plan, storage } = this.#options
     this.#keepFiles()
     this.#tables = new TableWatch(storage, this.#fail.bind(this))
-    const code = new Map(definitionOf(plan, true).tables.map((table) => [table.name, codeHash(table)]))
+    const definition = definitionOf(plan, true)
     const younger = tablesOf(plan, true)
     this.#plans = plan.tables.map((table, index) => {
-      return version.tables[table.name]?.code === code.get(table.name) ? younger[index]! : table
+      return version.tables[table.name]?.code === codeOf(definition, table.name) ? younger[index]! : table
     })
     this.#folds = this.#newFolds()
   }

@@ -10,8 +10,8 @@ export function definitionOf(plan: Plan, isNew: boolean): PipelineDefinition {
   return {
     name: PIPELINE,
     onDataLoss: plan.onDataLoss,
-    windows: plan.tables.flatMap(({ name, windows }) => windows.map((window) => windowOf(window, name))),
-    tables: tablesOf(plan, isNew).map(({ name, topic, onError, keyed, windows, idleAfterMs, drops }) => ({
+    windows: tablesOf(plan, isNew).flatMap(({ name, windows }) => windows.map((window) => windowOf(window, name))),
+    tables: tablesOf(plan, isNew).map(({ name, topic, onError, keyed, drops, windows, idleAfterMs }) => ({
       kind: 'table',
       name,
       topic,

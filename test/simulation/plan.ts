@@ -172,12 +172,12 @@ export interface SimTable {
   readonly onError: 'dead-letter' | 'skip'
   /** Undefined: an append table. */
   readonly keyed: KeyedPlan | undefined
-  /** Every so many values are left out, by new code. */
-  readonly drops?: number
   /** Over its events. */
   readonly windows: readonly SimWindow[]
   /** Of its event time, the timestamp of the record; where there are windows. */
   readonly idleAfterMs: number
+  /** Every so many values are left out, by new code. */
+  readonly drops?: number
 }
 
 export interface SimWindow {
@@ -239,7 +239,7 @@ export function planOf(seed: number): Plan {
   })
   const plain = topics.map((topic, index) => tableOf(`t${index}`, topic, random))
   if (random.chance(0.3)) plain.push(tableOf('again', topics[0]!, random))
-  // Replays of windows are looked at elsewhere: a stand-in for the fold knows one code only.
+  // What a cut-over or a rollback names anew is checked for tables of rows alone.
   const tables = story === 'replay' ? plain : withWindows(plain, topics, new Random(seed, 'windows'))
   calm(rates, tables)
   return {

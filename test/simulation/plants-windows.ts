@@ -1,7 +1,6 @@
 import type { Plant } from './plants.ts'
 
 const WINDOWS = 'src/ingest/windows.ts'
-const WATERMARK = 'src/ingest/watermark.ts'
 const LIVE_ROWS = 'src/ingest/window/live-rows.ts'
 
 /** Bugs of what becomes of a fold's answers. */
@@ -40,17 +39,6 @@ export const windowPlants: readonly Plant[] = [
         file: LIVE_ROWS,
         find: `    return { kind: 'write', added: this.#added, deletes, removed: this.#removed }`,
         replace: `    return { kind: 'write', added: this.#added, deletes: [], removed: this.#removed }`,
-      },
-    ],
-  },
-  {
-    name: 'watermark-goes-back',
-    bug: 'a partition that comes later takes the watermark back (rule C9): what was final no longer is',
-    edits: [
-      {
-        file: WATERMARK,
-        find: `Math.max(before ?? -Infinity, least - outOfOrdernessMs - 1)`,
-        replace: `least - outOfOrdernessMs - 1`,
       },
     ],
   },

@@ -1,6 +1,6 @@
 import { keyedPlants } from './plants-keyed.ts'
-import { replayPlants } from './plants-replay.ts'
 import { windowPlants } from './plants-windows.ts'
+import { replayPlants } from './plants-replay.ts'
 
 /** A bug put into production code while it is bundled for the simulation, which must then fail. */
 export interface Plant {
@@ -355,6 +355,6 @@ export interface CommitterParts {`,
     ],
   },
   ...keyedPlants,
-  ...replayPlants,
   ...windowPlants,
+  ...replayPlants,
 ]
