@@ -4,7 +4,7 @@ import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
 import { beforeTag, dropTag, holdFor, openTable, writeVersionHint, type Storage } from '../lake/table.ts'
 import { parsePartitionId, type PartitionId } from '../log.ts'
-import type { TableVersion, Version } from '../version.ts'
+import { LEFT_BEHIND, type TableVersion, type Version } from '../version.ts'
 
 export interface CutoverParts {
   readonly definition: PipelineDefinition
@@ -13,9 +13,6 @@ export interface CutoverParts {
   readonly writer: string
   readonly clock: Clock
 }
-
-/** Of a table that no definition has: whatever takes records again does not pass for one that took them all. */
-const LEFT_BEHIND = 'left-behind'
 
 /**
  * Makes the head of a fork that of the main chain: one commit, whose id is the replay's own, so that doing it twice does
