@@ -288,6 +288,8 @@ export class ReplayRun {
     this.#readiness.saw(head.positions)
     this.#isReady = this.#readiness.isReady(this.#head!.positions)
     this.#phase = this.#isReady ? 'ready' : 'catching-up'
+    // What main has rows of, the fork may leave out: it must stand where main does nevertheless.
+    this.#forkParts.control.isHurried ||= !this.#isReady
     if (clock.monotonicMs() < this.#endsMs + ENDS_EVERY_MS) return
     this.#endsMs = clock.monotonicMs()
     const bounds = await source.bounds([...this.#head!.positions.keys()])
