@@ -16,7 +16,7 @@ const { values } = parseArgs({
     store: { type: 'string', default: 'disk' },
     only: { type: 'string' },
     seed: { type: 'string', default: '1' },
-    limit: { type: 'string', default: '240' },
+    limit: { type: 'string', default: '420' },
     full: { type: 'boolean', default: false },
   },
 })
