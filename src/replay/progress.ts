@@ -7,6 +7,19 @@ const RATE_OVER_MS = 30_000
 /** While anything is left to be rebuilt. */
 const PERCENT_MAX = 99.9
 
+/** Of a replay that was not begun. */
+export const NOTHING_YET: ReplayProgress = {
+  phase: 'rebuilding',
+  isPaused: false,
+  done: '0',
+  total: '0',
+  percent: 0,
+  ratePerSecond: null,
+  etaSeconds: null,
+  lag: null,
+  partitions: [],
+}
+
 /** How a replay gets on, from what its runs say. */
 export class Progress {
   readonly #clock: Clock

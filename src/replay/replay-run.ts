@@ -10,7 +10,7 @@ import type { ReplayDifference, ReplayPhase, ReplayMode } from '../replay-status
 import type { Version } from '../version.ts'
 import { assertOnward, cutOver, cutoverOf } from './cutover.ts'
 import { baseOf, build, catchUp, forkOf, nextStage, openOrCreate, seed, type Fork, type ForkParts } from './fork.ts'
-import { Progress } from './progress.ts'
+import { NOTHING_YET, Progress } from './progress.ts'
 import { limited } from './rate-limit.ts'
 import { Readiness } from './readiness.ts'
 import { JobRecord, wantedOf, type Wanted } from './record.ts'
@@ -304,7 +304,7 @@ export class ReplayRun {
   async #tell(isPaused: boolean, isAtOnce = false): Promise<void> {
     const before = this.#record.replay.progress
     const phase = isPaused && this.#progress === undefined ? (before?.phase ?? 'rebuilding') : this.#phase
-    const progress = this.#progress?.at(phase, isPaused) ?? (before && { ...before, isPaused })
+    const progress = this.#progress?.at(phase, isPaused) ?? { ...(before ?? NOTHING_YET), isPaused }
     const isNews = before?.phase !== phase || before.isPaused !== isPaused
     const { writer } = this.#parts.policy
     await this.#record.running(
