@@ -2,11 +2,13 @@
 // with one line `<n> passed, <n> failed`. Runs with nothing but Node: no package is imported before it is installed.
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const totals = { passed: 0, failed: 0 }
+/** What failed, by name: said again at the end, where a reader of a long log looks. */
+const failures = []
 
 /** Runs a command to its end with its output passed on; resolves with the exit code. */
 function run(command, args, env = {}) {
@@ -29,6 +31,7 @@ async function step(name, command, args, env) {
   console.log(`\n── ${name}: ${[command, ...args].join(' ')}`)
   const isOk = (await run(command, args, env)) === 0
   totals[isOk ? 'passed' : 'failed']++
+  if (!isOk) failures.push(name)
   console.log(`${isOk ? '✓' : '✗'} ${name} (${Math.round((performance.now() - startedMs) / 1000)} s)`)
 }
 
@@ -39,12 +42,26 @@ async function tests(project) {
   console.log(`\n── ${project} tests`)
   const args = ['vitest', 'run', '--project', project, '--reporter=default', '--reporter=json']
   const code = await run('npx', [...args, `--outputFile.json=${report}`])
-  if (!existsSync(report)) return void totals.failed++
-  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(readFileSync(report, 'utf8'))
+  if (!existsSync(report)) {
+    failures.push(`${project} tests: no report`)
+    return void totals.failed++
+  }
+  const { numPassedTests, testResults } = JSON.parse(readFileSync(report, 'utf8'))
   totals.passed += numPassedTests
-  // Nothing is skipped silently: a skipped test is a failed one.
-  const failed = numFailedTests + numPendingTests + numTodoTests
-  totals.failed += failed === 0 && code !== 0 ? 1 : failed
+  // Nothing is skipped silently: a skipped test is a failed one, and so is a file that did not load.
+  const bad = testResults.flatMap((file) => badTests(file))
+  if (bad.length === 0 && code !== 0) bad.push(`${project} tests: exit code ${code}`)
+  failures.push(...bad)
+  totals.failed += bad.length
+}
+
+function badTests({ name, status, message, assertionResults }) {
+  const file = relative(root, name)
+  const bad = assertionResults.filter((test) => test.status !== 'passed')
+  if (bad.length === 0 && status === 'failed') return [`${file}: ${message.split('\n')[0]}`]
+  return bad.map(
+    (test) => `${file}: ${test.fullName} (${test.status}) ${test.failureMessages[0]?.split('\n')[0] ?? ''}`,
+  )
 }
 
 if (!existsSync(join(root, 'node_modules/.package-lock.json')))
@@ -64,5 +81,6 @@ await step('change streams', process.execPath, ['infra/e2e-cdc.mjs'])
 await step('windows', process.execPath, ['infra/e2e-windows.mjs'])
 await step('replays', process.execPath, ['infra/e2e-p10.mjs', '--only', 'new', '--records', '1500'])
 
+if (failures.length > 0) console.log(`\nFailed:\n${failures.map((line) => `  ✗ ${line}`).join('\n')}`)
 console.log(`\n${totals.passed} passed, ${totals.failed} failed`)
 process.exit(totals.failed === 0 ? 0 : 1)
