@@ -1,11 +1,19 @@
 import type { DuckDBResult, DuckDBValue } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
-import { rowWriter, uniqueNames } from './formats.ts'
-import type { FromProcess, ResultColumn, ResultFormat } from './messages.ts'
 import { nativeStyle, plainValue } from '../values.ts'
+import { arrowBatch, arrowEnd, arrowSchema } from './binary/arrow.ts'
+import { ColumnBuilder, type Column } from './binary/columns.ts'
+import { ParquetWriter } from './binary/parquet.ts'
+import { binaryType, type BinaryField } from './binary/types.ts'
+import { rowWriter, uniqueNames, type TextFormat } from './formats.ts'
+import type { FromProcess, ResultColumn, ResultFormat } from './messages.ts'
+import type { Execution } from './sandbox.ts'
 
 const PIECE_BYTES = 256 * 1024
 const PIECE_ROWS = 512
+/** A row group is written whole, and costs a reader its overhead. */
+const ROW_GROUP_BYTES = 8 * 1024 * 1024
+const BATCH_ROWS = 65_536
 
 type Chunk = Extract<FromProcess, { kind: 'chunk' }>
 
@@ -19,14 +27,17 @@ export function columnsOf(result: DuckDBResult): readonly ResultColumn[] {
   return uniqueNames(result.columnNames()).map((name, index) => ({ name, type: String(types[index]!) }))
 }
 
-/** The result as pieces of bounded size, made when they are asked for. Throws `result.too_large`. */
+/**
+ * The result as pieces of bounded size, made when they are asked for. What is last, and may make the others look whole,
+ * comes when `assertComplete` has found that all rows are there. Throws `result.too_large`.
+ */
 export async function* pieces(
-  result: DuckDBResult,
+  { result, assertComplete }: Pick<Execution, 'result' | 'assertComplete'>,
   columns: readonly ResultColumn[],
   format: ResultFormat,
   limits: ResultLimits,
 ): AsyncGenerator<Chunk> {
-  const piece = format === 'values' ? new ValuePiece() : new TextPiece(format, columns)
+  const piece = pieceOf(format, columns, result)
   let [rows, bytes] = [0, 0]
   for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
     const vectors = columns.map((_, index) => chunk!.getColumnVector(index))
@@ -36,25 +47,56 @@ export async function* pieces(
       if (piece.isFull) yield piece.take()
     }
   }
-  if (!piece.isEmpty) yield piece.take()
+  await assertComplete()
+  const last = piece.end()
+  if (last !== undefined) yield last
+}
+
+/** Rows on their way out. */
+interface Piece {
+  readonly isFull: boolean
+  /** Returns about how many bytes the row takes. */
+  add(values: readonly DuckDBValue[]): number
+  /** The rows since the last time. */
+  take(): Chunk
+  /** What is left, and what stands behind the last row. */
+  end(): Chunk | undefined
+}
+
+function pieceOf(format: ResultFormat, columns: readonly ResultColumn[], result: DuckDBResult): Piece {
+  switch (format) {
+    case 'values':
+      return new ValuePiece()
+    case 'arrow':
+      return new ArrowPiece(fieldsOf(columns, result))
+    case 'parquet':
+      return new ParquetPiece(fieldsOf(columns, result))
+    default:
+      return new TextPiece(format, columns)
+  }
+}
+
+function fieldsOf(columns: readonly ResultColumn[], result: DuckDBResult): readonly BinaryField[] {
+  const types = result.columnTypes()
+  return columns.map(({ name }, index) => ({ name, type: binaryType(types[index]!) }))
 }
 
 function check(rows: number, bytes: number, { rowsMax, bytesMax }: ResultLimits): void {
   const what = rows > rowsMax ? `${rowsMax} rows` : bytes > bytesMax ? `${bytesMax} bytes` : undefined
   if (what === undefined) return
   throw new LakeError('result.too_large', `the result has more than ${what}`, {
-    fix: 'Add a LIMIT or a condition, or ask for the format ndjson or csv, which are streamed.',
+    fix: 'Add a LIMIT or a condition, or ask for ndjson, csv, arrow or parquet, which are streamed.',
     context: { rowsMax, bytesMax },
   })
 }
 
-class TextPiece {
+class TextPiece implements Piece {
   readonly #writer: ReturnType<typeof rowWriter>
   #text: string
   #rows = 0
   #isFirst = true
 
-  constructor(format: 'json' | 'ndjson' | 'csv', columns: readonly ResultColumn[]) {
+  constructor(format: TextFormat, columns: readonly ResultColumn[]) {
     this.#writer = rowWriter(format, columns)
     this.#text = this.#writer.head
   }
@@ -72,19 +114,19 @@ class TextPiece {
     return this.#text.length >= PIECE_BYTES
   }
 
-  get isEmpty(): boolean {
-    return this.#text === ''
-  }
-
   take(): Chunk {
     const [text, rows] = [this.#text, this.#rows]
     this.#text = ''
     this.#rows = 0
     return { kind: 'chunk', rows, data: Buffer.from(text) }
   }
+
+  end(): Chunk | undefined {
+    return this.#text === '' ? undefined : this.take()
+  }
 }
 
-class ValuePiece {
+class ValuePiece implements Piece {
   #rows: unknown[][] = []
   #bytes = 0
 
@@ -100,15 +142,100 @@ class ValuePiece {
     return this.#rows.length >= PIECE_ROWS || this.#bytes >= PIECE_BYTES
   }
 
-  get isEmpty(): boolean {
-    return this.#rows.length === 0
-  }
-
   take(): Chunk {
     const data = this.#rows
     this.#rows = []
     this.#bytes = 0
     return { kind: 'chunk', rows: data.length, data }
+  }
+
+  end(): Chunk | undefined {
+    return this.#rows.length === 0 ? undefined : this.take()
+  }
+}
+
+/** Rows collected by column. */
+class Batch {
+  readonly #builders: readonly ColumnBuilder[]
+  rows = 0
+  bytes = 0
+
+  constructor(fields: readonly BinaryField[]) {
+    this.#builders = fields.map((field) => new ColumnBuilder(field))
+  }
+
+  add(values: readonly DuckDBValue[]): number {
+    let bytes = 0
+    for (let i = 0; i < values.length; i++) bytes += this.#builders[i]!.append(values[i])
+    this.rows++
+    this.bytes += bytes
+    return bytes
+  }
+
+  take(): { readonly rows: number; readonly columns: readonly Column[] } {
+    const { rows } = this
+    this.rows = 0
+    this.bytes = 0
+    return { rows, columns: this.#builders.map((builder) => builder.take()) }
+  }
+}
+
+class ArrowPiece implements Piece {
+  readonly #batch: Batch
+  #head: Uint8Array
+
+  constructor(fields: readonly BinaryField[]) {
+    this.#batch = new Batch(fields)
+    this.#head = arrowSchema(fields)
+  }
+
+  add(values: readonly DuckDBValue[]): number {
+    return this.#batch.add(values)
+  }
+
+  get isFull(): boolean {
+    return this.#batch.bytes >= PIECE_BYTES || this.#batch.rows >= BATCH_ROWS
+  }
+
+  take(): Chunk {
+    const { rows, columns } = this.#batch.take()
+    const data = Buffer.concat([this.#head, arrowBatch(columns)])
+    this.#head = new Uint8Array(0)
+    return { kind: 'chunk', rows, data }
+  }
+
+  end(): Chunk {
+    const rest = this.#batch.rows === 0 ? { rows: 0, data: this.#head } : this.take()
+    return { kind: 'chunk', rows: rest.rows, data: Buffer.concat([rest.data as Uint8Array, arrowEnd()]) }
+  }
+}
+
+class ParquetPiece implements Piece {
+  readonly #batch: Batch
+  readonly #file: ParquetWriter
+
+  constructor(fields: readonly BinaryField[]) {
+    this.#batch = new Batch(fields)
+    this.#file = new ParquetWriter(fields)
+  }
+
+  add(values: readonly DuckDBValue[]): number {
+    return this.#batch.add(values)
+  }
+
+  get isFull(): boolean {
+    return this.#batch.bytes >= ROW_GROUP_BYTES || this.#batch.rows >= BATCH_ROWS
+  }
+
+  take(): Chunk {
+    const { rows, columns } = this.#batch.take()
+    return { kind: 'chunk', rows, data: this.#file.rowGroup(columns) }
+  }
+
+  end(): Chunk {
+    if (this.#batch.rows === 0) return { kind: 'chunk', rows: 0, data: this.#file.end() }
+    const { rows, data } = this.take()
+    return { kind: 'chunk', rows, data: Buffer.concat([data as Uint8Array, this.#file.end()]) }
   }
 }
 

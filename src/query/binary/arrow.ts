@@ -1,4 +1,4 @@
-import type { Column } from './columns.ts'
+import { packBits, type Column } from './columns.ts'
 import { flag, flatBuffer, int16, int32, int64, int8, pairs, table, tables, text, type Part } from './flatbuffer.ts'
 import type { BinaryField, BinaryType } from './types.ts'
 
@@ -83,13 +83,6 @@ function collect(column: Column, nodes: [number, number][], buffers: Uint8Array[
 
 function bytesOf(offsets: Int32Array): Uint8Array {
   return new Uint8Array(offsets.buffer, offsets.byteOffset, offsets.byteLength)
-}
-
-/** Bits of bytes that are 0 or 1, the lowest first. Parquet has them the same way. */
-export function packBits(flags: Uint8Array): Uint8Array {
-  const bits = new Uint8Array((flags.length + 7) >> 3)
-  for (let i = 0; i < flags.length; i++) bits[i >> 3]! |= flags[i]! << (i & 7)
-  return bits
 }
 
 function fieldPart({ name, type }: BinaryField, isNullable: boolean): Part {

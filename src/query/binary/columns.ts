@@ -213,6 +213,13 @@ function textOf(value: DuckDBValue): string {
   return typeof plain === 'string' ? plain : JSON.stringify(plain)
 }
 
+/** Bits of bytes that are 0 or 1, the lowest first. */
+export function packBits(flags: Uint8Array): Uint8Array {
+  const bits = new Uint8Array((flags.length + 7) >> 3)
+  for (let i = 0; i < flags.length; i++) bits[i >> 3]! |= flags[i]! << (i & 7)
+  return bits
+}
+
 const BYTES_MIN = 256
 /** Characters of a text that is not measured before it is written. */
 const SHORT_TEXT = 1_024

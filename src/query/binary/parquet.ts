@@ -1,6 +1,5 @@
 import snappy from 'snappyjs'
-import { packBits } from './arrow.ts'
-import type { Column } from './columns.ts'
+import { packBits, type Column } from './columns.ts'
 import { leavesOf, levelBytes, type Leaf } from './levels.ts'
 import { parquetSchema, physicalType } from './parquet-schema.ts'
 import { binary, i32, i64, list, struct, thriftBytes, type ThriftValue } from './thrift.ts'
