@@ -1,21 +1,15 @@
 import type { DuckDBResult, DuckDBValue } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
 import { nativeStyle, plainValue } from '../values.ts'
-import { arrowBatch, arrowEnd, arrowSchema } from './binary/arrow.ts'
-import { ColumnBuilder, type Column } from './binary/columns.ts'
-import { ParquetWriter } from './binary/parquet.ts'
+import { ArrowPiece, ParquetPiece } from './binary/pieces.ts'
 import { binaryType, type BinaryField } from './binary/types.ts'
 import { rowWriter, uniqueNames, type TextFormat } from './formats.ts'
-import type { FromProcess, ResultColumn, ResultFormat } from './messages.ts'
+import type { ResultColumn, ResultFormat } from './messages.ts'
+import type { Chunk, Piece } from './piece.ts'
 import type { Execution } from './sandbox.ts'
 
 const PIECE_BYTES = 256 * 1024
 const PIECE_ROWS = 512
-/** A row group is written whole, and costs a reader its overhead. */
-const ROW_GROUP_BYTES = 8 * 1024 * 1024
-const BATCH_ROWS = 65_536
-
-type Chunk = Extract<FromProcess, { kind: 'chunk' }>
 
 export interface ResultLimits {
   readonly rowsMax: number
@@ -50,17 +44,6 @@ export async function* pieces(
   await assertComplete()
   const last = piece.end()
   if (last !== undefined) yield last
-}
-
-/** Rows on their way out. */
-interface Piece {
-  readonly isFull: boolean
-  /** Returns about how many bytes the row takes. */
-  add(values: readonly DuckDBValue[]): number
-  /** The rows since the last time. */
-  take(): Chunk
-  /** What is left, and what stands behind the last row. */
-  end(): Chunk | undefined
 }
 
 function pieceOf(format: ResultFormat, columns: readonly ResultColumn[], result: DuckDBResult): Piece {
@@ -151,91 +134,6 @@ class ValuePiece implements Piece {
 
   end(): Chunk | undefined {
     return this.#rows.length === 0 ? undefined : this.take()
-  }
-}
-
-/** Rows collected by column. */
-class Batch {
-  readonly #builders: readonly ColumnBuilder[]
-  rows = 0
-  bytes = 0
-
-  constructor(fields: readonly BinaryField[]) {
-    this.#builders = fields.map((field) => new ColumnBuilder(field))
-  }
-
-  add(values: readonly DuckDBValue[]): number {
-    let bytes = 0
-    for (let i = 0; i < values.length; i++) bytes += this.#builders[i]!.append(values[i])
-    this.rows++
-    this.bytes += bytes
-    return bytes
-  }
-
-  take(): { readonly rows: number; readonly columns: readonly Column[] } {
-    const { rows } = this
-    this.rows = 0
-    this.bytes = 0
-    return { rows, columns: this.#builders.map((builder) => builder.take()) }
-  }
-}
-
-class ArrowPiece implements Piece {
-  readonly #batch: Batch
-  #head: Uint8Array
-
-  constructor(fields: readonly BinaryField[]) {
-    this.#batch = new Batch(fields)
-    this.#head = arrowSchema(fields)
-  }
-
-  add(values: readonly DuckDBValue[]): number {
-    return this.#batch.add(values)
-  }
-
-  get isFull(): boolean {
-    return this.#batch.bytes >= PIECE_BYTES || this.#batch.rows >= BATCH_ROWS
-  }
-
-  take(): Chunk {
-    const { rows, columns } = this.#batch.take()
-    const data = Buffer.concat([this.#head, arrowBatch(columns)])
-    this.#head = new Uint8Array(0)
-    return { kind: 'chunk', rows, data }
-  }
-
-  end(): Chunk {
-    const rest = this.#batch.rows === 0 ? { rows: 0, data: this.#head } : this.take()
-    return { kind: 'chunk', rows: rest.rows, data: Buffer.concat([rest.data as Uint8Array, arrowEnd()]) }
-  }
-}
-
-class ParquetPiece implements Piece {
-  readonly #batch: Batch
-  readonly #file: ParquetWriter
-
-  constructor(fields: readonly BinaryField[]) {
-    this.#batch = new Batch(fields)
-    this.#file = new ParquetWriter(fields)
-  }
-
-  add(values: readonly DuckDBValue[]): number {
-    return this.#batch.add(values)
-  }
-
-  get isFull(): boolean {
-    return this.#batch.bytes >= ROW_GROUP_BYTES || this.#batch.rows >= BATCH_ROWS
-  }
-
-  take(): Chunk {
-    const { rows, columns } = this.#batch.take()
-    return { kind: 'chunk', rows, data: this.#file.rowGroup(columns) }
-  }
-
-  end(): Chunk {
-    if (this.#batch.rows === 0) return { kind: 'chunk', rows: 0, data: this.#file.end() }
-    const { rows, data } = this.take()
-    return { kind: 'chunk', rows, data: Buffer.concat([data as Uint8Array, this.#file.end()]) }
   }
 }
 

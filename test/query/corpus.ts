@@ -14,7 +14,9 @@ type Mutation = (sql: string, pick: (below: number) => number) => string
 const MUTATIONS: readonly Mutation[] = [
   (sql, pick) => outsideQuotes(sql, (text) => text.replace(/[a-z]/gi, (c) => (pick(2) ? c.toUpperCase() : c))),
   (sql, pick) =>
-    outsideQuotes(sql, (text) => text.replaceAll(' ', () => ['/**/', '\t', '\n-- x\n', '\u00a0', ' /* ; */ '][pick(5)]!)),
+    outsideQuotes(sql, (text) =>
+      text.replaceAll(' ', () => ['/**/', '\t', '\n-- x\n', '\u00a0', ' /* ; */ '][pick(5)]!),
+    ),
   (sql) => outsideQuotes(sql, (text) => text.replace(/\b([a-z]\w*_\w+)\s*\(/gi, '"$1"(')),
   (sql) => sql.replace(/'([^'\\$]*)'/g, '$$$$$1$$$$'),
   (sql) => sql.replace(/'([^'\\$]*)'/g, '$$q$$$1$$q$$'),

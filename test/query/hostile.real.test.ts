@@ -54,7 +54,11 @@ async function filesOf(folder: string): Promise<ReadonlyMap<string, string>> {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     const file = path.join(entry.parentPath, entry.name)
     const { mtimeMs, mode } = await stat(file)
-    const hash = entry.isFile() ? createHash('sha256').update(await readFile(file)).digest('hex') : ''
+    const hash = entry.isFile()
+      ? createHash('sha256')
+          .update(await readFile(file))
+          .digest('hex')
+      : ''
     files.set(file, `${mode} ${mtimeMs} ${hash}`)
   }
   return files
@@ -121,7 +125,8 @@ async function notRefused(list: readonly string[]): Promise<readonly string[]> {
   const wrong: string[] = []
   for (const sql of list) {
     const outcome = await outcomeOf(sql)
-    if (!/^(sql\.(denied|syntax|multiple_statements|failed)|table\.unknown)$/.test(outcome)) wrong.push(`${sql} → ${outcome}`)
+    if (!/^(sql\.(denied|syntax|multiple_statements|failed)|table\.unknown)$/.test(outcome))
+      wrong.push(`${sql} → ${outcome}`)
     for (const pid of engine.stats().pids) expect(socketsOf(pid), sql).toBeLessThanOrEqual(socketsOfChild)
   }
   return wrong

@@ -43,7 +43,10 @@ function message(metadata: Part, body: readonly Uint8Array[]): Uint8Array {
   const prefix = Buffer.alloc(8)
   prefix.writeUInt32LE(CONTINUATION)
   prefix.writeInt32LE(head.length + padding(head.length), 4)
-  return Buffer.concat([prefix, ...[head, ...body].flatMap((bytes) => [bytes, ZEROS.subarray(0, padding(bytes.length))])])
+  return Buffer.concat([
+    prefix,
+    ...[head, ...body].flatMap((bytes) => [bytes, ZEROS.subarray(0, padding(bytes.length))]),
+  ])
 }
 
 const ZEROS = new Uint8Array(8)

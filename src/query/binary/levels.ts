@@ -114,7 +114,7 @@ export function levelBytes(levels: Uint8Array, max: number): Uint8Array {
 
 function runBytes(levels: Uint8Array): Uint8Array {
   const out: number[] = []
-  for (let start = 0; start < levels.length; ) {
+  for (let start = 0; start < levels.length;) {
     let end = start + 1
     while (end < levels.length && levels[end] === levels[start]) end++
     writeVarint(out, (end - start) * 2)
