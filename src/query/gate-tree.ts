@@ -96,6 +96,7 @@ export const EXPRESSIONS: Readonly<Record<string, Shape>> = {
       replace_list: 'renamed',
       rename_list: 'names',
       columns: 'data',
+      unpacked: 'data',
       expr: 'expression',
     },
     'STAR',
@@ -176,6 +177,7 @@ export const RELATIONS: Readonly<Record<string, Shape>> = {
     ref_type: 'data',
     using_columns: 'data',
     delim_flipped: 'data',
+    is_implicit: 'data',
     duplicate_eliminated_columns: 'expressions',
   }),
   SUBQUERY: shape({ ...RELATION, subquery: 'statement', column_name_alias: 'data' }),
@@ -201,7 +203,14 @@ export const TYPE_INFOS: Readonly<Record<string, Shape>> = {
   LIST_TYPE_INFO: shape({ ...TYPE_INFO, child_type: 'type' }),
   STRING_TYPE_INFO: shape({ ...TYPE_INFO, collation: 'data' }),
   STRUCT_TYPE_INFO: shape({ ...TYPE_INFO, child_types: 'fields' }),
-  UNBOUND_TYPE_INFO: shape({ ...TYPE_INFO, name: 'data', catalog: 'data', schema: 'data', expr: 'expression' }),
+  UNBOUND_TYPE_INFO: shape({
+    ...TYPE_INFO,
+    name: 'data',
+    catalog: 'data',
+    schema: 'data',
+    user_type_modifiers: 'constant',
+    expr: 'expression',
+  }),
 }
 
 /** Objects that have no kind of their own. */
@@ -219,7 +228,6 @@ export const PLAIN = {
     query: 'statement',
     materialized: 'data',
     key_targets: 'expressions',
-    payload_aggregates: 'expressions',
   }),
 } as const satisfies Readonly<Record<string, Shape>>
 

@@ -13,7 +13,9 @@ import { CHILD_PATH, makeTables, querySettings, resolverOf } from './support.ts'
 // Statements that reach for more than the tables of the lake, and such that take all that there is. Each is refused or
 // contained: this process lives, queries beside it keep their results, no file changes, nobody is called.
 
+/** Of a hostile statement, and of everybody else's. */
 const DEADLINE_MS = 1_000
+const PATIENCE_MS = 15_000
 const SECRET = 'the-secret-of-another-tenant'
 const SEED = Number(process.env['SEED'] ?? 20_261_121)
 
@@ -34,7 +36,7 @@ beforeAll(async () => {
   listener = createServer((socket) => (calls++, socket.destroy()))
   await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
   engine = await openEngine({
-    settings: querySettings({ children: 2, timeoutMs: DEADLINE_MS, memoryBytesMax: 500 * 1024 * 1024 }),
+    settings: querySettings({ children: 2, timeoutMs: PATIENCE_MS, memoryBytesMax: 500 * 1024 * 1024 }),
     resolve: resolverOf(tables.views),
     clock: systemClock,
     childPath: CHILD_PATH,
@@ -83,7 +85,7 @@ function placed(sql: string): string {
 /** The code of a refusal; what came of it otherwise. */
 async function outcomeOf(sql: string): Promise<string> {
   try {
-    const rows = await engine.rows({ sql: placed(sql) })
+    const rows = await engine.rows({ sql: placed(sql), timeoutMs: DEADLINE_MS })
     return `rows: ${JSON.stringify(rows, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))}`
   } catch (error) {
     const { code, message, fix } = asLakeError(error)
@@ -151,27 +153,8 @@ describe('statements that reach for more', () => {
   }, 60_000)
 })
 
-describe('statements that take all that there is', () => {
-  test.each(statements('bombs'))(
-    '%s',
-    async (sql) => {
-      const startMs = systemClock.monotonicMs()
-      expect((await outcomeOf(sql)).replace(/^rows: .*/s, 'rows')).toMatch(
-        /^(rows|sql\.\w+|result\.too_large|request\.too_large|table\.unknown)$/,
-      )
-      expect(systemClock.monotonicMs() - startMs).toBeLessThan(DEADLINE_MS + 1_000)
-    },
-    30_000,
-  )
-
-  test('and those behind them are served', async () => {
-    expect(await besideVictim(() => systemClock.sleep(500))).toBeGreaterThan(0)
-    await assertNothingHappened()
-  }, 10_000)
-})
-
 test.each(statements('legitimate'))('runs: %s', async (sql) => {
-  expect(await outcomeOf(sql)).toMatch(/^rows: \[\{/)
+  expect((await engine.rows({ sql })).length).toBeGreaterThan(0)
 })
 
 test('a query process has no environment of ours, no rights to write files, and goes first when memory runs out', () => {
@@ -190,8 +173,29 @@ test('a query process has no environment of ours, no rights to write files, and 
   expect(limits.get('Max file size')).toBe('0')
   expect(limits.get('Max core file size')).toBe('0')
   expect(Number(limits.get('Max data size'))).toBe(500 * 1024 * 1024)
-  expect(Number(limits.get('Max cpu time'))).toBeLessThan(60)
+  expect(Number(limits.get('Max cpu time'))).toBeLessThan(600)
   expect(Number(limits.get('Max address space'))).toBeGreaterThan(0)
   expect(Number(limits.get('Max open files'))).toBeGreaterThan(0)
   expect(read('oom_score_adj').trim()).toBe('1000')
+})
+
+describe('statements that take all that there is', () => {
+  test.each(statements('bombs'))(
+    '%s',
+    async (sql) => {
+      await besideVictim(async () => {
+        const startMs = systemClock.monotonicMs()
+        expect((await outcomeOf(sql)).replace(/^rows: .*/s, 'rows')).toMatch(
+          /^(rows|sql\.\w+|result\.too_large|request\.too_large|table\.unknown)$/,
+        )
+        expect(systemClock.monotonicMs() - startMs).toBeLessThan(DEADLINE_MS + 1_000)
+      })
+    },
+    30_000,
+  )
+
+  test('and those behind them are served', async () => {
+    expect(await besideVictim(() => systemClock.sleep(500))).toBeGreaterThan(0)
+    await assertNothingHappened()
+  }, 10_000)
 })
