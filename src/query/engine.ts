@@ -51,7 +51,7 @@ export interface QueryResult {
   readonly columns: readonly ResultColumn[]
   /** The version of each pipeline that was read; of a query over changes, that of each of its tables. */
   readonly versions: ReadonlyMap<string, bigint>
-  /** Only when the result is complete (`json`); `ndjson` and `csv` are still on their way. */
+  /** Only when the result is complete (`json`); the others are still on their way. */
   readonly stats: QueryStats | undefined
   /**
    * The result as bytes. A `json` body is complete when the query resolves; the others are made while they are read,

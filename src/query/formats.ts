@@ -2,6 +2,9 @@ import type { DuckDBValue } from '@duckdb/node-api'
 import type { ResultColumn } from './messages.ts'
 import { jsonStyle, plainValue } from '../values.ts'
 
+/** Formats that are text, row by row. */
+export type TextFormat = 'json' | 'ndjson' | 'csv'
+
 /** Writes rows as text. Rows of `json` come without separators around them: the envelope is not theirs. */
 export interface RowWriter {
   /** What stands before the first row. */
@@ -11,7 +14,7 @@ export interface RowWriter {
   row(values: readonly DuckDBValue[]): string
 }
 
-export function rowWriter(format: 'json' | 'ndjson' | 'csv', columns: readonly ResultColumn[]): RowWriter {
+export function rowWriter(format: TextFormat, columns: readonly ResultColumn[]): RowWriter {
   if (format === 'csv') return csvWriter(columns)
   const labels = columns.map(({ name }, index) => `${index === 0 ? '{' : ','}${JSON.stringify(name)}:`)
   const row = (values: readonly DuckDBValue[]): string => {

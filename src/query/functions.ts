@@ -78,10 +78,12 @@ const ALLOWED = new Set(
 /** Functions that may stand where a table may. Everything else there reads files, settings or the catalog. */
 const ALLOWED_AS_TABLE = new Set(['range', 'generate_series', 'unnest'])
 
+/** `name` in lower case. */
 export function isAllowedFunction(name: string): boolean {
-  return ALLOWED.has(name.toLowerCase())
+  return ALLOWED.has(name)
 }
 
+/** `name` in lower case. */
 export function isAllowedTableFunction(name: string): boolean {
-  return ALLOWED_AS_TABLE.has(name.toLowerCase())
+  return ALLOWED_AS_TABLE.has(name)
 }

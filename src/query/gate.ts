@@ -1,71 +1,29 @@
 import { LakeError } from '../error.ts'
 import { isAllowedFunction, isAllowedTableFunction } from './functions.ts'
+import {
+  EXPRESSIONS,
+  MODIFIERS,
+  PLAIN,
+  QUERIES,
+  REASONS,
+  RELATIONS,
+  TYPE_INFOS,
+  type Part,
+  type Shape,
+} from './gate-tree.ts'
 
 // What SQL may run: decided on DuckDB's own syntax tree (json_serialize_sql, which refuses all but SELECT), by lists of
-// what is allowed. A node, function or reference that is not known here is refused.
+// what is allowed. A node, member, function or reference that is not known here is refused.
 
 export const SQL_BYTES_MAX = 64 * 1024
 const NESTING_MAX = 200
-
-/** Expression classes of the tree. Absent on purpose: DEFAULT and the bound forms that no text produces. */
-const EXPRESSIONS = new Set([
-  'BETWEEN',
-  'CASE',
-  'CAST',
-  'COLLATE',
-  'COLUMN_REF',
-  'COMPARISON',
-  'CONJUNCTION',
-  'CONSTANT',
-  'FUNCTION',
-  'LAMBDA',
-  'LAMBDA_REF',
-  'OPERATOR',
-  'PARAMETER',
-  'POSITIONAL_REFERENCE',
-  'STAR',
-  'SUBQUERY',
-  'WINDOW',
-  'TYPE',
-])
-
-/** Query nodes, table references, modifiers, orders. Absent on purpose: RECURSIVE_CTE_NODE, PIVOT, SHOW_REF. */
-const NODES = new Set([
-  'SELECT_NODE',
-  'SET_OPERATION_NODE',
-  'CTE_NODE',
-  'BASE_TABLE',
-  'JOIN',
-  'SUBQUERY',
-  'EMPTY',
-  'EXPRESSION_LIST',
-  'TABLE_FUNCTION',
-  'DISTINCT_MODIFIER',
-  'LIMIT_MODIFIER',
-  'LIMIT_PERCENT_MODIFIER',
-  'ORDER_MODIFIER',
-  'ORDER_DEFAULT',
-  'ASCENDING',
-  'DESCENDING',
-])
-
-const TYPE_INFOS = new Set([
-  'DECIMAL_TYPE_INFO',
-  'LIST_TYPE_INFO',
-  'STRUCT_TYPE_INFO',
-  'ARRAY_TYPE_INFO',
-  'UNBOUND_TYPE_INFO',
-  'STRING_TYPE_INFO',
-  'GENERIC_TYPE_INFO',
-])
-
-const REASONS: Readonly<Record<string, string>> = {
-  RECURSIVE_CTE_NODE: 'recursive queries are not allowed',
-  PIVOT: 'PIVOT and UNPIVOT are not allowed; write conditional aggregates',
-  SHOW_REF: 'SHOW, DESCRIBE and SUMMARIZE are not allowed; ask /v1/tables',
-}
+/** Levels and nodes of the tree: chains of operators nest without a bracket. */
+const DEPTH_MAX = 1_000
+const NODES_MAX = 20_000
 
 const TABLE_NAME = /^[a-z][a-z0-9_]*$/i
+/** A common table may not be called what DuckDB would otherwise look for as a file. */
+const COMMON_TABLE_NAME = /^[\p{L}_][\p{L}\p{M}\p{N}_ $-]*$/u
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -103,86 +61,202 @@ export function inspect(serialized: string): readonly string[] {
     throw new LakeError('sql.multiple_statements', `there are ${statements.length} statements`, {
       fix: 'Send one SELECT statement.',
     })
-  const tables = new Set<string>()
-  walk(statements[0]!, NO_NAMES, tables)
-  return [...tables].toSorted()
+  const judge = new Judge()
+  judge.statement(statements[0]!)
+  return [...judge.tables].toSorted()
 }
 
-const NO_NAMES: ReadonlySet<string> = new Set()
+/** Names of common tables, in lower case, that may be read at some place. */
+type Scope = ReadonlySet<string>
+const NO_NAMES: Scope = new Set()
 
-function walk(node: unknown, scope: ReadonlySet<string>, tables: Set<string>): void {
-  if (Array.isArray(node)) {
-    for (const item of node) walk(item, scope, tables)
-    return
+class Judge {
+  readonly tables = new Set<string>()
+  #nodes = 0
+  #depth = 0
+
+  statement(statement: Json): void {
+    this.#members(statement, PLAIN.statement, NO_NAMES)
   }
-  if (typeof node !== 'object' || node === null) return
-  const object = node as Json
-  checkKind(object)
-  const inner = withCommonTables(object, scope, tables)
-  if (object['class'] === 'CONSTANT') return // its value is data
-  if (object['class'] === 'FUNCTION' || object['class'] === 'WINDOW') checkFunction(object, isAllowedFunction)
-  if (object['class'] === undefined && object['type'] === 'BASE_TABLE') readTable(object, inner, tables)
-  for (const [key, value] of Object.entries(object)) {
-    if (key === 'cte_map') continue
-    if (key === 'function' && object['type'] === 'TABLE_FUNCTION') walkTableFunction(value as Json, inner, tables)
-    else walk(value, inner, tables)
+
+  #members(object: Json, { members, types }: Shape, scope: Scope): void {
+    if (types !== undefined && !types.has(String(object['type']))) throw notAllowed(object['type'])
+    if (++this.#nodes > NODES_MAX) throw denied(`the statement has more than ${NODES_MAX} parts`)
+    if (++this.#depth > DEPTH_MAX) throw denied(`the statement nests deeper than ${DEPTH_MAX} levels`)
+    for (const [name, value] of Object.entries(object)) {
+      const part = Object.hasOwn(members, name) ? members[name]! : undefined
+      if (part === undefined) throw notAllowed(name)
+      if (value !== null && part !== 'constant') this.#part(part, value, scope)
+    }
+    this.#depth--
+  }
+
+  #part(part: Exclude<Part, 'constant'>, value: unknown, scope: Scope): void {
+    switch (part) {
+      case 'data':
+        return assertData(value)
+      case 'never':
+        if (value !== false) throw denied('this form is not allowed', 'Ask for an older version with `asOf`.')
+        return
+      case 'names':
+        return assertNames(value)
+      case 'expression':
+        return this.#expression(value, scope)
+      case 'expressions':
+        return each(value, (item) => this.#expression(item, scope))
+      case 'rows':
+        return each(value, (row) => each(row, (item) => this.#expression(item, scope)))
+      case 'renamed':
+        return each(value, (item) => this.#members(objectOf(item), PLAIN.renamed, scope))
+      case 'cases':
+        return each(value, (item) => this.#members(objectOf(item), PLAIN.caseCheck, scope))
+      case 'orders':
+        return each(value, (item) => this.#members(objectOf(item), PLAIN.order, scope))
+      case 'ordered':
+        return this.#kind(value, { ORDER_MODIFIER: MODIFIERS['ORDER_MODIFIER']! }, scope)
+      case 'modifiers':
+        return each(value, (item) => this.#kind(item, MODIFIERS, scope))
+      case 'statement':
+        return this.#members(objectOf(value), PLAIN.statement, scope)
+      case 'query':
+        return this.#query(value, scope)
+      case 'queries':
+        return each(value, (item) => this.#query(item, scope))
+      case 'from':
+        return this.#relation(value, scope)
+      case 'call':
+        return this.#tableFunction(value, scope)
+      case 'sample':
+        return this.#members(objectOf(value), PLAIN.sample, scope)
+      case 'commonTables':
+        return // `#query` has read them: what stands beside them sees their names
+      case 'type':
+        return this.#type(value, scope)
+      case 'types':
+        return each(value, (item) => this.#type(item, scope))
+      case 'fields':
+        return each(value, (item) => this.#members(objectOf(item), PLAIN.field, scope))
+    }
+  }
+
+  /** A node whose kind is its `type`. */
+  #kind(value: unknown, shapes: Readonly<Record<string, Shape>>, scope: Scope): void {
+    const object = objectOf(value)
+    this.#members(object, shapeOf(shapes, object['type']), scope)
+  }
+
+  #expression(value: unknown, scope: Scope): void {
+    const object = objectOf(value)
+    const kind = object['class']
+    if (kind === 'FUNCTION' || kind === 'WINDOW') checkFunction(object, isAllowedFunction)
+    if (kind === 'TYPE' && !isBuiltIn(object)) throw denied('a type is named with a schema')
+    this.#members(object, shapeOf(EXPRESSIONS, kind), scope)
+  }
+
+  #query(value: unknown, scope: Scope): void {
+    const object = objectOf(value)
+    this.#kind(object, QUERIES, this.#withCommonTables(object, scope))
+  }
+
+  /** A common table is seen by the ones after it and by the query it belongs to, not by what stands around. */
+  #withCommonTables({ cte_map: value }: Json, scope: Scope): Scope {
+    if (value === null || value === undefined) return scope
+    const tables = objectOf(value)
+    if (Object.keys(tables).some((key) => !Object.hasOwn(PLAIN.commonTables.members, key))) throw notAllowed('cte_map')
+    const inner = new Set(scope)
+    each(tables['map'] ?? [], (item) => {
+      const { key, value: table, ...rest } = objectOf(item)
+      if (typeof key !== 'string' || Object.keys(rest).length > 0) throw notAllowed('cte_map')
+      if (!COMMON_TABLE_NAME.test(key)) throw denied(`${nameOf(key)} is not a name for a common table`)
+      this.#members(objectOf(table), PLAIN.commonTable, inner)
+      inner.add(lower(key))
+    })
+    return inner
+  }
+
+  #relation(value: unknown, scope: Scope): void {
+    const object = objectOf(value)
+    if (object['type'] === 'BASE_TABLE') this.#table(object, scope)
+    this.#kind(object, RELATIONS, scope)
+  }
+
+  #table(table: Json, scope: Scope): void {
+    const name = String(table['table_name'])
+    if (isQualified(table['schema_name']) || isQualified(table['catalog_name']))
+      throw denied(`${nameOf(name)} is named with a schema`, 'Name tables of the lake plainly.')
+    if (scope.has(lower(name))) return
+    if (!TABLE_NAME.test(name)) throw denied(`${nameOf(name)} is not a table of the lake`)
+    this.tables.add(lower(name))
+  }
+
+  #tableFunction(value: unknown, scope: Scope): void {
+    const call = objectOf(value)
+    if (call['class'] !== 'FUNCTION') throw denied('a table function must be a plain call')
+    checkFunction(call, isAllowedTableFunction)
+    this.#members(call, EXPRESSIONS['FUNCTION']!, scope)
+  }
+
+  #type(value: unknown, scope: Scope): void {
+    const type = objectOf(value)
+    const info = type['type_info']
+    this.#members({ ...type, type_info: null }, PLAIN.type, scope)
+    if (info === null || info === undefined) return
+    const object = objectOf(info)
+    if (!isBuiltIn(object)) throw denied('a type is named with a schema')
+    this.#kind(object, TYPE_INFOS, scope)
   }
 }
 
-function walkTableFunction(call: Json, scope: ReadonlySet<string>, tables: Set<string>): void {
-  if (call['class'] !== 'FUNCTION') throw denied('a table function must be a plain call')
-  checkFunction(call, isAllowedTableFunction)
-  for (const value of Object.values(call)) walk(value, scope, tables)
+function shapeOf(shapes: Readonly<Record<string, Shape>>, kind: unknown): Shape {
+  if (typeof kind !== 'string' || !Object.hasOwn(shapes, kind)) throw notAllowed(kind)
+  return shapes[kind]!
 }
 
-/** A common table expression is seen by the ones after it and by the query it belongs to, not by what stands around. */
-function withCommonTables(object: Json, scope: ReadonlySet<string>, tables: Set<string>): ReadonlySet<string> {
-  const entries = (object['cte_map'] as { readonly map?: readonly Json[] } | undefined)?.map ?? []
-  if (entries.length === 0) return scope
-  const inner = new Set(scope)
-  for (const { key, value } of entries as readonly { readonly key: string; readonly value: unknown }[]) {
-    walk(value, inner, tables)
-    inner.add(key.toLowerCase())
-  }
-  return inner
+function each(value: unknown, judge: (item: unknown) => void): void {
+  if (!Array.isArray(value)) throw denied('the statement has an unknown form')
+  for (const item of value) judge(item)
 }
 
-function checkKind(object: Json): void {
-  const { class: expressionClass, type } = object
-  if (expressionClass !== undefined) {
-    if (typeof expressionClass !== 'string' || !EXPRESSIONS.has(expressionClass))
-      throw denied(`${nameOf(expressionClass)} expressions are not allowed`)
-    return
+function objectOf(value: unknown): Json {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw denied('the statement has an unknown form')
+  return value as Json
+}
+
+function assertData(value: unknown): void {
+  if (Array.isArray(value)) value.forEach(assertData)
+  else if (typeof value === 'object' && value !== null) throw denied('the statement has an unknown form')
+}
+
+const NAME_PARTS = new Set(['catalog', 'schema', 'table', 'column', 'key', 'value'])
+
+function assertNames(value: unknown): void {
+  if (Array.isArray(value)) return value.forEach(assertNames)
+  if (typeof value !== 'object' || value === null) return
+  for (const [key, item] of Object.entries(value)) {
+    if (!NAME_PARTS.has(key)) throw notAllowed(key)
+    assertNames(item)
   }
-  if (typeof type !== 'string') return
-  if (type.endsWith('_TYPE_INFO')) {
-    if (!TYPE_INFOS.has(type) || isQualified(object['catalog']) || isQualified(object['schema']))
-      throw denied('this type is not allowed')
-  } else if (!NODES.has(type)) throw denied(REASONS[type] ?? `${nameOf(type)} is not allowed`)
 }
 
 function checkFunction(call: Json, isAllowed: (name: string) => boolean): void {
   const name = String(call['function_name'])
-  // The parser itself writes `[1]` as main.list_value(1); no one can put functions of his own there.
-  const isBuiltIn = !isQualified(call['catalog']) || call['catalog'] === 'system'
-  if (!isBuiltIn || (isQualified(call['schema']) && call['schema'] !== 'main'))
-    throw denied(`the function ${name} is named with a schema`)
-  if (!isAllowed(name)) throw denied(`the function ${name} is not allowed here`)
+  if (!isBuiltIn(call)) throw denied(`the function ${name} is named with a schema`)
+  if (!isAllowed(lower(name))) throw denied(`the function ${name} is not allowed here`)
 }
 
-function readTable(table: Json, scope: ReadonlySet<string>, tables: Set<string>): void {
-  const name = String(table['table_name'])
-  if (isQualified(table['schema_name']) || isQualified(table['catalog_name']))
-    throw denied(`${nameOf(name)} is named with a schema`, 'Name tables of the lake plainly.')
-  if (table['at_clause'] !== null && table['at_clause'] !== undefined)
-    throw denied('AT is not allowed', 'Ask for an older version with `asOf`.')
-  if (scope.has(name.toLowerCase())) return
-  if (!TABLE_NAME.test(name)) throw denied(`${nameOf(name)} is not a table of the lake`)
-  tables.add(name.toLowerCase())
+/** The parser itself writes `[1]` as main.list_value(1); no one can put functions or types of his own there. */
+function isBuiltIn({ catalog, schema }: Json): boolean {
+  return (!isQualified(catalog) || catalog === 'system') && (!isQualified(schema) || schema === 'main')
 }
 
 function isQualified(name: unknown): boolean {
-  return typeof name === 'string' && name !== ''
+  return name !== undefined && name !== null && name !== ''
+}
+
+/** As DuckDB does it: to others than ASCII letters, case matters. JavaScript would take a Kelvin sign for a k. */
+function lower(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => letter.toLowerCase())
 }
 
 function nameOf(value: unknown): string {
@@ -200,6 +274,10 @@ function refusalOf(answer: {
   return new LakeError('sql.syntax', (answer.error_message ?? 'the text is not SQL').split('\n')[0]!, {
     context: Number.isInteger(position) ? { position } : {},
   })
+}
+
+function notAllowed(kind: unknown): LakeError {
+  return denied(REASONS[String(kind)] ?? `${nameOf(kind)} is not allowed`)
 }
 
 function denied(message: string, fix = 'Queries read tables of the lake with one SELECT.'): LakeError {

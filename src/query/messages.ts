@@ -40,7 +40,7 @@ export const CHUNKS_AHEAD = 4
 export type QueryParams = readonly unknown[] | Readonly<Record<string, unknown>>
 
 /** `values` is for callers in this process: rows as arrays, int64 as bigint. */
-export type ResultFormat = 'json' | 'ndjson' | 'csv' | 'values'
+export type ResultFormat = 'json' | 'ndjson' | 'csv' | 'arrow' | 'parquet' | 'values'
 
 export interface ResultColumn {
   /** Unique within a result. */

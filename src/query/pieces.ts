@@ -1,13 +1,15 @@
 import type { DuckDBResult, DuckDBValue } from '@duckdb/node-api'
 import { LakeError } from '../error.ts'
-import { rowWriter, uniqueNames } from './formats.ts'
-import type { FromProcess, ResultColumn, ResultFormat } from './messages.ts'
 import { nativeStyle, plainValue } from '../values.ts'
+import { ArrowPiece, ParquetPiece } from './binary/pieces.ts'
+import { binaryType, type BinaryField } from './binary/types.ts'
+import { rowWriter, uniqueNames, type TextFormat } from './formats.ts'
+import type { ResultColumn, ResultFormat } from './messages.ts'
+import type { Chunk, Piece } from './piece.ts'
+import type { Execution } from './sandbox.ts'
 
 const PIECE_BYTES = 256 * 1024
 const PIECE_ROWS = 512
-
-type Chunk = Extract<FromProcess, { kind: 'chunk' }>
 
 export interface ResultLimits {
   readonly rowsMax: number
@@ -19,14 +21,17 @@ export function columnsOf(result: DuckDBResult): readonly ResultColumn[] {
   return uniqueNames(result.columnNames()).map((name, index) => ({ name, type: String(types[index]!) }))
 }
 
-/** The result as pieces of bounded size, made when they are asked for. Throws `result.too_large`. */
+/**
+ * The result as pieces of bounded size, made when they are asked for. What is last, and may make the others look whole,
+ * comes when `assertComplete` has found that all rows are there. Throws `result.too_large`.
+ */
 export async function* pieces(
-  result: DuckDBResult,
+  { result, assertComplete }: Pick<Execution, 'result' | 'assertComplete'>,
   columns: readonly ResultColumn[],
   format: ResultFormat,
   limits: ResultLimits,
 ): AsyncGenerator<Chunk> {
-  const piece = format === 'values' ? new ValuePiece() : new TextPiece(format, columns)
+  const piece = pieceOf(format, columns, result)
   let [rows, bytes] = [0, 0]
   for (let chunk = await result.fetchChunk(); chunk !== null && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
     const vectors = columns.map((_, index) => chunk!.getColumnVector(index))
@@ -36,25 +41,45 @@ export async function* pieces(
       if (piece.isFull) yield piece.take()
     }
   }
-  if (!piece.isEmpty) yield piece.take()
+  await assertComplete()
+  const last = piece.end()
+  if (last !== undefined) yield last
+}
+
+function pieceOf(format: ResultFormat, columns: readonly ResultColumn[], result: DuckDBResult): Piece {
+  switch (format) {
+    case 'values':
+      return new ValuePiece()
+    case 'arrow':
+      return new ArrowPiece(fieldsOf(columns, result))
+    case 'parquet':
+      return new ParquetPiece(fieldsOf(columns, result))
+    default:
+      return new TextPiece(format, columns)
+  }
+}
+
+function fieldsOf(columns: readonly ResultColumn[], result: DuckDBResult): readonly BinaryField[] {
+  const types = result.columnTypes()
+  return columns.map(({ name }, index) => ({ name, type: binaryType(types[index]!) }))
 }
 
 function check(rows: number, bytes: number, { rowsMax, bytesMax }: ResultLimits): void {
   const what = rows > rowsMax ? `${rowsMax} rows` : bytes > bytesMax ? `${bytesMax} bytes` : undefined
   if (what === undefined) return
   throw new LakeError('result.too_large', `the result has more than ${what}`, {
-    fix: 'Add a LIMIT or a condition, or ask for the format ndjson or csv, which are streamed.',
+    fix: 'Add a LIMIT or a condition, or ask for ndjson, csv, arrow or parquet, which are streamed.',
     context: { rowsMax, bytesMax },
   })
 }
 
-class TextPiece {
+class TextPiece implements Piece {
   readonly #writer: ReturnType<typeof rowWriter>
   #text: string
   #rows = 0
   #isFirst = true
 
-  constructor(format: 'json' | 'ndjson' | 'csv', columns: readonly ResultColumn[]) {
+  constructor(format: TextFormat, columns: readonly ResultColumn[]) {
     this.#writer = rowWriter(format, columns)
     this.#text = this.#writer.head
   }
@@ -72,19 +97,19 @@ class TextPiece {
     return this.#text.length >= PIECE_BYTES
   }
 
-  get isEmpty(): boolean {
-    return this.#text === ''
-  }
-
   take(): Chunk {
     const [text, rows] = [this.#text, this.#rows]
     this.#text = ''
     this.#rows = 0
     return { kind: 'chunk', rows, data: Buffer.from(text) }
   }
+
+  end(): Chunk | undefined {
+    return this.#text === '' ? undefined : this.take()
+  }
 }
 
-class ValuePiece {
+class ValuePiece implements Piece {
   #rows: unknown[][] = []
   #bytes = 0
 
@@ -100,15 +125,15 @@ class ValuePiece {
     return this.#rows.length >= PIECE_ROWS || this.#bytes >= PIECE_BYTES
   }
 
-  get isEmpty(): boolean {
-    return this.#rows.length === 0
-  }
-
   take(): Chunk {
     const data = this.#rows
     this.#rows = []
     this.#bytes = 0
     return { kind: 'chunk', rows: data.length, data }
+  }
+
+  end(): Chunk | undefined {
+    return this.#rows.length === 0 ? undefined : this.take()
   }
 }
 

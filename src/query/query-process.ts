@@ -12,7 +12,18 @@ export interface QueryProcessOptions {
   readonly cpuSecondsMax: number
 }
 
-const PRLIMIT = ['/usr/bin/prlimit', '/bin/prlimit'].find((file) => existsSync(file))
+const SHELL = '/bin/sh'
+/**
+ * Limits that the system holds, whatever DuckDB does: KiB of memory and of addresses, seconds of processor time, files,
+ * no byte to any file, no core. One that this process may not set is tighter already.
+ */
+const LIMITED = `{ ulimit -c 0; ulimit -f 0; ulimit -d "$1"; ulimit -v "$2"; ulimit -t "$3"; ulimit -n "$4"; } 2>/dev/null
+shift 4
+exec "$@"`
+/** V8 reserves far more addresses than it ever uses. */
+const RESERVED_KIB = 32 * 1024 * 1024
+/** More than a query of ten thousand files opens. */
+const FILES_MAX = 32_768
 /** V8's own heap: results on their way and the syntax tree. */
 const HEAP_MIB_MAX = 256
 const STDERR_CHARS_MAX = 2_000
@@ -110,22 +121,13 @@ export class QueryProcess {
 
 function start({ childPath, settings, cpuSecondsMax }: QueryProcessOptions): ChildProcess {
   const nodeFlags = [`--max-old-space-size=${HEAP_MIB_MAX}`, '--enable-source-maps']
-  // The limits that hold whatever DuckDB does; where the tool is missing, the deadline and its SIGKILL remain.
-  const limits =
-    PRLIMIT === undefined
-      ? { execArgv: nodeFlags }
-      : {
-          execPath: PRLIMIT,
-          execArgv: [
-            `--data=${settings.memoryBytesMax}`,
-            `--cpu=${Math.ceil(cpuSecondsMax)}`,
-            '--core=0',
-            process.execPath,
-            ...nodeFlags,
-          ],
-        }
+  const memoryKib = Math.floor(settings.memoryBytesMax / 1024)
+  const limits = [memoryKib, memoryKib + RESERVED_KIB, Math.ceil(cpuSecondsMax), FILES_MAX].map(String)
   return fork(childPath, [], {
-    ...limits,
+    // Where there is no shell, the deadline and its SIGKILL remain.
+    ...(existsSync(SHELL)
+      ? { execPath: SHELL, execArgv: ['-c', LIMITED, 'sh', ...limits, process.execPath, ...nodeFlags] }
+      : { execArgv: nodeFlags }),
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     cwd: path.parse(childPath).root,

@@ -128,7 +128,7 @@ export class Query {
 
   #run(): ToProcess {
     const { sql, where, params, maxRows = Infinity } = this.request
-    const isStreamed = this.format === 'ndjson' || this.format === 'csv'
+    const isStreamed = this.format !== 'json' && this.format !== 'values'
     const { rowsMax, bytesMax } = this.#context.settings
     return {
       kind: 'run',

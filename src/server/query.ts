@@ -15,6 +15,8 @@ const MEDIA: Readonly<Record<QueryFormat, string>> = {
   json: 'application/json',
   ndjson: 'application/x-ndjson',
   csv: 'text/csv',
+  arrow: 'application/vnd.apache.arrow.stream',
+  parquet: 'application/vnd.apache.parquet',
 }
 /** Media types under which a body is SQL. The second is what curl sends with `-d` when nothing else is said. */
 const TEXT_MEDIA = ['text/plain', 'application/x-www-form-urlencoded', 'application/sql', '']
@@ -24,7 +26,7 @@ const options = {
     .union([z.string().max(500), z.int().nonnegative().transform(String)])
     .optional()
     .describe('version (12 or shop@12), snapshot id, RFC 3339 time, or topic/partition@offset'),
-  format: z.string().optional().describe('json, ndjson or csv; wins over the Accept header'),
+  format: z.string().optional().describe('json, ndjson, csv, arrow or parquet; wins over the Accept header'),
 }
 const sql = z.string().min(1, 'there is no SQL')
 const id = z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, 'an id has 1 to 64 letters, digits, dots, dashes or underscores')
@@ -159,7 +161,7 @@ async function run(door: ServerDoor, context: Context, ask: () => Promise<Asked>
     return new Response(bodyOf(result, context, door.clock), {
       headers: {
         ...timed(),
-        'content-type': `${MEDIA[chosen]}; charset=utf-8`,
+        'content-type': isText(chosen) ? `${MEDIA[chosen]}; charset=utf-8` : MEDIA[chosen],
         // Said aloud, so that no server reads ahead to find a length, and takes a failure there for the end.
         ...(chosen === 'json' ? {} : { 'transfer-encoding': 'chunked' }),
         ...(versions === '' ? {} : { 'x-kappalake-version': versions }),
@@ -170,6 +172,10 @@ async function run(door: ServerDoor, context: Context, ask: () => Promise<Asked>
     for (const [name, value] of Object.entries(timed())) response.headers.set(name, value)
     return response
   }
+}
+
+function isText(format: QueryFormat): boolean {
+  return format !== 'arrow' && format !== 'parquet'
 }
 
 function formatOf(named: string | undefined, accept: string | undefined): QueryFormat {
@@ -198,8 +204,8 @@ function formatOf(named: string | undefined, accept: string | undefined): QueryF
 }
 
 /**
- * A result that fails on its way must not look complete: ndjson ends with a line that says why, then, as in csv, the
- * connection is broken off.
+ * A result that fails on its way must not look complete: ndjson ends with a line that says why, then, as in the others,
+ * the connection is broken off.
  */
 function bodyOf(result: QueryResult, context: Context, clock: Clock): ReadableStream<Uint8Array> {
   const pieces = result.body[Symbol.asyncIterator]()

@@ -329,6 +329,12 @@ describe('query', () => {
     expect(await csv.text()).toBe('id,amount\r\n0,0.00\r\n1,1.50\r\n')
     const ndjson = await get('', 'text/html;q=0.5, application/x-ndjson')
     expect(await ndjson.text()).toBe('{"id":"0","amount":"0.00"}\n{"id":"1","amount":"1.50"}\n')
+    const arrow = await get('', 'application/vnd.apache.arrow.stream')
+    expect(arrow.headers.get('content-type')).toBe('application/vnd.apache.arrow.stream')
+    expect([...new Uint8Array(await arrow.arrayBuffer()).subarray(0, 4)]).toEqual([255, 255, 255, 255])
+    const parquet = await get('&format=parquet', 'text/csv')
+    expect(parquet.headers.get('content-type')).toBe('application/vnd.apache.parquet')
+    expect(Buffer.from(await parquet.arrayBuffer()).subarray(-4).toString()).toBe('PAR1')
     expect((await get('', 'application/pdf')).status).toBe(406)
     const misspelt = await get('&format=ndjsn')
     expect(await misspelt.json()).toMatchObject({

@@ -80,9 +80,12 @@ describe('over a socket', () => {
       fetch(query('select count(*) from range(10000000000) a, range(1000) b'), { signal: client.signal }),
     ).rejects.toThrow()
     await until(() => engine.running()[0]?.state === 'running')
+    const [pid] = engine.stats().pids
+    const startMs = systemClock.monotonicMs()
     client.abort()
     await gone
-    await until(() => engine.running().length === 0)
+    await until(() => engine.running().length === 0 && !engine.stats().pids.includes(pid!))
+    expect(systemClock.monotonicMs() - startMs).toBeLessThan(1_000)
   })
 
   test('a client that goes away in the middle of a stream ends its query', async () => {
@@ -112,6 +115,14 @@ describe('over a socket', () => {
     expect(JSON.parse(ndjson.text.trimEnd().split('\n').at(-1)!)).toMatchObject({ error: { code: 'sql.failed' } })
     expect((await read(query(sql, 'csv'))).isComplete).toBe(false)
     expect((await read(query('select 1', 'csv'))).isComplete).toBe(true)
+  })
+
+  test('nor one in a binary format', async () => {
+    const sql = `select case when range = 900000 then error('late') else range end n from range(1000000)`
+    for (const format of ['arrow', 'parquet']) {
+      expect((await read(query(sql, format))).isComplete).toBe(false)
+      expect((await read(query('select 1', format))).isComplete).toBe(true)
+    }
   })
 
   test('large headers, and two lengths', async () => {
