@@ -37,7 +37,20 @@ import type { Settings } from './settings.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
-export { cumulate, debezium, defineLake, hopping, json, raw, session, t, table, tumbling, windowSql } from './define.ts'
+export {
+  avro,
+  cumulate,
+  debezium,
+  defineLake,
+  hopping,
+  json,
+  raw,
+  session,
+  t,
+  table,
+  tumbling,
+  windowSql,
+} from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
 export type { WindowDefinition } from './define-window.ts'

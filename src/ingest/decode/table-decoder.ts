@@ -1,6 +1,9 @@
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
+import { keptColumns } from '../../define-computed.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
+import { AvroReader } from './avro-reader.ts'
+import type { Schemas } from './avro-schemas.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { computedColumns, hasExtra, laneColumns, tableColumns, valueColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
@@ -52,6 +55,8 @@ export interface MutableCounts {
 export interface DecoderOptions {
   /** Rows get the columns that windows need beside those of the table, empty. */
   readonly hasLaneColumns?: boolean
+  /** Of a registry, by id: those that stand in the records which are decoded. */
+  readonly schemas?: Schemas | undefined
 }
 
 /** From raw records to columns, for one table. Keeps no state from call to call but buffers. */
@@ -81,6 +86,8 @@ export class TableDecoder {
   readonly #sourceVersion: ColumnBuilder | undefined
   readonly #json: JsonReader
   readonly #compiled: CompiledReader
+  /** Of values in Avro. */
+  readonly #avro: AvroReader | undefined
   readonly #clock: EventClock
   readonly #deadLetters: DeadLetters
   readonly #keyed: KeyedRows | undefined
@@ -97,7 +104,7 @@ export class TableDecoder {
     definition: TableDefinition,
     native: NativeText,
     pool: SlabPool,
-    { hasLaneColumns = false }: DecoderOptions = {},
+    { hasLaneColumns = false, schemas = new Map() }: DecoderOptions = {},
   ) {
     this.#definition = definition
     this.#native = native
@@ -122,6 +129,7 @@ export class TableDecoder {
     if (definition.value === 'debezium') this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
     this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
+    this.#avro = definition.value === 'avro' ? new AvroReader(definition, this.#plan, this.#own, schemas) : undefined
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
     this.#eventColumn = definition.columns.findIndex(({ name }) => name === definition.eventTime?.column)
@@ -177,7 +185,8 @@ export class TableDecoder {
     const isRaw = this.#definition.value === 'raw'
     const { offsets, valueRanges } = batch
     const changes = this.#changes
-    let read = this.#compiled.open(batch.buffer, segment)
+    const avro = this.#avro
+    let read = (avro ?? this.#compiled).open(batch.buffer, segment)
     let first = this.#row
     let judged = 0
     for (let i = 0; i < batch.count; i++) {
@@ -200,6 +209,7 @@ export class TableDecoder {
           isPlain = changes.isPlain
         }
         if (isPlain && read(start, end, row)) this.#finishRow(batch, i, count)
+        else if (avro !== undefined) this.#refuse(batch, i, avro.reason, count)
         else {
           if (!this.#slow(batch, i, segment, start, end, count)) continue
           if (this.#compiled.learn(i - judged + 1)) read = this.#compiled.open(batch.buffer, segment)
@@ -274,18 +284,20 @@ export class TableDecoder {
     if (reason !== undefined) return this.#refuse(batch, i, reason, count)
     const row = this.#row++
     if (this.#extra === undefined) return
-    const at = this.#json.extraStart
+    const reader = this.#avro ?? this.#json
+    const at = reader.extraStart
     if (at < 0) return this.#extra.setNull(row)
     this.#extra.setText(row, this.#own.bytes, OWN_SEGMENT, at, this.#own.used)
     this.#extra.setValid(row)
-    this.#json.extraStart = -1
+    reader.extraStart = -1
   }
 
   /** The row that was begun does not come about. */
   #refuse(batch: RecordBatch, i: number, reason: Reason, count: MutableCounts): void {
     this.#undo()
     for (const builder of this.#plan.builders) builder.resetRow(this.#row)
-    this.#json.extraStart = -1
+    const reader = this.#avro ?? this.#json
+    reader.extraStart = -1
     this.#reject(batch, i, reason, count)
   }
 
@@ -372,12 +384,6 @@ const OWN_TEXT_MAX = 8 * 1024 * 1024
 const FATAL: Reason = { code: 'decode.fatal', message: 'the record ended two lanes that tried to read it' }
 
 const NO_KEYS: KeyContext = { uuid: '', baseless: new Set() }
-
-/** Columns that a record which does not carry them keeps: all but those that name and order it. */
-function keptColumns({ columns, key, version, missing }: TableDefinition): readonly string[] {
-  if (missing === 'null') return []
-  return columns.map(({ name }) => name).filter((name) => name !== version && !key.includes(name))
-}
 
 function setVersion(builder: ColumnBuilder, row: number, version: bigint | undefined): void {
   if (version === undefined) return builder.setNull(row)
