@@ -3,7 +3,7 @@ import type { AvroBytes } from './avro-bytes.ts'
 import { digitsOf, UNSCALED_BYTES_MAX, unscaledOf } from './avro-bytes.ts'
 import { AvroWalk } from './avro-walk.ts'
 import type { OwnText } from './column-builder.ts'
-import type { DeadLetterCode } from './codes.ts'
+import type { Reason } from './codes.ts'
 import { isUnavailableText } from './debezium-unavailable.ts'
 import type { ExtraText } from './extra-text.ts'
 import type { PlanNode } from './plan.ts'
@@ -11,10 +11,9 @@ import { setOwnText } from './raw.ts'
 import { fits, MICROS_MAX, setInstant } from './scalar.ts'
 import { parseDate, parseInstant, parseUuid, type Instant } from './text.ts'
 
-/** What a change stream does with a value that only stands for one; see `ChangeValues`. */
+/** What a change stream does with a text that only stands for a value; see `ChangeValues`. */
 export interface Unavailable {
-  /** The column that `node` is, or is part of, is not carried by the record. Undefined, or why the record does not fit. */
-  lacks(node: PlanNode): { readonly code: DeadLetterCode; readonly message: string } | undefined
+  lacks(node: PlanNode): Reason | undefined
 }
 
 /** What the generated reader calls where a value needs more than a glance. Places are those of the record's buffer. */
