@@ -222,6 +222,7 @@ async function assemble(
     policy: { writer: settings.writer, ...settings.commit },
     takeoverAfterMs: settings.takeoverAfterMs,
     clock,
+    observer,
   }
   const supervisors = definition.pipelines.map(
     (pipeline) =>
@@ -229,7 +230,6 @@ async function assemble(
         ...common,
         definition: pipeline,
         chain: chains.get(pipeline.name)!,
-        observer,
         ...(compaction === undefined ? {} : { compaction }),
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
