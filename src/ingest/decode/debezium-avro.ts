@@ -14,13 +14,15 @@ import { versionFieldOf } from './debezium.ts'
 import { kindOf, type Change, type ChangeKind, type Range } from './debezium-envelope.ts'
 import { ChangeValues } from './debezium-values.ts'
 import { ExtraText } from './extra-text.ts'
+import { JsonReader } from './json-reader.ts'
 import { MISFIT } from './json-text.ts'
-import type { Plan } from './plan.ts'
+import type { Plan, PlanNode } from './plan.ts'
 
 /** What is made of the schema of an envelope. */
 interface Compiled {
   readonly envelope: AvroRecord
-  readonly row: OpenAvro
+  /** Undefined: its events have no rows, as messages do. */
+  readonly row: OpenAvro | undefined
 }
 
 /**
@@ -56,14 +58,16 @@ export class AvroChanges implements RowReader {
     this.#own = own
     this.#versionField = versionFieldOf(table.version)
     this.values = new ChangeValues(plan)
-    const values = new AvroValues(this.#source, own, this.#extra, this.values)
+    const json = new JsonReader(plan, own, 'ignore', this.values)
+    const changes = { json, lacks: (node: PlanNode) => this.values.lacks(node) }
+    const values = new AvroValues(this.#source, own, this.#extra, changes)
     this.#compiled = new CompiledSchemas<Compiled>(table, schemas, (schema) => {
+      if (schema.kind !== 'record' || !schema.fields.some(({ name }) => name === 'op'))
+        return ['it is no change envelope: it has no operation']
       const row = rowOf(schema, 'after')
-      if (schema.kind !== 'record' || row === undefined)
-        return ['it is no change envelope: it has no row after the change']
-      const resolved = resolveAvro(plan.root, row)
-      if (resolved.kind === 'incompatible') return resolved.problems
-      return { envelope: schema, row: generateAvro(resolved.record, values, plan.kept, table.unknown) }
+      const resolved = row && resolveAvro(plan.root, row, true)
+      if (resolved?.kind === 'incompatible') return resolved.problems
+      return { envelope: schema, row: resolved && generateAvro(resolved.record, values, plan.kept, table.unknown) }
     })
     const schema = table.avro?.schema
     this.#fixed = schema === undefined ? undefined : this.#compiled.fixed(schema)
@@ -77,7 +81,7 @@ export class AvroChanges implements RowReader {
     this.#id = -1
     return (start, end, row) => {
       this.#extra.begin()
-      this.#row ??= this.#current!.row(bytes, this.#source.view, segment)
+      this.#row ??= this.#current!.row!(bytes, this.#source.view, segment)
       if (!this.#row(start, end, row)) {
         this.reason = this.#source.reason(this.#first)
         return false
@@ -189,7 +193,7 @@ export class AvroChange implements Change {
 }
 
 function rowOf(schema: AvroSchema, part: 'before' | 'after'): AvroRecord | undefined {
-  if (schema.kind !== 'record' || !schema.fields.some(({ name }) => name === 'op')) return undefined
+  if (schema.kind !== 'record') return undefined
   const field = schema.fields.find(({ name }) => name === part)
   return field && rowIn(field.type)
 }
