@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { avroText, parseAvro, type AvroRecord, type AvroSchema } from './avro-schema.ts'
 import type { Column, ColumnType } from './batch.ts'
-import type { AvroFormat, TableDefinition, ValueFormat } from './define.ts'
+import type { AvroFormat, LakeDefinition, TableDefinition, ValueFormat } from './define.ts'
 import { invalidField, strict, type FieldPath } from './define-fields.ts'
 import { LakeError } from './error.ts'
+import type { Settings } from './settings.ts'
 
 /** What is written of values in Avro. */
 export interface AvroOptions {
@@ -67,6 +68,17 @@ export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at
 /** Whether schemas of a registry are needed to read a table. */
 export function needsRegistry({ avro, recordKey }: Pick<TableDefinition, 'avro' | 'recordKey'>): boolean {
   return recordKey === 'avro' || (avro !== undefined && avro.schema === undefined)
+}
+
+/** Throws `config.invalid` when a table is read with schemas of a registry, and none is set. */
+export function checkRegistry({ pipelines }: LakeDefinition, { registry }: Pick<Settings, 'registry'>): void {
+  const table = pipelines.flatMap(({ tables }) => tables).find(needsRegistry)
+  if (registry !== undefined || table === undefined) return
+  throw invalidField(
+    ['registry', 'url'],
+    `is missing: the records of "${table.name}" name schemas of a registry`,
+    'Set registry.url, or give the table its schema: value: { format: avro, schema: … }.',
+  )
 }
 
 /**

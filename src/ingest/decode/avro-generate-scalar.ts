@@ -107,6 +107,8 @@ function fromBytes(code: Code, node: PlanNode, to: BytesTarget, n: string): stri
       return `values.dateText(N${k}, p, e, ${n})`
     case 'instant':
       return `values.instantText(N${k}, p, e, ${n})`
+    case 'json':
+      return `values.json(N${k}, p, e, ${n})`
     case 'unscaled':
       return `values.unscaled(N${k}, p, e, ${to.scale}, ${n})`
   }

@@ -26,13 +26,13 @@ export function generateAvro(
   kept: KeptColumns,
   unknown: 'extra' | 'ignore' | 'fail',
 ): OpenAvro {
-  const code = new Code(unknown, values.unavailable !== undefined)
+  const code = new Code(unknown, values.changes !== undefined)
   return code.open(code.record(record, 'n'), values, kept)
 }
 
 /** The same of a value that stands alone and fills one column. */
 export function generateAvroValue(read: AvroRead, values: AvroValues, kept: KeptColumns): OpenAvro {
-  const code = new Code('ignore', values.unavailable !== undefined)
+  const code = new Code('ignore', values.changes !== undefined)
   return code.open(code.value(read, 'n'), values, kept)
 }
 

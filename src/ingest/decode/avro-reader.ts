@@ -10,11 +10,19 @@ import type { ReadRecord } from './compiled-reader.ts'
 import { ExtraText } from './extra-text.ts'
 import type { Plan } from './plan.ts'
 
-/** Reads the values of a table in Avro into the builders of its plan. */
-export class AvroReader {
-  /** Where the `_extra` text of the last record starts in our own buffer, −1 when it has none. */
-  extraStart = -1
+/** Reads rows into the builders of a plan. */
+export interface RowReader {
+  /** The reader for the records of one buffer. Valid until the next call. */
+  open(bytes: Uint8Array, segment: number): ReadRecord
+  /** Where the `_extra` text of the last row starts in our own buffer, −1 when it has none. */
+  extraStart: number
   /** Why the last record does not fit. */
+  readonly reason: Reason
+}
+
+/** Reads the values of a table in Avro into the builders of its plan. */
+export class AvroReader implements RowReader {
+  extraStart = -1
   reason: Reason = NO_REASON
   readonly #table: TableDefinition
   readonly #own: OwnText
@@ -38,7 +46,7 @@ export class AvroReader {
     this.#fixed = schema === undefined ? undefined : this.#compiled.fixed(schema)
   }
 
-  /** The reader for the records of one buffer. Valid until the next call. May throw `schema.incompatible`. */
+  /** Its reader may throw `schema.incompatible`. */
   open(bytes: Uint8Array, segment: number): ReadRecord {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     if (this.#fixed !== undefined) {

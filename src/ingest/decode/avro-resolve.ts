@@ -51,6 +51,8 @@ export type IntegerTarget =
 
 export type BytesTarget =
   | { readonly kind: 'string' | 'binary' | 'enum' | 'uuid' | 'uuid-bytes' | 'date' | 'instant' }
+  /** JSON text of a list, a map or a struct: so change streams write what databases keep as JSON. */
+  | { readonly kind: 'json' }
   /** Big endian, two's complement; into a decimal, an integer or, as digits, a string. */
   | { readonly kind: 'unscaled'; readonly scale: number }
 
@@ -64,11 +66,11 @@ const PARTS_MAX = 20_000
 /** What is told of them. */
 const PROBLEMS_MAX = 10
 
-/** How records of a schema fill the columns. */
-export function resolveAvro(root: readonly PlanNode[], schema: AvroSchema): Resolved {
+/** How records of a schema fill the columns. `isChange`: they are rows of a change stream. */
+export function resolveAvro(root: readonly PlanNode[], schema: AvroSchema, isChange = false): Resolved {
   if (schema.kind !== 'record')
     return { kind: 'incompatible', problems: [`the schema is of type ${schema.kind}, and a row is a record`] }
-  const resolver = new Resolver()
+  const resolver = new Resolver(isChange)
   const record = resolver.record(root, schema)
   const { problems } = resolver
   if (problems.length === 0) return { kind: 'resolved', record }
@@ -77,14 +79,19 @@ export function resolveAvro(root: readonly PlanNode[], schema: AvroSchema): Reso
 
 /** The same of one column whose value stands alone, as a record's key may. */
 export function resolveAvroValue(node: PlanNode, schema: AvroSchema): AvroRead | readonly string[] {
-  const resolver = new Resolver()
+  const resolver = new Resolver(false)
   const read = resolver.value(node, schema)
   return read === undefined || resolver.problems.length > 0 ? resolver.problems : read
 }
 
 class Resolver {
   readonly problems: string[] = []
+  readonly #isChange: boolean
   #parts = 0
+
+  constructor(isChange: boolean) {
+    this.#isChange = isChange
+  }
 
   record(nodes: readonly PlanNode[], schema: AvroRecord): RecordRead {
     const found = nodes.map((node) => fieldOf(node.name, schema))
@@ -126,6 +133,9 @@ class Resolver {
         return this.#mismatch(node, 'a record')
       }
       default: {
+        const isNested = type.kind === 'list' || type.kind === 'map' || type.kind === 'struct'
+        if (isNested && schema.kind === 'string' && this.#isChange)
+          return { kind: 'scalar', node, scalar: { from: 'bytes', size: undefined, to: { kind: 'json' } } }
         const scalar = scalarOf(type, schema)
         return scalar === undefined ? this.#mismatch(node, described(schema)) : { kind: 'scalar', node, scalar }
       }

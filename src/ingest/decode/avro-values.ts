@@ -3,34 +3,39 @@ import type { AvroBytes } from './avro-bytes.ts'
 import { digitsOf, UNSCALED_BYTES_MAX, unscaledOf } from './avro-bytes.ts'
 import { AvroWalk } from './avro-walk.ts'
 import type { OwnText } from './column-builder.ts'
-import type { DeadLetterCode } from './codes.ts'
+import type { Reason } from './codes.ts'
 import { isUnavailableText } from './debezium-unavailable.ts'
 import type { ExtraText } from './extra-text.ts'
+import type { JsonReader } from './json-reader.ts'
+import { MISFIT } from './json-text.ts'
 import type { PlanNode } from './plan.ts'
 import { setOwnText } from './raw.ts'
 import { fits, MICROS_MAX, setInstant } from './scalar.ts'
 import { parseDate, parseInstant, parseUuid, type Instant } from './text.ts'
 
-/** What a change stream does with a value that only stands for one; see `ChangeValues`. */
-export interface Unavailable {
-  /** The column that `node` is, or is part of, is not carried by the record. Undefined, or why the record does not fit. */
-  lacks(node: PlanNode): { readonly code: DeadLetterCode; readonly message: string } | undefined
+/** What rows of a change stream have beyond Avro. */
+export interface ChangeRows {
+  /** A text only stands for the value of this part of a column. The reason when the row cannot keep what it has. */
+  lacks(node: PlanNode): Reason | undefined
+  /** Reads lists, maps and structs that are JSON text. */
+  readonly json: JsonReader
 }
 
 /** What the generated reader calls where a value needs more than a glance. Places are those of the record's buffer. */
 export class AvroValues {
   readonly source: AvroBytes
   readonly walk: AvroWalk
-  readonly unavailable: Unavailable | undefined
+  /** Of a change stream. */
+  readonly changes: ChangeRows | undefined
   readonly #own: OwnText
   readonly #extra: ExtraText
   readonly #instant: Instant = { seconds: 0, micros: 0 }
 
-  constructor(source: AvroBytes, own: OwnText, extra: ExtraText, unavailable?: Unavailable) {
+  constructor(source: AvroBytes, own: OwnText, extra: ExtraText, changes?: ChangeRows) {
     this.source = source
     this.#own = own
     this.#extra = extra
-    this.unavailable = unavailable
+    this.changes = changes
     this.walk = new AvroWalk(source)
   }
 
@@ -182,11 +187,27 @@ export class AvroValues {
 
   /** Whether a text stands for an unchanged large value; the column is then null in this row. */
   isLacking(node: PlanNode, start: number, end: number, row: number): boolean {
-    if (this.unavailable === undefined || !isUnavailableText(this.source.bytes, start, end)) return false
-    const reason = this.unavailable.lacks(node)
+    if (this.changes === undefined || !isUnavailableText(this.source.bytes, start, end)) return false
+    const reason = this.changes.lacks(node)
     if (reason !== undefined) this.source.fail(reason.code, reason.message, start)
     node.builder.setNull(row)
     return true
+  }
+
+  /** JSON text, of a column that is a list, a map or a struct. */
+  json(node: PlanNode, start: number, end: number, row: number): void {
+    const { source } = this
+    const { json } = this.changes!
+    source.utf8(start, end, node.path)
+    json.text.open(source.bytes, source.segment, start, end)
+    try {
+      json.value(node, row)
+      json.text.finish()
+    } catch (error) {
+      if (error !== MISFIT) throw error
+      const { code, message } = json.text.reason
+      source.fail(code === 'decode.json' ? 'decode.type' : code, `${node.path}, as JSON text: ${message}`, start)
+    }
   }
 
   tooMany(node: PlanNode, at: number): never {

@@ -2,7 +2,7 @@ import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { keptColumns } from '../../define-computed.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
-import { AvroReader } from './avro-reader.ts'
+import { AvroReader, type RowReader } from './avro-reader.ts'
 import type { Schemas } from './avro-schemas.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { computedColumns, hasExtra, laneColumns, tableColumns, valueColumns } from './columns.ts'
@@ -10,47 +10,17 @@ import type { Reason } from './codes.ts'
 import { CompiledReader } from './compiled-reader.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { ChangeReader } from './debezium.ts'
+import { AvroChanges } from './debezium-avro.ts'
+import type { Decoded, KeptValues, MutableCounts } from './decoded.ts'
 import { EventClock, eventLimits, NO_EVENT } from './event-clock.ts'
 import { JsonReader } from './json-reader.ts'
-import type { KeyOperations } from './key-ops.ts'
 import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
 import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
-/** What became of the records of some batches of one table. */
-export interface Decoded {
-  readonly rows: readonly Slab[]
-  readonly deadLetters: readonly Slab[]
-  readonly counts: ReadonlyMap<PartitionId, MutableCounts>
-  /** Rows of `<table>__deletes`, of a table with a version. */
-  readonly markers: readonly Slab[]
-  /** Of keyed tables, valid until the next call. */
-  readonly operations: KeyOperations | undefined
-  /** What records do not carry, of decoders that leave the clocks to others; in the order of the rows. */
-  readonly kept: readonly KeptValues[]
-}
-
-/** A row with values of an earlier one, as far as this micro-batch happens to know them: they say nothing of the event. */
-export interface KeptValues {
-  readonly row: number
-  readonly partition: number
-  readonly offset: bigint
-  /** Numbers of the columns. */
-  readonly columns: readonly number[]
-}
-
-/** Counts of one partition while they are made. */
-export interface MutableCounts {
-  rows: number
-  deadLetters: number
-  tombstones: number
-  skipped: number
-  filtered?: number
-  futureEvents?: number
-  clockMs: number | undefined
-}
+export type { Decoded, KeptValues, MutableCounts } from './decoded.ts'
 
 export interface DecoderOptions {
   /** Rows get the columns that windows need beside those of the table, empty. */
@@ -81,13 +51,13 @@ export class TableDecoder {
     readonly timestamp: ColumnBuilder
   }
   /** Of a change stream. */
-  readonly #changes: ChangeReader | undefined
+  readonly #changes: ChangeReader | AvroChanges | undefined
   /** The column of a version that stands beside the row, in the change's source. */
   readonly #sourceVersion: ColumnBuilder | undefined
   readonly #json: JsonReader
   readonly #compiled: CompiledReader
   /** Of values in Avro. */
-  readonly #avro: AvroReader | undefined
+  readonly #avro: RowReader | undefined
   readonly #clock: EventClock
   readonly #deadLetters: DeadLetters
   readonly #keyed: KeyedRows | undefined
@@ -126,17 +96,22 @@ export class TableDecoder {
     const [partition, offset, timestamp] = system.slice(-3) as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
     this.#system = { partition, offset, timestamp }
     this.#sourceVersion = isSourceVersion(definition) ? system.at(-4) : undefined
-    if (definition.value === 'debezium') this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
+    const isAvro = definition.avro !== undefined
+    if (definition.value === 'debezium')
+      this.#changes = isAvro
+        ? new AvroChanges(definition, this.#plan, this.#own, schemas)
+        : new ChangeReader(this.#plan, this.#own, definition.version)
     this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
-    this.#avro = definition.value === 'avro' ? new AvroReader(definition, this.#plan, this.#own, schemas) : undefined
+    if (this.#changes instanceof AvroChanges) this.#avro = this.#changes
+    else if (isAvro) this.#avro = new AvroReader(definition, this.#plan, this.#own, schemas)
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
     this.#eventColumn = definition.columns.findIndex(({ name }) => name === definition.eventTime?.column)
     this.#keyed =
       definition.key.length === 0
         ? undefined
-        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own, native, pool)
+        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own, native, pool, schemas)
     this.#sizes = new Float64Array(this.#plan.elements.length)
   }
 
@@ -234,10 +209,16 @@ export class TableDecoder {
   }
 
   /** A change event; whether it has a row, which is in `after`. Throws `cdc.truncate`. */
-  #change(changes: ChangeReader, batch: RecordBatch, i: number, segment: number, count: MutableCounts): boolean {
+  #change(
+    changes: ChangeReader | AvroChanges,
+    batch: RecordBatch,
+    i: number,
+    segment: number,
+    count: MutableCounts,
+  ): boolean {
     const { valueRanges } = batch
     const { envelope } = changes
-    const reason = changes.open(batch.buffer, segment, valueRanges[2 * i]!, valueRanges[2 * i + 1]!)
+    const reason = changes.change(batch.buffer, segment, valueRanges[2 * i]!, valueRanges[2 * i + 1]!)
     if (reason !== undefined) this.#reject(batch, i, reason, count)
     else if (envelope.kind === 'upsert') {
       if (this.#sourceVersion !== undefined) setVersion(this.#sourceVersion, this.#row, envelope.version)
