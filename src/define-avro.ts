@@ -3,6 +3,7 @@ import { avroText, parseAvro, type AvroRecord, type AvroSchema } from './avro-sc
 import type { Column, ColumnType } from './batch.ts'
 import type { AvroFormat, LakeDefinition, TableDefinition, ValueFormat } from './define.ts'
 import { invalidField, strict, type FieldPath } from './define-fields.ts'
+import { toProtobuf, type ProtobufFormat, type ProtobufOptions } from './define-protobuf.ts'
 import { LakeError } from './error.ts'
 import type { Settings } from './settings.ts'
 
@@ -18,15 +19,20 @@ export interface AvroOptions {
 }
 
 /** A format with its options. YAML takes the same: `value: { format: avro, schema: "${file:order.avsc}" }`. */
-export interface WrittenFormat extends AvroOptions {
+export interface WrittenFormat extends AvroOptions, Pick<Partial<ProtobufOptions>, 'message' | 'imports'> {
   readonly format: ValueFormat
+  /** Of JSON and Protocol Buffers: what stands before each value. */
+  readonly framing?: 'confluent'
   /** Of change envelopes: in JSON (default) or in Avro. */
   readonly encoding?: 'json' | 'avro'
 }
 
 /** The object form of `from.value`. */
 export const writtenFormat = strict({
-  format: z.enum(['json', 'raw', 'debezium', 'avro']),
+  format: z.enum(['json', 'raw', 'debezium', 'avro', 'protobuf']),
+  framing: z.enum(['confluent']).optional(),
+  message: z.string().optional(),
+  imports: z.record(z.string(), z.string()).optional(),
   encoding: z.enum(['json', 'avro']).optional(),
   schema: z.union([z.string(), z.record(z.string(), z.unknown()), z.array(z.unknown())]).optional(),
   onIncompatible: z.enum(['stop', 'dead-letter']).optional(),
@@ -36,6 +42,8 @@ export const writtenFormat = strict({
 export interface Format {
   readonly value: ValueFormat
   readonly avro: AvroFormat | undefined
+  readonly protobuf?: ProtobufFormat
+  readonly framing?: 'confluent'
   /** Undefined where the definition has no schema. */
   readonly columns: readonly Column[] | undefined
 }
@@ -43,17 +51,33 @@ export interface Format {
 /** A format as it runs. Throws `config.invalid`. */
 export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at: FieldPath): Format {
   const written = typeof given === 'string' ? { format: given } : given
-  const { format: value, encoding, schema, onIncompatible } = written as z.output<typeof writtenFormat>
+  const { format: value, encoding, schema, onIncompatible, framing, message, imports } = written as z.output<
+    typeof writtenFormat
+  >
   if (encoding !== undefined && value !== 'debezium')
     throw invalidField([...at, 'encoding'], `is of change envelopes, not of ${value}`, 'Remove "encoding".')
   const isAvro = value === 'avro' || encoding === 'avro'
+  const framed = framing === undefined ? {} : { framing }
+  if (framing !== undefined && (isAvro || value === 'raw'))
+    throw invalidField([...at, 'framing'], 'is of JSON and Protocol Buffers', 'Remove "framing".')
+  if (value === 'protobuf') {
+    if (onIncompatible !== undefined || (schema !== undefined && typeof schema !== 'string'))
+      throw invalidField(at, 'of Protocol Buffers has a text as its schema, and no "onIncompatible"', 'Correct it.')
+    return { value, avro: undefined, ...framed, ...toProtobuf({ schema, message, imports, framing }, at) }
+  }
+  if (message !== undefined || imports !== undefined)
+    throw invalidField(
+      [...at, message === undefined ? 'imports' : 'message'],
+      `is of Protocol Buffers, not of ${value}`,
+      'Remove it, or write format: protobuf.',
+    )
   if (!isAvro && (schema !== undefined || onIncompatible !== undefined))
     throw invalidField(
       [...at, schema === undefined ? 'onIncompatible' : 'schema'],
       `is of values in Avro, not of ${value}`,
       'Remove it, or write format: avro.',
     )
-  if (!isAvro) return { value, avro: undefined, columns: undefined }
+  if (!isAvro) return { value, avro: undefined, ...framed, columns: undefined }
   const parsed = schema === undefined ? undefined : parsedAt(schema, [...at, 'schema'])
   return {
     value,

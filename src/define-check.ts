@@ -23,6 +23,7 @@ import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
 import { archiveSchema, archiveTables } from './define-archive.ts'
 import { toFormat, writtenFormat } from './define-avro.ts'
+import { checkProtobuf } from './define-protobuf.ts'
 import { RAW_COLUMNS } from './define-raw.ts'
 import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
@@ -125,7 +126,7 @@ function word<W extends string>(words: readonly W[], later: readonly string[], w
   })
 }
 
-const valueWord = word(['json', 'raw', 'debezium', 'avro'], ['protobuf', 'csv', 'text'], 'values')
+const valueWord = word(['json', 'raw', 'debezium', 'avro', 'protobuf'], ['csv', 'text'], 'values')
 const value = z.union([valueWord, writtenFormat], { error: 'must be a format, or an object with one' })
 const recordKey = word(['string', 'json', 'avro', 'debezium', 'none'], ['protobuf'], 'keys')
 
@@ -221,6 +222,8 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     topic: from.topic,
     value: format.value,
     ...(format.avro === undefined ? {} : { avro: format.avro }),
+    ...(format.protobuf === undefined ? {} : { protobuf: format.protobuf }),
+    ...(format.framing === undefined ? {} : { framing: format.framing }),
     startAt: typeof from.startAt === 'object' ? startOf(from.startAt) : from.startAt,
     columns,
     eventTime:
@@ -234,6 +237,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
+  checkProtobuf(table, at)
   return table
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { columnText, typeText, type Column } from './batch.ts'
 import { archiveTables, type ArchiveOption } from './define-archive.ts'
 import type { AvroOptions, WrittenFormat } from './define-avro.ts'
+import type { ProtobufFormat, ProtobufOptions } from './define-protobuf.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
@@ -16,7 +17,7 @@ export { cumulate, hopping, session, tumbling, windowSql } from './define-window
 export interface TableOptions<C extends string = string, S extends ColumnSpecs<C> = ColumnSpecs<C>> {
   readonly from: {
     readonly topic: string
-    /** `json()` (default), `avro()`, `raw()` or `debezium()`. */
+    /** `json()` (default), `avro()`, `protobuf()`, `raw()` or `debezium()`. */
     readonly value?: ValueFormat | WrittenFormat
     /** How the record's key names the row that a null value removes. */
     readonly key?: RecordKey
@@ -68,8 +69,12 @@ export function table<const S extends ColumnSpecs>(
   return checkTable(name, { ...options, ...texts }, [name])
 }
 
-/** Values are JSON objects; their fields become columns. */
-export const json = (): ValueFormat => 'json'
+/**
+ * Values are JSON objects; their fields become columns. With `framing: 'confluent'` each has a zero and the id of its
+ * JSON Schema before it, as have keys that are JSON: both are passed over.
+ */
+export const json = (options: { readonly framing?: 'confluent' } = {}): ValueFormat | WrittenFormat =>
+  options.framing === undefined ? 'json' : { format: 'json', ...options }
 
 /** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
 export const raw = (): ValueFormat => 'raw'
@@ -77,9 +82,12 @@ export const raw = (): ValueFormat => 'raw'
 /** Values are Avro: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
 export const avro = (options: AvroOptions = {}): WrittenFormat => ({ format: 'avro', ...options })
 
+/** Values are messages of Protocol Buffers, of the schema given here, whose fields may be the columns. */
+export const protobuf = (options: ProtobufOptions): WrittenFormat => ({ format: 'protobuf', ...options })
+
 /** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
 export const debezium = (
-  options: { readonly encoding?: 'json' | 'avro' } & AvroOptions = {},
+  options: { readonly encoding?: 'json' | 'avro'; readonly framing?: 'confluent' } & AvroOptions = {},
 ): ValueFormat | WrittenFormat => ({ format: 'debezium', ...options })
 
 /** The whole of a lake: pipelines by name, each a list of tables and windows, or an object with the pipeline's own options. */
@@ -116,7 +124,7 @@ export interface PipelineOptions {
 }
 
 /** How a record's value becomes columns. `raw` keeps key, value and headers as they are; `debezium` is a change envelope. */
-export type ValueFormat = 'json' | 'raw' | 'debezium' | 'avro'
+export type ValueFormat = 'json' | 'raw' | 'debezium' | 'avro' | 'protobuf'
 
 /** Of values in Avro. */
 export interface AvroFormat {
@@ -145,6 +153,10 @@ export interface TableDefinition {
   readonly value: ValueFormat
   /** Present where values, or the envelopes of a change stream, are Avro. */
   readonly avro?: AvroFormat
+  /** Present where values are Protocol Buffers. */
+  readonly protobuf?: ProtobufFormat
+  /** What stands before each value, and before keys that are JSON, and is passed over. */
+  readonly framing?: 'confluent'
   readonly startAt: StartAt
   readonly columns: readonly Column[]
   readonly eventTime: EventTime | undefined
@@ -211,6 +223,8 @@ export function definitionText(table: TableDefinition): string {
     topic: table.topic,
     value: table.value,
     ...(table.avro === undefined ? {} : { avro: table.avro }),
+    ...(table.protobuf === undefined ? {} : { protobuf: table.protobuf }),
+    ...(table.framing === undefined ? {} : { framing: table.framing }),
     columns: table.columns.map((column) => [column.name, columnText(column)]),
     eventTime: table.eventTime,
     partitionBy: table.partitionBy,

@@ -28,7 +28,8 @@ export interface ProtoField {
 
 export type ProtoType =
   | { readonly kind: 'scalar'; readonly scalar: ProtoScalar }
-  | { readonly kind: 'enum' | 'message'; readonly name: string }
+  | { readonly kind: 'enum'; readonly name: string }
+  | { readonly kind: 'message'; readonly name: string }
 
 export const PROTO_SCALARS = [
   'double',

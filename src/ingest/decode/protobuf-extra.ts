@@ -1,4 +1,4 @@
-import { TIMESTAMP, wrappedScalar, type ProtoField, type ProtoSchema, type ProtoType } from '../../protobuf-schema.ts'
+import { wrappedScalar, type ProtoField, type ProtoSchema, type ProtoType } from '../../protobuf-schema.ts'
 import { DEPTH_MAX } from './codes.ts'
 import type { PlanNode } from './plan.ts'
 import { WIRE, type ProtobufBytes } from './protobuf-bytes.ts'
@@ -167,7 +167,7 @@ export class ProtobufExtra {
   }
 
   #zero(type: ProtoType): string {
-    if (type.kind === 'message') return type.name === TIMESTAMP ? '{}' : '{}'
+    if (type.kind === 'message') return '{}'
     if (type.kind === 'enum') return JSON.stringify(symbolsOf(this.#schema.enums[type.name] ?? {}).get(0) ?? 0)
     return { string: '""', bytes: '""', bool: 'false' }[type.scalar as 'string'] ?? '0'
   }

@@ -6,6 +6,7 @@ import {
   type ProtoSchema,
   type ProtoType,
 } from '../../protobuf-schema.ts'
+import { CELLS_MAX } from './avro-bytes.ts'
 import { MapKeys } from './avro-values.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { MISFIT } from './json-text.ts'
@@ -169,7 +170,7 @@ function wireOfType(type: ProtoType): number {
 /** The reader of a value from behind its tag. */
 function valueReader(context: ProtobufContext, type: ProtoType, node: PlanNode): ReadValue {
   const { source, own, schema } = context
-  if (type.kind === 'scalar') return scalarReader(source, own, node, type.scalar)
+  if (type.kind === 'scalar') return scalarReader(source, node, type.scalar)
   if (type.kind === 'enum') return enumReader(source, own, node, schema.enums[type.name] ?? {})
   const wrapped = wrappedScalar(type.name)
   if (wrapped !== undefined) return wrapperReader(context, wrapped, node)
@@ -184,8 +185,8 @@ function valueReader(context: ProtobufContext, type: ProtoType, node: PlanNode):
 
 /** A message with a scalar in its field 1, or none: then it is the scalar's zero. */
 function wrapperReader(context: ProtobufContext, scalar: ProtoScalar, node: PlanNode): ReadValue {
-  const { source, own } = context
-  const read = scalarReader(source, own, node, scalar)
+  const { source } = context
+  const read = scalarReader(source, node, scalar)
   const zero = zeroSetter(context, { kind: 'scalar', scalar }, node)
   return (row) => {
     const { end } = source
@@ -244,12 +245,13 @@ function listReader(context: ProtobufContext, { type }: ProtoField, node: PlanNo
   const { builder } = element
   const read = valueReader(context, type, element)
   const wire = wireOfType(type)
+  const countMax = CELLS_MAX / cellsOf(element)
+  let first = 0
   const next = (): void => {
     const row = builder.add()
-    if (builder.size > ITEMS_MAX) source.fail('decode.too_large', `${node.path}: too many items`)
+    if (builder.size - first > countMax) source.fail('decode.too_large', `${node.path}: too many items`)
     read(row)
   }
-  let first = 0
   return {
     begin: () => {
       first = builder.size
@@ -274,9 +276,10 @@ function mapReader(context: ProtobufContext, field: ProtoField, node: PlanNode):
   const value = node.children[0]!
   const read = expecting(context, field.type, value, valueReader(context, field.type, value))
   const absent =
-    field.type.kind === 'message' && node.type.kind === 'map'
+    field.type.kind === 'message'
       ? emptyReader(context, field.type.name, value)
       : zeroSetter(context, field.type, value)
+  const countMax = CELLS_MAX / cellsOf(value)
   const key = keyReader(context, field.key!, node.path)
   const seen = new MapKeys()
   let first = 0
@@ -291,7 +294,7 @@ function mapReader(context: ProtobufContext, field: ProtoField, node: PlanNode):
       const until = source.length()
       source.end = until
       const row = entries.add()
-      if (entries.size > ITEMS_MAX) source.fail('decode.too_large', `${node.path}: too many entries`)
+      if (entries.size - first > countMax) source.fail('decode.too_large', `${node.path}: too many entries`)
       entries.setValid(row)
       let [hasKey, hasValue] = [false, false]
       key.clear()
@@ -400,5 +403,7 @@ function setEntries(builder: ColumnBuilder, row: number, first: number, until: n
   builder.setValid(row)
 }
 
-/** Items of the lists, or entries of the maps, that one column may have in the records of one chunk. */
-const ITEMS_MAX = 1 << 26
+/** Values that one item of a list or map may have. */
+function cellsOf({ children }: PlanNode): number {
+  return children.reduce((sum, child) => sum + cellsOf(child), 1)
+}

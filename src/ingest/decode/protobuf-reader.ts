@@ -3,8 +3,8 @@ import type { ProtobufFormat } from '../../define-protobuf.ts'
 import { OWN_SEGMENT, type OwnText } from './column-builder.ts'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { ReadRecord } from './compiled-reader.ts'
-import { tooLarge, type FormatReader } from './format-reader.ts'
-import { frameEnd, NO_FRAME } from './framing.ts'
+import { tooLarge, type RowReader } from './avro-reader.ts'
+import { NO_FRAME } from './framing.ts'
 import { MISFIT } from './json-text.ts'
 import type { Plan } from './plan.ts'
 import { ProtobufBytes } from './protobuf-bytes.ts'
@@ -13,10 +13,12 @@ import { mergedMessage } from './protobuf-merge.ts'
 import { MessageReader, type ProtobufContext } from './protobuf-message.ts'
 
 /** Reads the values of a table in Protocol Buffers into the builders of its plan. */
-export class ProtobufReader implements FormatReader {
+export class ProtobufReader implements RowReader {
   extraStart = -1
   reason: Reason = NO_FRAME
   readonly #format: ProtobufFormat
+  /** Whether the number of a message stands before each. */
+  readonly #isFramed: boolean
   readonly #plan: Plan
   readonly #own: OwnText
   readonly #context: ProtobufContext
@@ -24,9 +26,10 @@ export class ProtobufReader implements FormatReader {
   readonly #extra: ProtobufExtra | undefined
   readonly #sizes: Float64Array
 
-  constructor({ unknown }: TableDefinition, format: ProtobufFormat, plan: Plan, own: OwnText) {
+  constructor({ unknown, framing }: TableDefinition, format: ProtobufFormat, plan: Plan, own: OwnText) {
     const { schema } = format
     this.#format = format
+    this.#isFramed = framing !== undefined
     this.#plan = plan
     this.#own = own
     const source = new ProtobufBytes()
@@ -42,8 +45,8 @@ export class ProtobufReader implements FormatReader {
       this.extraStart = -1
       if (end - start > RECORD_BYTES_MAX) return this.#refuse(tooLarge(end - start))
       try {
-        const from = this.#format.framing === undefined ? start : this.#messageAt(bytes, segment, start, end)
-        this.#message(bytes, segment, from, end, row)
+        const from = this.#isFramed ? this.#messageAt(bytes, segment, start, end) : start
+        this.#message(bytes, segment, from, end, row, false)
         return true
       } catch (error) {
         if (error !== MISFIT) throw error
@@ -52,7 +55,7 @@ export class ProtobufReader implements FormatReader {
     }
   }
 
-  #message(bytes: Uint8Array, segment: number, start: number, end: number, row: number): void {
+  #message(bytes: Uint8Array, segment: number, start: number, end: number, row: number, isMerged: boolean): void {
     const context = this.#context
     const { source, schema } = context
     this.#mark()
@@ -63,12 +66,13 @@ export class ProtobufReader implements FormatReader {
       this.#root.read(end, row)
     } catch (error) {
       if (error !== MISFIT || !context.isRepeated) throw error
+      if (isMerged) source.fail('decode.protobuf', 'a field that stands twice')
       // The merged message stands in our own buffer, and has nothing twice.
       this.#undo(row)
       const fields = schema.messages[schema.message] ?? []
       const merged = mergedMessage(source, schema, fields, bytes.subarray(start, end))
       const at = this.#own.append(merged)
-      return this.#message(this.#own.bytes, OWN_SEGMENT, at, at + merged.length, row)
+      return this.#message(this.#own.bytes, OWN_SEGMENT, at, at + merged.length, row, true)
     }
     if (this.#extra === undefined || !context.hasExtra) return
     source.open(bytes, segment, start, end)
@@ -76,15 +80,12 @@ export class ProtobufReader implements FormatReader {
     if (text !== undefined) this.extraStart = this.#own.append(Buffer.from(text))
   }
 
-  /** Where the message begins behind magic byte, id and the number of the message in its file. */
-  #messageAt(bytes: Uint8Array, segment: number, start: number, end: number): number {
+  /** Where the message begins behind its number in its file: how many numbers, then each; a single zero is the first. */
+  #messageAt(bytes: Uint8Array, segment: number, at: number, end: number): number {
     const { source } = this.#context
-    const at = frameEnd(bytes, start, end)
-    if (at < 0) source.fail(NO_FRAME.code, NO_FRAME.message, start)
     source.open(bytes, segment, at, end)
     const index: number[] = []
     let count = this.#number()
-    // The first message of a file is a single zero.
     if (count === 0) index.push(0)
     if (count < 0 || count > INDEX_MAX) source.fail('decode.protobuf', 'no number of a message', at)
     for (; count > 0; count--) index.push(this.#number())

@@ -30,7 +30,7 @@ export function wireOf(scalar: ProtoScalar): number {
 }
 
 /** The reader of a scalar into a column that takes it, which the definition made sure of. */
-export function scalarReader(source: ProtobufBytes, own: OwnText, node: PlanNode, scalar: ProtoScalar): ReadValue {
+export function scalarReader(source: ProtobufBytes, node: PlanNode, scalar: ProtoScalar): ReadValue {
   const { builder } = node
   switch (scalar) {
     case 'double':

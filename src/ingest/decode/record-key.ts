@@ -8,6 +8,7 @@ import { OWN_SEGMENT, OwnText } from './column-builder.ts'
 import { ChangeKey } from './debezium.ts'
 import { AvroChange } from './debezium-avro.ts'
 import { ChangeEnvelope, type Change } from './debezium-envelope.ts'
+import { frameEnd } from './framing.ts'
 import { JsonReader } from './json-reader.ts'
 import { planOf, type Plan } from './plan.ts'
 import { AvroKey } from './record-key-avro.ts'
@@ -30,13 +31,17 @@ export class RecordKeys {
   readonly #changeKey: ChangeKey
   readonly #avroKey: AvroKey
   readonly #changePlan: Plan
+  /** Whether a zero and the id of a schema stand before each key. */
+  readonly #isFramed: boolean
   #formRows: RowKeys | undefined
   #changeRows: RowKeys | undefined
   /** Those of the key that was read last. */
   #rows: RowKeys | undefined
 
   constructor(definition: TableDefinition, schemas: Schemas) {
-    const { key, recordKey } = definition
+    const { key, recordKey, framing, value } = definition
+    this.#isFramed =
+      framing !== undefined && value !== 'protobuf' && (recordKey === 'json' || recordKey === 'debezium')
     const columns = key.map((name) => definition.columns.find((column) => column.name === name)!)
     this.#changePlan = planOf(columns, { key })
     this.#changeKey = new ChangeKey(this.#changePlan, this.#own)
@@ -60,7 +65,8 @@ export class RecordKeys {
   read(bytes: Uint8Array, start: number, end: number): Reason | undefined {
     this.#own.used = 0
     this.#rows = this.#formRows
-    const reason = this.#form.read(bytes, start, end)
+    const from = this.#isFramed ? frameEnd(bytes, start, end) : start
+    const reason = from < 0 ? NO_KEY_FRAME : this.#form.read(bytes, from, end)
     return reason && { code: 'key.unmappable', message: `the record's key: ${reason.message}` }
   }
 
@@ -81,6 +87,10 @@ export class RecordKeys {
 }
 
 const SEGMENT = OWN_SEGMENT + 1
+const NO_KEY_FRAME: Reason = {
+  code: 'key.unmappable',
+  message: 'it does not begin with a zero and the id of a schema',
+}
 const NO_BEFORE: Reason = { code: 'key.null', message: 'a delete without a key and without the row before it' }
 
 /** An object with the key columns; of one column also its bare value. */

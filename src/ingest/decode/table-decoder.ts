@@ -15,8 +15,10 @@ import type { Decoded, KeptValues, MutableCounts } from './decoded.ts'
 import { EventClock, eventLimits, NO_EVENT } from './event-clock.ts'
 import { JsonReader } from './json-reader.ts'
 import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
+import { frameEnd, NO_FRAME } from './framing.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
+import { ProtobufReader } from './protobuf-reader.ts'
 import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
@@ -56,7 +58,9 @@ export class TableDecoder {
   readonly #sourceVersion: ColumnBuilder | undefined
   readonly #json: JsonReader
   readonly #compiled: CompiledReader
-  /** Of values in Avro. */
+  /** Whether a zero and the id of a schema stand before each value. */
+  readonly #isFramed: boolean
+  /** Of values in a format that has a schema. */
   readonly #avro: RowReader | undefined
   readonly #clock: EventClock
   readonly #deadLetters: DeadLetters
@@ -105,6 +109,9 @@ export class TableDecoder {
     this.#compiled = new CompiledReader(this.#plan, this.#json)
     if (this.#changes instanceof AvroChanges) this.#avro = this.#changes
     else if (isAvro) this.#avro = new AvroReader(definition, this.#plan, this.#own, schemas)
+    else if (definition.protobuf !== undefined)
+      this.#avro = new ProtobufReader(definition, definition.protobuf, this.#plan, this.#own)
+    this.#isFramed = definition.framing !== undefined
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
     this.#eventColumn = definition.columns.findIndex(({ name }) => name === definition.eventTime?.column)
@@ -178,8 +185,12 @@ export class TableDecoder {
         this.#mark()
         let end = valueRanges[2 * i + 1]!
         let isPlain = true
+        if (this.#isFramed && (start = frameEnd(batch.buffer, start, end)) < 0) {
+          this.#reject(batch, i, NO_FRAME, count)
+          continue
+        }
         if (changes !== undefined) {
-          if (!this.#change(changes, batch, i, segment, count)) continue
+          if (!this.#change(changes, batch, i, segment, start, end, count)) continue
           ;({ start, end } = changes.envelope.after)
           isPlain = changes.isPlain
         }
@@ -214,11 +225,12 @@ export class TableDecoder {
     batch: RecordBatch,
     i: number,
     segment: number,
+    start: number,
+    end: number,
     count: MutableCounts,
   ): boolean {
-    const { valueRanges } = batch
     const { envelope } = changes
-    const reason = changes.change(batch.buffer, segment, valueRanges[2 * i]!, valueRanges[2 * i + 1]!)
+    const reason = changes.change(batch.buffer, segment, start, end)
     if (reason !== undefined) this.#reject(batch, i, reason, count)
     else if (envelope.kind === 'upsert') {
       if (this.#sourceVersion !== undefined) setVersion(this.#sourceVersion, this.#row, envelope.version)
