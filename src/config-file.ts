@@ -63,19 +63,30 @@ export function interpolate(
 }
 
 function readYaml(file: string): ConfigFile {
+  return parseYaml(file, readFileSync(file, 'utf8'))
+}
+
+/** Reads the text of a file. Throws `config.invalid`, which names the file and the line. */
+export function parseYaml(file: string, text: string): ConfigFile {
   const lines = new LineCounter()
-  const document = parseDocument(readFileSync(file, 'utf8'), { lineCounter: lines })
-  const problem = document.errors[0]
-  if (problem !== undefined) {
-    const line = lines.linePos(problem.pos[0]).line
-    throw new LakeError('config.invalid', `${file}:${line} ${problem.message.split('\n')[0]}`, {
+  const document = parseDocument(text, { lineCounter: lines })
+  const fail = (line: number, message: string): LakeError =>
+    new LakeError('config.invalid', `${file}:${line} ${message.split('\n')[0]}`, {
       context: { file, line },
       fix: 'Correct the YAML there.',
     })
+  const problem = document.errors[0]
+  if (problem !== undefined) throw fail(lines.linePos(problem.pos[0]).line, problem.message)
+  let content: unknown
+  try {
+    content = document.toJS() ?? {}
+  } catch (error) {
+    // Aliases of what is not there, or so many of them that they would fill the memory.
+    throw fail(1, error instanceof Error ? error.message : String(error))
   }
   return {
     file,
-    content: document.toJS() ?? {},
+    content,
     lineOf: (field) => {
       const offset = offsetOf(document, field)
       return offset === undefined ? undefined : lines.linePos(offset).line

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { columnText, typeText, type Column } from './batch.ts'
 import { archiveTables, type ArchiveOption } from './define-archive.ts'
+import type { AvroOptions, WrittenFormat } from './define-avro.ts'
+import type { ProtobufFormat, ProtobufOptions } from './define-protobuf.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
@@ -15,8 +17,8 @@ export { cumulate, hopping, session, tumbling, windowSql } from './define-window
 export interface TableOptions<C extends string = string, S extends ColumnSpecs<C> = ColumnSpecs<C>> {
   readonly from: {
     readonly topic: string
-    /** `json()` (default), `raw()` or `debezium()`. */
-    readonly value?: ValueFormat
+    /** `json()` (default), `avro()`, `protobuf()`, `raw()` or `debezium()`. */
+    readonly value?: ValueFormat | WrittenFormat
     /** How the record's key names the row that a null value removes. */
     readonly key?: RecordKey
     /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
@@ -67,14 +69,26 @@ export function table<const S extends ColumnSpecs>(
   return checkTable(name, { ...options, ...texts }, [name])
 }
 
-/** Values are JSON objects; their fields become columns. */
-export const json = (): ValueFormat => 'json'
+/**
+ * Values are JSON objects; their fields become columns. With `framing: 'confluent'` each has a zero and the id of its
+ * JSON Schema before it, as have keys that are JSON: both are passed over.
+ */
+export const json = (options: { readonly framing?: 'confluent' } = {}): ValueFormat | WrittenFormat =>
+  options.framing === undefined ? 'json' : { format: 'json', ...options }
 
 /** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
 export const raw = (): ValueFormat => 'raw'
 
+/** Values are Avro: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
+export const avro = (options: AvroOptions = {}): WrittenFormat => ({ format: 'avro', ...options })
+
+/** Values are messages of Protocol Buffers, of the schema given here, whose fields may be the columns. */
+export const protobuf = (options: ProtobufOptions): WrittenFormat => ({ format: 'protobuf', ...options })
+
 /** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
-export const debezium = (): ValueFormat => 'debezium'
+export const debezium = (
+  options: { readonly encoding?: 'json' | 'avro'; readonly framing?: 'confluent' } & AvroOptions = {},
+): ValueFormat | WrittenFormat => ({ format: 'debezium', ...options })
 
 /** The whole of a lake: pipelines by name, each a list of tables and windows, or an object with the pipeline's own options. */
 export function defineLake(
@@ -110,7 +124,15 @@ export interface PipelineOptions {
 }
 
 /** How a record's value becomes columns. `raw` keeps key, value and headers as they are; `debezium` is a change envelope. */
-export type ValueFormat = 'json' | 'raw' | 'debezium'
+export type ValueFormat = 'json' | 'raw' | 'debezium' | 'avro' | 'protobuf'
+
+/** Of values in Avro. */
+export interface AvroFormat {
+  /** Text of the schema of all values; undefined: each value names one of a registry. */
+  readonly schema: string | undefined
+  /** What becomes of records whose schema does not fit the columns. */
+  readonly onIncompatible: 'stop' | 'dead-letter'
+}
 
 export interface EventTime {
   /** A declared column of type timestamp, timestamptz or long, or `_timestamp` (the record's own timestamp). */
@@ -129,6 +151,12 @@ export interface TableDefinition {
   readonly name: string
   readonly topic: string
   readonly value: ValueFormat
+  /** Present where values, or the envelopes of a change stream, are Avro. */
+  readonly avro?: AvroFormat
+  /** Present where values are Protocol Buffers. */
+  readonly protobuf?: ProtobufFormat
+  /** What stands before each value, and before keys that are JSON, and is passed over. */
+  readonly framing?: 'confluent'
   readonly startAt: StartAt
   readonly columns: readonly Column[]
   readonly eventTime: EventTime | undefined
@@ -156,7 +184,7 @@ export interface TableDefinition {
   readonly isArchive?: true
 }
 
-export type RecordKey = 'string' | 'json' | 'debezium' | 'none'
+export type RecordKey = 'string' | 'json' | 'avro' | 'debezium' | 'none'
 
 /** What a table without a key has in its place. */
 export const APPEND = { key: [], recordKey: 'none', version: undefined, missing: 'null', onTruncate: 'stop' } as const
@@ -194,6 +222,9 @@ export function definitionText(table: TableDefinition): string {
     name: table.name,
     topic: table.topic,
     value: table.value,
+    ...(table.avro === undefined ? {} : { avro: table.avro }),
+    ...(table.protobuf === undefined ? {} : { protobuf: table.protobuf }),
+    ...(table.framing === undefined ? {} : { framing: table.framing }),
     columns: table.columns.map((column) => [column.name, columnText(column)]),
     eventTime: table.eventTime,
     partitionBy: table.partitionBy,

@@ -43,20 +43,29 @@ export function encodeVersion(version: Version): Uint8Array {
   return Buffer.from(text, 'utf8')
 }
 
-/** Throws `store.corrupt` when the bytes are not a version, or are one of a newer format. */
-export function decodeVersion(bytes: Uint8Array): Version {
-  let raw: any
+/** Throws `store.corrupt` when the bytes, which stand under `key`, are not a version, or are one of a newer format. */
+export function decodeVersion(bytes: Uint8Array, key = 'a version file'): Version {
   try {
-    raw = JSON.parse(Buffer.from(bytes).toString('utf8'))
+    return versionOf(JSON.parse(Buffer.from(bytes).toString('utf8')), key)
   } catch (cause) {
-    throw new LakeError('store.corrupt', 'a version file is not JSON', { cause })
+    if (cause instanceof LakeError) throw cause
+    throw new LakeError('store.corrupt', `${key} is no whole version file`, { cause, context: { key } })
+  }
+}
+
+function versionOf(raw: any, key: string): Version {
+  const fail = (what: string, fix?: string): never => {
+    throw new LakeError('store.corrupt', `${key} ${what}`, { context: { key }, ...(fix === undefined ? {} : { fix }) })
   }
   if (typeof raw?.formatVersion !== 'number' || typeof raw.number !== 'string' || typeof raw.commitId !== 'string')
-    throw new LakeError('store.corrupt', 'a version file lacks formatVersion, number or commitId')
+    fail('lacks formatVersion, number or commitId')
   if (raw.formatVersion > FORMAT_VERSION)
-    throw new LakeError('store.corrupt', `version file format ${raw.formatVersion} is newer than ${FORMAT_VERSION}`, {
-      fix: 'Upgrade this process to the release that wrote the store.',
-    })
+    fail(
+      `has format ${raw.formatVersion}, which is newer than ${FORMAT_VERSION}`,
+      'Upgrade this process to the release that wrote the store.',
+    )
+  for (const [name, table] of Object.entries<any>(raw.tables))
+    if (typeof table?.metadata !== 'string' || typeof table.code !== 'string') fail(`lacks the metadata of ${name}`)
   return {
     formatVersion: raw.formatVersion,
     number: BigInt(raw.number),

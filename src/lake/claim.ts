@@ -13,7 +13,7 @@ export async function claimTable(storage: Storage, table: string, pipeline: stri
   for (let attempt = 0; ; attempt++) {
     const there = await storage.get(key)
     if (there !== undefined) {
-      const owner = (JSON.parse(Buffer.from(there).toString('utf8')) as { pipeline: string }).pipeline
+      const owner = ownerIn(key, there)
       if (owner === pipeline) return
       throw new LakeError('table.claimed', `table ${table} belongs to pipeline ${owner} of this store`, {
         context: { table, pipeline, owner },
@@ -23,4 +23,17 @@ export async function claimTable(storage: Storage, table: string, pipeline: stri
     const { kind } = await storage.putIfAbsent(key, bytes)
     if (kind === 'conflict' || kind === 'unknown') await clock.sleep(backoffMs(clock, attempt))
   }
+}
+
+function ownerIn(key: string, claim: Uint8Array): string {
+  try {
+    const { pipeline } = JSON.parse(Buffer.from(claim).toString('utf8')) as { readonly pipeline?: unknown }
+    if (typeof pipeline === 'string') return pipeline
+  } catch {
+    // Said below, as of a claim that is JSON of another kind.
+  }
+  throw new LakeError('store.corrupt', `${key} does not name a pipeline`, {
+    context: { key },
+    fix: 'Restore it from a copy of the store: one line, {"pipeline":"<name>"}.',
+  })
 }

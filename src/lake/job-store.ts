@@ -140,7 +140,12 @@ class StoredJobs implements Jobs {
 
   async #json<T>(key: string): Promise<T | undefined> {
     const bytes = await this.#storage.get(key)
-    return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString('utf8')) as T)
+    if (bytes === undefined) return undefined
+    try {
+      return JSON.parse(Buffer.from(bytes).toString('utf8')) as T
+    } catch (cause) {
+      throw new LakeError('store.corrupt', `${key} is no JSON`, { cause, context: { key } })
+    }
   }
 
   /** By our own clock: what a wrong one takes too early is an answer that nobody waits for. */

@@ -1,3 +1,4 @@
+import { LakeError } from '../error.ts'
 import { decodeContainer, encodeContainer } from './avro.ts'
 import { listSchema } from './manifest-schema.ts'
 
@@ -65,22 +66,27 @@ export function encodeManifestList(head: ManifestListHead, manifests: readonly M
   return encodeContainer(listSchema(head.formatVersion), metadata, records)
 }
 
+/** Throws `store.corrupt` when the bytes are no manifest list. */
 export function decodeManifestList(name: string, bytes: Uint8Array): ManifestFile[] {
-  return decodeContainer(name, bytes).records.map((record) => ({
-    path: record.manifest_path,
-    length: Number(record.manifest_length),
-    content: record.content === 1 ? 'deletes' : 'data',
-    specId: record.partition_spec_id,
-    sequenceNumber: record.sequence_number,
-    minSequenceNumber: record.min_sequence_number,
-    addedSnapshotId: record.added_snapshot_id,
-    addedFiles: record.added_files_count,
-    existingFiles: record.existing_files_count,
-    deletedFiles: record.deleted_files_count,
-    addedRows: record.added_rows_count,
-    existingRows: record.existing_rows_count,
-    deletedRows: record.deleted_rows_count,
-    partitions: record.partitions?.array ?? [],
-    firstRowId: record.first_row_id?.long,
-  }))
+  return decodeContainer(name, bytes).records.map((record) => {
+    if (typeof record?.manifest_path !== 'string' || typeof record.sequence_number !== 'bigint')
+      throw new LakeError('store.corrupt', `${name} is no list of manifests`, { context: { key: name } })
+    return {
+      path: record.manifest_path,
+      length: Number(record.manifest_length),
+      content: record.content === 1 ? 'deletes' : 'data',
+      specId: record.partition_spec_id,
+      sequenceNumber: record.sequence_number,
+      minSequenceNumber: record.min_sequence_number,
+      addedSnapshotId: record.added_snapshot_id,
+      addedFiles: record.added_files_count,
+      existingFiles: record.existing_files_count,
+      deletedFiles: record.deleted_files_count,
+      addedRows: record.added_rows_count,
+      existingRows: record.existing_rows_count,
+      deletedRows: record.deleted_rows_count,
+      partitions: record.partitions?.array ?? [],
+      firstRowId: record.first_row_id?.long,
+    }
+  })
 }

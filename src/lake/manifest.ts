@@ -110,7 +110,7 @@ export function decodeManifest(
   keyOf: (uri: string) => string,
 ): ManifestEntry[] {
   const types = tupleTypes(shape.spec, shape.schema)
-  return liveRecords(name, bytes).map((entry) => {
+  return liveEntries(name, bytes, (entry) => {
     const data = entry.data_file
     return {
       ...decodedState(entry),
@@ -118,8 +118,8 @@ export function decodeManifest(
       firstRowId: data.first_row_id?.long,
       file: {
         key: keyOf(data.file_path),
-        recordCount: Number(data.record_count),
-        fileSizeBytes: Number(data.file_size_in_bytes),
+        recordCount: count(data.record_count),
+        fileSizeBytes: count(data.file_size_in_bytes),
         partition: shape.spec.fields.map(({ name }, index) =>
           tupleValueOf(types[index]!, data.partition[avroName(name)]),
         ),
@@ -132,7 +132,7 @@ export function decodeManifest(
 /** The live entries. Throws when one is no deletion vector: we write no other deletes, and cannot apply them. */
 export function decodeDeleteManifest(shape: ManifestShape, name: string, bytes: Uint8Array): DeleteEntry[] {
   const types = tupleTypes(shape.spec, shape.schema)
-  return liveRecords(name, bytes).map((entry) => {
+  return liveEntries(name, bytes, (entry) => {
     const data = entry.data_file
     if (data.content !== 1 || data.file_format !== 'PUFFIN')
       throw new LakeError('store.corrupt', `${name} lists deletes that are no deletion vectors`, {
@@ -141,14 +141,14 @@ export function decodeDeleteManifest(shape: ManifestShape, name: string, bytes: 
     return {
       ...decodedState(entry),
       path: data.file_path,
-      fileSizeBytes: Number(data.file_size_in_bytes),
+      fileSizeBytes: count(data.file_size_in_bytes),
       dataFile: data.referenced_data_file.string,
       partition: shape.spec.fields.map(({ name: part }, index) =>
         tupleValueOf(types[index]!, data.partition[avroName(part)]),
       ),
-      offset: Number(data.content_offset.long),
-      length: Number(data.content_size_in_bytes.long),
-      count: Number(data.record_count),
+      offset: count(data.content_offset.long),
+      length: count(data.content_size_in_bytes.long),
+      count: count(data.record_count),
     }
   })
 }
@@ -183,15 +183,35 @@ function stateOf({ status, snapshotId, sequenceNumber, fileSequenceNumber }: Ent
 
 function decodedState(entry: any): EntryState {
   return {
-    status: STATUS[entry.status as number]!,
+    status: statusOf(entry),
     snapshotId: entry.snapshot_id.long,
     sequenceNumber: entry.sequence_number?.long,
     fileSequenceNumber: entry.file_sequence_number?.long,
   }
 }
 
-function liveRecords(name: string, bytes: Uint8Array): readonly any[] {
-  return decodeContainer(name, bytes).records.filter(({ status }) => STATUS[status as number] !== 'deleted')
+/** An Avro file may be whole, and have other records than a manifest has. */
+function liveEntries<E>(name: string, bytes: Uint8Array, read: (entry: any) => E): E[] {
+  const { records } = decodeContainer(name, bytes)
+  try {
+    return records.filter((entry) => statusOf(entry) !== 'deleted').map(read)
+  } catch (cause) {
+    if (cause instanceof LakeError) throw cause
+    throw new LakeError('store.corrupt', `${name} is no manifest of its table`, { cause, context: { key: name } })
+  }
+}
+
+function statusOf(entry: any): (typeof STATUS)[number] {
+  const status = STATUS[entry.status as number]
+  if (status === undefined) throw new Error(`an entry has the status ${entry.status}`)
+  return status
+}
+
+/** A number of rows or bytes. */
+function count(value: unknown): number {
+  if (typeof value !== 'bigint' || value < 0n || value > Number.MAX_SAFE_INTEGER)
+    throw new Error(`${String(value)} is no count`)
+  return Number(value)
 }
 
 /** Partition tuples in Avro's form. */

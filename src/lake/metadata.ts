@@ -181,6 +181,13 @@ export function decodeMetadata(name: string, bytes: Uint8Array): TableMetadata {
 function assertWhole(raw: TableMetadata): void {
   if (raw['format-version'] !== 2 && raw['format-version'] !== 3) throw new Error('format-version is not 2 or 3')
   for (const key of REQUIRED_KEYS) if (raw[key] === undefined) throw new Error(`${key} is missing`)
+  for (const key of LISTS) if (!Array.isArray(raw[key])) throw new Error(`${key} is no list`)
+  if (!raw.schemas.some((schema) => schema['schema-id'] === raw['current-schema-id'] && Array.isArray(schema.fields)))
+    throw new Error('the current schema is missing')
+  if (!raw['partition-specs'].some((s) => s['spec-id'] === raw['default-spec-id'] && Array.isArray(s.fields)))
+    throw new Error('the default partition spec is missing')
+  if (raw.snapshots.some((snapshot) => typeof snapshot['manifest-list'] !== 'string' || snapshot.summary === undefined))
+    throw new Error('a snapshot lacks its manifest list or summary')
   const current = raw['current-snapshot-id']
   if (current !== raw.refs['main']?.['snapshot-id']) throw new Error('main is not the current snapshot')
   if (current !== undefined && !raw.snapshots.some((snapshot) => snapshot['snapshot-id'] === current))
@@ -200,6 +207,8 @@ const REQUIRED_KEYS = [
   'metadata-log',
   'refs',
 ] as const
+
+const LISTS = ['schemas', 'partition-specs', 'snapshots', 'snapshot-log', 'metadata-log'] as const
 
 const LONG_KEYS: ReadonlySet<string> = new Set([
   'last-sequence-number',

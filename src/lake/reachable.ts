@@ -42,7 +42,7 @@ export async function reachable(storage: Storage, files: readonly VersionFile[],
 
 /** Throws `store.corrupt` when it is not there. */
 export async function readVersion(storage: Storage, key: string): Promise<Version> {
-  return decodeVersion((await storage.get(key)) ?? missing(key))
+  return decodeVersion((await storage.get(key)) ?? missing(key), key)
 }
 
 /** A version that is about to leave the readable ones is not gone back to. */
@@ -135,8 +135,8 @@ class Search {
   async #list(uri: string, mustBe: boolean): Promise<void> {
     const records = await this.#records(uri, mustBe)
     for (const { manifest_path: manifest } of records)
-      for (const { status, data_file: file } of await this.#records(manifest, mustBe))
-        if (status !== LEFT) this.#keep(file.file_path)
+      for (const { status, data_file: file } of await this.#records(pathIn(uri, manifest), mustBe))
+        if (status !== LEFT) this.#keep(pathIn(manifest, file?.file_path))
   }
 
   /** Records of an Avro file that was not read before. */
@@ -168,6 +168,12 @@ function besideOf(metadata: TableMetadata): readonly string[] {
     ...metadata['metadata-log'].map((entry) => entry['metadata-file']),
     ...[...statistics, ...partitions].map((each) => each['statistics-path']),
   ]
+}
+
+/** What an Avro file of the store names; without it nothing is known of what must be kept. */
+function pathIn(uri: string, path: unknown): string {
+  if (typeof path === 'string') return path
+  throw new LakeError('store.corrupt', `${uri} names no files`, { context: { key: uri } })
 }
 
 function missing(what: string): never {
