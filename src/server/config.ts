@@ -12,6 +12,7 @@ export function configOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/config',
       id: 'getConfig',
       summary: 'Definition and settings in force; secrets are masked',
+      access: ['config'],
       answer: z.object({ settings: z.object({}).loose(), definition: z.object({}).loose() }),
       handle: () => ({ settings: masked(door.settings), definition: masked(door.definition) }),
     }),

@@ -46,7 +46,7 @@ test('reads over TLS with a password', async () => {
 })
 
 test('a wrong password, a mechanism that is not offered and a foreign authority are denied, at once', async () => {
-  const sasl = settings.sasl!
+  const sasl = { mechanism: 'plain', username: 'alice', password: 'alice-secret' } as const
   const denied: KafkaSettings[] = [
     { ...settings, sasl: { ...sasl, password: 'wrong' } },
     { ...settings, sasl: { ...sasl, mechanism: 'scram-sha-256' } },
