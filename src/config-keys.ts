@@ -59,6 +59,16 @@ export const keys = z
   })
   .transform((given): readonly ApiKey[] => given.map(toKey))
 
+/** Whose keys there are, for those who look at the settings; what cannot be read is told elsewhere. */
+export function idsOfKeys(value: unknown): string {
+  try {
+    const list = typeof value === 'string' ? readLines(value) : (value as unknown[])
+    return list.map((each) => String((each as { readonly id?: unknown }).id)).join(', ')
+  } catch {
+    return '?'
+  }
+}
+
 function readLines(text: string): unknown[] {
   const trimmed = text.trim()
   if (trimmed.startsWith('[')) return JSON.parse(trimmed) as unknown[]

@@ -53,12 +53,9 @@ export function unavailable(
   context: Readonly<Record<string, unknown>> = {},
   cause?: unknown,
 ): LakeError {
-  return new LakeError('kafka.unavailable', message, {
-    retryable: true,
-    context,
-    fix: REACHABLE,
-    cause,
-  })
+  // What is behind it knows better what to do.
+  const { fix = REACHABLE } = cause instanceof LakeError ? cause : {}
+  return new LakeError('kafka.unavailable', message, { retryable: true, context, fix, cause })
 }
 
 /** What is wrong with the broker's certificate, and what to do. */
