@@ -38,9 +38,9 @@ beforeEach(() => void door.calls.splice(0))
 
 const key = { authorization: `Bearer ${admin.text}` }
 const JSON_TYPE = { 'content-type': 'application/json' }
-const post = (body: BodyInit, headers: Record<string, string> = {}): RequestInit => ({
+const post = (body: string | Uint8Array, headers: Record<string, string> = {}): RequestInit => ({
   method: 'POST',
-  body,
+  body: body as string,
   headers: { ...JSON_TYPE, ...key, ...headers },
 })
 const get = (headers: Record<string, string> = {}): RequestInit => ({ headers: { ...key, ...headers } })
@@ -240,7 +240,8 @@ describe.each([
   ['bodies', BODIES],
   ['requests', REQUESTS],
 ])('%s', (_, cases) => {
-  test.each(cases)('%s', async (_name, path, init, ...statuses) => {
+  const named = cases.map(([name, path, init, ...statuses]) => ({ name, path, init, statuses }))
+  test.each(named)('$name', async ({ path, init, statuses }) => {
     await expectRefusal(await app.request(path, init), statuses)
     expect(door.calls).toEqual([])
   })
@@ -257,7 +258,7 @@ test('whatever stands in a header, a name or a body, the answer is no defect of 
   const anything = fc.oneof(fc.string(), fc.json(), fc.string({ unit: 'binary' }))
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...operations), anything, anything, async (operation, name, body) => {
-      const path = operation.path.replaceAll(/\{\w+\}/g, () => encodeURIComponent(name.toWellFormed()) || 'x')
+      const path = operation.path.replaceAll(/\{\w+\}/g, () => encodeURIComponent(Buffer.from(name).toString()) || 'x')
       const init = operation.method === 'post' ? post(body) : { method: operation.method.toUpperCase(), headers: key }
       const response = await app.request(path, init)
       await response.body?.cancel()
