@@ -57,20 +57,19 @@ function requestOf({ method, path }: Operation): [string, RequestInit] {
 
 /** Written down by hand, so that an operation that changes its scope, or comes without one, is seen here. */
 const RIGHTS: Record<'public' | 'key' | Role, readonly string[]> = {
-  public: ['health', 'ready'],
-  key: ['version', 'openapi'],
-  reader: [
-    'metrics',
-    ...['listPipelines', 'getPipeline', 'listVersions'],
-    ...['listTables', 'getTable', 'listSnapshots', 'listRows', 'diffTable', 'listWindows'],
-    ...['query', 'queryByGet', 'listQueries', 'getQuery', 'cancelQuery'],
-    ...['listJobs', 'getJob', 'listReplays', 'getReplay', 'diffReplay', 'watchReplay'],
-  ],
-  operator: [
-    ...['pausePipeline', 'resumePipeline', 'restartPipeline', 'flushPipeline', 'compactTable'],
-    ...['startReplay', 'pauseReplay', 'resumeReplay', 'cancelReplay'],
-  ],
-  admin: ['acceptCode', 'expireTable', 'rollbackPipeline', 'cutoverReplay', 'rollbackReplay', 'getConfig'],
+  public: words('health ready'),
+  key: words('version openapi'),
+  reader: words(`metrics listPipelines getPipeline listVersions
+    listTables getTable listSnapshots listRows diffTable listWindows
+    query queryByGet listQueries getQuery cancelQuery
+    listJobs getJob listReplays getReplay diffReplay watchReplay`),
+  operator: words(`pausePipeline resumePipeline restartPipeline flushPipeline compactTable
+    startReplay pauseReplay resumeReplay cancelReplay`),
+  admin: words('acceptCode expireTable rollbackPipeline cutoverReplay rollbackReplay getConfig'),
+}
+
+function words(text: string): readonly string[] {
+  return text.split(/\s+/)
 }
 
 const may = (role: Role): Set<string> => {

@@ -46,7 +46,7 @@ export class FakeEngine implements Engine {
   }
 
   running(): readonly RunningQuery[] {
-    return [...this.#running.values()].map(({ end: _, ...query }) => query)
+    return [...this.#running.values()]
   }
 
   cancel(id: string): boolean {
