@@ -4,7 +4,7 @@ import tls from 'node:tls'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { KafkaSettings } from '../settings.ts'
-import { connectionError, unavailable } from './kafka-error.ts'
+import { connectionError, hungUp, unavailable } from './kafka-error.ts'
 import { API_VERSIONS, apiVersions, type KafkaRequest } from './kafka-protocol.ts'
 import type { KafkaSecurity } from './kafka-security.ts'
 import { WireReader } from './kafka-wire.ts'
@@ -55,6 +55,7 @@ export class KafkaConnection {
   readonly #frame = new FrameReader((response) => this.#answer(response))
   #correlationId = 0
   #isOurs = false
+  #hasAnswered = false
   #renewMs = Infinity
   #failure: LakeError | undefined
 
@@ -162,7 +163,7 @@ export class KafkaConnection {
     socket.setNoDelay(true)
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
     socket.on('error', (error) => this.close(connectionError(error, this.broker)))
-    socket.on('close', () => this.close(unavailable(`${this.broker} closed the connection`)))
+    socket.on('close', () => this.close(hungUp(this.broker, this.#hasAnswered)))
     return socket
   }
 
@@ -182,6 +183,7 @@ export class KafkaConnection {
     const waiting = this.#waiting.get(correlationId)
     if (waiting === undefined) return this.close(unavailable(`${this.broker} answered what was not asked`))
     this.#waiting.delete(correlationId)
+    this.#hasAnswered = true
     waiting.resolve(response.subarray(4))
   }
 

@@ -101,9 +101,16 @@ export function connectionError(error: unknown, broker: string): LakeError {
   })
 }
 
+/** The broker closed the connection: after it has answered that is its own affair, before it may be ours. */
+export function hungUp(broker: string, hasAnswered: boolean): LakeError {
+  const said = `${broker} closed the connection`
+  const fix = hasAnswered ? REACHABLE : guess(said)
+  return new LakeError('kafka.unavailable', said, { retryable: true, context: { broker }, fix })
+}
+
 /** A broker that is spoken to in the wrong way says nothing of it: how it hung up is all that there is. */
 function guess(said: string): string {
-  if (/disconnected before secure TLS|WRONG_VERSION_NUMBER|ECONNRESET|HANDSHAKE_FAILURE|PROTOCOL_VERSION/.test(said))
+  if (/disconnected before secure TLS|WRONG_VERSION_NUMBER|HANDSHAKE_FAILURE|PROTOCOL_VERSION/.test(said))
     return 'If this listener speaks no TLS, leave kafka.ssl out; otherwise check that the brokers run.'
   if (/Closed connection|closed the connection/i.test(said))
     return 'If this listener speaks TLS or asks for SASL, set kafka.ssl and kafka.sasl; otherwise check that the brokers run.'
