@@ -78,8 +78,8 @@ async function disconnect(producer: Promise<Producer>): Promise<void> {
 /** What kafkajs said, in our words: what it tried several times has the reason as its cause. */
 function sendError(error: unknown, topic: string, broker: string): LakeError {
   let reason = error as { type?: string; cause?: unknown; name?: string }
-  while (!(reason instanceof LakeError) && reason.type === undefined && reason.cause instanceof Error)
-    reason = reason.cause as typeof reason
+  const isOurs = () => (reason as unknown) instanceof LakeError
+  while (!isOurs() && reason.type === undefined && reason.cause instanceof Error) reason = reason.cause as typeof reason
   const context = { topic }
   switch (reason.type) {
     case 'UNKNOWN_TOPIC_OR_PARTITION':
