@@ -37,11 +37,9 @@ const entry = strict({
 
 type Entry = z.output<typeof entry>
 
-/** A list of entries, or a text of one JSON object a line, as a secret file or the environment holds it. */
-export const keys = z
-  .union([z.array(z.unknown()), z.string()], { error: 'must be a list of keys, or one JSON object a line' })
+const lines = z
+  .string()
   .transform((given, context) => {
-    if (typeof given !== 'string') return given
     try {
       return readLines(given)
     } catch {
@@ -53,9 +51,17 @@ export const keys = z
       return z.NEVER
     }
   })
-  .pipe(z.array(entry).max(KEYS_MAX))
+  .pipe(z.array(entry))
+
+/** A list of entries, or a text of one JSON object a line, as a secret file or the environment holds it. */
+export const keys = z
+  .union([z.array(entry), lines], { error: 'must be a list of keys, or one JSON object a line' })
   .superRefine((given, context) => {
-    for (const { message, fix } of conflicts(given)) context.addIssue({ code: 'custom', message, params: { fix } })
+    const problems = [
+      ...(given.length > KEYS_MAX ? [{ message: `has more than ${KEYS_MAX} keys`, fix: 'Remove some.' }] : []),
+      ...conflicts(given),
+    ]
+    for (const { message, fix } of problems) context.addIssue({ code: 'custom', message, params: { fix } })
   })
   .transform((given): readonly ApiKey[] => given.map(toKey))
 
