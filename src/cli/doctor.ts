@@ -8,6 +8,7 @@ import type { LoadedConfig } from '../config.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { Storage } from '../lake/storage/storage.ts'
 import { partitionId, type Source } from '../log.ts'
+import { redacted } from '../redact.ts'
 import type { Settings, SourceSettings, StoreSettings } from '../settings.ts'
 import { EXIT, paint, type CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
@@ -77,7 +78,8 @@ export async function runCheck(check: Check): Promise<CheckResult> {
     return { check: check.name, ok: true, detail: await check.run(), fix: undefined }
   } catch (error) {
     const { code, message, fix } = asLakeError(error)
-    return { check: check.name, ok: false, detail: `${code}: ${message}`, fix }
+    const detail = redacted(`${code}: ${message}`)
+    return { check: check.name, ok: false, detail, fix: fix === undefined ? undefined : redacted(fix) }
   }
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { LakeError, type ErrorMessage } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
+import { redacted } from '../redact.ts'
 import type { PipelineControl } from '../status.ts'
 import { isOver, type ReplayStatus } from '../replay-status.ts'
 import type { Version } from '../version.ts'
@@ -77,6 +78,7 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/pipelines',
       id: 'listPipelines',
       summary: 'All pipelines with state, lag and positions',
+      access: ['status'],
       query: z.strictObject(pageQuery),
       answer: pageOf(pipelineSchema),
       handle: ({ query }) => {
@@ -89,6 +91,7 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/pipelines/{pipeline}',
       id: 'getPipeline',
       summary: 'One pipeline',
+      access: ['status'],
       params,
       answer: pipelineSchema,
       problems: ['pipeline.unknown'],
@@ -99,6 +102,7 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/pipelines/{pipeline}/versions',
       id: 'listVersions',
       summary: 'The versions of a pipeline, newest first, and its forks beside them',
+      access: ['status'],
       params,
       query: z.strictObject(pageQuery),
       answer: pageOf(versionSchema).extend({ forks: z.array(forkSchema).describe('replays that are not over') }),
@@ -114,6 +118,7 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/pipelines/{pipeline}/pause',
       id: 'pausePipeline',
       summary: 'Stop ingesting until resumed, across restarts; answers when the version that says so is committed',
+      access: ['pipelines'],
       params,
       body: z.strictObject({ reason: z.string().min(1).max(500).default('asked for over HTTP') }),
       answer: pipelineSchema,
@@ -130,6 +135,7 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
         path: `/v1/pipelines/{pipeline}/${verb}`,
         id: `${verb}Pipeline`,
         summary: verb === 'resume' ? 'Go on after a pause' : 'Try again after a state that waits for a person',
+        access: ['pipelines'],
         params,
         body: noBody,
         answer: pipelineSchema,
@@ -146,6 +152,7 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/pipelines/{pipeline}/accept-code',
       id: 'acceptCode',
       summary: 'Of a superseded pipeline: keep its rows, and make those from here on by the definition of this process',
+      access: ['code'],
       params,
       body: noBody,
       answer: pipelineSchema,
@@ -161,6 +168,7 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/pipelines/{pipeline}/flush',
       id: 'flushPipeline',
       summary: 'Commit all that the log holds now; answers with the version that holds it',
+      access: ['pipelines'],
       params,
       body: noBody,
       answer: versionSchema,
@@ -227,7 +235,7 @@ function pipelineJson(pipeline: PipelineControl): z.output<typeof pipelineSchema
 function reasonJson(reason: ErrorMessage | undefined): z.output<typeof reasonSchema> | null {
   if (reason === undefined) return null
   const { code, message, retryable, fix } = reason
-  return { code, message, retryable, ...(fix === undefined ? {} : { fix }) }
+  return { code, message: redacted(message), retryable, ...(fix === undefined ? {} : { fix }) }
 }
 
 function lagOf(position: bigint, end: bigint): bigint {
