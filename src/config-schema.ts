@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import { pipelinesSchema } from './define-check.ts'
-import { duration, leaf, parseFields, problem, size, strict, whole } from './define-fields.ts'
+import { duration, leaf, name, parseFields, problem, size, strict, whole } from './define-fields.ts'
 import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
 
 /**
  * The one schema of settings, for YAML, TypeScript, the environment and flags. Every key with its default:
  * docs/config.md; for editors: docs/kappalake.schema.json.
  */
+
+const SALT_CHARACTERS_MIN = 16
 
 const text = z.string().min(1, { error: 'is empty' })
 /** `${VAR:-}` gives an empty text, which means absent. */
@@ -58,6 +60,9 @@ const storeFields = strict({
   sessionToken: optionalText,
 })
 
+/** Who knows the salt can find out what was hashed by trying: it must not be found by trying itself. */
+const salt = z.string().min(SALT_CHARACTERS_MIN, { error: `has fewer than ${SALT_CHARACTERS_MIN} characters` })
+
 const share = leaf('a share such as 0.15', (given): number => {
   if (/^(0?\.\d{1,6}|1(\.0{1,6})?)$/.test(given) && Number(given) > 0) return Number(given)
   throw problem(`"${given}" is not a share`, 'Write a number above 0 and at most 1: 0.15.')
@@ -80,6 +85,7 @@ export const settingsSchema = strict(
     writer: text,
     kafka,
     store: storeFields,
+    salts: z.record(name, salt).optional(),
     commit: strict({
       minInterval: duration({ maxMs: 600_000 }),
       microBatch: strict({ bytes: size(64 * 1024), age: duration({ minMs: 1 }), records: whole(1, 10_000_000) }),
@@ -174,6 +180,11 @@ export const SECRETS: readonly string[] = [
   'store.sessionToken',
 ]
 
+/** Whether a setting is one of these, or a salt. */
+export function isSecret(field: string): boolean {
+  return SECRETS.includes(field) || field.startsWith('salts.')
+}
+
 /** Checks merged layers. `storeUrl` is where a relative `file:` address was resolved to; `cores` is what `auto` means. */
 export function toSettings(merged: unknown, storeUrl: string, cores: number): Settings {
   const given = parseFields(settingsSchema, merged)
@@ -181,6 +192,7 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
     writer: given.writer,
     source: { kind: 'kafka', kafka: toKafka(given.kafka) },
     store: { ...present(given.store), url: storeUrl } as StoreSettings,
+    ...(given.salts === undefined ? {} : { salts: given.salts }),
     commit: {
       minIntervalMs: given.commit.minInterval,
       microBatch: {

@@ -2,7 +2,7 @@ import os from 'node:os'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DEFAULTS, fileSchema, SECRETS, settingsSchema, toSettings } from './config-schema.ts'
+import { DEFAULTS, fileSchema, isSecret, SECRETS, settingsSchema, toSettings } from './config-schema.ts'
 import { interpolate, readConfigFile, type ConfigFile } from './config-file.ts'
 import { checkLake, checkPipelines } from './define-check.ts'
 import { didYouMean, invalidField, parseFields, pathText, type FieldPath } from './define-fields.ts'
@@ -78,6 +78,8 @@ export interface SettingsInput {
   }
   /** `file:./lake` (relative to the working folder), `s3://bucket/prefix`, or an object with `url` and credentials. */
   readonly store?: string | StoreSettings
+  /** What redacted fields are hashed with, by name; at least 16 characters each. */
+  readonly salts?: Readonly<Record<string, string>>
   readonly writer?: string
   readonly commit?: {
     readonly minInterval?: string
@@ -118,8 +120,9 @@ function resolve(layers: readonly Layer[], base: string): { settings: Settings; 
   const sources = new Map<string, SettingSource>()
   for (const { at, value } of leaves(merged)) {
     const layer = layers.findLast(({ values }) => at.reduce<any>((node, key) => node?.[key], values) !== undefined)
-    const isSecret = SECRETS.includes(pathText(at))
-    sources.set(pathText(at), { value: textOf(value), source: layer?.origin(at) ?? 'default', isSecret })
+    const field = pathText(at)
+    const source = layer?.origin(at) ?? 'default'
+    sources.set(field, { value: textOf(value), source, isSecret: isSecret(field) })
   }
   try {
     return { settings: toSettings(merged, url, os.availableParallelism()), sources }
@@ -172,10 +175,12 @@ function fieldOfEnv(name: string): FieldPath {
   let schema: any = settingsSchema
   for (const part of name.slice(ENV_PREFIX.length).split('__')) {
     const known = shapeKeys(schema)
-    const key = known.find((candidate) => squeeze(candidate) === squeeze(part))
+    // Salts have names of their own.
+    const isNamed = field[0] === 'salts' && field.length === 1
+    const key = isNamed ? part.toLowerCase() : known.find((candidate) => squeeze(candidate) === squeeze(part))
     if (key === undefined) throw unknownName(name, squeeze(part), known)
     field.push(key)
-    schema = shapeOf(schema)[key]
+    schema = isNamed ? undefined : shapeOf(schema)[key]
   }
   return field
 }
@@ -218,7 +223,8 @@ function storeUrl(text: string, base: string): string {
 /** Secrets come from the environment or a file: a file of settings is copied, shown and checked in. */
 function refuseWrittenSecrets(file: ConfigFile | undefined, content: object): void {
   if (file === undefined || file.hash !== undefined) return
-  for (const secret of SECRETS) {
+  const salts = Object.keys((content as { salts?: object | null }).salts ?? {}).map((salt) => `salts.${salt}`)
+  for (const secret of [...SECRETS, ...salts]) {
     const value = secret.split('.').reduce<any>((node, key) => node?.[key], content)
     if (typeof value === 'string' && value !== '' && !value.includes('${'))
       throw invalidField(

@@ -17,6 +17,7 @@ import {
 } from './define-fields.ts'
 import { checkKept, checkKeys, toKeyed } from './define-key.ts'
 import { checkComputed } from './define-computed.ts'
+import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
 import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
@@ -157,6 +158,7 @@ export const tableSchema = strict(
     unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
     where: expression.optional(),
     store: z.boolean().prefault(true),
+    redact: redactSchema.optional(),
     renamedFrom: name.optional(),
   },
   {
@@ -227,9 +229,11 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...keyed,
     where: fields.where,
     store: fields.store,
+    ...toRedactions(fields.redact),
     ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
+  checkRedact(table, at)
   return table
 }
 

@@ -4,6 +4,7 @@ import { archiveTables, type ArchiveOption } from './define-archive.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
+import type { Redaction, Redactions } from './define-redact.ts'
 import { specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
@@ -49,6 +50,8 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
   readonly unknown?: TableDefinition['unknown']
+  /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
+  readonly redact?: Readonly<Record<string, Redaction>>
 }
 
 /**
@@ -150,6 +153,8 @@ export interface TableDefinition {
   readonly where: string | undefined
   /** Whether rows are kept. False: the table stays empty, and feeds windows. */
   readonly store: boolean
+  /** What is not stored as the record has it. */
+  readonly redact?: Redactions | undefined
   /** What it was called before; no part of its code. */
   readonly renamedFrom?: string | undefined
   /** It keeps the raw log of its topic, for replays to read where the log itself no longer reaches. */
@@ -211,6 +216,7 @@ export function definitionText(table: TableDefinition): string {
         }),
     ...(table.where === undefined ? {} : { where: table.where }),
     ...(table.store ? {} : { store: false }),
+    ...(table.redact === undefined ? {} : { redact: table.redact }),
   })
 }
 

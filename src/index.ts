@@ -3,6 +3,7 @@ import type { Hono } from 'hono'
 import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
 import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
+import { assertSalts } from './define-redact.ts'
 import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
@@ -143,6 +144,11 @@ async function assemble(
   parts: Parts,
 ): Promise<Lake> {
   const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
+  if (!isReadOnly)
+    assertSalts(
+      definition.pipelines.flatMap(({ tables }) => tables),
+      settings.salts,
+    )
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
   let hasWarned = false
@@ -163,6 +169,7 @@ async function assemble(
       source: settings.source,
       store: settings.store,
       memoryBytesMax: LANE_MEMORY_BYTES_MAX,
+      salts: settings.salts,
       partialsFolder: storage.scratch,
     },
     microBatch: settings.commit.microBatch,

@@ -61,10 +61,11 @@ class Job {
     const kept = archives.length === 0 ? undefined : openArchiveLog(archives, storage, systemClock)
     const log = openReplaySource(settings.source, archives, systemClock, kept)
     const source = assignment.until === undefined ? log : bounded(log, assignment.until)
-    const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
+    const { memoryBytesMax: memoryMaxBytes, partialsFolder, salts } = settings
     let encoder: Encoder | undefined
     try {
-      encoder = await openEncoder({ tables, windows, storage, clock: systemClock, memoryMaxBytes, partialsFolder })
+      const options = { tables, windows, storage, clock: systemClock, memoryMaxBytes, partialsFolder, salts }
+      encoder = await openEncoder(options)
       const announced = announcing(encoder, pipeline, task)
       for await (const staged of stage(source, assignment, announced, systemClock, signal)) {
         if (signal.aborted) return await removePartials(staged)

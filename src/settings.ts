@@ -7,6 +7,8 @@ export interface Settings {
   readonly writer: string
   readonly source: SourceSettings
   readonly store: StoreSettings
+  /** What tables hash redacted fields with, by name. The name is part of a table's code, the salt never is. */
+  readonly salts?: Readonly<Record<string, string>>
   readonly commit: CommitSettings
   /** Lane processes; `auto` in a file means one per core. */
   readonly lanes: number

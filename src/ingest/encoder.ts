@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
+import type { Salts } from '../define-redact.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
@@ -13,6 +14,7 @@ import { openDuckDb } from './decode/open-duckdb.ts'
 import { NativeText } from './decode/native-text.ts'
 import { divide, type RowPlaces } from './decode/partition.ts'
 import { RecordClock } from './decode/record-clock.ts'
+import { RedactRows } from './decode/redact-rows.ts'
 import { Relation } from './decode/relation.ts'
 import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
@@ -32,6 +34,8 @@ export interface EncoderOptions {
   readonly clock: Clock
   /** Where partials of windows go, on this machine: it must outlive this process's part in them. Default: the scratch. */
   readonly partialsFolder?: string | undefined
+  /** What is hashed of tables that redact is hashed with them, by name. */
+  readonly salts?: Salts | undefined
   /** What DuckDB may take; the raw batches and decoded columns come on top. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
 }
@@ -66,6 +70,8 @@ interface Table {
   readonly markers: Relation | undefined
   /** Of a table with a filter or computed columns. */
   readonly transform: RowTransform | undefined
+  /** Of a table whose columns are redacted. */
+  readonly redact: RedactRows | undefined
   /** Of such a table, and of one that feeds windows: decoders move the clocks of all others. */
   readonly clock: RecordClock | undefined
   readonly windows: LaneWindows | undefined
@@ -94,12 +100,12 @@ class DuckEncoder implements Encoder {
     this.#tables = new Map(
       tables.map((definition, k) => {
         const fed = windows.filter(({ source }) => source === definition.name)
-        return [definition.name, this.#table(definition, fed, k)]
+        return [definition.name, this.#table(definition, fed, k, options.salts)]
       }),
     )
   }
 
-  #table(definition: TableDefinition, fed: readonly WindowDefinition[], k: number): Table {
+  #table(definition: TableDefinition, fed: readonly WindowDefinition[], k: number, salts: Salts = {}): Table {
     const columns = tableColumns(definition)
     const rows = new Relation(this.#connection, `rows_${k}`, columns)
     const hasLaneColumns = fed.length > 0
@@ -115,9 +121,10 @@ class DuckEncoder implements Encoder {
     const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
     return {
       definition,
-      decoder: new TableDecoder(definition, this.#native, this.#pool, { hasLaneColumns }),
+      decoder: new TableDecoder(definition, this.#native, this.#pool, { hasLaneColumns, salts }),
       rows,
       transform,
+      redact: RedactRows.of(definition, salts, this.#native),
       clock:
         transform === undefined && !hasLaneColumns ? undefined : new RecordClock(definition, columns, hasLaneColumns),
       windows: events.length > 0 ? new LaneWindows(definition, events, rows, parts) : undefined,
@@ -151,6 +158,7 @@ class DuckEncoder implements Encoder {
         clocksMs,
       )
       const { rows, deadLetters, counts, operations } = decoded
+      table.redact?.apply(rows)
       // Before rows are divided: their slabs are used again.
       const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs)
       const isUnwritten = plan.isUnwritten === true

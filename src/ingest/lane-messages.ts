@@ -57,6 +57,8 @@ export interface LaneSettings {
   readonly source: SourceSettings
   readonly store: StoreSettings
   readonly memoryBytesMax: number
+  /** What redacted fields are hashed with, by name. */
+  readonly salts?: Readonly<Record<string, string>> | undefined
   /** A folder of the process that starts the lanes, for partials of windows. Default: the lane's own scratch. */
   readonly partialsFolder?: string
 }

@@ -4,10 +4,11 @@ import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } fro
 import { deadLetterColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
 import type { NativeText } from './native-text.ts'
+import { RedactedRecord } from './redacted-record.ts'
 import { setHeaders, setOwnText, setRange, setTimestamp } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
-/** Rows of `<table>__dlq`, as they come up. */
+/** Rows of `<table>__dlq`, as they come up. Of a table that redacts, values are kept without what is redacted. */
 export class DeadLetters {
   readonly #native: NativeText
   readonly #pool: SlabPool
@@ -15,6 +16,7 @@ export class DeadLetters {
   readonly #builders = buildersOf(deadLetterColumns)
   readonly #codeHash: Uint8Array
   readonly #stage: Uint8Array
+  readonly #redacted: RedactedRecord | undefined
   #bases: number[] = [0]
   #slabs: Slab[] = []
   #row = 0
@@ -29,6 +31,7 @@ export class DeadLetters {
     this.#native = native
     this.#pool = pool
     this.#codeHash = Buffer.from(codeHash(definition))
+    this.#redacted = RedactedRecord.of(definition)
   }
 
   /** Where the bytes of the batch lie natively that the next records are of. */
@@ -47,16 +50,28 @@ export class DeadLetters {
     offset!.i64[row] = batch.offsets[i]!
     setTimestamp(timestamp!, row, batch.timestampsMs[i]!)
     setRange(key!, row, buffer, segment, batch.keyRanges, i)
+    const text = this.#redacted === undefined ? reason.message : this.#redact(value!, row, batch, i, reason)
     if (reason.code === 'decode.too_large') value!.setNull(row)
-    else setRange(value!, row, buffer, segment, batch.valueRanges, i)
+    else if (this.#redacted === undefined) setRange(value!, row, buffer, segment, batch.valueRanges, i)
     setHeaders(headers!, row, batch.headers(i), this.#own)
     setOwnText(stage!, row, this.#stage, this.#own)
     setOwnText(code!, row, Buffer.from(reason.code), this.#own)
-    setOwnText(message!, row, Buffer.from(reason.message), this.#own)
+    setOwnText(message!, row, Buffer.from(text), this.#own)
     setOwnText(hash!, row, this.#codeHash, this.#own)
     setOwnText(status!, row, PENDING, this.#own)
     attempts!.i32[row] = 0
     if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) this.#flush()
+  }
+
+  /** The value as it may be kept; gives the message. A record that ended lanes is not looked into once more. */
+  #redact(value: ColumnBuilder, row: number, batch: RecordBatch, i: number, { code, message }: Reason): string {
+    const [start, end] = [batch.valueRanges[2 * i]!, batch.valueRanges[2 * i + 1]!]
+    value.setNull(row)
+    if (start < 0) return message
+    const kept = code === 'decode.fatal' ? undefined : this.#redacted!.bytes(batch.buffer, start, end)
+    if (kept === undefined) return `${message}; its ${end - start} bytes are not kept: they may hold what is redacted`
+    setOwnText(value, row, kept, this.#own)
+    return message
   }
 
   /** All dead letters since `clear`. */

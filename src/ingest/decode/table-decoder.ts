@@ -1,4 +1,5 @@
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
+import type { Salts } from '../../define-redact.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
@@ -13,6 +14,7 @@ import type { KeyOperations } from './key-ops.ts'
 import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
+import { jsonRules } from './redact-text.ts'
 import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
@@ -52,6 +54,8 @@ export interface MutableCounts {
 export interface DecoderOptions {
   /** Rows get the columns that windows need beside those of the table, empty. */
   readonly hasLaneColumns?: boolean
+  /** By name, of a table that hashes by them. */
+  readonly salts?: Salts
 }
 
 /** From raw records to columns, for one table. Keeps no state from call to call but buffers. */
@@ -97,7 +101,7 @@ export class TableDecoder {
     definition: TableDefinition,
     native: NativeText,
     pool: SlabPool,
-    { hasLaneColumns = false }: DecoderOptions = {},
+    { hasLaneColumns = false, salts = {} }: DecoderOptions = {},
   ) {
     this.#definition = definition
     this.#native = native
@@ -120,7 +124,11 @@ export class TableDecoder {
     this.#system = { partition, offset, timestamp }
     this.#sourceVersion = isSourceVersion(definition) ? system.at(-4) : undefined
     if (definition.value === 'debezium') this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
-    this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values)
+    const { redact = [] } = definition
+    for (const [field, how] of redact)
+      if (how === 'drop') this.#plan.root.find(({ name }) => name === field)?.builder.willBeNulled()
+    const rules = jsonRules(redact, salts)
+    this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values, rules)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
