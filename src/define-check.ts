@@ -17,6 +17,7 @@ import {
 } from './define-fields.ts'
 import { checkKept, checkKeys, toKeyed } from './define-key.ts'
 import { checkComputed } from './define-computed.ts'
+import { checkLookups, lookupSchema, toLookups } from './define-lookup.ts'
 import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
 import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
@@ -158,6 +159,7 @@ export const tableSchema = strict(
     unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
     where: expression.optional(),
     store: z.boolean().prefault(true),
+    lookup: lookupSchema.optional(),
     redact: redactSchema.optional(),
     renamedFrom: name.optional(),
   },
@@ -229,10 +231,12 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...keyed,
     where: fields.where,
     store: fields.store,
+    ...toLookups(fields.lookup),
     ...toRedactions(fields.redact),
     ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
+  checkLookups(table, at)
   checkRedact(table, at)
   return table
 }

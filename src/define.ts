@@ -4,6 +4,7 @@ import { archiveTables, type ArchiveOption } from './define-archive.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
+import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
 import { specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
@@ -50,6 +51,8 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
   readonly unknown?: TableDefinition['unknown']
+  /** Rows of other tables, as a version has them, that computed columns and the filter may read. */
+  readonly lookup?: Readonly<Record<string, LookupOptions>>
   /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
   readonly redact?: Readonly<Record<string, Redaction>>
 }
@@ -153,6 +156,8 @@ export interface TableDefinition {
   readonly where: string | undefined
   /** Whether rows are kept. False: the table stays empty, and feeds windows. */
   readonly store: boolean
+  /** Rows of other tables that its SQL reads. */
+  readonly lookup?: readonly LookupDefinition[] | undefined
   /** What is not stored as the record has it. */
   readonly redact?: Redactions | undefined
   /** What it was called before; no part of its code. */
@@ -216,6 +221,7 @@ export function definitionText(table: TableDefinition): string {
         }),
     ...(table.where === undefined ? {} : { where: table.where }),
     ...(table.store ? {} : { store: false }),
+    ...(table.lookup === undefined ? {} : { lookup: table.lookup }),
     ...(table.redact === undefined ? {} : { redact: table.redact }),
   })
 }

@@ -62,6 +62,9 @@ export type LakeErrorCode =
   | 'publish.too_large' // a change topic refuses records of the size of a row
   | 'lane.failed'
   | 'lane.hung'
+  | 'lookup.ambiguous' // a record would find two rows of the table that is looked up in
+  | 'lookup.not_found' // the table, version or column that a look-up names is not there
+  | 'lookup.too_large'
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row
   | 'window.expression_failed' // the filter of a change topic fails on the values of a row
   | 'decode.too_many_dead_letters'

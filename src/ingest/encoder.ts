@@ -20,6 +20,7 @@ import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
+import { loadLookups, type Lookup, type Lookups } from './lookup.ts'
 import { checkRowWise } from './row-wise.ts'
 import { LaneWindows } from './window/lane-windows.ts'
 import { removeLocal } from './window/partial-files.ts'
@@ -51,14 +52,17 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const connection = await instance.connect()
   // What an expression makes of a time must not depend on where the lane runs.
   await connection.run(`SET TimeZone = 'UTC'`)
+  let lookups: Lookups
   try {
-    await checkRowWise(options.tables, options.windows ?? [], connection)
+    const { tables, windows = [], storage, clock } = options
+    lookups = await loadLookups(tables, { connection, storage, clock })
+    await checkRowWise(tables, windows, connection, lookups)
   } catch (error) {
     connection.closeSync()
     instance.closeSync()
     throw error
   }
-  return new DuckEncoder(instance, connection, options)
+  return new DuckEncoder(instance, connection, options, lookups)
 }
 
 interface Table {
@@ -90,7 +94,7 @@ class DuckEncoder implements Encoder {
   readonly #tables: ReadonlyMap<string, Table>
   #isBusy = false
 
-  constructor(instance: DuckDBInstance, connection: DuckDBConnection, options: EncoderOptions) {
+  constructor(instance: DuckDBInstance, connection: DuckDBConnection, options: EncoderOptions, lookups: Lookups) {
     const { tables, windows = [], storage, clock } = options
     this.#instance = instance
     this.#connection = connection
@@ -100,12 +104,18 @@ class DuckEncoder implements Encoder {
     this.#tables = new Map(
       tables.map((definition, k) => {
         const fed = windows.filter(({ source }) => source === definition.name)
-        return [definition.name, this.#table(definition, fed, k, options.salts)]
+        return [definition.name, this.#table(definition, fed, k, lookups.get(definition.name), options.salts)]
       }),
     )
   }
 
-  #table(definition: TableDefinition, fed: readonly WindowDefinition[], k: number, salts: Salts = {}): Table {
+  #table(
+    definition: TableDefinition,
+    fed: readonly WindowDefinition[],
+    k: number,
+    lookups: readonly Lookup[] = [],
+    salts: Salts = {},
+  ): Table {
     const columns = tableColumns(definition)
     const rows = new Relation(this.#connection, `rows_${k}`, columns)
     const hasLaneColumns = fed.length > 0
@@ -118,7 +128,7 @@ class DuckEncoder implements Encoder {
       partialsFolder: this.#partialsFolder,
       name: `fed_${k}`,
     }
-    const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
+    const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool, lookups)
     return {
       definition,
       decoder: new TableDecoder(definition, this.#native, this.#pool, { hasLaneColumns, salts }),

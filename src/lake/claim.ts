@@ -7,13 +7,13 @@ import type { Storage } from './storage/storage.ts'
  * Throws `table.claimed` when it belongs to another.
  */
 export async function claimTable(storage: Storage, table: string, pipeline: string, clock: Clock): Promise<void> {
-  const key = `tables/${table}/pipeline.json`
+  const key = claimOf(table)
   const bytes = Buffer.from(JSON.stringify({ pipeline }))
   // Whatever the outcome was, the bytes that stand decide; all claims of one pipeline are the same bytes.
   for (let attempt = 0; ; attempt++) {
     const there = await storage.get(key)
     if (there !== undefined) {
-      const owner = (JSON.parse(Buffer.from(there).toString('utf8')) as { pipeline: string }).pipeline
+      const owner = pipelineOf(there)
       if (owner === pipeline) return
       throw new LakeError('table.claimed', `table ${table} belongs to pipeline ${owner} of this store`, {
         context: { table, pipeline, owner },
@@ -23,4 +23,18 @@ export async function claimTable(storage: Storage, table: string, pipeline: stri
     const { kind } = await storage.putIfAbsent(key, bytes)
     if (kind === 'conflict' || kind === 'unknown') await clock.sleep(backoffMs(clock, attempt))
   }
+}
+
+/** The pipeline that a table belongs to; undefined when the store has none of this name. */
+export async function ownerOf(storage: Storage, table: string): Promise<string | undefined> {
+  const there = await storage.get(claimOf(table))
+  return there === undefined ? undefined : pipelineOf(there)
+}
+
+function claimOf(table: string): string {
+  return `tables/${table}/pipeline.json`
+}
+
+function pipelineOf(claim: Uint8Array): string {
+  return (JSON.parse(Buffer.from(claim).toString('utf8')) as { pipeline: string }).pipeline
 }
