@@ -8,6 +8,7 @@ import { checkLake, checkPipelines } from './define-check.ts'
 import { didYouMean, invalidField, parseFields, pathText, type FieldPath } from './define-fields.ts'
 import type { LakeDefinition } from './define.ts'
 import { LakeError } from './error.ts'
+import { withMaps } from './map-bundle.ts'
 import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
 
 /** What a lake is and how it runs, and where each value came from. */
@@ -131,6 +132,10 @@ function resolve(layers: readonly Layer[], base: string): { settings: Settings; 
   }
 }
 
+function checked({ pipelines }: LakeDefinition, folder: string): Promise<LakeDefinition> {
+  return withMaps(checkLake(pipelines, []), folder)
+}
+
 /** The definition: `pipelines` in the file, or a TypeScript module named by `definition`, or a lake.ts beside the file. */
 async function readDefinition(
   pipelines: unknown,
@@ -140,9 +145,10 @@ async function readDefinition(
 ): Promise<{ definition: LakeDefinition; hash: string | undefined }> {
   if (pipelines !== undefined && reference !== undefined)
     throw invalidField(['definition'], 'stands beside "pipelines"', 'Keep one of the two.')
-  if (isLake(pipelines)) return { definition: checkLake(pipelines.pipelines, []), hash: file?.hash }
-  if (pipelines !== undefined) return { definition: checkPipelines(pipelines, ['pipelines']), hash: undefined }
-  if (isLake(reference)) return { definition: checkLake(reference.pipelines, []), hash: file?.hash }
+  if (isLake(pipelines)) return { definition: await checked(pipelines, base), hash: file?.hash }
+  if (pipelines !== undefined)
+    return { definition: await withMaps(checkPipelines(pipelines, ['pipelines']), base), hash: undefined }
+  if (isLake(reference)) return { definition: await checked(reference, base), hash: file?.hash }
   const named =
     reference === undefined ? 'lake.ts' : parseFields(fileSchema.shape.definition, reference, ['definition'])
   if (reference === undefined && !existsSync(path.join(base, named)))
@@ -157,7 +163,7 @@ async function readDefinition(
       context: { file: module.file },
       fix: 'Write export default defineLake({ … }).',
     })
-  return { definition: checkLake(module.content.pipelines, []), hash: module.hash }
+  return { definition: await checked(module.content, path.dirname(module.file)), hash: module.hash }
 }
 
 const ENV_PREFIX = 'KAPPALAKE__'

@@ -18,6 +18,7 @@ import {
 import { checkKept, checkKeys, toKeyed } from './define-key.ts'
 import { checkComputed } from './define-computed.ts'
 import { checkLookups, lookupSchema, toLookups } from './define-lookup.ts'
+import { checkMap, mapSchema, toMap } from './define-map.ts'
 import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
 import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
@@ -159,6 +160,7 @@ export const tableSchema = strict(
     unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
     where: expression.optional(),
     store: z.boolean().prefault(true),
+    map: mapSchema.optional(),
     lookup: lookupSchema.optional(),
     redact: redactSchema.optional(),
     renamedFrom: name.optional(),
@@ -166,7 +168,6 @@ export const tableSchema = strict(
   {
     select: 'projections are',
     transform: 'transforms are',
-    map: 'map functions are',
     dedup: 'deduplication is',
     retain: 'retention is',
     to: 'change topics are',
@@ -231,11 +232,13 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...keyed,
     where: fields.where,
     store: fields.store,
+    ...toMap(fields.map, at),
     ...toLookups(fields.lookup),
     ...toRedactions(fields.redact),
     ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
+  checkMap(table, at)
   checkLookups(table, at)
   checkRedact(table, at)
   return table

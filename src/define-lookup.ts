@@ -50,7 +50,6 @@ export const lookupSchema = z.record(
 export function toLookups(given: z.output<typeof lookupSchema> | undefined): {
   readonly lookup?: readonly LookupDefinition[]
 } {
-  const byName = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number => (a < b ? -1 : 1)
   const list = Object.entries(given ?? {})
     .toSorted(byName)
     .map(([lookup, { table, at, on, between, select }]): LookupDefinition => ({
@@ -62,6 +61,10 @@ export function toLookups(given: z.output<typeof lookupSchema> | undefined): {
       select,
     }))
   return list.length === 0 ? {} : { lookup: list }
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1
 }
 
 /** Throws `config.invalid` with the field and a fix. */

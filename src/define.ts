@@ -5,6 +5,7 @@ import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
 import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
+import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
 import { specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
@@ -51,6 +52,11 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
   readonly unknown?: TableDefinition['unknown']
+  /**
+   * From the JSON of a record to another, or null for none; slower than SQL. A function that needs nothing around it, or
+   * the file whose default export it is, relative to that of the definition.
+   */
+  readonly map?: MapFunction | (string & {})
   /** Rows of other tables, as a version has them, that computed columns and the filter may read. */
   readonly lookup?: Readonly<Record<string, LookupOptions>>
   /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
@@ -65,12 +71,13 @@ export function table<const S extends ColumnSpecs>(
   name: string,
   options: TableOptions<keyof S & string, S>,
 ): TableOf<KindsOf<S>> {
-  const { columns } = options
+  const { columns, map } = options
   const texts =
     columns === undefined || columns === null || typeof columns !== 'object'
       ? {}
       : { columns: Object.fromEntries(Object.entries<TypeSpec | string>(columns).map(([c, s]) => [c, specText(s)])) }
-  return checkTable(name, { ...options, ...texts }, [name])
+  const written = map === undefined ? {} : { map: writtenMap(map) }
+  return checkTable(name, { ...options, ...texts, ...written }, [name])
 }
 
 /** Values are JSON objects; their fields become columns. */
@@ -156,6 +163,8 @@ export interface TableDefinition {
   readonly where: string | undefined
   /** Whether rows are kept. False: the table stays empty, and feeds windows. */
   readonly store: boolean
+  /** What becomes of values before they are read. */
+  readonly map?: MapDefinition | undefined
   /** Rows of other tables that its SQL reads. */
   readonly lookup?: readonly LookupDefinition[] | undefined
   /** What is not stored as the record has it. */
@@ -221,6 +230,7 @@ export function definitionText(table: TableDefinition): string {
         }),
     ...(table.where === undefined ? {} : { where: table.where }),
     ...(table.store ? {} : { store: false }),
+    ...(table.map === undefined ? {} : { map: hashOf(JSON.stringify(table.map)) }),
     ...(table.lookup === undefined ? {} : { lookup: table.lookup }),
     ...(table.redact === undefined ? {} : { redact: table.redact }),
   })

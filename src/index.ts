@@ -24,6 +24,7 @@ import { assertConditionalWrites } from './lake/storage/race.ts'
 import { expire, keepExpiring } from './lake/upkeep.ts'
 import { COMPACTION, type Storage } from './lake/table.ts'
 import { partitionId, type Source } from './log.ts'
+import { withMaps } from './map-bundle.ts'
 import { Parts, until } from './parts.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
@@ -41,6 +42,9 @@ import type { Version } from './version.ts'
 export { cumulate, debezium, defineLake, hopping, json, raw, session, t, table, tumbling, windowSql } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
+export type { LookupOptions } from './define-lookup.ts'
+export type { MapFunction } from './define-map.ts'
+export type { Redaction } from './define-redact.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
   Aggregate,
@@ -129,7 +133,8 @@ export async function open(
 ): Promise<Lake> {
   const parts = new Parts()
   try {
-    return await assemble(definition, 'source' in written ? written : settingsOf(written), options, parts)
+    const lake = await withMaps(definition, process.cwd())
+    return await assemble(lake, 'source' in written ? written : settingsOf(written), options, parts)
   } catch (error) {
     await parts.close().catch(() => undefined)
     throw error

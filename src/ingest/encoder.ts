@@ -21,6 +21,7 @@ import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import { loadLookups, type Lookup, type Lookups } from './lookup.ts'
+import { MapRecords, withMapped } from './map/mapped-records.ts'
 import { checkRowWise } from './row-wise.ts'
 import { LaneWindows } from './window/lane-windows.ts'
 import { removeLocal } from './window/partial-files.ts'
@@ -67,6 +68,8 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
 
 interface Table {
   readonly definition: TableDefinition
+  /** Of a table with a function. */
+  readonly map: MapRecords | undefined
   readonly decoder: TableDecoder
   readonly rows: Relation
   readonly deadLetters: Relation
@@ -131,6 +134,7 @@ class DuckEncoder implements Encoder {
     const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool, lookups)
     return {
       definition,
+      map: MapRecords.of(definition, this.#native, this.#pool),
       decoder: new TableDecoder(definition, this.#native, this.#pool, { hasLaneColumns, salts }),
       rows,
       transform,
@@ -161,12 +165,16 @@ class DuckEncoder implements Encoder {
     checkColumns(plan.deadLetters, deadLetterColumns)
     this.#isBusy = true
     try {
-      const { decoded, lagMsMax } = await this.#judged(
+      const mapped = table.map?.apply(batches, fatal)
+      const records = mapped?.batches ?? batches
+      const judged = await this.#judged(
         table,
-        table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless }),
-        batches,
+        table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }),
+        records,
         clocksMs,
       )
+      const { lagMsMax } = judged
+      const decoded = mapped === undefined ? judged.decoded : withMapped(judged.decoded, mapped)
       const { rows, deadLetters, counts, operations } = decoded
       table.redact?.apply(rows)
       // Before rows are divided: their slabs are used again.

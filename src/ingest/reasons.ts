@@ -9,6 +9,7 @@ export const NEEDS_A_PERSON: ReadonlySet<LakeErrorCode> = new Set([
   'lookup.ambiguous',
   'lookup.not_found',
   'lookup.too_large',
+  'transform.map_refused',
   'transform.not_row_wise',
   'decode.too_many_dead_letters',
   'decode.stopped',

@@ -1,5 +1,6 @@
 import { codeHash, type TableDefinition } from '../../define.ts'
 import type { RecordBatch } from '../../log.ts'
+import type { MappedBatch } from '../map/mapped-records.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { deadLetterColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
@@ -52,7 +53,7 @@ export class DeadLetters {
     setRange(key!, row, buffer, segment, batch.keyRanges, i)
     const text = this.#redacted === undefined ? reason.message : this.#redact(value!, row, batch, i, reason)
     if (reason.code === 'decode.too_large') value!.setNull(row)
-    else if (this.#redacted === undefined) setRange(value!, row, buffer, segment, batch.valueRanges, i)
+    else if (this.#redacted === undefined) setRange(value!, row, buffer, segment, rangesOf(batch), i)
     setHeaders(headers!, row, batch.headers(i), this.#own)
     setOwnText(stage!, row, this.#stage, this.#own)
     setOwnText(code!, row, Buffer.from(reason.code), this.#own)
@@ -65,7 +66,8 @@ export class DeadLetters {
 
   /** The value as it may be kept; gives the message. A record that ended lanes is not looked into once more. */
   #redact(value: ColumnBuilder, row: number, batch: RecordBatch, i: number, { code, message }: Reason): string {
-    const [start, end] = [batch.valueRanges[2 * i]!, batch.valueRanges[2 * i + 1]!]
+    const ranges = rangesOf(batch)
+    const [start, end] = [ranges[2 * i]!, ranges[2 * i + 1]!]
     value.setNull(row)
     if (start < 0) return message
     const kept = code === 'decode.fatal' ? undefined : this.#redacted!.bytes(batch.buffer, start, end)
@@ -96,6 +98,11 @@ export class DeadLetters {
     this.#own.used = 0
     for (const builder of this.#builders) builder.clear()
   }
+}
+
+/** Where values lie as they came: those of a table with a function are others by then. */
+function rangesOf(batch: RecordBatch & Partial<MappedBatch>): Int32Array {
+  return batch.recordRanges ?? batch.valueRanges
 }
 
 const OWN_TEXT_MAX = 8 * 1024 * 1024
