@@ -11,10 +11,13 @@ import { duckType } from './decode/relation.ts'
 import { AliveRows } from './table-work/concatenate.ts'
 import { readStored } from './window/stored-relation.ts'
 
-/** Rows of one look-up: they are in the memory of each lane. */
-export const LOOKUP_ROWS_MAX = 1_000_000
-/** Bytes of the files that they come from. */
-export const LOOKUP_BYTES_MAX = 256 * 1024 * 1024
+/** Of one look-up, since it is in the memory of each lane: its rows, and the bytes of the files that they come from. */
+export interface LookupLimits {
+  readonly rowsMax: number
+  readonly bytesMax: number
+}
+
+const LIMITS: LookupLimits = { rowsMax: 1_000_000, bytesMax: 256 * 1024 * 1024 }
 
 /** A look-up whose rows are in the lane's DuckDB: columns `k0`, `k1`, … (what is equal), `lo`, `hi` and `value`, a struct. */
 export interface Lookup {
@@ -36,6 +39,7 @@ interface Parts {
   readonly connection: DuckDBConnection
   readonly storage: Storage
   readonly clock: Clock
+  readonly limits?: LookupLimits
 }
 
 /**
@@ -63,7 +67,7 @@ async function load(
   alive: AliveRows,
   parts: Parts,
 ): Promise<Lookup> {
-  const { connection, storage, clock } = parts
+  const { connection, storage, clock, limits = LIMITS } = parts
   const field = `${owner}.lookup.${definition.name}`
   const table = await pinned(field, definition, storage, clock)
   const columns = new Map(table.schema.fields.map((each) => [each.name, each.type]))
@@ -84,7 +88,7 @@ async function load(
   if (between !== undefined && JSON.stringify(typeOf(between.to)) !== JSON.stringify(rangeType))
     throw notFound(field, `${between.from} and ${between.to} are of different types`, 'Name two columns of one type.')
   const fields = select.map((name): Column => ({ name, type: typeOf(name) }))
-  assertSmall(field, table)
+  assertSmall(field, table, limits)
   const names = [...new Set([...on.map(([name]) => name), ...(between ? [between.from, between.to] : []), ...select])]
   const database = {
     alive,
@@ -135,12 +139,16 @@ async function pinned(
   return openTable(storage, at.metadata, table)
 }
 
-function assertSmall(field: string, { name, totalRecords, totalDeletes, totalBytes }: LakeTable): void {
+function assertSmall(
+  field: string,
+  { name, totalRecords, totalDeletes, totalBytes }: LakeTable,
+  { rowsMax, bytesMax }: LookupLimits,
+): void {
   const rows = totalRecords - totalDeletes
-  if (rows <= BigInt(LOOKUP_ROWS_MAX) && totalBytes <= BigInt(LOOKUP_BYTES_MAX)) return
+  if (rows <= BigInt(rowsMax) && totalBytes <= BigInt(bytesMax)) return
   throw new LakeError('lookup.too_large', `${field}: ${name} has ${rows} rows in ${totalBytes} bytes`, {
-    context: { field, rows, bytes: totalBytes, rowsMax: LOOKUP_ROWS_MAX, bytesMax: LOOKUP_BYTES_MAX },
-    fix: `Look-ups are for tables of at most ${LOOKUP_ROWS_MAX} rows and ${LOOKUP_BYTES_MAX} bytes: join larger ones in queries.`,
+    context: { field, rows, bytes: totalBytes, rowsMax, bytesMax },
+    fix: `Look-ups are for tables of at most ${rowsMax} rows and ${bytesMax} bytes: join larger ones in queries.`,
   })
 }
 
