@@ -34,6 +34,8 @@ const { expected, produce, QUERIES, RANGES, sendRanges } = await import('./trans
 const number = (name) => Number(values[name])
 const random = randomOf(number('seed'))
 const say = (what, ...rest) => figure(`transforms.${values.store}.${what}`, ...rest)
+/** One name for both: whoever comes goes on at once. */
+const WRITER = 'transforms'
 const commit = { minInterval: '150ms', microBatch: { age: '100ms' } }
 
 end(await inWorld({ partitions: number('partitions'), s3: values.store === 's3' }, run))
@@ -95,7 +97,7 @@ async function run(world) {
 }
 
 function settingsOf(at) {
-  return { lanes: number('lanes'), commit, pipelines: pipelines(at) }
+  return { writer: WRITER, lanes: number('lanes'), commit, pipelines: pipelines(at) }
 }
 
 /** The same lake, written in TypeScript. */
@@ -103,7 +105,7 @@ async function typescript(world, store, at) {
   const port = await freePort()
   const [config, log] = [path.join(world.folder, 'kappalake.config.ts'), path.join(world.folder, 'ts.log')]
   const settings = {
-    writer: 'ts',
+    writer: WRITER,
     kafka: { brokers: [world.broker.address] },
     store,
     lanes: number('lanes'),
