@@ -98,7 +98,7 @@ export function expected(log) {
   for (const record of log) {
     const value = parsed(record.value)
     if (record.topic === TOPICS.accounts) {
-      if (value === undefined) dead('active_accounts', record, 'decode.json', null)
+      if (value === undefined) dead('active_accounts', record, 'decode.json', '')
       else if (typeof value.n !== 'number') {
         const kept = Object.fromEntries(Object.entries(value).filter(([field]) => !REDACTED.includes(field)))
         dead('active_accounts', record, 'decode.type', JSON.stringify(kept))

@@ -167,14 +167,8 @@ class DuckEncoder implements Encoder {
     try {
       const mapped = table.map?.apply(batches, fatal)
       const records = mapped?.batches ?? batches
-      const judged = await this.#judged(
-        table,
-        table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }),
-        records,
-        clocksMs,
-      )
-      const { lagMsMax } = judged
-      const decoded = mapped === undefined ? judged.decoded : withMapped(judged.decoded, mapped)
+      const read = table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless })
+      const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs)
       const { rows, deadLetters, counts, operations } = decoded
       table.redact?.apply(rows)
       // Before rows are divided: their slabs are used again.

@@ -93,7 +93,7 @@ function outcome(text: string, timestampMs: number): unknown {
   try {
     visit = JSON.parse(text) as Visit
   } catch {
-    return { code: 'decode.json', value: null }
+    return { code: 'decode.json', value: '' }
   }
   const dead = (code: string): unknown => ({
     code,
@@ -259,7 +259,7 @@ test('what a function says of a failure is not kept where fields are redacted', 
     const records = ['{"id":"a","kind":"throw","email":"a@b"}', '{"id":"a","email":"a@b"'].map((value) => ({ value }))
     const { deadLetterFiles } = await encoder.encode(tablePlan(def), [batchOf(records)], new Set())
     expect(await rowsOf(deadLetterFiles, 'code, message, stage, decode(value)')).toEqual([
-      ['decode.json', expect.stringMatching(/at byte \d+; its 23 bytes are not kept/), 'decode', null],
+      ['decode.json', expect.stringMatching(/at byte \d+; its 23 bytes are not kept/), 'decode', ''],
       ['transform.map_failed', 'the function fails: Error', 'transform', '{"id":"a","kind":"throw"}'],
     ])
   } finally {

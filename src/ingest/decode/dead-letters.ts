@@ -64,16 +64,19 @@ export class DeadLetters {
     if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) this.#flush()
   }
 
-  /** The value as it may be kept; gives the message. A record that ended lanes is not looked into once more. */
+  /**
+   * The value as it may be kept, empty when nothing may: no value at all would be another record, which deletes. Gives
+   * the message. A record that ended lanes is not looked into once more.
+   */
   #redact(value: ColumnBuilder, row: number, batch: RecordBatch, i: number, { code, message }: Reason): string {
     const ranges = rangesOf(batch)
     const [start, end] = [ranges[2 * i]!, ranges[2 * i + 1]!]
     value.setNull(row)
     if (start < 0) return message
     const kept = code === 'decode.fatal' ? undefined : this.#redacted!.bytes(batch.buffer, start, end)
-    if (kept === undefined) return `${message}; its ${end - start} bytes are not kept: they may hold what is redacted`
-    setOwnText(value, row, kept, this.#own)
-    return message
+    setOwnText(value, row, kept ?? NOTHING, this.#own)
+    const isLost = kept === undefined && end > start
+    return isLost ? `${message}; its ${end - start} bytes are not kept: they may hold what is redacted` : message
   }
 
   /** All dead letters since `clear`. */
@@ -106,4 +109,5 @@ function rangesOf(batch: RecordBatch & Partial<MappedBatch>): Int32Array {
 }
 
 const OWN_TEXT_MAX = 8 * 1024 * 1024
+const NOTHING = new Uint8Array(0)
 const PENDING = Buffer.from('pending')

@@ -99,7 +99,7 @@ export class RowTransform {
   /** `batches` are those that were decoded. Throws `decode.stopped`. */
   async apply(decoded: Decoded, batches: readonly RecordBatch[]): Promise<Decoded> {
     const { rows: slabs, counts } = decoded
-    if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered = 0
+    if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered ??= 0
     if (slabs.length === 0) return decoded
     const verdicts = await this.#evaluate(slabs)
     if (verdicts.every((verdict) => verdict === KEPT)) return decoded

@@ -154,7 +154,9 @@ const OBJECT = 123
 const MESSAGE_CHARACTERS = 500
 
 /** Adds what came of the records that the decoder never saw. */
-export function withMapped(decoded: Decoded, { counts, deadLetters }: MappedRecords): Decoded {
+export function withMapped(decoded: Decoded, mapped: MappedRecords | undefined): Decoded {
+  if (mapped === undefined) return decoded
+  const { counts, deadLetters } = mapped
   const all = new Map(decoded.counts)
   for (const [id, { filtered, deadLetters: failed, skipped }] of counts) {
     const before = all.get(id)
