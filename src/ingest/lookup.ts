@@ -178,7 +178,7 @@ async function assertUnique(
     between === undefined
       ? `SELECT ${keys.join(', ')} FROM ${relation} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1`
       : `SELECT ${[...keys, 'lo', 'hi', 'next_lo'].join(', ')} FROM (
-SELECT *, lead(lo) OVER (${by}ORDER BY lo) AS next_lo FROM ${relation}
+SELECT *, lead(lo) OVER (${by}ORDER BY lo, hi) AS next_lo FROM ${relation}
 ) WHERE next_lo <= coalesce(hi, next_lo) ORDER BY ALL LIMIT 1`
   const [row] = (await connection.runAndReadAll(sql)).getRows()
   if (row === undefined) return

@@ -15,11 +15,8 @@ describe('a function', () => {
     const runner = runnerOf((row) => row)
     fc.assert(
       fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), (row) => {
-        // JSON has no −0, and its writer says 0.
         const text = JSON.stringify(row)
-        expect(JSON.parse((runner.map(text) as { text: string }).text)).toEqual(
-          JSON.parse(text.replaceAll('-0,', '0,')),
-        )
+        expect(JSON.parse((runner.map(text) as { text: string }).text)).toEqual(JSON.parse(text))
       }),
     )
   })

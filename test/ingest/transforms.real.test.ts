@@ -270,7 +270,7 @@ test('what a function says of a failure is not kept where fields are redacted', 
 test('a dead letter that a function changed is kept as it came', async () => {
   const def = table('visits', {
     from: { topic: 'shop.orders' },
-    columns: { id: t.int(), half: t.int().as('1 / id::int * 2147483647') },
+    columns: { id: t.int() },
     map: (row) => ({ ...row, id: row['id'] === 'x' ? 'y' : row['id'] }),
   })
   const encoder = await openEncoder({ tables: [def], storage, clock })

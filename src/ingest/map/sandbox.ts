@@ -25,8 +25,12 @@ globalThis.NotRepeatable = class NotRepeatable extends Error {
   FixedDate.now = refuse('Date.now')
   globalThis.Date = FixedDate
   Math.random = refuse('Math.random')
+  const refused = (name) => {
+    const trap = refuse(name)
+    return new Proxy(trap, { get: trap, has: trap, apply: trap, construct: trap })
+  }
   for (const name of ['Intl', 'WebAssembly', 'Atomics', 'SharedArrayBuffer', 'WeakRef', 'FinalizationRegistry', 'console'])
-    Object.defineProperty(globalThis, name, { get: refuse(name), configurable: true })
+    globalThis[name] = refused(name)
   for (const type of [Date, Number, BigInt, Array, String])
     for (const name of Object.getOwnPropertyNames(type.prototype))
       if (/^(toLocale|localeCompare)/.test(name)) type.prototype[name] = refuse(type.name + '.' + name)
