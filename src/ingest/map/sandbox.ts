@@ -27,7 +27,7 @@ globalThis.NotRepeatable = class NotRepeatable extends Error {
   Math.random = refuse('Math.random')
   const refused = (name) => {
     const trap = refuse(name)
-    return new Proxy(trap, { get: trap, has: trap, apply: trap, construct: trap })
+    return new Proxy(function () {}, { get: trap, has: trap, apply: trap, construct: trap })
   }
   for (const name of ['Intl', 'WebAssembly', 'Atomics', 'SharedArrayBuffer', 'WeakRef', 'FinalizationRegistry', 'console'])
     globalThis[name] = refused(name)
