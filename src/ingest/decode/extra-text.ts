@@ -18,7 +18,8 @@ export class ExtraText {
   #open = 0
   readonly #redact: ReadonlyMap<string, JsonRule>
 
-  constructor(redact: ReadonlyMap<string, JsonRule> = NOTHING) {
+  /** What becomes of fields of the record that are redacted. */
+  constructor(redact: ReadonlyMap<string, JsonRule>) {
     this.#redact = redact
   }
 
@@ -86,7 +87,6 @@ function nameOf(rawKey: Uint8Array): string {
   return JSON.parse(Buffer.from(rawKey).toString('utf8')) as string
 }
 
-const NOTHING: ReadonlyMap<string, JsonRule> = new Map()
 const OPEN = new Uint8Array([123])
 const CLOSE = new Uint8Array([125])
 const COMMA = new Uint8Array([44])

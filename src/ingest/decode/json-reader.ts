@@ -39,7 +39,7 @@ export class JsonReader {
     own: OwnText,
     unknown: 'extra' | 'ignore' | 'fail',
     dialect?: Dialect,
-    redact?: ReadonlyMap<string, JsonRule>,
+    redact: ReadonlyMap<string, JsonRule> = new Map(),
   ) {
     this.extra = new ExtraText(redact)
     this.#dialect = dialect
