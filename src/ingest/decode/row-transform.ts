@@ -2,11 +2,10 @@ import duckdb from '@duckdb/node-bindings'
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS } from '../../batch.ts'
 import type { TableDefinition } from '../../define.ts'
-import { expressionsOf } from '../../define-lookup.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type RecordBatch } from '../../log.ts'
 import type { Reason } from './codes.ts'
-import { computedColumns, mayRead, tableColumns } from './columns.ts'
+import { computedColumns, mayRead, sqlOf, tableColumns } from './columns.ts'
 import { attempt, foundSql, type Lookup } from '../lookup.ts'
 import { quoted } from './data-file-writer.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -73,8 +72,7 @@ export class RowTransform {
     this.#computed = computed.map((column) => at(column.name))
     this.#partition = at(SYSTEM_COLUMNS.partition)
     this.#offset = at(SYSTEM_COLUMNS.offset)
-    const looked = (definition.lookup ?? []).flatMap((lookup) => expressionsOf(lookup, []).map(({ sql }) => sql))
-    const texts = [definition.where ?? '', ...computed.map(({ as }) => as), ...looked].join('\n')
+    const texts = sqlOf(definition)
     const read = columns.flatMap((column, k) =>
       column.as === undefined && (k === this.#offset || mayRead(texts, column)) ? [k] : [],
     )
