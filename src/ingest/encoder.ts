@@ -44,8 +44,8 @@ export interface EncoderOptions {
 
 /**
  * The encoder of a lane: JSON to columns by generated code, columns to Parquet by DuckDB. It has a DuckDB of its own
- * with one thread and no access to the network; a lane's parallelism is other lanes. Throws `transform.not_row_wise`
- * before anything is ingested.
+ * with one thread and no access to the network; a lane's parallelism is other lanes. Throws
+ * `transform.not_row_wise`, `transform.map_refused`, `lookup.*` before anything is ingested.
  */
 export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   await mkdir(options.storage.scratch, { recursive: true })
@@ -53,17 +53,16 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const connection = await instance.connect()
   // What an expression makes of a time must not depend on where the lane runs.
   await connection.run(`SET TimeZone = 'UTC'`)
-  let lookups: Lookups
   try {
     const { tables, windows = [], storage, clock } = options
-    lookups = await loadLookups(tables, { connection, storage, clock })
+    const lookups = await loadLookups(tables, { connection, storage, clock })
     await checkRowWise(tables, windows, connection, lookups)
+    return new DuckEncoder(instance, connection, options, lookups)
   } catch (error) {
     connection.closeSync()
     instance.closeSync()
     throw error
   }
-  return new DuckEncoder(instance, connection, options, lookups)
 }
 
 interface Table {
