@@ -42,9 +42,7 @@ import type { Version } from './version.ts'
 export { cumulate, debezium, defineLake, hopping, json, raw, session, t, table, tumbling, windowSql } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
-export type { LookupOptions } from './define-lookup.ts'
-export type { MapFunction } from './define-map.ts'
-export type { Redaction } from './define-redact.ts'
+export type { LookupOptions, MapFunction, Redaction } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
   Aggregate,
@@ -149,11 +147,7 @@ async function assemble(
   parts: Parts,
 ): Promise<Lake> {
   const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
-  if (!isReadOnly)
-    assertSalts(
-      definition.pipelines.flatMap(({ tables }) => tables),
-      settings.salts,
-    )
+  if (!isReadOnly) assertSalts(definition, settings.salts)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
   let hasWarned = false
