@@ -14,6 +14,7 @@ const BENCHMARKS = [
   'record-batch',
   'json-decoder',
   'gate',
+  'transforms',
   'commit',
   'query-deletes',
   'append',

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { saslFields, tlsFields, toSasl, toTls } from './config-kafka.ts'
 import { keys } from './config-keys.ts'
 import { pipelinesSchema } from './define-check.ts'
-import { duration, invalidField, leaf, parseFields, problem, size, strict, whole } from './define-fields.ts'
+import { duration, invalidField, leaf, name, parseFields, problem, size, strict, whole } from './define-fields.ts'
 import { isServedSafely, UNSAFE_HOST } from './served.ts'
 import type { HttpSettings, KafkaSettings, RegistrySettings, Settings, StoreSettings } from './settings.ts'
 
@@ -10,6 +10,8 @@ import type { HttpSettings, KafkaSettings, RegistrySettings, Settings, StoreSett
  * The one schema of settings, for YAML, TypeScript, the environment and flags. Every key with its default:
  * docs/config.md; for editors: docs/kappalake.schema.json.
  */
+
+const SALT_CHARACTERS_MIN = 16
 
 const text = z.string().min(1, { error: 'is empty' })
 /** `${VAR:-}` gives an empty text, which means absent. */
@@ -66,6 +68,8 @@ const registry = strict({
   timeout: duration({ minMs: 100, maxMs: 30_000 }).prefault('10s'),
   cacheDir: optionalText,
 })
+/** Who knows the salt can find out what was hashed by trying: it must not be found by trying itself. */
+const salt = z.string().min(SALT_CHARACTERS_MIN, { error: `has fewer than ${SALT_CHARACTERS_MIN} characters` })
 
 const share = leaf('a share such as 0.15', (given): number => {
   if (/^(0?\.\d{1,6}|1(\.0{1,6})?)$/.test(given) && Number(given) > 0) return Number(given)
@@ -97,6 +101,7 @@ export const settingsSchema = strict(
     kafka,
     store: storeFields,
     registry: registry.optional(),
+    salts: z.record(name, salt).optional(),
     commit: strict({
       minInterval: duration({ maxMs: 600_000 }),
       microBatch: strict({ bytes: size(64 * 1024), age: duration({ minMs: 1 }), records: whole(1, 10_000_000) }),
@@ -194,6 +199,11 @@ export const SECRETS: readonly string[] = [
   'store.sessionToken',
 ]
 
+/** Whether a setting is one of these, or a salt. */
+export function isSecret(field: string): boolean {
+  return SECRETS.includes(field) || field.startsWith('salts.')
+}
+
 /** Checks merged layers. `storeUrl` is where a relative `file:` address was resolved to; `cores` is what `auto` means. */
 export function toSettings(merged: unknown, storeUrl: string, cores: number): Settings {
   const given = parseFields(settingsSchema, merged)
@@ -202,6 +212,7 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
     source: { kind: 'kafka', kafka: toKafka(given.kafka) },
     store: { ...present(given.store), url: storeUrl } as StoreSettings,
     ...(given.registry === undefined ? {} : { registry: toRegistry(given.registry) }),
+    ...(given.salts === undefined ? {} : { salts: given.salts }),
     commit: {
       minIntervalMs: given.commit.minInterval,
       microBatch: {

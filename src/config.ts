@@ -2,13 +2,14 @@ import os from 'node:os'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DEFAULTS, fileSchema, SECRETS, settingsSchema, toSettings } from './config-schema.ts'
 import { idsOfKeys } from './config-keys.ts'
+import { DEFAULTS, fileSchema, isSecret, SECRETS, settingsSchema, toSettings } from './config-schema.ts'
 import { interpolate, readConfigFile, type ConfigFile } from './config-file.ts'
 import { checkLake, checkPipelines } from './define-check.ts'
 import { didYouMean, invalidField, parseFields, pathText, type FieldPath } from './define-fields.ts'
 import type { LakeDefinition } from './define.ts'
 import { LakeError } from './error.ts'
+import { withMaps } from './map-bundle.ts'
 import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
 
 /** What a lake is and how it runs, and where each value came from. */
@@ -81,6 +82,8 @@ export interface SettingsInput {
   readonly store?: string | StoreSettings
   /** Where schemas of values in Avro are. */
   readonly registry?: { readonly url: string; readonly [key: string]: string | undefined }
+  /** What redacted fields are hashed with, by name; at least 16 characters each. */
+  readonly salts?: Readonly<Record<string, string>>
   readonly writer?: string
   readonly commit?: {
     readonly minInterval?: string
@@ -129,15 +132,20 @@ function resolve(layers: readonly Layer[], base: string): { settings: Settings; 
   const sources = new Map<string, SettingSource>()
   for (const { at, value } of leaves(merged)) {
     const layer = layers.findLast(({ values }) => at.reduce<any>((node, key) => node?.[key], values) !== undefined)
-    const isSecret = SECRETS.includes(pathText(at))
-    const shown = pathText(at) === 'http.keys' ? idsOfKeys(value) : textOf(value)
-    sources.set(pathText(at), { value: shown, source: layer?.origin(at) ?? 'default', isSecret })
+    const field = pathText(at)
+    const source = layer?.origin(at) ?? 'default'
+    const shown = field === 'http.keys' ? idsOfKeys(value) : textOf(value)
+    sources.set(field, { value: shown, source, isSecret: isSecret(field) })
   }
   try {
     return { settings: toSettings(merged, url, os.availableParallelism()), sources }
   } catch (error) {
     throw named(error, (at) => layers.findLast(({ values }) => holds(values, at))?.origin(at))
   }
+}
+
+function checked({ pipelines }: LakeDefinition, folder: string): Promise<LakeDefinition> {
+  return withMaps(checkLake(pipelines, []), folder)
 }
 
 /** The definition: `pipelines` in the file, or a TypeScript module named by `definition`, or a lake.ts beside the file. */
@@ -149,9 +157,10 @@ async function readDefinition(
 ): Promise<{ definition: LakeDefinition; hash: string | undefined }> {
   if (pipelines !== undefined && reference !== undefined)
     throw invalidField(['definition'], 'stands beside "pipelines"', 'Keep one of the two.')
-  if (isLake(pipelines)) return { definition: checkLake(pipelines.pipelines, []), hash: file?.hash }
-  if (pipelines !== undefined) return { definition: checkPipelines(pipelines, ['pipelines']), hash: undefined }
-  if (isLake(reference)) return { definition: checkLake(reference.pipelines, []), hash: file?.hash }
+  if (isLake(pipelines)) return { definition: await checked(pipelines, base), hash: file?.hash }
+  if (pipelines !== undefined)
+    return { definition: await withMaps(checkPipelines(pipelines, ['pipelines']), base), hash: undefined }
+  if (isLake(reference)) return { definition: await checked(reference, base), hash: file?.hash }
   const named =
     reference === undefined ? 'lake.ts' : parseFields(fileSchema.shape.definition, reference, ['definition'])
   if (reference === undefined && !existsSync(path.join(base, named)))
@@ -166,7 +175,7 @@ async function readDefinition(
       context: { file: module.file },
       fix: 'Write export default defineLake({ … }).',
     })
-  return { definition: checkLake(module.content.pipelines, []), hash: module.hash }
+  return { definition: await checked(module.content, path.dirname(module.file)), hash: module.hash }
 }
 
 const ENV_PREFIX = 'KAPPALAKE__'
@@ -184,10 +193,12 @@ function fieldOfEnv(name: string): FieldPath {
   let schema: any = settingsSchema
   for (const part of name.slice(ENV_PREFIX.length).split('__')) {
     const known = shapeKeys(schema)
-    const key = known.find((candidate) => squeeze(candidate) === squeeze(part))
+    // Salts have names of their own.
+    const isNamed = field[0] === 'salts' && field.length === 1
+    const key = isNamed ? part.toLowerCase() : known.find((candidate) => squeeze(candidate) === squeeze(part))
     if (key === undefined) throw unknownName(name, squeeze(part), known)
     field.push(key)
-    schema = shapeOf(schema)[key]
+    schema = isNamed ? undefined : shapeOf(schema)[key]
   }
   return field
 }
@@ -230,7 +241,8 @@ function storeUrl(text: string, base: string): string {
 /** Secrets come from the environment or a file: a file of settings is copied, shown and checked in. */
 function refuseWrittenSecrets(file: ConfigFile | undefined, content: object): void {
   if (file === undefined || file.hash !== undefined) return
-  for (const secret of SECRETS) {
+  const salts = Object.keys((content as { salts?: object | null }).salts ?? {}).map((salt) => `salts.${salt}`)
+  for (const secret of [...SECRETS, ...salts]) {
     const value = secret.split('.').reduce<any>((node, key) => node?.[key], content)
     if (typeof value === 'string' && value !== '' && !value.includes('${'))
       throw invalidField(

@@ -31,6 +31,15 @@ export function archiveTables(
     const wrong = nameProblem(table)
     if (wrong !== undefined) throw invalidField(path, wrong.message, wrong.fix)
   }
+  for (const [topic] of names) {
+    const other = tables.find((each) => each.topic === topic && each.redact !== undefined)
+    if (other !== undefined)
+      throw invalidField(
+        at,
+        `would keep the records of "${topic}" as they are, of which the table "${other.name}" redacts fields`,
+        'Leave the topic out: archive: {other_topic: table}, or remove "redact".',
+      )
+  }
   return [...names].map(([topic, table]) => archiveTable(table, topic, tables))
 }
 

@@ -17,6 +17,9 @@ import {
 } from './define-fields.ts'
 import { checkKept, checkKeys, toKeyed } from './define-key.ts'
 import { checkComputed } from './define-computed.ts'
+import { checkLookups, lookupSchema, toLookups } from './define-lookup.ts'
+import { checkMap, mapSchema, toMap } from './define-map.ts'
+import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
 import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
@@ -160,12 +163,14 @@ export const tableSchema = strict(
     unknown: z.enum(['extra', 'ignore', 'fail']).optional(),
     where: expression.optional(),
     store: z.boolean().prefault(true),
+    map: mapSchema.optional(),
+    lookup: lookupSchema.optional(),
+    redact: redactSchema.optional(),
     renamedFrom: name.optional(),
   },
   {
     select: 'projections are',
     transform: 'transforms are',
-    map: 'map functions are',
     dedup: 'deduplication is',
     retain: 'retention is',
     to: 'change topics are',
@@ -234,10 +239,16 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...keyed,
     where: fields.where,
     store: fields.store,
+    ...toMap(fields.map, at),
+    ...toLookups(fields.lookup),
+    ...toRedactions(fields.redact),
     ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
   checkProtobuf(table, at)
+  checkMap(table, at)
+  checkLookups(table, at)
+  checkRedact(table, at)
   return table
 }
 

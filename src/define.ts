@@ -6,11 +6,15 @@ import type { ProtobufFormat, ProtobufOptions } from './define-protobuf.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
+import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
+import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
+import type { Redaction, Redactions } from './define-redact.ts'
 import { specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
+export type { LookupOptions, MapFunction, Redaction }
 export { cumulate, hopping, session, tumbling, windowSql } from './define-window-options.ts'
 
 /** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */
@@ -51,6 +55,15 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
   readonly unknown?: TableDefinition['unknown']
+  /**
+   * From the JSON of a record to another, or null for none; slower than SQL. A function that needs nothing around it, or
+   * the file whose default export it is, relative to that of the definition.
+   */
+  readonly map?: MapFunction | (string & {})
+  /** Rows of other tables, as a version has them, that computed columns and the filter may read. */
+  readonly lookup?: Readonly<Record<string, LookupOptions>>
+  /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
+  readonly redact?: Readonly<Record<string, Redaction>>
 }
 
 /**
@@ -61,12 +74,13 @@ export function table<const S extends ColumnSpecs>(
   name: string,
   options: TableOptions<keyof S & string, S>,
 ): TableOf<KindsOf<S>> {
-  const { columns } = options
+  const { columns, map } = options
   const texts =
     columns === undefined || columns === null || typeof columns !== 'object'
       ? {}
       : { columns: Object.fromEntries(Object.entries<TypeSpec | string>(columns).map(([c, s]) => [c, specText(s)])) }
-  return checkTable(name, { ...options, ...texts }, [name])
+  const written = map === undefined ? {} : { map: writtenMap(map) }
+  return checkTable(name, { ...options, ...texts, ...written }, [name])
 }
 
 /**
@@ -178,6 +192,12 @@ export interface TableDefinition {
   readonly where: string | undefined
   /** Whether rows are kept. False: the table stays empty, and feeds windows. */
   readonly store: boolean
+  /** What becomes of values before they are read. */
+  readonly map?: MapDefinition | undefined
+  /** Rows of other tables that its SQL reads. */
+  readonly lookup?: readonly LookupDefinition[] | undefined
+  /** What is not stored as the record has it. */
+  readonly redact?: Redactions | undefined
   /** What it was called before; no part of its code. */
   readonly renamedFrom?: string | undefined
   /** It keeps the raw log of its topic, for replays to read where the log itself no longer reaches. */
@@ -242,6 +262,9 @@ export function definitionText(table: TableDefinition): string {
         }),
     ...(table.where === undefined ? {} : { where: table.where }),
     ...(table.store ? {} : { store: false }),
+    ...(table.map === undefined ? {} : { map: hashOf(JSON.stringify(table.map)) }),
+    ...(table.lookup === undefined ? {} : { lookup: table.lookup }),
+    ...(table.redact === undefined ? {} : { redact: table.redact }),
   })
 }
 

@@ -69,6 +69,10 @@ export type LakeErrorCode =
   | 'schema.incompatible' // a schema of the registry, or of the definition, does not fit the columns
   | 'lane.failed'
   | 'lane.hung'
+  | 'lookup.ambiguous' // a record would find two rows of the table that is looked up in
+  | 'lookup.not_found' // the table, version or column that a look-up names is not there
+  | 'lookup.too_large'
+  | 'transform.map_refused' // the function of a table asks for what is another thing in a replay, or is none
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row
   | 'window.expression_failed' // the filter of a change topic fails on the values of a row
   | 'decode.too_many_dead_letters'

@@ -4,6 +4,7 @@ import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
 import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
 import { checkRegistry } from './define-avro.ts'
+import { assertSalts } from './define-redact.ts'
 import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
@@ -24,6 +25,7 @@ import { assertConditionalWrites } from './lake/storage/race.ts'
 import { expire, keepExpiring } from './lake/upkeep.ts'
 import { COMPACTION, type Storage } from './lake/table.ts'
 import { partitionId, type Source } from './log.ts'
+import { withMaps } from './map-bundle.ts'
 import { Parts, until } from './parts.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
@@ -54,6 +56,7 @@ export {
 } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
+export type { LookupOptions, MapFunction, Redaction } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
   Aggregate,
@@ -142,7 +145,8 @@ export async function open(
 ): Promise<Lake> {
   const parts = new Parts()
   try {
-    return await assemble(definition, 'source' in written ? written : settingsOf(written), options, parts)
+    const lake = await withMaps(definition, process.cwd())
+    return await assemble(lake, 'source' in written ? written : settingsOf(written), options, parts)
   } catch (error) {
     await parts.close().catch(() => undefined)
     throw error
@@ -158,6 +162,7 @@ async function assemble(
 ): Promise<Lake> {
   const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
   checkRegistry(definition, settings)
+  if (!isReadOnly) assertSalts(definition, settings.salts)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
   let hasWarned = false
@@ -179,6 +184,7 @@ async function assemble(
       store: settings.store,
       ...(settings.registry === undefined ? {} : { registry: settings.registry }),
       memoryBytesMax: LANE_MEMORY_BYTES_MAX,
+      salts: settings.salts,
       partialsFolder: storage.scratch,
     },
     microBatch: settings.commit.microBatch,

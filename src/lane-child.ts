@@ -63,10 +63,10 @@ class Job {
     const kept = archives.length === 0 ? undefined : openArchiveLog(archives, storage, systemClock)
     const log = openReplaySource(settings.source, archives, systemClock, kept)
     const source = assignment.until === undefined ? log : bounded(log, assignment.until)
-    const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
+    const { memoryBytesMax: memoryMaxBytes, partialsFolder, salts } = settings
     let encoder: Encoder | undefined
     try {
-      const parts = { storage, clock: systemClock, registry }
+      const parts = { storage, clock: systemClock, registry, salts }
       encoder = await openEncoder({ tables, windows, ...parts, memoryMaxBytes, partialsFolder })
       const announced = announcing(encoder, pipeline, task)
       for await (const staged of stage(source, assignment, announced, systemClock, signal)) {

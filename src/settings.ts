@@ -11,6 +11,8 @@ export interface Settings {
   readonly store: StoreSettings
   /** Where schemas of values in Avro are; absent where no table needs one. */
   readonly registry?: RegistrySettings
+  /** What tables hash redacted fields with, by name. The name is part of a table's code, the salt never is. */
+  readonly salts?: Readonly<Record<string, string>>
   readonly commit: CommitSettings
   /** Lane processes; `auto` in a file means one per core. */
   readonly lanes: number

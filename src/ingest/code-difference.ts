@@ -57,6 +57,9 @@ function ofTable(table: TableDefinition, head: Pick<Version, 'tables'>, tables: 
   const obstacles = told.filter((field) => FIXED_OF_TABLES[field] !== undefined).map(fixed(FIXED_OF_TABLES))
   if (told.includes('store') && table.key.length > 0)
     obstacles.push('store changed: a key is found by the rows that are there')
+  const follows = table.key.length > 0 ? 'key' : table.eventTime === undefined ? undefined : 'event time'
+  if (told.includes('map') && follows !== undefined)
+    obstacles.push(`map changed: the ${follows} of records that were read may be another one now`)
   obstacles.push(...columnObstacles(table, columnsOf(before), lake))
   return {
     table: table.name,

@@ -3,6 +3,7 @@ import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { needsRegistry } from '../define-avro.ts'
+import type { Salts } from '../define-redact.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
@@ -14,12 +15,15 @@ import { openDuckDb } from './decode/open-duckdb.ts'
 import { NativeText } from './decode/native-text.ts'
 import { divide, type RowPlaces } from './decode/partition.ts'
 import { RecordClock } from './decode/record-clock.ts'
+import { RedactRows } from './decode/redact-rows.ts'
 import { Relation } from './decode/relation.ts'
 import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import type { SchemaRegistry } from './registry.ts'
+import { loadLookups, type Lookup, type Lookups } from './lookup.ts'
+import { MapRecords, withMapped } from './map/mapped-records.ts'
 import { checkRowWise } from './row-wise.ts'
 import { SchemaBook } from './schema-book.ts'
 import { LaneWindows } from './window/lane-windows.ts'
@@ -37,14 +41,16 @@ export interface EncoderOptions {
   readonly registry?: SchemaRegistry | undefined
   /** Where partials of windows go, on this machine: it must outlive this process's part in them. Default: the scratch. */
   readonly partialsFolder?: string | undefined
+  /** What is hashed of tables that redact is hashed with them, by name. */
+  readonly salts?: Salts | undefined
   /** What DuckDB may take; the raw batches and decoded columns come on top. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
 }
 
 /**
  * The encoder of a lane: JSON to columns by generated code, columns to Parquet by DuckDB. It has a DuckDB of its own
- * with one thread and no access to the network; a lane's parallelism is other lanes. Throws `transform.not_row_wise`
- * before anything is ingested.
+ * with one thread and no access to the network; a lane's parallelism is other lanes. Throws
+ * `transform.not_row_wise`, `transform.map_refused`, `lookup.*` before anything is ingested.
  */
 export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   await mkdir(options.storage.scratch, { recursive: true })
@@ -53,17 +59,21 @@ export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   // What an expression makes of a time must not depend on where the lane runs.
   await connection.run(`SET TimeZone = 'UTC'`)
   try {
-    await checkRowWise(options.tables, options.windows ?? [], connection)
+    const { tables, windows = [], storage, clock } = options
+    const lookups = await loadLookups(tables, { connection, storage, clock })
+    await checkRowWise(tables, windows, connection, lookups)
+    return new DuckEncoder(instance, connection, options, lookups)
   } catch (error) {
     connection.closeSync()
     instance.closeSync()
     throw error
   }
-  return new DuckEncoder(instance, connection, options)
 }
 
 interface Table {
   readonly definition: TableDefinition
+  /** Of a table with a function. */
+  readonly map: MapRecords | undefined
   readonly decoder: TableDecoder
   readonly rows: Relation
   readonly deadLetters: Relation
@@ -71,6 +81,8 @@ interface Table {
   readonly markers: Relation | undefined
   /** Of a table with a filter or computed columns. */
   readonly transform: RowTransform | undefined
+  /** Of a table whose columns are redacted. */
+  readonly redact: RedactRows | undefined
   /** Of such a table, and of one that feeds windows: decoders move the clocks of all others. */
   readonly clock: RecordClock | undefined
   readonly windows: LaneWindows | undefined
@@ -90,7 +102,7 @@ class DuckEncoder implements Encoder {
   readonly #tables: ReadonlyMap<string, Table>
   #isBusy = false
 
-  constructor(instance: DuckDBInstance, connection: DuckDBConnection, options: EncoderOptions) {
+  constructor(instance: DuckDBInstance, connection: DuckDBConnection, options: EncoderOptions, lookups: Lookups) {
     const { tables, windows = [], storage, clock } = options
     this.#instance = instance
     this.#connection = connection
@@ -101,12 +113,18 @@ class DuckEncoder implements Encoder {
     this.#tables = new Map(
       tables.map((definition, k) => {
         const fed = windows.filter(({ source }) => source === definition.name)
-        return [definition.name, this.#table(definition, fed, k)]
+        return [definition.name, this.#table(definition, fed, k, lookups.get(definition.name), options.salts)]
       }),
     )
   }
 
-  #table(definition: TableDefinition, fed: readonly WindowDefinition[], k: number): Table {
+  #table(
+    definition: TableDefinition,
+    fed: readonly WindowDefinition[],
+    k: number,
+    lookups: readonly Lookup[] = [],
+    salts: Salts = {},
+  ): Table {
     const columns = tableColumns(definition)
     const rows = new Relation(this.#connection, `rows_${k}`, columns)
     const hasLaneColumns = fed.length > 0
@@ -119,15 +137,18 @@ class DuckEncoder implements Encoder {
       partialsFolder: this.#partialsFolder,
       name: `fed_${k}`,
     }
-    const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
+    const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool, lookups)
     return {
       definition,
+      map: MapRecords.of(definition, this.#native, this.#pool),
       decoder: new TableDecoder(definition, this.#native, this.#pool, {
         hasLaneColumns,
         schemas: this.#schemas.schemas,
+        salts,
       }),
       rows,
       transform,
+      redact: RedactRows.of(definition, salts, this.#native),
       clock:
         transform === undefined && !hasLaneColumns ? undefined : new RecordClock(definition, columns, hasLaneColumns),
       windows: events.length > 0 ? new LaneWindows(definition, events, rows, parts) : undefined,
@@ -155,13 +176,12 @@ class DuckEncoder implements Encoder {
     this.#isBusy = true
     try {
       if (needsRegistry(table.definition)) await this.#schemas.learn(table.definition, batches)
-      const { decoded, lagMsMax } = await this.#judged(
-        table,
-        table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless }),
-        batches,
-        clocksMs,
-      )
+      const mapped = table.map?.apply(batches, fatal)
+      const records = mapped?.batches ?? batches
+      const read = table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless })
+      const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs)
       const { rows, deadLetters, counts, operations } = decoded
+      table.redact?.apply(rows)
       // Before rows are divided: their slabs are used again.
       const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs)
       const isUnwritten = plan.isUnwritten === true

@@ -58,6 +58,8 @@ export interface LaneSettings {
   readonly store: StoreSettings
   readonly registry?: RegistrySettings
   readonly memoryBytesMax: number
+  /** What redacted fields are hashed with, by name. */
+  readonly salts?: Readonly<Record<string, string>> | undefined
   /** A folder of the process that starts the lanes, for partials of windows. Default: the lane's own scratch. */
   readonly partialsFolder?: string
 }

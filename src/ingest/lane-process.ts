@@ -102,7 +102,8 @@ export class LaneProcess {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: ['--enable-source-maps'],
-      env: { ...process.env, KAPPALAKE_LANE: JSON.stringify(settings) },
+      // What a function makes of a time must not depend on where the lane runs.
+      env: { ...process.env, TZ: 'UTC', KAPPALAKE_LANE: JSON.stringify(settings) },
     })
     this.#child = child
     lower(child, priority)

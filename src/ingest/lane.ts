@@ -90,7 +90,7 @@ export interface StagedCounts {
   readonly tombstones: number
   /** Undecodable records that `onError: skip` leaves out, and messages of a change stream that are no change. */
   readonly skipped: number
-  /** Rows that the table's `where` drops; absent when it has none. */
+  /** Records that the table's `where` or its function drops; absent when it has none. */
   readonly filtered?: number
   /** Events that the future guard (rule C8) kept from moving the clock; absent when there were none. */
   readonly futureEvents?: number

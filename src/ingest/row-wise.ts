@@ -1,12 +1,14 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Column } from '../batch.ts'
 import type { TableDefinition } from '../define.ts'
+import { expressionsOf } from '../define-lookup.ts'
 import { placeOf } from '../define-sql-tokens.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import { computedColumns, tableColumns } from './decode/columns.ts'
 import { quoted } from './decode/data-file-writer.ts'
 import { duckType } from './decode/relation.ts'
+import type { Lookup, Lookups } from './lookup.ts'
 import { shapeOf } from './window/shape.ts'
 import { expressionOf, type Refusal } from './row-wise-tree.ts'
 import { computedFrom, resultColumns } from '../window/sql.ts'
@@ -30,8 +32,10 @@ export async function checkRowWise(
   tables: readonly TableDefinition[],
   windows: readonly WindowDefinition[],
   connection: DuckDBConnection,
+  lookups: Lookups = new Map(),
 ): Promise<void> {
-  for (const table of tables) for (const expression of ofTable(table)) await check(expression, connection)
+  for (const table of tables)
+    for (const expression of ofTable(table, lookups.get(table.name) ?? [])) await check(expression, connection)
   for (const window of windows) {
     const source = tables.find(({ name }) => name === window.source)
     if (source === undefined)
@@ -40,16 +44,36 @@ export async function checkRowWise(
   }
 }
 
-function ofTable(table: TableDefinition): Expression[] {
-  const columns = tableColumns(table)
-  const carried = columns.filter(({ as }) => as === undefined)
+function ofTable(table: TableDefinition, lookups: readonly Lookup[]): Expression[] {
+  const own = tableColumns(table)
+  const record = own.filter(({ as }) => as === undefined)
+  const found = lookups.map(({ column }) => column)
+  const [columns, carried] = [
+    [...own, ...found],
+    [...record, ...found],
+  ]
   const computed = computedColumns(table).map((column): Expression => ({
     field: `${table.name}.columns.${column.name}`,
     text: column.as,
     columns: carried,
     target: column,
   }))
-  return [...computed, ...filter(`${table.name}.where`, table.where, columns)]
+  return [
+    ...lookups.flatMap((lookup) => ofLookup(table, lookup, record)),
+    ...computed,
+    ...filter(`${table.name}.where`, table.where, columns),
+  ]
+}
+
+/** What is looked for has the type of the column that it is compared with. */
+function ofLookup({ name }: TableDefinition, lookup: Lookup, columns: readonly Column[]): Expression[] {
+  const { definition, keyTypes, rangeType } = lookup
+  return expressionsOf(definition, [name, 'lookup', definition.name]).map(({ sql, path, column }, k) => ({
+    field: path.join('.'),
+    text: sql,
+    columns,
+    target: { name: column, type: keyTypes[k] ?? rangeType! },
+  }))
 }
 
 function ofWindow(window: WindowDefinition, source: TableDefinition): Expression[] {

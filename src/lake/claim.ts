@@ -7,13 +7,13 @@ import type { Storage } from './storage/storage.ts'
  * Throws `table.claimed` when it belongs to another.
  */
 export async function claimTable(storage: Storage, table: string, pipeline: string, clock: Clock): Promise<void> {
-  const key = `tables/${table}/pipeline.json`
+  const key = claimOf(table)
   const bytes = Buffer.from(JSON.stringify({ pipeline }))
   // Whatever the outcome was, the bytes that stand decide; all claims of one pipeline are the same bytes.
   for (let attempt = 0; ; attempt++) {
     const there = await storage.get(key)
     if (there !== undefined) {
-      const owner = ownerIn(key, there)
+      const owner = pipelineOf(key, there)
       if (owner === pipeline) return
       throw new LakeError('table.claimed', `table ${table} belongs to pipeline ${owner} of this store`, {
         context: { table, pipeline, owner },
@@ -25,7 +25,7 @@ export async function claimTable(storage: Storage, table: string, pipeline: stri
   }
 }
 
-function ownerIn(key: string, claim: Uint8Array): string {
+function pipelineOf(key: string, claim: Uint8Array): string {
   try {
     const { pipeline } = JSON.parse(Buffer.from(claim).toString('utf8')) as { readonly pipeline?: unknown }
     if (typeof pipeline === 'string') return pipeline
@@ -36,4 +36,14 @@ function ownerIn(key: string, claim: Uint8Array): string {
     context: { key },
     fix: 'Restore it from a copy of the store: one line, {"pipeline":"<name>"}.',
   })
+}
+
+/** The pipeline that a table belongs to; undefined when the store has none of this name. */
+export async function ownerOf(storage: Storage, table: string): Promise<string | undefined> {
+  const there = await storage.get(claimOf(table))
+  return there === undefined ? undefined : pipelineOf(claimOf(table), there)
+}
+
+function claimOf(table: string): string {
+  return `tables/${table}/pipeline.json`
 }

@@ -10,7 +10,7 @@ import { uriOf, type Storage } from './storage/storage.ts'
 // The door of the lake: tables as values. Other folders import this file, chain.ts and scan.ts, nothing else of lake/.
 
 export { appendFiles, changeTable } from './change-table.ts'
-export { claimTable } from './claim.ts'
+export { claimTable, ownerOf } from './claim.ts'
 export { holdFor } from './expire-versions.ts'
 export { dropFork } from './forks.ts'
 export type { ColumnMetrics, DataFile, PartitionValue } from './data-file.ts'

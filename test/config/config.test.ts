@@ -6,6 +6,7 @@ import { loadConfig, type LoadOptions } from '../../src/config.ts'
 import { jsonSchema } from '../../src/config-schema.ts'
 import { codeHash } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
+import { MapRunner } from '../../src/ingest/map/map-function.ts'
 import { MAINTENANCE } from '../../src/settings.ts'
 
 let root: string
@@ -151,6 +152,21 @@ describe('references', () => {
     expect(sources.get('kafka.sasl.password')).toMatchObject({ isSecret: true })
   })
 
+  test('salts are secrets, from anywhere but the file itself', async () => {
+    const salt = 'sixteen characters'
+    const yaml = `${BROKERS}salts: { people: "\${file:salt}" }\n${PIPELINES}`
+    const folder = folderOf({ 'kappalake.yaml': yaml, salt: `${salt}\n` })
+    const { settings, sources } = await loadConfig({ folder, env: { KAPPALAKE__SALTS__CARD_NUMBERS: `${salt} more` } })
+    expect(settings.salts).toEqual({ people: salt, card_numbers: `${salt} more` })
+    expect(sources.get('salts.people')).toMatchObject({ isSecret: true })
+    const written = await failing(load(`${BROKERS}salts: { people: ${salt} }\n${PIPELINES}`))
+    expect(written).toMatchObject({ context: { path: 'salts.people' } })
+    expect(written.message).toMatch(/written out/)
+    const short = await failing(load(BROKERS + PIPELINES, { env: { KAPPALAKE__SALTS__PEOPLE: 'short' } }))
+    expect(short.message).toMatch(/fewer than 16 characters/)
+    expect((await load(BROKERS + PIPELINES)).settings.salts).toBeUndefined()
+  })
+
   test('an empty text is an absent one', async () => {
     const { settings } = await load(
       `${BROKERS}store: { url: s3://bucket, endpoint: "\${S3_ENDPOINT:-}" }\n${PIPELINES}`,
@@ -275,6 +291,47 @@ describe('TypeScript', () => {
     const error = await failing(loadConfig({ folder: folderOf({ 'lake.ts': code }) }))
     expect(error.message).toMatch(message)
     expect(error.code).toBe(expected)
+  })
+})
+
+describe('functions', () => {
+  const CLEAN = `import { upper } from './upper.ts' // a comment
+    export default (row: { id: string }) => ({ ...row, id: upper(row.id) })`
+  const UPPER = 'export const upper = (text: string): string => text.toUpperCase()'
+  const TABLE = '{ from: { topic: o }, columns: { id: string }, map: ./clean.ts }'
+  const YAML = `${BROKERS}pipelines: { shop: { tables: { orders: ${TABLE} } } }`
+  const LAKE = `import { defineLake, table } from 'kappalake'
+    export default defineLake({ shop: [
+      table('orders', { from: { topic: 'o' }, columns: { id: 'string' }, map: './clean.ts' })] })`
+  const tableOf = async (files: Readonly<Record<string, string>>) =>
+    (await loadConfig({ folder: folderOf(files), env: { KAPPALAKE__KAFKA__BROKERS: 'a:1' } })).definition.pipelines[0]!
+      .tables[0]!
+
+  test('in files are bundled, and the same from YAML and TypeScript', async () => {
+    const files = { 'clean.ts': CLEAN, 'upper.ts': UPPER }
+    const table = await tableOf({ 'kappalake.yaml': YAML, ...files })
+    expect(table.map).toMatchObject({ kind: 'text' })
+    const runner = new MapRunner('orders.map', (table.map as { text: string }).text)
+    expect(runner.map('{"id":"a"}')).toEqual({ text: '{"id":"A"}' })
+    expect(await tableOf({ 'lake.ts': LAKE, ...files })).toEqual(table)
+    const spoken = await tableOf({
+      'kappalake.yaml': YAML,
+      ...files,
+      'clean.ts': CLEAN.replace('a comment', 'another'),
+    })
+    expect(codeHash(spoken)).toBe(codeHash(table))
+    const changed = { ...files, 'upper.ts': UPPER.replace('toUpperCase', 'toLowerCase') }
+    expect(codeHash(await tableOf({ 'kappalake.yaml': YAML, ...changed }))).not.toBe(codeHash(table))
+  })
+
+  test.each<[Readonly<Record<string, string>>, RegExp]>([
+    [{}, /kappalake\.yaml.*clean\.ts does not exist/],
+    [{ 'clean.ts': 'export default (row => ' }, /clean\.ts: Unexpected end of file/],
+    [{ 'clean.ts': "import fs from 'node:fs'; export default () => fs.a" }, /Could not resolve "node:fs"/],
+  ])('%o', async (files, message) => {
+    const error = await failing(tableOf({ 'kappalake.yaml': YAML, ...files }))
+    expect(error.message).toMatch(message)
+    expect(error.context.path).toBe('pipelines.shop.tables.orders.map')
   })
 })
 

@@ -80,6 +80,7 @@ describe('what of a definition can change while its rows stay', () => {
     ['removed', columns({}, 'double'), 'column double is gone'],
     ['widened', columns({ price: t.decimal(12, 2) }), 'column price: decimal(9,2) → decimal(12,2)'],
     ['unknown', { unknown: 'ignore' }, 'unknown: "extra" → "ignore"'],
+    ['redact', { redact: { status: 'mask' } }, 'redact: none → [["status","mask"]]'],
     ['onError', { onError: 'skip' }, 'onError: "dead-letter" → "skip"'],
   ])('a table goes on with %s', async (_, change, text) => {
     const rows = { input: 'rows' }
@@ -104,6 +105,7 @@ describe('what of a definition can change while its rows stay', () => {
     ['a key of another type', columns({ id: t.string().required() }), 'column id changed: it is part of the key'],
     ['another version column', columns({ seq: t.int() }), 'column seq changed: it orders the records of a key'],
     ['another instant', columns({ at: t.timestamptz('ms') }), 'column at changed: it is the event time'],
+    ['another function', { map: (row: object) => row }, 'map changed'],
     ['no rows', { store: false, key: undefined, version: undefined, from: { topic: 'orders' } }, 'key changed'],
   ])('a table does not go on with %s', async (_, change, text) => {
     const window = 'key' in change && change.key === undefined ? { input: 'events' } : {}

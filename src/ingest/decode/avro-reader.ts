@@ -8,6 +8,7 @@ import type { OwnText } from './column-builder.ts'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { ReadRecord } from './compiled-reader.ts'
 import { ExtraText } from './extra-text.ts'
+import type { JsonRule } from './redact-text.ts'
 import type { Plan } from './plan.ts'
 
 /** Reads rows into the builders of a plan. */
@@ -27,15 +28,22 @@ export class AvroReader implements RowReader {
   readonly #table: TableDefinition
   readonly #own: OwnText
   readonly #source = new AvroBytes()
-  readonly #extra = new ExtraText()
+  readonly #extra: ExtraText
   readonly #compiled: CompiledSchemas<OpenAvro>
   /** The reader of all records; undefined where each names its schema. */
   readonly #fixed: OpenAvro | undefined
 
   /** Throws `schema.incompatible` when the schema of the definition does not fit the columns. */
-  constructor(table: TableDefinition, plan: Plan, own: OwnText, schemas: Schemas) {
+  constructor(
+    table: TableDefinition,
+    plan: Plan,
+    own: OwnText,
+    schemas: Schemas,
+    redact: ReadonlyMap<string, JsonRule>,
+  ) {
     this.#table = table
     this.#own = own
+    this.#extra = new ExtraText(redact)
     const values = new AvroValues(this.#source, own, this.#extra)
     this.#compiled = new CompiledSchemas(table, schemas, (schema) => {
       const resolved = resolveAvro(plan.root, schema)

@@ -47,6 +47,8 @@ export type DeadLetterCode =
   | 'decode.debezium'
   /** A computed column, or the filter, fails on the values of the record: a cast, an overflow. */
   | 'transform.failed'
+  /** The table's function throws, or gives what is neither a row nor null. */
+  | 'transform.map_failed'
   /** The record killed its lane twice; nobody looked inside again. */
   | 'decode.fatal'
 

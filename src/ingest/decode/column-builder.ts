@@ -32,6 +32,8 @@ export class ColumnBuilder {
   valid: Int32Array
   /** Rows so far; of children of lists only. */
   size = 0
+  /** Sealed with room for nulls, whether there are any or not. */
+  isNulledLater = false
   #capacity: number
 
   constructor(type: ColumnType, isInList = false) {
@@ -121,6 +123,12 @@ export class ColumnBuilder {
   resetRow(row: number): void {
     this.setValid(row)
     if (this.layout !== 'list') for (const child of this.children) child.resetRow(row)
+  }
+
+  /** All of its values will be taken back once rows are complete, with all parts of structs. */
+  willBeNulled(): void {
+    this.isNulledLater = true
+    if (this.layout === 'struct') for (const child of this.children) child.willBeNulled()
   }
 
   /** Empty again, for the next chunk. */

@@ -1,4 +1,5 @@
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
+import { expressionsOf } from '../../define-lookup.ts'
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { ARCHIVE_COLUMNS, RAW_COLUMNS } from '../../define-raw.ts'
 import { LANE_COLUMNS } from '../window/window.ts'
@@ -12,6 +13,13 @@ export function valueColumns(definition: TableDefinition): readonly Column[] {
 /** The columns whose values DuckDB computes. */
 export function computedColumns({ columns }: TableDefinition): readonly (Column & { readonly as: string })[] {
   return columns.flatMap((column) => (column.as === undefined ? [] : [{ ...column, as: column.as }]))
+}
+
+/** All SQL of a table: its computed columns, its filter, and what it looks up by. */
+export function sqlOf(definition: TableDefinition): string {
+  const { where = '', lookup = [] } = definition
+  const looked = lookup.flatMap((each) => expressionsOf(each, []).map(({ sql }) => sql))
+  return [where, ...computedColumns(definition).map(({ as }) => as), ...looked].join('\n')
 }
 
 /** Whether a text of SQL may read a column: it has its name somewhere. */

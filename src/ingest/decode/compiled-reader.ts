@@ -103,10 +103,10 @@ export class CompiledReader {
       isUtf8,
       hand: (node, at, row, depth, start, end) => {
         text.open(this.#bytes, this.#segment, start, end)
-        const { used } = extra
+        const { met } = extra
         const until = this.#json.valueAt(node, at, row, depth)
         // Unknown fields inside belong into a text that only the slow way writes.
-        if (extra.used !== used) throw MISFIT
+        if (extra.met !== met) throw MISFIT
         return until
       },
       pass: (keyAt, keyEnd, at, start, end) => {

@@ -14,6 +14,7 @@ import { versionFieldOf } from './debezium.ts'
 import { kindOf, type Change, type ChangeKind, type Range } from './debezium-envelope.ts'
 import { ChangeValues } from './debezium-values.ts'
 import { ExtraText } from './extra-text.ts'
+import type { JsonRule } from './redact-text.ts'
 import { JsonReader } from './json-reader.ts'
 import { MISFIT } from './json-text.ts'
 import type { Plan, PlanNode } from './plan.ts'
@@ -42,7 +43,7 @@ export class AvroChanges implements RowReader {
   readonly #own: OwnText
   readonly #source = new AvroBytes()
   readonly #walk = new AvroWalk(this.#source)
-  readonly #extra = new ExtraText()
+  readonly #extra: ExtraText
   readonly #versionField: string | undefined
   readonly #compiled: CompiledSchemas<Compiled>
   readonly #fixed: Compiled | undefined
@@ -53,9 +54,16 @@ export class AvroChanges implements RowReader {
   #first = 0
 
   /** Throws `schema.incompatible` when the schema of the definition does not fit. */
-  constructor(table: TableDefinition, plan: Plan, own: OwnText, schemas: Schemas) {
+  constructor(
+    table: TableDefinition,
+    plan: Plan,
+    own: OwnText,
+    schemas: Schemas,
+    redact: ReadonlyMap<string, JsonRule>,
+  ) {
     this.#table = table
     this.#own = own
+    this.#extra = new ExtraText(redact)
     this.#versionField = versionFieldOf(table.version)
     this.values = new ChangeValues(plan)
     const json = new JsonReader(plan, own, 'ignore', this.values)

@@ -4,6 +4,7 @@ import { RECORD_BYTES_MAX, type DeadLetterCode, type Reason } from './codes.ts'
 import { ExtraText } from './extra-text.ts'
 import { found, JsonText, KeySet, latin1, MISFIT } from './json-text.ts'
 import type { FieldNames, Plan, PlanNode } from './plan.ts'
+import type { JsonRule } from './redact-text.ts'
 import { readScalar } from './scalar.ts'
 import { SHAPE_KEYS_MAX } from './shape.ts'
 
@@ -22,7 +23,7 @@ export class JsonReader {
   readonly text: JsonText
   /** What a format reads in its own way. */
   readonly #dialect: Dialect | undefined
-  readonly extra = new ExtraText()
+  readonly extra: ExtraText
   /** Whether fields that no column has are kept. */
   readonly keepsExtra: boolean
   readonly #plan: Plan
@@ -32,7 +33,15 @@ export class JsonReader {
   /** Whether the last objects were written with a blank behind colons, and behind commas. */
   readonly blanks = { colon: false, comma: false }
 
-  constructor(plan: Plan, own: OwnText, unknown: 'extra' | 'ignore' | 'fail', dialect?: Dialect) {
+  /** `redact`: fields of the record that `_extra` does not have as they are. */
+  constructor(
+    plan: Plan,
+    own: OwnText,
+    unknown: 'extra' | 'ignore' | 'fail',
+    dialect?: Dialect,
+    redact: ReadonlyMap<string, JsonRule> = new Map(),
+  ) {
+    this.extra = new ExtraText(redact)
     this.#dialect = dialect
     this.#plan = plan
     this.#unknown = unknown

@@ -5,7 +5,7 @@ import type { RecordBatch } from '../../log.ts'
 import { KeyEncoder, KeyHasher } from '../key-hash.ts'
 import { DELETE, TRUNCATE } from '../keys.ts'
 import type { Reason } from './codes.ts'
-import { computedColumns, mayRead } from './columns.ts'
+import { mayRead, sqlOf } from './columns.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
 import type { Schemas } from './avro-schemas.ts'
@@ -65,7 +65,7 @@ export class KeyedRows {
     const name = columns.some((column) => column.name === version) ? version : SYSTEM_COLUMNS.version
     this.#version = builders[columns.findIndex((column) => column.name === name)]
     const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
-    const texts = [definition.where ?? '', ...computedColumns(definition).map(({ as }) => as)].join('\n')
+    const texts = sqlOf(definition)
     this.#fixed = new Set(
       columns.flatMap((column, k) => (sources.includes(column.name) || mayRead(texts, column) ? [k] : [])),
     )

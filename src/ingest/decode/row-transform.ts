@@ -5,11 +5,12 @@ import type { TableDefinition } from '../../define.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type RecordBatch } from '../../log.ts'
 import type { Reason } from './codes.ts'
-import { computedColumns, mayRead, tableColumns } from './columns.ts'
+import { computedColumns, mayRead, sqlOf, tableColumns } from './columns.ts'
+import { attempt, foundSql, type Lookup } from '../lookup.ts'
 import { quoted } from './data-file-writer.ts'
 import { DeadLetters } from './dead-letters.ts'
 import type { NativeText } from './native-text.ts'
-import { duckType, Relation } from './relation.ts'
+import { Relation } from './relation.ts'
 import { gather, type Slab, type SlabPool } from './slab.ts'
 import { fillFrom } from './slab-fill.ts'
 import type { Decoded } from './table-decoder.ts'
@@ -30,6 +31,8 @@ export class RowTransform {
   readonly #input: Relation
   readonly #deadLetters: DeadLetters
   readonly #sql: string
+  /** What look-ups find for the rows: a temporary table each, and what fills it. */
+  readonly #found: readonly { readonly relation: string; readonly sql: string }[]
   /** Numbers of the computed columns in slabs, in the order of the query's. */
   readonly #computed: readonly number[]
   readonly #partition: number
@@ -44,9 +47,10 @@ export class RowTransform {
     name: string,
     native: NativeText,
     pool: SlabPool,
+    lookups: readonly Lookup[] = [],
   ): RowTransform | undefined {
     if (definition.where === undefined && computedColumns(definition).length === 0) return undefined
-    return new RowTransform(definition, connection, name, native, pool)
+    return new RowTransform(definition, connection, name, native, pool, lookups)
   }
 
   private constructor(
@@ -55,6 +59,7 @@ export class RowTransform {
     name: string,
     native: NativeText,
     pool: SlabPool,
+    lookups: readonly Lookup[],
   ) {
     this.#definition = definition
     this.#connection = connection
@@ -67,7 +72,7 @@ export class RowTransform {
     this.#computed = computed.map((column) => at(column.name))
     this.#partition = at(SYSTEM_COLUMNS.partition)
     this.#offset = at(SYSTEM_COLUMNS.offset)
-    const texts = [definition.where ?? '', ...computed.map(({ as }) => as)].join('\n')
+    const texts = sqlOf(definition)
     const read = columns.flatMap((column, k) =>
       column.as === undefined && (k === this.#offset || mayRead(texts, column)) ? [k] : [],
     )
@@ -77,13 +82,22 @@ export class RowTransform {
       read.map((k) => columns[k]!),
       read,
     )
-    this.#sql = transformSql(definition, `${name}()`)
+    this.#found = lookups.map((lookup) => ({
+      relation: `${name}_${lookup.relation}`,
+      sql: foundSql(lookup, `${name}()`),
+    }))
+    // By their places in the order: what was found has a row for each of the input's.
+    const found = lookups.map(
+      ({ column }, k) =>
+        ` POSITIONAL JOIN (SELECT value AS ${quoted(column.name)}, failed AS __failed_${k} FROM ${this.#found[k]!.relation})`,
+    )
+    this.#sql = transformSql(definition, `${name}()${found.join('')}`, lookups.length)
   }
 
   /** `batches` are those that were decoded. Throws `decode.stopped`. */
   async apply(decoded: Decoded, batches: readonly RecordBatch[]): Promise<Decoded> {
     const { rows: slabs, counts } = decoded
-    if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered = 0
+    if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered ??= 0
     if (slabs.length === 0) return decoded
     const verdicts = await this.#evaluate(slabs)
     if (verdicts.every((verdict) => verdict === KEPT)) return decoded
@@ -105,6 +119,8 @@ export class RowTransform {
     const verdicts = new Uint8Array(slabs.reduce((sum, { rows }) => sum + rows, 0))
     this.#input.feed(slabs)
     try {
+      for (const { relation, sql } of this.#found)
+        await this.#connection.run(`CREATE OR REPLACE TEMP TABLE ${relation} AS ${sql}`)
       const result = await this.#connection.run(this.#sql)
       let [slab, row, seen] = [0, 0, 0]
       for (;;) {
@@ -128,6 +144,7 @@ export class RowTransform {
         throw new LakeError('internal', `${this.#definition.name}: ${verdicts.length} rows were computed as ${seen}`)
       return verdicts
     } finally {
+      for (const { relation } of this.#found) await this.#connection.run(`DROP TABLE IF EXISTS ${relation}`)
       this.#input.feed([])
     }
   }
@@ -182,21 +199,20 @@ export class RowTransform {
   }
 }
 
-const FAILED: Reason = { code: 'transform.failed', message: 'a computed column or the filter fails on its values' }
-
-/** Values are packed: a null is a value, and what fails is none. */
-function tried(text: string, type: string): string {
-  return `TRY({'v': CAST((${text}\n) AS ${type})})`
+const FAILED: Reason = {
+  code: 'transform.failed',
+  message: 'a computed column, the filter or a look-up fails on its values',
 }
 
-function transformSql(definition: TableDefinition, from: string): string {
+function transformSql(definition: TableDefinition, from: string, lookups: number): string {
   const computed = computedColumns(definition)
-  const packed = computed.map(
-    ({ name, as, type }) => `${tried(as, String(duckType(type)))} AS ${quoted(`${name}__try`)}`,
-  )
+  const packed = computed.map(({ name, as, type }) => `${attempt(as, type)} AS ${quoted(`${name}__try`)}`)
   const values = computed.map(({ name }) => `${quoted(`${name}__try`)}.v AS ${quoted(name)}`)
-  const failed = computed.map(({ name }) => `${quoted(`${name}__try`)} IS NULL`)
-  const filter = definition.where === undefined ? `{'v': true}` : tried(definition.where, 'BOOLEAN')
+  const failed = [
+    ...Array.from({ length: lookups }, (_, k) => `__failed_${k}`),
+    ...computed.map(({ name }) => `${quoted(`${name}__try`)} IS NULL`),
+  ]
+  const filter = definition.where === undefined ? `{'v': true}` : attempt(definition.where, 'BOOLEAN')
   return `SELECT CASE WHEN __failed OR __filter IS NULL THEN 2 WHEN __filter.v THEN ${KEPT} ELSE ${FILTERED} END::UTINYINT
 ${computed.map(({ name }) => `, ${quoted(name)}`).join('')}
 FROM (SELECT *, ${filter} AS __filter

@@ -62,9 +62,10 @@ class SlabWriter {
   column(builder: ColumnBuilder, rows: number): SlabColumn {
     const { layout, width } = builder
     const dataAt = this.#put(builder.u8, 0, rows * width)
-    const validAt = hasNull(builder.valid, rows)
-      ? this.#put(new Uint8Array(builder.valid.buffer), 0, validBytes(rows))
-      : -1
+    const validAt =
+      builder.isNulledLater || hasNull(builder.valid, rows)
+        ? this.#put(new Uint8Array(builder.valid.buffer), 0, validBytes(rows))
+        : -1
     const childRows = layout === 'list' ? builder.children[0]!.size : rows
     return { layout, width, rows, dataAt, validAt, children: builder.children.map((c) => this.column(c, childRows)) }
   }

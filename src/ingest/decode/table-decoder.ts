@@ -1,5 +1,6 @@
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { keptColumns } from '../../define-computed.ts'
+import type { Salts } from '../../define-redact.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
 import { AvroReader, type RowReader } from './avro-reader.ts'
@@ -19,6 +20,7 @@ import { frameEnd, NO_FRAME } from './framing.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
 import { ProtobufReader } from './protobuf-reader.ts'
+import { jsonRules } from './redact-text.ts'
 import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
@@ -29,6 +31,8 @@ export interface DecoderOptions {
   readonly hasLaneColumns?: boolean
   /** Of a registry, by id: those that stand in the records which are decoded. */
   readonly schemas?: Schemas | undefined
+  /** By name, of a table that hashes by them. */
+  readonly salts?: Salts
 }
 
 /** From raw records to columns, for one table. Keeps no state from call to call but buffers. */
@@ -78,7 +82,7 @@ export class TableDecoder {
     definition: TableDefinition,
     native: NativeText,
     pool: SlabPool,
-    { hasLaneColumns = false, schemas = new Map() }: DecoderOptions = {},
+    { hasLaneColumns = false, schemas = new Map(), salts = {} }: DecoderOptions = {},
   ) {
     this.#definition = definition
     this.#native = native
@@ -100,15 +104,19 @@ export class TableDecoder {
     const [partition, offset, timestamp] = system.slice(-3) as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
     this.#system = { partition, offset, timestamp }
     this.#sourceVersion = isSourceVersion(definition) ? system.at(-4) : undefined
+    const { redact = [] } = definition
+    for (const [field, how] of redact)
+      if (how === 'drop') this.#plan.root.find(({ name }) => name === field)?.builder.willBeNulled()
+    const rules = jsonRules(redact, salts)
     const isAvro = definition.avro !== undefined
     if (definition.value === 'debezium')
       this.#changes = isAvro
-        ? new AvroChanges(definition, this.#plan, this.#own, schemas)
+        ? new AvroChanges(definition, this.#plan, this.#own, schemas, rules)
         : new ChangeReader(this.#plan, this.#own, definition.version)
-    this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values)
+    this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values, rules)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
     if (this.#changes instanceof AvroChanges) this.#avro = this.#changes
-    else if (isAvro) this.#avro = new AvroReader(definition, this.#plan, this.#own, schemas)
+    else if (isAvro) this.#avro = new AvroReader(definition, this.#plan, this.#own, schemas, rules)
     else if (definition.protobuf !== undefined)
       this.#avro = new ProtobufReader(definition, definition.protobuf, this.#plan, this.#own)
     this.#isFramed = definition.framing !== undefined

@@ -13,6 +13,9 @@ import { withLocalFiles } from '../table-work/local-files.ts'
 import { filesSql, nameOf, sqlType } from '../table-work/stored-sql.ts'
 import type { FoldDatabase } from './fold-database.ts'
 
+/** Where rows are read to. */
+export type StoredTarget = Pick<FoldDatabase, 'alive' | 'run' | 'temporary'>
+
 /** Which rows of a table are read: those of the named columns, of files that may hold what is looked for. */
 export interface StoredQuery {
   /** Key of the metadata file. */
@@ -26,7 +29,7 @@ export interface StoredQuery {
 
 /** Makes a temporary relation of the live rows of a table: its columns by name, `__file` and `__row`. */
 export async function readStored(
-  database: FoldDatabase,
+  database: StoredTarget,
   storage: Storage,
   clock: Clock,
   into: string,

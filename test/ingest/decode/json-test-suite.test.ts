@@ -65,7 +65,11 @@ function within(before: string, { bytes }: SuiteCase, after: string): Buffer {
 test('the suite is whole', () => {
   const counts = ['y_', 'n_', 'i_'].map((start) => CASES.filter(({ name }) => name.startsWith(start)).length)
   expect([...counts, CASES.length]).toEqual([95, 188, 35, 340])
-  expect(Object.keys(EITHER).sort()).toEqual(CASES.map(({ name }) => name).filter((name) => name.startsWith('i_')).sort())
+  expect(Object.keys(EITHER).sort()).toEqual(
+    CASES.map(({ name }) => name)
+      .filter((name) => name.startsWith('i_'))
+      .sort(),
+  )
 })
 
 test('as a record: an object is a row, another text is none, and what is no JSON is said to be none', async () => {
@@ -83,7 +87,11 @@ test('as a field that no column has: kept to the letter, or a dead letter', asyn
   const seen = await outcomes.of({ columns: listOf('unused', { kind: 'int' }), unknown: 'extra' }, records.map(asValue))
   CASES.forEach(({ name, bytes }, k) => {
     const verdict = seen[k]!
-    const kept = { kind: 'row', values: [null], extra: `{"x":${bytes.toString().replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')}}` }
+    const kept = {
+      kind: 'row',
+      values: [null],
+      extra: `{"x":${bytes.toString().replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')}}`,
+    }
     if (TWICE.has(name)) expect(verdict, name).toEqual({ kind: 'dead', code: 'decode.duplicate_key' })
     else if (name.startsWith('y_') || EITHER[name] === 'row') expect(verdict, name).toEqual(kept)
     else if (name.startsWith('i_')) expect(verdict, name).toEqual({ kind: 'dead', code: EITHER[name] })

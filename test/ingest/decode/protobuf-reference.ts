@@ -4,13 +4,22 @@ import type { TableDefinition } from '../../../src/define.ts'
 import { NativeText } from '../../../src/ingest/decode/native-text.ts'
 import { SlabPool } from '../../../src/ingest/decode/slab.ts'
 import { TableDecoder } from '../../../src/ingest/decode/table-decoder.ts'
-import { TIMESTAMP, wrappedScalar, type ProtoField, type ProtoSchema, type ProtoType } from '../../../src/protobuf-schema.ts'
+import {
+  TIMESTAMP,
+  wrappedScalar,
+  type ProtoField,
+  type ProtoSchema,
+  type ProtoType,
+} from '../../../src/protobuf-schema.ts'
 import { batchOf, type TestRecord } from '../../support/lake-table.ts'
 import { slabRows } from '../../support/slab-rows.ts'
 import type { Plain } from './reference.ts'
 
 /** What records come to: rows by their columns, texts as hex, maps in the order of their keys; or the code of a dead letter. */
-export function decoded(def: TableDefinition, records: readonly (TestRecord | Uint8Array)[]): readonly (readonly Plain[] | string)[] {
+export function decoded(
+  def: TableDefinition,
+  records: readonly (TestRecord | Uint8Array)[],
+): readonly (readonly Plain[] | string)[] {
   const native = new NativeText()
   const decoder = new TableDecoder(def, native, new SlabPool())
   const batch = batchOf(records.map((record) => (record instanceof Uint8Array ? { value: record } : record)))
@@ -44,7 +53,12 @@ export function decoded(def: TableDefinition, records: readonly (TestRecord | Ui
 }
 
 /** A message as protobufjs reads it, in the same form. */
-export function reference(schema: ProtoSchema, columns: readonly Column[], type: protobuf.Type, bytes: Uint8Array): readonly Plain[] {
+export function reference(
+  schema: ProtoSchema,
+  columns: readonly Column[],
+  type: protobuf.Type,
+  bytes: Uint8Array,
+): readonly Plain[] {
   return structOf(schema, schema.message, columns, type.decode(bytes) as unknown as Message)
 }
 
