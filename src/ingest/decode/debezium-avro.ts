@@ -153,7 +153,7 @@ export class AvroChanges implements RowReader {
     let start = p
     if (type.kind === 'union') {
       start = this.#source.varint(p, end)
-      const [low, high] = this.#source.words as unknown as readonly [number, number]
+      const [low, high] = [this.#source.words[0]!, this.#source.words[1]!]
       if (high !== 0 || type.branches[low] !== row) return this.#walk.skip(type, p, end)
     }
     if (row === undefined) return this.#walk.skip(type, p, end)
