@@ -15,6 +15,7 @@ const BENCHMARKS = [
   'json-decoder',
   'gate',
   'transforms',
+  'avro',
   'commit',
   'query-deletes',
   'append',

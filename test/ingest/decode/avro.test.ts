@@ -196,7 +196,7 @@ describe('hostile values', () => {
   const maps = record(['a', { type: 'map', values: 'null' }])
   const list: Column = column('a', { kind: 'list', element: { kind: 'long' } })
   const map: Column = column('a', { kind: 'map', value: { kind: 'long' } })
-  const TWO_60 = 'ffffffffffffffff1f'
+  const TWO_60 = '808080808080808020'
   test.each<[string, Json, readonly Column[], string]>([
     ['200 million nulls', nulls, [list], '8088debe01 00'],
     ['2^60 nulls', nulls, [list], `${TWO_60} 00`],
