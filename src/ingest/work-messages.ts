@@ -11,6 +11,7 @@ import type {
   TableWork,
 } from './keys.ts'
 import type { TablePlan } from './lane.ts'
+import type { LetterCall } from './letters/letter-messages.ts'
 
 /** One call of `TableWork` as it is sent to a lane: structured clone keeps no classes, so bitmaps go as their words. */
 export type WorkCall =
@@ -32,6 +33,7 @@ export type WorkCall =
   | { readonly method: 'changes'; readonly plan: WritePlan; readonly request: PlainRequest }
   | { readonly method: 'lookUp'; readonly archives: readonly Archive[]; readonly question: ArchiveQuestion }
   | { readonly method: 'compare'; readonly plan: WritePlan; readonly request: PlainCompareRequest }
+  | { readonly method: 'letters'; readonly plan: WritePlan; readonly call: LetterCall }
 
 /** With the words of its bitmap. */
 export type Plain<T extends ChangedRows> = Omit<T, 'deleted'> & { readonly deletedWords: Uint32Array<ArrayBuffer> }
@@ -75,8 +77,11 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
   }
 }
 
-/** Does what was sent. */
-export function perform(work: TableWork & ArchiveWork, call: WorkCall): Promise<unknown> {
+/** Does what was sent; dead letters are others' work. */
+export function perform(
+  work: TableWork & ArchiveWork,
+  call: Exclude<WorkCall, { readonly method: 'letters' }>,
+): Promise<unknown> {
   switch (call.method) {
     case 'readKeys':
       return work.readKeys(call.plan, call.file)

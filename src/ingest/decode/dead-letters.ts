@@ -1,5 +1,6 @@
 import { codeHash, type TableDefinition } from '../../define.ts'
 import type { RecordBatch } from '../../log.ts'
+import type { RetriedRecord } from '../letters/letters.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { deadLetterColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
@@ -36,12 +37,13 @@ export class DeadLetters {
     this.#bases.push(base)
   }
 
-  add(batch: RecordBatch, i: number, reason: Reason): void {
+  /** `before`: the record is read again. Clocks are left to who knows them. */
+  add(batch: RecordBatch, i: number, reason: Reason, before?: RetriedRecord): void {
     const row = this.#row++
     const segment = this.#bases.length - 1
     const { buffer } = batch
-    const [topic, partition, offset, timestamp, key, value, headers, stage, code, message, hash, status, attempts] =
-      this.#builders as unknown as Record<number, ColumnBuilder> & Iterable<ColumnBuilder>
+    const [topic, partition, offset, timestamp, key, value, headers, stage, code, message, hash, status, attempts] = this
+      .#builders as unknown as Record<number, ColumnBuilder> & Iterable<ColumnBuilder>
     setOwnText(topic!, row, Buffer.from(batch.topic), this.#own)
     partition!.i32[row] = batch.partition
     offset!.i64[row] = batch.offsets[i]!
@@ -55,7 +57,7 @@ export class DeadLetters {
     setOwnText(message!, row, Buffer.from(reason.message), this.#own)
     setOwnText(hash!, row, this.#codeHash, this.#own)
     setOwnText(status!, row, PENDING, this.#own)
-    attempts!.i32[row] = 0
+    attempts!.i32[row] = before === undefined ? 0 : before.attempts + 1
     if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) this.#flush()
   }
 
@@ -75,6 +77,7 @@ export class DeadLetters {
 
   #flush(): void {
     if (this.#row === 0) return
+    this.#builders.at(-1)!.valid.fill(0)
     this.#bases[OWN_SEGMENT] = this.#native.put(this.#own.bytes.subarray(0, this.#own.used))
     this.#slabs.push(seal(this.#builders, this.#row, this.#bases, this.#pool))
     this.#row = 0
