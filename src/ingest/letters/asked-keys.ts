@@ -1,7 +1,7 @@
-import { isBare, TRUNCATE, type StagedKeys } from '../keys.ts'
+import { DELETE, isBare, TRUNCATE, type StagedKeys } from '../keys.ts'
 import type { LaterRequest } from './letters.ts'
 
-/** Keys of which it is asked whether an operation came later: told of what the log holds, one micro-batch after the other. */
+/** Keys of which it is asked whether they were removed later: told of what the log holds, one micro-batch after the other. */
 export class AskedKeys {
   /** By the order in which they were asked. */
   readonly isLater: Uint8Array
@@ -26,7 +26,8 @@ export class AskedKeys {
       for (const end = operation + count; operation < end; operation++) {
         if (keys.files[operation] === TRUNCATE) this.#truncated(partition, keys.offsets[operation]!)
         const found = this.#byWord.get(keys.hashes[4 * operation]!)
-        if (found === undefined || (this.#asked.isBareOnly && !isBare(keys, operation))) continue
+        if (found === undefined || !(this.#asked.isBareOnly ? isBare(keys, operation) : isDelete(keys, operation)))
+          continue
         for (const k of found) if (this.#isSame(keys, operation, k)) this.#came(k, partition, keys.offsets[operation]!)
       }
   }
@@ -46,4 +47,8 @@ export class AskedKeys {
   #truncated(partition: number, offset: bigint): void {
     for (let k = 0; k < this.isLater.length; k++) this.#came(k, partition, offset)
   }
+}
+
+function isDelete({ files }: StagedKeys, operation: number): boolean {
+  return files[operation] === DELETE
 }

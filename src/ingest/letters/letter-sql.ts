@@ -10,16 +10,16 @@ import { NEVER_RETRIED, RETRIED_BY_NAME, type FindRequest } from './letters.ts'
 
 const PLACE = 'file_index, file_row_number'
 
-/** Dead letters that are pending, in order: file, row, partition, offset, code, attempts, clock. Marked rows are dead. */
+/** Dead letters in order: file, row, partition, offset, code, attempts, clock. Marked rows are dead. */
 export function findSql(plan: WritePlan, paths: readonly string[], isMarked: string, request: FindRequest): string {
   const name = (column: string): string => nameOf(fieldOf(plan, column))
   const [partition, offset] = [name(SYSTEM_COLUMNS.partition), name(SYSTEM_COLUMNS.offset)]
   const clock = plan.schema.fields.find((field) => field.name === LETTER_CLOCK)
-  const { where, behind, limit } = request
+  const { status, where, behind, limit } = request
   const byName = RETRIED_BY_NAME.filter((code) => code !== where.code)
   const conditions = [
     `NOT ${isMarked}(${PLACE})`,
-    `${name('status')} = 'pending'`,
+    `${name('status')} = ${literal(status)}`,
     ...(request.isReadAgain
       ? [`${name('code')} NOT IN (${[...NEVER_RETRIED, ...byName].map(literal).join(', ')})`]
       : []),

@@ -19,7 +19,7 @@ export interface RetriedRecord {
 /** Records that are read again, each at its own place: by `topic/partition@offset`. */
 export type RetriedRecords = ReadonlyMap<string, RetriedRecord>
 
-/** A dead letter that is pending, and where its row stands. */
+/** A dead letter, and where its row stands. */
 export interface FoundLetter {
   /** Key of the data file of the dead letters' table, and the row in it. */
   readonly file: string
@@ -42,6 +42,7 @@ export interface FindRequest {
   /** Whether their records are to be read: those of which there is none are left out. */
   readonly isReadAgain: boolean
   readonly files: readonly LetterFile[]
+  readonly status: 'pending' | 'discarded'
   readonly where: DeadLetterFilter
   /** Those behind it alone. */
   readonly behind: Pick<LetterPosition, 'partition' | 'offset'> | undefined
@@ -78,7 +79,7 @@ export interface Restaged {
   readonly failed: readonly string[]
 }
 
-/** Operations on keys of which it is asked whether the log has a later one, each in its own partition. */
+/** Operations on keys of which it is asked whether the log removes the key later, each in its own partition. */
 export interface LaterRequest {
   readonly definition: TableDefinition
   readonly plan: TablePlan
@@ -103,7 +104,7 @@ export interface LaterAnswer {
 
 /** Work on dead letters, done by whichever lane is free. Pure: results are files that nobody refers to yet. */
 export interface LetterWork {
-  /** Dead letters that are pending, in the order of partitions and offsets. */
+  /** Dead letters in the order of partitions and offsets. */
   find(plan: WritePlan, request: FindRequest): Promise<readonly FoundLetter[]>
   /** Reads records again: the same path as that of any record. */
   restage(request: RestageRequest): Promise<Restaged>
