@@ -1,4 +1,5 @@
 import { backoffMs, type Clock } from '../clock.ts'
+import type { SettledCounts, SettleRequest } from '../dead-letters.ts'
 import type { PipelineDefinition } from '../define.ts'
 import { asLakeError, LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
@@ -12,6 +13,7 @@ import { CodeWatch } from './code-watch.ts'
 import { tablesAt } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
+import { SettleJob } from './letters/settle-job.ts'
 import { run, type Control, type Pipeline, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
@@ -59,6 +61,7 @@ export class Supervisor implements PipelineControl {
   readonly #codes: CodeWatch
   #isRestartAsked = false
   #isAtWork = false
+  readonly #settling = new Map<string, SettleJob>()
 
   constructor(options: SupervisorOptions) {
     this.name = options.definition.name
@@ -70,6 +73,7 @@ export class Supervisor implements PipelineControl {
       pauseReason: undefined,
       isHurried: false,
       compactions: new Map(),
+      settling: this.#settling,
       onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
@@ -184,20 +188,31 @@ export class Supervisor implements PipelineControl {
   }
 
   async compact(table: string): Promise<Compacted> {
+    const request = new CompactionRequest()
+    const { removedFiles, addedFiles, bytes } = await this.#finished(this.#control.compactions, table, request)
+    return { removedFiles, addedFiles, bytes }
+  }
+
+  async settle(job: string, request: SettleRequest): Promise<SettledCounts> {
+    const { counts } = await this.#finished(this.#settling, job, new SettleJob(job, request))
+    return counts
+  }
+
+  /** Asks the run for something, unless it was asked before, and waits until that is done or given up. */
+  async #finished<R extends Asked>(all: Map<string, R>, key: string, asked: R): Promise<R> {
     if (this.#isPaused)
       throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`, { fix: 'Resume it first.' })
     this.#assertOwner()
-    const request = this.#control.compactions.get(table) ?? new CompactionRequest()
-    this.#control.compactions.set(table, request)
+    const request = all.get(key) ?? asked
+    all.set(key, request)
     try {
       await this.#until(() => !request.isOpen || this.#isPaused)
       if (request.error !== undefined) throw request.error
       if (!request.isDone) throw new LakeError('pipeline.paused', `pipeline ${this.name} was paused meanwhile`)
     } finally {
-      this.#control.compactions.delete(table)
+      all.delete(key)
     }
-    const { removedFiles, addedFiles, bytes } = request
-    return { removedFiles, addedFiles, bytes }
+    return request
   }
 
   async expire(table: string): Promise<Expired> {
@@ -386,6 +401,9 @@ export class Supervisor implements PipelineControl {
     }
   }
 }
+
+/** What a run is asked for. */
+type Asked = Pick<SettleJob, 'isOpen' | 'isDone' | 'error'>
 
 function notHere(): never {
   throw new LakeError('config.unsupported', 'this process does no such maintenance')

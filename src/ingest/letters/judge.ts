@@ -15,7 +15,7 @@ export interface KeyRules {
 export interface Questions {
   /** Operations that are older than what their key has: stale. */
   readonly stale: readonly number[]
-  /** Operations whose key's row is of another partition: no log says which of the two is the later one. */
+  /** Operations whose key has a record of another partition: no log says which of the two is the later one. */
   readonly undecided: readonly number[]
   /** Whether the row came later, its offset says. */
   readonly rows: readonly { readonly operation: number; readonly key: string; readonly row: number }[]
@@ -37,12 +37,19 @@ export function questionsOf(
   const undecided: number[] = []
   const rows: Questions['rows'][number][] = []
   const log: number[] = []
+  const seen = new Map<string, number>()
   let operation = 0
   for (const { partition, count } of keys.runs)
     for (const end = operation + count; operation < end; operation++) {
       const stands = standing(operation)
       const row = stands?.row
       if (!isVersioned) {
+        const key = keys.hashes.subarray(4 * operation, 4 * operation + 4).join(' ')
+        if ((seen.get(key) ?? partition) !== partition) {
+          undecided.push(operation)
+          continue
+        }
+        seen.set(key, partition)
         if (row === undefined) {
           // Of a key that is not there a delete is nothing, whenever it came.
           if (hasDeletes && keys.files[operation] !== DELETE) log.push(operation)

@@ -16,14 +16,18 @@ export interface Reread {
 /** `baseless`: records lack values that no row has, and are dead letters. */
 export type SettleResult = CommitResult | { readonly kind: 'baseless'; readonly records: readonly Baseless[] }
 
-/** As a batch that nothing else is in. What is stale lacks nothing: nobody reads it. Throws where a table would be emptied. */
+/** What a truncation removed, and what came after it, only the log says in its order. Throws `config.unsupported`. */
+export function assertNoTruncation({ table, keys }: StagedTable): void {
+  if (keys?.files.includes(TRUNCATE) !== true) return
+  throw new LakeError('config.unsupported', `${table}: a truncation that could not be read is not made up for`, {
+    context: { table },
+    fix: 'Discard its dead letter, and replay the table.',
+  })
+}
+
+/** As a batch that nothing else is in. What is stale lacks nothing: nobody reads it. */
 export function stagedAlone({ table, stale }: Reread): Staged {
   const { keys } = table
-  if (keys?.files.includes(TRUNCATE) === true)
-    throw new LakeError('config.unsupported', `${table.table}: a truncation that could not be read is not made up for`, {
-      context: { table: table.table },
-      fix: 'Discard its dead letter, and replay the table.',
-    })
   const staged = keys === undefined ? table : { ...table, keys: withoutHoles(keys, stale) }
   return { lane: 0, ranges: [], tables: [staged], records: 0, bytes: 0, encodeMs: 0 }
 }
