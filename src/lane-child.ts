@@ -132,8 +132,7 @@ class Desk {
 
   #letterOptions(onStep: () => void): LetterWorkOptions {
     const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
-    const openLog = (archives: readonly Archive[], until: Positions): Source =>
-      bounded(openLaneLog(archives), until)
+    const openLog = (archives: readonly Archive[], until: Positions): Source => bounded(openLaneLog(archives), until)
     return { storage, clock: systemClock, memoryMaxBytes, partialsFolder, onStep, openLog }
   }
 }

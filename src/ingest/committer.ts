@@ -196,7 +196,8 @@ export class Committer {
         const ranges = pending.rangesText(name, this.#head.positions)
         const letters = change.settled?.letters.get(name)
         if (letters !== undefined && table.metadata !== before.get(name)?.metadata) throw compactedElsewhere(name)
-        const of = letters ?? this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
+        const of =
+          letters ?? this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
         return changeTable(this.#storage, table, of, { ...stamp, ranges }, this.#clock)
       }),
     )

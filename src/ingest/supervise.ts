@@ -8,6 +8,7 @@ import { folderOf, type CompactionPolicy, type Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
+import { finished, type Asked } from './asked.ts'
 import { Changes } from './changes.ts'
 import { CodeWatch } from './code-watch.ts'
 import { tablesAt } from './codes.ts'
@@ -198,21 +199,11 @@ export class Supervisor implements PipelineControl {
     return counts
   }
 
-  /** Asks the run for something, unless it was asked before, and waits until that is done or given up. */
   async #finished<R extends Asked>(all: Map<string, R>, key: string, asked: R): Promise<R> {
     if (this.#isPaused)
       throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`, { fix: 'Resume it first.' })
     this.#assertOwner()
-    const request = all.get(key) ?? asked
-    all.set(key, request)
-    try {
-      await this.#until(() => !request.isOpen || this.#isPaused)
-      if (request.error !== undefined) throw request.error
-      if (!request.isDone) throw new LakeError('pipeline.paused', `pipeline ${this.name} was paused meanwhile`)
-    } finally {
-      all.delete(key)
-    }
-    return request
+    return finished(this.name, all, key, asked, (isOver) => this.#until(() => isOver() || this.#isPaused))
   }
 
   async expire(table: string): Promise<Expired> {
@@ -401,9 +392,6 @@ export class Supervisor implements PipelineControl {
     }
   }
 }
-
-/** What a run is asked for. */
-type Asked = Pick<SettleJob, 'isOpen' | 'isDone' | 'error'>
 
 function notHere(): never {
   throw new LakeError('config.unsupported', 'this process does no such maintenance')

@@ -35,8 +35,7 @@ export type TableCall =
   | { readonly method: 'compare'; readonly plan: WritePlan; readonly request: PlainCompareRequest }
 
 /** What a lane is asked for beside its staging. */
-export type WorkCall =
-  TableCall | { readonly method: 'letters'; readonly plan: WritePlan; readonly call: LetterCall }
+export type WorkCall = TableCall | { readonly method: 'letters'; readonly plan: WritePlan; readonly call: LetterCall }
 
 /** With the words of its bitmap. */
 export type Plain<T extends ChangedRows> = Omit<T, 'deleted'> & { readonly deletedWords: Uint32Array<ArrayBuffer> }

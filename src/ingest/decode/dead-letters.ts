@@ -42,8 +42,8 @@ export class DeadLetters {
     const row = this.#row++
     const segment = this.#bases.length - 1
     const { buffer } = batch
-    const [topic, partition, offset, timestamp, key, value, headers, stage, code, message, hash, status, attempts] = this
-      .#builders as unknown as Record<number, ColumnBuilder> & Iterable<ColumnBuilder>
+    const [topic, partition, offset, timestamp, key, value, headers, stage, code, message, hash, status, attempts] =
+      this.#builders as unknown as Record<number, ColumnBuilder> & Iterable<ColumnBuilder>
     setOwnText(topic!, row, Buffer.from(batch.topic), this.#own)
     partition!.i32[row] = batch.partition
     offset!.i64[row] = batch.offsets[i]!

@@ -72,8 +72,7 @@ export class RecordClock {
           if (moving === undefined)
             clocks.set(partition, (moving = { id, clock: clocksMs[id] ?? -Infinity, own: -Infinity, futureEvents: 0 }))
         }
-        if (retried !== undefined)
-          moving.clock = retried.get(`${moving.id}@${offsets[row]!}`)?.clockMs ?? -Infinity
+        if (retried !== undefined) moving.clock = retried.get(`${moving.id}@${offsets[row]!}`)?.clockMs ?? -Infinity
         if (lane !== undefined && moving.clock !== -Infinity) setLong(lane.clock, row, moving.clock)
         const isEventless = eventless[next] === first + row
         if (isEventless) next++

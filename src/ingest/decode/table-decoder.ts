@@ -335,7 +335,9 @@ export class TableDecoder {
       })
     if (onError === 'skip' && reason !== FATAL) count.skipped++
     else {
-      const before = this.#retried?.get(recordText(batch.topic, { partition: batch.partition, offset: batch.offsets[i]! }))
+      const before = this.#retried?.get(
+        recordText(batch.topic, { partition: batch.partition, offset: batch.offsets[i]! }),
+      )
       this.#deadLetters.add(batch, i, reason, before)
       count.deadLetters++
     }

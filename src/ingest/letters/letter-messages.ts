@@ -51,4 +51,3 @@ export function performLetters(work: LetterWork, plan: WritePlan, call: LetterCa
       return work.later(call.request)
   }
 }
-

@@ -107,7 +107,10 @@ class DuckLetterWork implements LetterWork {
       withLocalFiles(storage, clock, keys, async (paths) => {
         marked.feed(marksOf(letters))
         const batches = await letterBatches(connection, plan.deadLetters, paths, marked.name, definition.topic)
-        assertWhole(request, batches.reduce((sum, { count }) => sum + count, 0))
+        assertWhole(
+          request,
+          batches.reduce((sum, { count }) => sum + count, 0),
+        )
         const staged = await this.#stage(request, batches)
         try {
           const failed = await this.#positions(connection, plan.deadLetters, staged.deadLetterFiles)
@@ -299,6 +302,8 @@ function marksOf(letters: readonly LetterRows[]): readonly Uint32Array[] {
 /** A record that nobody asked for, or one that is missing, is a mistake of ours. */
 function assertWhole({ definition, records }: RestageRequest, count: number): void {
   if (count === records.size) return
-  throw new LakeError('internal', `${definition.name}: ${records.size} dead letters were to be read, ${count} are there`)
+  throw new LakeError(
+    'internal',
+    `${definition.name}: ${records.size} dead letters were to be read, ${count} are there`,
+  )
 }
-

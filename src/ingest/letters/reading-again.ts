@@ -148,7 +148,9 @@ export class ReadingAgain {
     return work.restage(request)
   }
 
-  async #judge(keys: StagedKeys): Promise<{ readonly stale: ReadonlySet<string>; readonly undecided: readonly string[] }> {
+  async #judge(
+    keys: StagedKeys,
+  ): Promise<{ readonly stale: ReadonlySet<string>; readonly undecided: readonly string[] }> {
     const keyed = this.#parts.committer.keyed.get(this.table.name)!
     const records = recordsOfKeys(this.table.topic, keys)
     const questions = questionsOf(keys, this.#rules, (operation) => keyed.standing(keys, operation))
@@ -175,7 +177,10 @@ export class ReadingAgain {
     const offsets = await this.#parts.work.offsetsOf(plan.data, asked)
     const places = asked.flatMap(({ file, rows }) => rows.map((row) => `${file.key} ${row}`))
     if (places.length !== offsets.length)
-      throw new LakeError('store.corrupt', `${this.table.name}: ${places.length} rows are ${offsets.length} in their files`)
+      throw new LakeError(
+        'store.corrupt',
+        `${this.table.name}: ${places.length} rows are ${offsets.length} in their files`,
+      )
     const offsetOf = new Map(places.map((place, k) => [place, offsets[k]!]))
     return rows
       .filter(({ operation, key, row }) => offsetOf.get(`${key} ${row}`)! > keys.offsets[operation]!)
@@ -236,4 +241,3 @@ export function rowsOf(
   for (const { file, row } of places) rows.set(file, (rows.get(file) ?? new Set()).add(row))
   return [...rows].map(([key, all]) => ({ file: files.get(key)!, rows: [...all].toSorted((a, b) => a - b) }))
 }
-

@@ -224,7 +224,12 @@ export class Settling {
     const { staged, resolved } = again?.restaged ?? {}
     const added = [resolved, discarded, ...(staged?.deadLetterFiles ?? [])].filter((file) => file !== undefined)
     const isSettled = new Set(settled.map(({ file, row }) => `${file} ${row}`))
-    const change: TableChange = { kind: 'write', added, deletes: withRows(deletes, batch.found, isSettled), removed: [] }
+    const change: TableChange = {
+      kind: 'write',
+      added,
+      deletes: withRows(deletes, batch.found, isSettled),
+      removed: [],
+    }
     const retried: Retried = {
       job: job.id,
       kind: job.request.kind,
@@ -254,7 +259,8 @@ export class Settling {
 
   get #letters(): LetterWork {
     const { letters } = this.#parts
-    if (letters === undefined) throw new LakeError('config.unsupported', 'the lanes of this process settle no dead letters')
+    if (letters === undefined)
+      throw new LakeError('config.unsupported', 'the lanes of this process settle no dead letters')
     return letters
   }
 }

@@ -61,11 +61,7 @@ export class RowChanges {
    * `clocksMs` are the clocks of the table's partitions before the batch. Records that are `retried` have their own; those
    * of them that are stale are no change of any row.
    */
-  async stage(
-    decoded: Decoded,
-    clocksMs: Clocks[string],
-    retried?: RetriedRecords,
-  ): Promise<readonly StagedWindow[]> {
+  async stage(decoded: Decoded, clocksMs: Clocks[string], retried?: RetriedRecords): Promise<readonly StagedWindow[]> {
     const { name } = this.#parts
     const operations = decoded.operations!
     const [ops, rows, whole] = [`${name}_ops`, `${name}_new`, `${name}_whole`]
