@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
+import type { DeadLetterSettings } from '../settings.ts'
 import type { Version } from '../version.ts'
 import type { KeyedTables } from './keyed-tables.ts'
 import type { WindowTables } from './windows.ts'
@@ -12,6 +13,8 @@ export interface CommitPolicy {
   readonly minIntervalMs: number
   /** A version without rows is written at most this often, and this often when nothing happens at all. */
   readonly heartbeatMs: number
+  /** When too many records fail. Default: more than half of a partition's last 1,000. */
+  readonly deadLetters?: DeadLetterSettings
 }
 
 /**

@@ -121,7 +121,7 @@ export async function run(
     const own = new Set(namesOf(definition))
     const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
-    const guard = new PoisonGuard()
+    const guard = new PoisonGuard(policy.deadLetters)
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
     const isBounded = opened.head.fork?.building !== undefined
     const only = isBounded ? writtenTables(definition, unwritten) : undefined
