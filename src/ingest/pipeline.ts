@@ -136,7 +136,7 @@ export async function run(
       })
     const archives = () => archivesOf(definition, committer.head, storage)
     const asked = control.settling ?? new Map()
-    const settling = new Settling({ definition, storage, committer, letters: lanes.letters, archives, asked })
+    const settling = new Settling({ definition, storage, chain, committer, letters: lanes.letters, archives, asked })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'

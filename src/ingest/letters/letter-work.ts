@@ -80,6 +80,7 @@ class DuckLetterWork implements LetterWork {
           attempts: Number(attempts),
           clockMs: clockMs === null ? undefined : Number(clockMs),
         }))
+        if (bytesMax === Infinity) return found
         const picked = pickedOf(
           files.map(({ file }) => file),
           found,

@@ -1,22 +1,20 @@
-import { addCounts, lookedAt, NOTHING_SETTLED, offsetRanges } from '../../dead-letters.ts'
+import { addCounts, lookedAt, NOTHING_SETTLED } from '../../dead-letters.ts'
 import type { LetterPosition, Retried, SettledCounts } from '../../dead-letters.ts'
 import { deadLetterTable, type PipelineDefinition, type TableDefinition } from '../../define.ts'
 import { asLakeError, LakeError } from '../../error.ts'
-import type { CommitResult } from '../../lake/chain.ts'
+import type { Chain, CommitResult } from '../../lake/chain.ts'
 import {
-  readDeletedRows,
-  storedFiles,
   writePlan,
   type DataFile,
-  type DeletedRows,
   type FileDeletes,
   type LakeTable,
   type Storage,
   type TableChange,
 } from '../../lake/table.ts'
-import { partitionId, type PartitionId } from '../../log.ts'
 import type { Archive } from '../archive/archive.ts'
 import type { Committer } from '../committer.ts'
+import { carryDiscarded } from './carry.ts'
+import { filesOf, positionsOf, withRows } from './letter-files.ts'
 import type { SettleResult } from './reread.ts'
 import type { FoundLetter, LetterFile, LetterWork } from './letters.ts'
 import { ReadingAgain, rowsOf } from './reading-again.ts'
@@ -29,6 +27,7 @@ const BYTES_MAX = 64 * 1024 * 1024
 export interface SettlingParts {
   readonly definition: PipelineDefinition
   readonly storage: Storage
+  readonly chain: Chain
   readonly committer: Committer
   readonly letters: LetterWork | undefined
   archives(): Promise<readonly Archive[]>
@@ -59,6 +58,7 @@ export class Settling {
   #behind: LetterPosition | undefined
   #job: SettleJob | undefined
   #isBusy = false
+  #isCarried = false
   #batch: Batch | undefined
 
   constructor(parts: SettlingParts) {
@@ -67,6 +67,11 @@ export class Settling {
 
   /** The result of the last commit that it made, if any. */
   async step(signal: AbortSignal): Promise<CommitResult | undefined> {
+    if (!this.#isCarried) {
+      const carried = await carryDiscarded(this.#parts, signal)
+      this.#isCarried = true
+      if (carried !== undefined) return carried
+    }
     const job = [...this.#parts.asked.values()].find(({ isOpen }) => isOpen)
     if (job === undefined || this.#isBusy) return undefined
     const batch = this.#batch
@@ -112,7 +117,7 @@ export class Settling {
 
   /** The next dead letters of the job; undefined when all were looked at. */
   async #next(job: SettleJob): Promise<Batch | undefined> {
-    const { definition, committer } = this.#parts
+    const { definition, storage, committer } = this.#parts
     const { request } = job
     const letters = this.#letters
     const left = (request.limit ?? Infinity) - lookedAt(job.counts)
@@ -123,7 +128,7 @@ export class Settling {
       const { name } = table
       if (this.#behind !== undefined && name < this.#behind.table) continue
       const stored = committer.tables.get(deadLetterTable(name))!
-      const files = await this.#filesOf(stored)
+      const files = await filesOf(storage, stored)
       const found = await letters.find(writePlan(stored), {
         files,
         status: 'pending',
@@ -223,11 +228,10 @@ export class Settling {
     const settled = again?.settled ?? batch.found
     const { staged, resolved } = again?.restaged ?? {}
     const added = [resolved, discarded, ...(staged?.deadLetterFiles ?? [])].filter((file) => file !== undefined)
-    const isSettled = new Set(settled.map(({ file, row }) => `${file} ${row}`))
     const change: TableChange = {
       kind: 'write',
       added,
-      deletes: withRows(deletes, batch.found, isSettled),
+      deletes: withRows(deletes, settled),
       removed: [],
     }
     const retried: Retried = {
@@ -244,17 +248,12 @@ export class Settling {
 
   /** The files that the dead letters stand in, as they are now; undefined when one has gone, or a dead letter has. */
   async #deletesOf({ table, found }: Batch): Promise<readonly FileDeletes[] | undefined> {
-    const files = await this.#filesOf(this.#parts.committer.tables.get(deadLetterTable(table.name))!)
+    const { storage, committer } = this.#parts
+    const files = await filesOf(storage, committer.tables.get(deadLetterTable(table.name))!)
     const byKey = new Map(files.map((each) => [each.file.key, each]))
     if (found.some(({ file, row }) => byKey.get(file)?.deleted.has(row) !== false)) return undefined
     const wanted = new Set(found.map(({ file }) => file))
     return files.filter(({ file }) => wanted.has(file.key)).map(({ file, deleted }) => ({ file, rows: deleted }))
-  }
-
-  async #filesOf(table: LakeTable): Promise<readonly LetterFile[]> {
-    const { storage } = this.#parts
-    const files = await storedFiles(storage, table)
-    return Promise.all(files.map(async (file) => ({ file, deleted: await readDeletedRows(storage, file) })))
   }
 
   get #letters(): LetterWork {
@@ -270,33 +269,6 @@ function countsOf({ found, again }: Batch): Partial<SettledCounts> {
   const failed = again.restaged?.failed.length ?? 0
   const resolved = again.settled.length - failed
   return { resolved, failed, undecided: again.undecided, stale: again.staleRecords }
-}
-
-/** With the rows of those dead letters. */
-function withRows(
-  deletes: readonly FileDeletes[],
-  found: readonly FoundLetter[],
-  isSettled: ReadonlySet<string>,
-): readonly FileDeletes[] {
-  const rows = new Map<string, DeletedRows>(deletes.map(({ file, rows }) => [file.key, rows.clone()]))
-  const touched = new Set<string>()
-  for (const { file, row } of found)
-    if (isSettled.has(`${file} ${row}`)) {
-      rows.get(file)!.add(row)
-      touched.add(file)
-    }
-  return deletes.filter(({ file }) => touched.has(file.key)).map(({ file }) => ({ file, rows: rows.get(file.key)! }))
-}
-
-function positionsOf(topic: string, settled: readonly FoundLetter[]): Readonly<Record<PartitionId, readonly string[]>> {
-  const offsets = new Map<PartitionId, bigint[]>()
-  for (const { partition, offset } of settled) {
-    const id = partitionId(topic, partition)
-    const list = offsets.get(id) ?? []
-    offsets.set(id, list)
-    list.push(offset)
-  }
-  return Object.fromEntries([...offsets].map(([id, all]) => [id, offsetRanges(all)]))
 }
 
 /** A record that ended the lanes that read it ends the next ones too: nobody tries it again by himself. */
