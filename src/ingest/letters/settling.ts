@@ -39,9 +39,10 @@ export interface SettlingParts {
 interface Batch {
   readonly job: SettleJob
   readonly table: TableDefinition
+  /** In order. */
   readonly found: readonly FoundLetter[]
   readonly files: readonly LetterFile[]
-  /** Of a retry. */
+  /** Of a retry, which may make do with the first ones. */
   readonly again: ReadingAgain | undefined
   /** Of a job that discards them: their rows as they will be. */
   readonly discarded: DataFile | undefined
@@ -72,6 +73,7 @@ export class Settling {
       this.#isCarried = true
       if (carried !== undefined) return carried
     }
+    if (this.#parts.asked.size === 0) return undefined
     const job = [...this.#parts.asked.values()].find(({ isOpen }) => isOpen)
     if (job === undefined || this.#isBusy) return undefined
     const batch = this.#batch
@@ -194,7 +196,7 @@ export class Settling {
     }
     for (;;) {
       const counts = addCounts(job.counts, countsOf(batch))
-      const last = batch.found.at(-1)!
+      const last = (again?.found ?? batch.found).at(-1)!
       const behind = { table: batch.table.name, partition: last.partition, offset: String(last.offset) }
       const isNothing = again !== undefined && again.restaged === undefined
       if (isDry || isNothing) {

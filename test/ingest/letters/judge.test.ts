@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { offsetRanges } from '../../../src/dead-letters.ts'
 import type { Stands } from '../../../src/ingest/fillings.ts'

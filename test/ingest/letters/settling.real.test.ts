@@ -2,12 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { systemClock as clock } from '../../../src/clock.ts'
 import type { SettleRequest } from '../../../src/dead-letters.ts'
 import { table, type PipelineDefinition } from '../../../src/define.ts'
 import type { WindowDefinition } from '../../../src/define-window.ts'
+import { LakeError } from '../../../src/error.ts'
 import { MemoryLog } from '../../../src/ingest/memory-log.ts'
 import { SettleJob } from '../../../src/ingest/letters/settle-job.ts'
 import { openChain, type Chain } from '../../../src/lake/chain.ts'
@@ -80,7 +81,7 @@ class Lake {
 
   run(how: How & Partial<RunParts> = ONE): Promise<Version> {
     const { definition, log, storage, chain } = this
-    return runOnce({ ...how, definition, log, storage, chain })
+    return runOnce({ definition, log, storage, chain, ...how })
   }
 
   /** Runs until a job is done, once more for each of `stops`: numbers of versions after which the run dies. */
@@ -204,6 +205,32 @@ test(
     )
   },
 )
+
+test('a commit whose outcome nobody heard of is not made twice', { timeout: 60_000 }, async () => {
+  const lake = await Lake.open({ name: 'p', tables: [appended], windows: [], onDataLoss: 'stop' })
+  for (const value of ['{', '{"v": "text"}'])
+    lake.log.append('c', 0, [{ timestampMs: 1, key: undefined, value: Buffer.from(value) }])
+  await lake.run()
+  const job = () => new SettleJob('1'.repeat(64), { kind: 'retry', pipeline: 'p', where: {} })
+  const { chain } = lake
+  const deaf: Chain = {
+    pipeline: chain.pipeline,
+    head: () => chain.head(),
+    at: (when) => chain.at(when),
+    versions: (limit, before) => chain.versions(limit, before),
+    append: async (...given) => {
+      const result = await chain.append(...given)
+      if (result.kind !== 'committed' || result.version.kind !== 'repair') return result
+      throw new LakeError('commit.unknown', 'the answer was lost', { retryable: true })
+    },
+  }
+  await expect(lake.run({ ...ONE, chain: deaf, settling: new Map([['1', job()]]) })).rejects.toThrow('was lost')
+  expect((await lake.letters('a')).map(([, , , , attempts]) => attempts)).toEqual(['1', '1'])
+  const again = job()
+  await lake.run({ ...ONE, settling: new Map([['1', again]]) })
+  expect(again).toMatchObject({ isDone: true, counts: { failed: 2 } })
+  expect((await lake.letters('a')).map(([, , , , attempts]) => attempts)).toEqual(['1', '1'])
+})
 
 const at = (key: number, time: number, isTombstone = false): Event => ({
   key,
