@@ -56,8 +56,10 @@ export class ReadingAgain {
     this.#found = found
     this.#files = files
     this.#parts = parts
-    const hasTombstones = table.recordKey !== 'none'
-    const hasDeletes = hasTombstones || table.value === 'debezium'
+    const isStream = table.value === 'debezium'
+    // In a change stream a null value follows the delete that says its version.
+    const hasTombstones = table.recordKey !== 'none' && !isStream
+    const hasDeletes = hasTombstones || isStream
     this.#rules = { isVersioned: table.version !== undefined, hasTombstones, hasDeletes }
     this.#hasRowWindows = parts.definition.windows.some(
       ({ source, input }) => source === table.name && input === 'rows',
