@@ -1,7 +1,7 @@
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
-import { recordText, type RetriedRecords } from '../letters/letters.ts'
+import { retriedAt, type RetriedRecords } from '../letters/letters.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { computedColumns, hasExtra, laneColumns, tableColumns, valueColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
@@ -335,10 +335,7 @@ export class TableDecoder {
       })
     if (onError === 'skip' && reason !== FATAL) count.skipped++
     else {
-      const before = this.#retried?.get(
-        recordText(batch.topic, { partition: batch.partition, offset: batch.offsets[i]! }),
-      )
-      this.#deadLetters.add(batch, i, reason, before)
+      this.#deadLetters.add(batch, i, reason, retriedAt(this.#retried, batch, i))
       count.deadLetters++
     }
   }

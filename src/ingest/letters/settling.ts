@@ -11,8 +11,9 @@ import {
   type Storage,
   type TableChange,
 } from '../../lake/table.ts'
-import type { Archive } from '../archive/archive.ts'
+import { archivesOf } from '../archive/archive.ts'
 import type { Committer } from '../committer.ts'
+import type { Lanes } from '../lanes.ts'
 import { carryDiscarded } from './carry.ts'
 import { filesOf, positionsOf, withRows } from './letter-files.ts'
 import type { SettleResult } from './reread.ts'
@@ -29,10 +30,9 @@ export interface SettlingParts {
   readonly storage: Storage
   readonly chain: Chain
   readonly committer: Committer
-  readonly letters: LetterWork | undefined
-  archives(): Promise<readonly Archive[]>
+  readonly lanes: Pick<Lanes, 'letters'>
   /** Jobs that somebody waits for, the oldest first. */
-  readonly asked: ReadonlyMap<string, SettleJob>
+  readonly asked: ReadonlyMap<string, SettleJob> | undefined
 }
 
 /** Dead letters of one table that the next version settles. */
@@ -73,8 +73,9 @@ export class Settling {
       this.#isCarried = true
       if (carried !== undefined) return carried
     }
-    if (this.#parts.asked.size === 0) return undefined
-    const job = [...this.#parts.asked.values()].find(({ isOpen }) => isOpen)
+    const { asked } = this.#parts
+    if (asked === undefined || asked.size === 0) return undefined
+    const job = [...asked.values()].find(({ isOpen }) => isOpen)
     if (job === undefined || this.#isBusy) return undefined
     const batch = this.#batch
     this.#batch = undefined
@@ -154,7 +155,8 @@ export class Settling {
     found: readonly FoundLetter[],
     files: readonly LetterFile[],
   ): Promise<Batch> {
-    const { definition, committer, archives } = this.#parts
+    const { definition, storage, committer } = this.#parts
+    const archives = () => archivesOf(definition, committer.head, storage)
     const parts = { definition, committer, work: this.#letters, archives }
     const again = new ReadingAgain(table, found, new Map(files.map(({ file }) => [file.key, file])), parts)
     await again.look()
@@ -259,7 +261,7 @@ export class Settling {
   }
 
   get #letters(): LetterWork {
-    const { letters } = this.#parts
+    const { letters } = this.#parts.lanes
     if (letters === undefined)
       throw new LakeError('config.unsupported', 'the lanes of this process settle no dead letters')
     return letters
