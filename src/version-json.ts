@@ -102,6 +102,7 @@ function versionOf(raw: any, key: string): Version {
     paused: raw.paused,
     released: raw.released ?? false,
     fork: raw.fork === undefined ? undefined : decodeFork(raw.fork),
+    ...(raw.retried === undefined ? {} : { retried: raw.retried }),
   }
 }
 

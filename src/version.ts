@@ -1,9 +1,10 @@
+import type { Retried } from './dead-letters.ts'
 import type { PartitionId, Positions, Tail } from './log.ts'
 
 /** Largest `formatVersion` this code reads. A newer one is refused, never guessed. */
 export const FORMAT_VERSION = 1
 
-/** `fork`: begins a fork where a version of the main chain stands, or one of its stages. */
+/** `repair`: settles dead letters. `fork`: begins a fork where a version of main stands, or one of its stages. */
 export type VersionKind = 'ingest' | 'maintenance' | 'repair' | 'cutover' | 'rollback' | 'fork'
 
 /** Code of a table that was not in the definition while its topic was read on: that of no definition. */
@@ -86,6 +87,8 @@ export interface Version {
   readonly released: boolean
   /** Of versions of a fork, and of the cut-over that made it the main chain. */
   readonly fork: Fork | undefined
+  /** The last job on dead letters, as far as it has come. */
+  readonly retried?: Retried
 }
 
 /**

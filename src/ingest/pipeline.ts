@@ -12,6 +12,8 @@ import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
+import type { SettleJob } from './letters/settle-job.ts'
+import { Settling } from './letters/settling.ts'
 import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from './start.ts'
@@ -67,6 +69,8 @@ export interface Control {
   isHurried: boolean
   /** Compactions that somebody waits for, by table. */
   readonly compactions: Map<string, CompactionRequest>
+  /** Jobs on dead letters, by their ids. */
+  readonly settling?: Map<string, SettleJob>
   /**
    * Called with each new head; with the topics that do not exist yet, whenever they were looked for; and with which of
    * the partitions that feed windows are idle (rule C6).
@@ -116,7 +120,7 @@ export async function run(
     const own = new Set(namesOf(definition))
     const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
-    const guard = new PoisonGuard()
+    const guard = new PoisonGuard(policy.deadLetters)
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
     const isBounded = opened.head.fork?.building !== undefined
     const only = isBounded ? writtenTables(definition, unwritten) : undefined
@@ -129,6 +133,7 @@ export async function run(
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
+    const settling = new Settling({ definition, storage, chain, committer, lanes, asked: control.settling })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'
@@ -152,7 +157,7 @@ export async function run(
         tell(found.missing)
       }
 
-      const kept = await housekeeping.step(signal)
+      const kept = (await housekeeping.step(signal)) ?? (await settling.step(signal))
       if (kept !== undefined && kept.kind !== 'committed') return kept
       if (kept !== undefined) tell()
 

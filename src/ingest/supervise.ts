@@ -1,4 +1,5 @@
 import { backoffMs, type Clock } from '../clock.ts'
+import type { SettledCounts, SettleRequest } from '../dead-letters.ts'
 import type { PipelineDefinition } from '../define.ts'
 import { asLakeError, LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
@@ -7,11 +8,13 @@ import { folderOf, type CompactionPolicy, type Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
+import { finished, type Asked } from './asked.ts'
 import { Changes } from './changes.ts'
 import { CodeWatch } from './code-watch.ts'
 import { tablesAt } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
+import { SettleJob } from './letters/settle-job.ts'
 import { run, type Control, type Pipeline, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
@@ -47,7 +50,7 @@ export class Supervisor implements PipelineControl {
   readonly #options: SupervisorOptions
   readonly #progress: Progress
   readonly #stop = new AbortController()
-  readonly #control: Control
+  readonly #control: Control & Required<Pick<Control, 'settling'>>
   #state: PipelineState = 'starting'
   #reason: ErrorMessage | undefined
   #head: Version | undefined
@@ -70,6 +73,7 @@ export class Supervisor implements PipelineControl {
       pauseReason: undefined,
       isHurried: false,
       compactions: new Map(),
+      settling: new Map(),
       onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
@@ -184,20 +188,21 @@ export class Supervisor implements PipelineControl {
   }
 
   async compact(table: string): Promise<Compacted> {
-    if (this.#isPaused)
-      throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`, { fix: 'Resume it first.' })
-    this.#assertOwner()
-    const request = this.#control.compactions.get(table) ?? new CompactionRequest()
-    this.#control.compactions.set(table, request)
-    try {
-      await this.#until(() => !request.isOpen || this.#isPaused)
-      if (request.error !== undefined) throw request.error
-      if (!request.isDone) throw new LakeError('pipeline.paused', `pipeline ${this.name} was paused meanwhile`)
-    } finally {
-      this.#control.compactions.delete(table)
-    }
-    const { removedFiles, addedFiles, bytes } = request
+    const { compactions } = this.#control
+    const { removedFiles, addedFiles, bytes } = await this.#finished(compactions, table, new CompactionRequest())
     return { removedFiles, addedFiles, bytes }
+  }
+
+  async settle(job: string, request: SettleRequest): Promise<SettledCounts> {
+    return (await this.#finished(this.#control.settling, job, new SettleJob(job, request))).counts
+  }
+
+  async #finished<R extends Asked>(all: Map<string, R>, key: string, asked: R): Promise<R> {
+    if (this.#isPaused) throw this.#paused('is paused')
+    this.#assertOwner()
+    const until = (isOver: () => boolean) => this.#until(() => isOver() || this.#isPaused || this.#state === 'standby')
+    const stopped = () => (this.#isPaused ? this.#paused('was paused') : this.#notOwner(`${this.name} let go`))
+    return finished(all, key, asked, until, stopped)
   }
 
   async expire(table: string): Promise<Expired> {
@@ -261,10 +266,9 @@ export class Supervisor implements PipelineControl {
   }
 
   get #pipeline(): Pipeline {
-    const { compaction } = this.#options
     return {
       ...this.#options,
-      compaction,
+      compaction: this.#options.compaction,
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),
     }
@@ -365,6 +369,10 @@ export class Supervisor implements PipelineControl {
     throw this.#notOwner(`pipeline ${this.name} is ${this.#state} here`)
   }
 
+  #paused(how: string): LakeError {
+    return new LakeError('pipeline.paused', `pipeline ${this.name} ${how}`, { fix: 'Resume it first.' })
+  }
+
   #notOwner(message: string): LakeError {
     const fix = 'Ask the process that writes it; its name is in the newest version.'
     return new LakeError('pipeline.not_owner', message, { fix })
@@ -372,7 +380,7 @@ export class Supervisor implements PipelineControl {
 
   /** Throws when no further version will come without a person. */
   #assertMoving(): void {
-    if (this.#state === 'paused') throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`)
+    if (this.#isPaused) throw this.#paused('is paused')
     if (!['failed', 'superseded', 'stopped'].includes(this.#state)) return
     throw new LakeError('pipeline.stopped', `pipeline ${this.name} is ${this.#state}: ${this.#reason?.message ?? ''}`, {
       context: { reason: this.#reason?.code },

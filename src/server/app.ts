@@ -6,6 +6,7 @@ import { configOperations } from './config.ts'
 import type { ServerDoor } from './door.ts'
 import { diffOperations } from './diff.ts'
 import { guardOf, headers } from './guard.ts'
+import { deadLetterOperations } from './dlq.ts'
 import { healthOperations } from './health.ts'
 import { jobOperations } from './jobs.ts'
 import { openapi } from './openapi.ts'
@@ -53,6 +54,7 @@ export function operationsOf(door: ServerDoor): readonly Operation[] {
     ...healthOperations(door),
     ...pipelineOperations(door),
     ...tableOperations(door),
+    ...deadLetterOperations(door),
     ...jobOperations(door),
     ...replayOperations(door),
     ...rowOperations(door),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Hono } from 'hono'
 import { systemClock } from '../../src/clock.ts'
+import { NOTHING_SETTLED } from '../../src/dead-letters.ts'
 import { LakeError } from '../../src/error.ts'
 import type { Engine } from '../../src/query/engine.ts'
 import { createApp } from '../../src/server/app.ts'
@@ -78,6 +79,7 @@ async function control(name: string): Promise<PipelineControl> {
     },
     flush: async () => head,
     compact: async () => ({ removedFiles: 0, addedFiles: 0, bytes: 0 }),
+    settle: async () => NOTHING_SETTLED,
     expire: async () => ({ versions: 0, files: 0, bytes: 0 }),
     rollback: async () => head,
     acceptCode: async () => {

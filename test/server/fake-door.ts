@@ -143,6 +143,7 @@ function control(name: string, head: Head, calls: string[]): PipelineControl {
     flush: called('flush'),
     compact: async () => ({ removedFiles: 0, addedFiles: 0, bytes: 0 }),
     expire: async () => ({ versions: 0, files: 0, bytes: 0 }),
+    settle: async () => ({ resolved: 0, stale: 0, failed: 0, undecided: 0, discarded: 0 }),
     rollback: called('rollback'),
     acceptCode: called('accept-code'),
   }

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { TableDefinition } from '../../define.ts'
+import { retriedAt, type RetriedRecords } from '../letters/letters.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
 import { RECORD_BYTES_MAX, type Reason } from '../decode/codes.ts'
@@ -58,14 +59,18 @@ export class MapRecords {
   }
 
   /** `fatal`: records that must not be touched. Throws `decode.stopped`, `transform.map_refused`. */
-  apply(batches: readonly RecordBatch[], fatal: ReadonlySet<string>): MappedRecords {
+  apply(
+    batches: readonly RecordBatch[],
+    fatal: ReadonlySet<string>,
+    retried: RetriedRecords | undefined,
+  ): MappedRecords {
     const counts = new Map<PartitionId, MapCounts>()
     try {
       const mapped = batches.map((batch) => {
         const id = partitionId(batch.topic, batch.partition)
         const count = counts.get(id) ?? { filtered: 0, deadLetters: 0, skipped: 0 }
         counts.set(id, count)
-        return this.#batch(batch, id, count, fatal)
+        return this.#batch(batch, id, count, fatal, retried)
       })
       return { batches: mapped, deadLetters: this.#deadLetters.finish(), counts }
     } finally {
@@ -73,7 +78,13 @@ export class MapRecords {
     }
   }
 
-  #batch(batch: RecordBatch, id: PartitionId, count: MapCounts, fatal: ReadonlySet<string>): MappedBatch {
+  #batch(
+    batch: RecordBatch,
+    id: PartitionId,
+    count: MapCounts,
+    fatal: ReadonlySet<string>,
+    retried: RetriedRecords | undefined,
+  ): MappedBatch {
     const { buffer, valueRanges } = batch
     const kept: number[] = []
     const ranges: number[] = []
@@ -93,7 +104,7 @@ export class MapRecords {
       if ('failure' in mapped) {
         if (!isOpen) this.#deadLetters.open(this.#native.put(buffer))
         isOpen = true
-        this.#reject(batch, i, this.#reason(mapped.failure), count)
+        this.#reject(batch, i, this.#reason(mapped.failure), count, retried)
       } else if (mapped.text === undefined) count.filtered++
       else {
         const text = Buffer.from(mapped.text, 'utf8')
@@ -122,8 +133,10 @@ export class MapRecords {
     }
   }
 
-  #reject(batch: RecordBatch, i: number, reason: Reason, count: MapCounts): void {
-    const { onError, name } = this.#definition
+  #reject(batch: RecordBatch, i: number, reason: Reason, count: MapCounts, retried: RetriedRecords | undefined): void {
+    const { name } = this.#definition
+    // A record that is read again and fails is a dead letter again.
+    const onError = retried === undefined ? this.#definition.onError : 'dead-letter'
     if (onError === 'stop')
       throw new LakeError('decode.stopped', `${name}: a record could not be mapped: ${reason.message}`, {
         context: {
@@ -137,7 +150,7 @@ export class MapRecords {
       })
     if (onError === 'skip') count.skipped++
     else {
-      this.#deadLetters.add(batch, i, reason)
+      this.#deadLetters.add(batch, i, reason, retriedAt(retried, batch, i))
       count.deadLetters++
     }
   }
