@@ -51,9 +51,15 @@ export interface Format {
 /** A format as it runs. Throws `config.invalid`. */
 export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at: FieldPath): Format {
   const written = typeof given === 'string' ? { format: given } : given
-  const { format: value, encoding, schema, onIncompatible, framing, message, imports } = written as z.output<
-    typeof writtenFormat
-  >
+  const {
+    format: value,
+    encoding,
+    schema,
+    onIncompatible,
+    framing,
+    message,
+    imports,
+  } = written as z.output<typeof writtenFormat>
   if (encoding !== undefined && value !== 'debezium')
     throw invalidField([...at, 'encoding'], `is of change envelopes, not of ${value}`, 'Remove "encoding".')
   const isAvro = value === 'avro' || encoding === 'avro'

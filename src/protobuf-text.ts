@@ -1,7 +1,13 @@
 import protobuf from 'protobufjs'
 import { problem } from './define-fields.ts'
 import { LakeError } from './error.ts'
-import { PROTO_SCALARS, type ProtoField, type ProtoScalar, type ProtoSchema, type ProtoType } from './protobuf-schema.ts'
+import {
+  PROTO_SCALARS,
+  type ProtoField,
+  type ProtoScalar,
+  type ProtoSchema,
+  type ProtoType,
+} from './protobuf-schema.ts'
 
 /** Characters of all files together, and fields in all. */
 const TEXT_MAX = 4 * 1024 * 1024
@@ -96,7 +102,11 @@ function indexOf(type: protobuf.Type, own: readonly protobuf.Type[]): readonly n
   return at < 0 ? [] : [at]
 }
 
-function fieldOf(field: protobuf.Field, open: protobuf.Type[], enums: Record<string, Record<string, number>>): ProtoField {
+function fieldOf(
+  field: protobuf.Field,
+  open: protobuf.Type[],
+  enums: Record<string, Record<string, number>>,
+): ProtoField {
   if (field.delimited)
     throw problem(`the field ${field.fullName.slice(1)} is a group`, 'Groups are not read: make it a message.')
   const kind = field.map ? 'map' : field.repeated ? 'list' : 'one'
@@ -114,7 +124,11 @@ function fieldOf(field: protobuf.Field, open: protobuf.Type[], enums: Record<str
   }
 }
 
-function typeOf(field: protobuf.Field, open: protobuf.Type[], enums: Record<string, Record<string, number>>): ProtoType {
+function typeOf(
+  field: protobuf.Field,
+  open: protobuf.Type[],
+  enums: Record<string, Record<string, number>>,
+): ProtoType {
   const { resolvedType } = field
   if (resolvedType instanceof protobuf.Enum) {
     enums[nameOf(resolvedType)] ??= { ...resolvedType.values }

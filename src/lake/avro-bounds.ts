@@ -20,7 +20,11 @@ function skipIn(schema: unknown, names: Map<string, Skip>): Skip {
   const { type, name, fields, items, values, size, symbols } = schema as Readonly<Record<string, any>>
   switch (type) {
     case 'record':
-      return keep(names, name, record((fields as readonly { type: unknown }[]).map((field) => skipIn(field.type, names))))
+      return keep(
+        names,
+        name,
+        record((fields as readonly { type: unknown }[]).map((field) => skipIn(field.type, names))),
+      )
     case 'enum':
       return keep(names, name, enumOf((symbols as readonly string[]).length))
     case 'fixed':

@@ -7,7 +7,17 @@ import { minimised } from './mutate.ts'
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 /** Decoders of records see millions of them. */
-const MANY = new Set(['json', 'json-framed', 'debezium', 'keys', 'avro', 'protobuf', 'version', 'as-of', 'deletion-vector'])
+const MANY = new Set([
+  'json',
+  'json-framed',
+  'debezium',
+  'keys',
+  'avro',
+  'protobuf',
+  'version',
+  'as-of',
+  'deletion-vector',
+])
 const [INPUTS_MANY, INPUTS] = [100_000, 3_000]
 
 const targets = await allTargets()
@@ -22,7 +32,9 @@ test.each(targets)('$name: every input is read, or refused as agreed', async (ta
   })
   expect(findings.map((finding) => `${finding.fault}\n${replayLine(finding)}`)).toEqual([])
   expect(inputs).toBeGreaterThan(0)
-  console.log(JSON.stringify({ name: `fuzz.${target.name}`, value: inputs, unit: 'inputs', seconds: Number(seconds.toFixed(2)) }))
+  console.log(
+    JSON.stringify({ name: `fuzz.${target.name}`, value: inputs, unit: 'inputs', seconds: Number(seconds.toFixed(2)) }),
+  )
 })
 
 describe('a reader with a fault', () => {

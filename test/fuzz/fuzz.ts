@@ -72,7 +72,12 @@ async function check(target: Target, inputs: readonly Uint8Array[], seed: number
     findings.push({ target: target.name, seed, input: smallest, fault })
     return
   }
-  findings.push({ target: target.name, seed, input: Buffer.concat(inputs), fault: 'a fault of several inputs together' })
+  findings.push({
+    target: target.name,
+    seed,
+    input: Buffer.concat(inputs),
+    fault: 'a fault of several inputs together',
+  })
 }
 
 /** What is wrong with how the target reads these inputs; undefined: nothing. */

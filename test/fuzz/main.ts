@@ -29,7 +29,19 @@ export async function run(
     reports.push(report)
     const { name, inputs, seconds, findings } = report
     const rate = Math.round(inputs / Math.max(seconds, 0.001))
-    print(JSON.stringify({ name: `fuzz.${name}`, value: findings.length, unit: 'findings', target: '0', inputs, seconds: Number(seconds.toFixed(2)), rate, seed, pass: findings.length === 0 }))
+    print(
+      JSON.stringify({
+        name: `fuzz.${name}`,
+        value: findings.length,
+        unit: 'findings',
+        target: '0',
+        inputs,
+        seconds: Number(seconds.toFixed(2)),
+        rate,
+        seed,
+        pass: findings.length === 0,
+      }),
+    )
     for (const finding of findings) {
       print(`    ${finding.fault.split('\n')[0]}`)
       print(`    ${replayLine(finding)}`)

@@ -26,19 +26,59 @@ const JSON_SEEDS = [
   '{}',
 ]
 const JSON_WORDS = [
-  '{', '}', '[', ']', ',', ':', '"', '\\', '\\u0041', '\\ud800', '\\udc00', 'null', 'true', 'false', '-', '0', '1e400',
-  '99999999999999999999', '"id":', '"s":', '"l":[', '"o":{', '\u0000', '\ufeff', '"__proto__":', '"id":1,"id":2',
-  '{"a":'.repeat(60), '[['.repeat(60),
+  '{',
+  '}',
+  '[',
+  ']',
+  ',',
+  ':',
+  '"',
+  '\\',
+  '\\u0041',
+  '\\ud800',
+  '\\udc00',
+  'null',
+  'true',
+  'false',
+  '-',
+  '0',
+  '1e400',
+  '99999999999999999999',
+  '"id":',
+  '"s":',
+  '"l":[',
+  '"o":{',
+  '\u0000',
+  '\ufeff',
+  '"__proto__":',
+  '"id":1,"id":2',
+  '{"a":'.repeat(60),
+  '[['.repeat(60),
 ]
 
 export function recordTargets(): readonly Target[] {
   return [
     decoding('json', definition({ columns: COLUMNS, unknown: 'extra' }), JSON_SEEDS, JSON_WORDS),
     decoding('json-framed', definition({ columns: COLUMNS, framing: 'confluent' }), framed(JSON_SEEDS), JSON_WORDS),
-    decoding('debezium', changes(), DEBEZIUM_SEEDS, [...JSON_WORDS, '"op":"u"', '"op":"d"', '"after":', '"before":', '"payload":', '"schema":', '__debezium_unavailable_value']),
+    decoding('debezium', changes(), DEBEZIUM_SEEDS, [
+      ...JSON_WORDS,
+      '"op":"u"',
+      '"op":"d"',
+      '"after":',
+      '"before":',
+      '"payload":',
+      '"schema":',
+      '__debezium_unavailable_value',
+    ]),
     decoding('keys', keyed(), KEY_SEEDS, JSON_WORDS, (input) => ({ key: input, value: null })),
     decoding('avro', avroTable(), AVRO_SEEDS, ['\u0000', '\u0001', '\u0002']),
-    decoding('protobuf', protobufTable(), PROTOBUF_SEEDS, [Uint8Array.of(8), Uint8Array.of(0x12), Uint8Array.of(0x1a, 2), Uint8Array.of(0x0b), Uint8Array.of(0x0c)]),
+    decoding('protobuf', protobufTable(), PROTOBUF_SEEDS, [
+      Uint8Array.of(8),
+      Uint8Array.of(0x12),
+      Uint8Array.of(0x1a, 2),
+      Uint8Array.of(0x0b),
+      Uint8Array.of(0x0c),
+    ]),
   ]
 }
 
@@ -115,7 +155,10 @@ function avroTable(): TableDefinition {
       { name: 's', type: ['null', 'string'] },
       { name: 'd', type: 'double' },
       { name: 'm', type: { type: 'bytes', logicalType: 'decimal', precision: 20, scale: 3 } },
-      { name: 'l', type: { type: 'array', items: { type: 'record', name: 'i', fields: [{ name: 'x', type: 'int' }] } } },
+      {
+        name: 'l',
+        type: { type: 'array', items: { type: 'record', name: 'i', fields: [{ name: 'x', type: 'int' }] } },
+      },
       { name: 'o', type: { type: 'map', values: 'double' } },
       { name: 'u', type: ['null', 'int', 'string'] },
     ],
@@ -125,7 +168,10 @@ function avroTable(): TableDefinition {
 
 const AVRO_SEEDS = [
   // id 1, s "abc", d 1.5, m 0x0102, l [{1},{2}], o {k: 0.5}, u null
-  Buffer.from('02' + '0206616263' + '000000000000f83f' + '040102' + '04020400' + '02026b000000000000e03f00' + '00', 'hex'),
+  Buffer.from(
+    '02' + '0206616263' + '000000000000f83f' + '040102' + '04020400' + '02026b000000000000e03f00' + '00',
+    'hex',
+  ),
   Buffer.from('01' + '00' + '0000000000000000' + '00' + '00' + '00' + '0202', 'hex'),
 ]
 
@@ -146,7 +192,10 @@ function protobufTable(): TableDefinition {
 }
 
 const PROTOBUF_SEEDS = [
-  Buffer.from('0801' + '1203616263' + '19000000000000f83f' + '2005' + '2a020001' + '320608808fe4bb0610' + '07' + '3801', 'hex'),
+  Buffer.from(
+    '0801' + '1203616263' + '19000000000000f83f' + '2005' + '2a020001' + '320608808fe4bb0610' + '07' + '3801',
+    'hex',
+  ),
   Buffer.from('42020801' + '420408021200' + '4a0c0a016b11000000000000e03f' + '520301027f' + '5803', 'hex'),
   Buffer.from('5a0161' + '6204080a1200' + '6a020805' + 'fa0101ff', 'hex'),
 ]

@@ -24,12 +24,27 @@ export async function storeTargets(): Promise<readonly Target[]> {
   const avroFiles = ending(/\.avro$/)
   const shape = { formatVersion: 3, schema: table.schema, spec: table.spec } as const
   return [
-    reading('avro-file', avroFiles, ['Obj\u0001', 'avro.schema', '"null"', '"long"'], (bytes) => void decodeContainer('f', bytes)),
+    reading(
+      'avro-file',
+      avroFiles,
+      ['Obj\u0001', 'avro.schema', '"null"', '"long"'],
+      (bytes) => void decodeContainer('f', bytes),
+    ),
     reading('manifest', avroFiles, [], (bytes) => void decodeManifest(shape, 'f', bytes, (uri) => uri)),
     reading('delete-manifest', avroFiles, [], (bytes) => void decodeDeleteManifest(shape, 'f', bytes)),
     reading('manifest-list', avroFiles, [], (bytes) => void decodeManifestList('f', bytes)),
-    reading('metadata', ending(/metadata\.json$/), ['null', '[]', '{}', '-1', '"refs"', '99999999999999999999'], (bytes) => void decodeMetadata('f', bytes)),
-    reading('version', [encodeVersion(version(table))], ['null', '[]', '{}', '"x"', '1e5', '"number"'], (bytes) => void decodeVersion(bytes, 'f')),
+    reading(
+      'metadata',
+      ending(/metadata\.json$/),
+      ['null', '[]', '{}', '-1', '"refs"', '99999999999999999999'],
+      (bytes) => void decodeMetadata('f', bytes),
+    ),
+    reading(
+      'version',
+      [encodeVersion(version(table))],
+      ['null', '[]', '{}', '"x"', '1e5', '"number"'],
+      (bytes) => void decodeVersion(bytes, 'f'),
+    ),
     reading('deletion-vector', vectors(), [], (bytes) => void decodeDeletionVector('f', bytes, 200_000)),
     {
       ...reading('table', ending(/metadata\.json$/), ['null', '[]', '{}', '-1'], () => undefined),
@@ -91,7 +106,9 @@ async function tableIn(storage: MemoryStorage): Promise<LakeTable> {
     recordCount: 10,
     fileSizeBytes: 100,
     partition: [BigInt(k)],
-    metrics: new Map([[1, { sizeBytes: 8, valueCount: 10, nullCount: 0, lower: Buffer.alloc(8), upper: Buffer.alloc(8) }]]),
+    metrics: new Map([
+      [1, { sizeBytes: 8, valueCount: 10, nullCount: 0, lower: Buffer.alloc(8), upper: Buffer.alloc(8) }],
+    ]),
   }))
   const stamp = { commitId: systemClock.uuid(), version: 1n, ranges: 't:0=0-50' }
   return changeTable(storage, table, { kind: 'write', added, deletes: [], removed: [] }, stamp, systemClock)

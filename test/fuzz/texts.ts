@@ -28,9 +28,15 @@ export function textTargets(): readonly Target[] {
     text('settings', SETTINGS, YAML_WORDS, (input) => {
       const content = yamlOf(input)
       // A file that is no object is refused before anybody asks for settings.
-      if (typeof content === 'object' && content !== null && !Array.isArray(content)) settingsOf(content as SettingsInput)
+      if (typeof content === 'object' && content !== null && !Array.isArray(content))
+        settingsOf(content as SettingsInput)
     }),
-    text('as-of', ['12', 'shop@12,web@7', '2026-11-21T10:00:00Z', 'shop.orders/0@1234'], ['@', '/', '9'.repeat(30)], (input) => void parseAsOf(input)),
+    text(
+      'as-of',
+      ['12', 'shop@12,web@7', '2026-11-21T10:00:00Z', 'shop.orders/0@1234'],
+      ['@', '/', '9'.repeat(30)],
+      (input) => void parseAsOf(input),
+    ),
     text('cursor', [encodeCursor({ after: 'x' })], ['e30', 'bnVsbA'], (input) => void decodeCursor(input, CURSOR)),
     recordSets(),
   ]
@@ -74,7 +80,8 @@ function recordSets(): Target {
         if (bytes.length > 61) sealBatch(bytes)
         try {
           scanRecordSet(bytes, 0n, -1)
-          for (const batch of decodeRecordSet({ ...place, bytes })) for (let i = 0; i < batch.count; i++) batch.headers(i)
+          for (const batch of decodeRecordSet({ ...place, bytes }))
+            for (let i = 0; i < batch.count; i++) batch.headers(i)
         } catch (error) {
           agreed(error, ['kafka.corrupt'])
         }
@@ -83,9 +90,38 @@ function recordSets(): Target {
   }
 }
 
-const WORDS = ['(', ')', '<', '>', ',', "'", '"', '--', '/*', '*/', ';', '$1', 'SELECT', 'required', 'as', '\u0000', '(('.repeat(200)]
-const TYPES = ['decimal(12,2) required', 'list<struct<a:int,b:string required>>', 'map<enum(a,b)>', "string as 'lower(x)'", 'timestamptz(ms)']
-const EXPRESSIONS = ["status <> 'test' AND amount > 1.5", "coalesce(a, 'x') LIKE '%''%'", 'CASE WHEN a THEN b END', '"a b" || $$x$$']
+const WORDS = [
+  '(',
+  ')',
+  '<',
+  '>',
+  ',',
+  "'",
+  '"',
+  '--',
+  '/*',
+  '*/',
+  ';',
+  '$1',
+  'SELECT',
+  'required',
+  'as',
+  '\u0000',
+  '(('.repeat(200),
+]
+const TYPES = [
+  'decimal(12,2) required',
+  'list<struct<a:int,b:string required>>',
+  'map<enum(a,b)>',
+  "string as 'lower(x)'",
+  'timestamptz(ms)',
+]
+const EXPRESSIONS = [
+  "status <> 'test' AND amount > 1.5",
+  "coalesce(a, 'x') LIKE '%''%'",
+  'CASE WHEN a THEN b END',
+  '"a b" || $$x$$',
+]
 const WINDOWS = [
   "SELECT status, window_start, count(*) AS n, sum(amount) AS total FROM TUMBLE(orders, updatedAt, INTERVAL '1 minute') GROUP BY status, window_start",
   "SELECT window_end, max(x) FROM HOP(TABLE orders, DESCRIPTOR(t), INTERVAL '1' MINUTE, INTERVAL '5' MINUTE) WHERE x > 1 GROUP BY window_end",
@@ -98,7 +134,25 @@ const PROTOS = [
   'syntax = "proto3"; package a.b; message M { optional int64 x = 1; repeated string s = 2; map<string, N> m = 3; oneof o { N n = 4; } } message N {} enum E { A = 0; }',
   'syntax = "proto2"; message M { required int32 a = 1 [default = 5]; extensions 100 to 199; reserved 3, 4; }',
 ]
-const PROTO_WORDS = ['message', 'group', 'oneof', 'map<', 'import "x";', '{', '}', '=', ';', 'extend', 'option', '[', ']', '"', "'", '/*', '//']
+const PROTO_WORDS = [
+  'message',
+  'group',
+  'oneof',
+  'map<',
+  'import "x";',
+  '{',
+  '}',
+  '=',
+  ';',
+  'extend',
+  'option',
+  '[',
+  ']',
+  '"',
+  "'",
+  '/*',
+  '//',
+]
 const DEFINITIONS = [
   `shop:
   tables:
@@ -110,5 +164,29 @@ const DEFINITIONS = [
 const SETTINGS = [
   'kafka: { brokers: [localhost:9092] }\nstore: { url: file:./lake }\ncommit: { minInterval: 500ms, microBatch: { bytes: 32MiB } }\nlanes: 2\nhttp: { host: 127.0.0.1, port: 7780 }\nquery: { rows: 1000 }\n',
 ]
-const YAML_WORDS = [': ', '- ', '{', '}', '[', ']', '&a', '*a', '!!binary', '!!js/function', '|', '>', '"', "'", '#', '---', '? ', '<<: ', 'null', '~', '1e999', '0x7f', '__proto__: ', 'constructor: ']
-
+const YAML_WORDS = [
+  ': ',
+  '- ',
+  '{',
+  '}',
+  '[',
+  ']',
+  '&a',
+  '*a',
+  '!!binary',
+  '!!js/function',
+  '|',
+  '>',
+  '"',
+  "'",
+  '#',
+  '---',
+  '? ',
+  '<<: ',
+  'null',
+  '~',
+  '1e999',
+  '0x7f',
+  '__proto__: ',
+  'constructor: ',
+]

@@ -41,7 +41,8 @@ export function mergedMessage(
     source.skip()
     const raw = bytes.subarray(begin, source.at)
     const field = fields.find((candidate) => candidate.number === number)
-    const isMessage = field !== undefined && wire === WIRE.bytes && (field.kind === 'map' || field.type.kind === 'message')
+    const isMessage =
+      field !== undefined && wire === WIRE.bytes && (field.kind === 'map' || field.type.kind === 'message')
     const inside = isMessage ? [payload(source, bytes, valueAt, source.at)] : undefined
     if (field?.oneof !== undefined) {
       const other = oneofs.get(field.oneof)
@@ -60,7 +61,12 @@ export function mergedMessage(
     }
     parts.push({ raw, inside, field })
   }
-  return Buffer.concat(withoutTwins(source, parts.map((part) => part && written(source, schema, part, depth))))
+  return Buffer.concat(
+    withoutTwins(
+      source,
+      parts.map((part) => part && written(source, schema, part, depth)),
+    ),
+  )
 }
 
 interface Written {
@@ -73,7 +79,7 @@ function written(source: ProtobufBytes, schema: ProtoSchema, { raw, inside, fiel
   if (inside === undefined || field === undefined) return { bytes: raw, key: undefined }
   const fields = field.kind === 'map' ? entryFields(field) : messageFields(schema, field)
   const inner = mergedMessage(source, schema, fields, Buffer.concat(inside), depth + 1)
-  const bytes = Buffer.concat([varint((field.number << 3) >>> 0 | WIRE.bytes), varint(inner.length), inner])
+  const bytes = Buffer.concat([varint(((field.number << 3) >>> 0) | WIRE.bytes), varint(inner.length), inner])
   return { bytes, key: field.kind === 'map' ? `${field.number} ${keyOf(source, field, inner)}` : undefined }
 }
 

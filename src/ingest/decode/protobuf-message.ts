@@ -327,7 +327,11 @@ function repeated(context: ProtobufContext): never {
 }
 
 /** Reads the key of a map's entry as text: numbers as digits. */
-function keyReader(context: ProtobufContext, scalar: ProtoScalar, path: string): { text: Uint8Array; clear(): void; read(): void } {
+function keyReader(
+  context: ProtobufContext,
+  scalar: ProtoScalar,
+  path: string,
+): { text: Uint8Array; clear(): void; read(): void } {
   const { source } = context
   const integer = integerOf(source, path, scalar)
   const zero = Buffer.from(scalar === 'string' ? '' : scalar === 'bool' ? 'false' : '0')

@@ -105,7 +105,11 @@ export function enumReader(
 
 /** Names by number; of several names of one number the first. */
 export function symbolsOf(numbers: Readonly<Record<string, number>>): ReadonlyMap<number, string> {
-  return new Map(Object.entries(numbers).map(([symbol, number]) => [number, symbol] as const).toReversed())
+  return new Map(
+    Object.entries(numbers)
+      .map(([symbol, number]) => [number, symbol] as const)
+      .toReversed(),
+  )
 }
 
 /** Reads an integer into `low` and `high`, as 64 bits with its sign. */
@@ -156,11 +160,7 @@ export function isUnsigned(scalar: ProtoScalar): boolean {
   return scalar === 'uint64' || scalar === 'fixed64'
 }
 
-function integerSetter(
-  source: ProtobufBytes,
-  node: PlanNode,
-  unsigned: boolean,
-): (row: number, at: number) => void {
+function integerSetter(source: ProtobufBytes, node: PlanNode, unsigned: boolean): (row: number, at: number) => void {
   const { builder, type } = node
   const range = (at: number): never => source.fail('decode.range', `${node.path}: does not fit ${type.kind}`, at)
   switch (type.kind) {
@@ -199,7 +199,13 @@ function integerSetter(
 }
 
 /** Writes an unscaled value. Throws MISFIT when it has more digits than the column. */
-function setDecimal(source: ProtobufBytes, { type, builder, path }: PlanNode, value: bigint, row: number, at: number): void {
+function setDecimal(
+  source: ProtobufBytes,
+  { type, builder, path }: PlanNode,
+  value: bigint,
+  row: number,
+  at: number,
+): void {
   if (type.kind !== 'decimal') return
   const limit = 10n ** BigInt(type.precision)
   if (value >= limit || value <= -limit) source.fail('decode.range', `${path}: does not fit decimal`, at)
@@ -265,8 +271,7 @@ const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/
 const instant: Instant = { seconds: 0, micros: 0 }
 
 function bytesSetter(source: ProtobufBytes, { builder, type, path }: PlanNode): SetRange {
-  if (type.kind !== 'uuid')
-    return (row, start, end) => builder.setText(row, source.bytes, source.segment, start, end)
+  if (type.kind !== 'uuid') return (row, start, end) => builder.setText(row, source.bytes, source.segment, start, end)
   return (row, start, end) => {
     if (end - start !== 16) source.fail('decode.type', `${path}: a uuid has 16 bytes, not ${end - start}`, start)
     const to = 16 * row

@@ -40,8 +40,7 @@ export class RecordKeys {
 
   constructor(definition: TableDefinition, schemas: Schemas) {
     const { key, recordKey, framing, value } = definition
-    this.#isFramed =
-      framing !== undefined && value !== 'protobuf' && (recordKey === 'json' || recordKey === 'debezium')
+    this.#isFramed = framing !== undefined && value !== 'protobuf' && (recordKey === 'json' || recordKey === 'debezium')
     const columns = key.map((name) => definition.columns.find((column) => column.name === name)!)
     this.#changePlan = planOf(columns, { key })
     this.#changeKey = new ChangeKey(this.#changePlan, this.#own)

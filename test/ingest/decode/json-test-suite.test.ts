@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ColumnType } from '../../../src/batch.ts'
@@ -65,7 +64,11 @@ function within(before: string, { bytes }: SuiteCase, after: string): Buffer {
 test('the suite is whole', () => {
   const counts = ['y_', 'n_', 'i_'].map((start) => CASES.filter(({ name }) => name.startsWith(start)).length)
   expect([...counts, CASES.length]).toEqual([95, 188, 35, 340])
-  expect(Object.keys(EITHER).sort()).toEqual(CASES.map(({ name }) => name).filter((name) => name.startsWith('i_')).sort())
+  expect(Object.keys(EITHER).sort()).toEqual(
+    CASES.map(({ name }) => name)
+      .filter((name) => name.startsWith('i_'))
+      .sort(),
+  )
 })
 
 test('as a record: an object is a row, another text is none, and what is no JSON is said to be none', async () => {
@@ -83,7 +86,11 @@ test('as a field that no column has: kept to the letter, or a dead letter', asyn
   const seen = await outcomes.of({ columns: listOf('unused', { kind: 'int' }), unknown: 'extra' }, records.map(asValue))
   CASES.forEach(({ name, bytes }, k) => {
     const verdict = seen[k]!
-    const kept = { kind: 'row', values: [null], extra: `{"x":${bytes.toString().replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')}}` }
+    const kept = {
+      kind: 'row',
+      values: [null],
+      extra: `{"x":${bytes.toString().replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')}}`,
+    }
     if (TWICE.has(name)) expect(verdict, name).toEqual({ kind: 'dead', code: 'decode.duplicate_key' })
     else if (name.startsWith('y_') || EITHER[name] === 'row') expect(verdict, name).toEqual(kept)
     else if (name.startsWith('i_')) expect(verdict, name).toEqual({ kind: 'dead', code: EITHER[name] })
@@ -132,15 +139,16 @@ describe('numbers that a double would round', () => {
   })
 })
 
-test('DuckDB reads the same texts as JSON', async () => {
+test('DuckDB accepts what must be accepted, and refuses nothing that is accepted here', async () => {
   const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
   const connection = await instance.connect()
   const statement = await connection.prepare('SELECT json_valid($1::VARCHAR)')
   for (const { name, bytes } of CASES) {
-    if (!/^[yn]_/.test(name) || !isUtf8(bytes) || bytes.length > 100_000 || bytes.includes(0)) continue
+    if (!name.startsWith('y_') && EITHER[name] !== 'row') continue
     statement.bindVarchar(1, bytes.toString())
     const isJson = (await statement.runAndReadAll()).getRows()[0]![0]
-    expect(isJson, name).toBe(name.startsWith('y_'))
+    // It takes some that are none, such as those with a comma behind the last value.
+    expect(isJson, name).toBe(true)
   }
   connection.closeSync()
   instance.closeSync()

@@ -48,7 +48,10 @@ describe('as what records say', () => {
       const [key, value] = [JSON.stringify(text), JSON.stringify(STRINGS[k - 1] ?? null)]
       return Buffer.from(`{"map":{${key}:${value}},${key}:${value}${text === 'True' ? ',"symbol":"True"' : ''}}`)
     })
-    const seen = await outcomes.of({ columns, unknown: 'extra' }, records.map((value) => ({ value })))
+    const seen = await outcomes.of(
+      { columns, unknown: 'extra' },
+      records.map((value) => ({ value })),
+    )
     records.forEach((value, k) => {
       const expected = judge(value, columns, 'extra')
       expect(seen[k], STRINGS[k]).toEqual(
@@ -100,14 +103,18 @@ describe('as what a definition says', () => {
     ['partition', (text) => table('a', { from, columns: { id: 'string' }, partitionBy: [text] })],
     ['filter', (text) => table('a', { from, columns: { id: 'string' }, where: text })],
     ['computed column', (text) => table('a', { from, columns: { id: 'string', x: t.string().as(text) } })],
-    ['duration', (text) =>
-      table('a', { from, columns: { id: 'timestamp' }, eventTime: { column: 'id', outOfOrderness: text } })],
+    [
+      'duration',
+      (text) => table('a', { from, columns: { id: 'timestamp' }, eventTime: { column: 'id', outOfOrderness: text } }),
+    ],
   ])('%s: taken, or refused with a code', (_, define) => {
     for (const text of STRINGS) expect(CODES, text).toContain(refusal(() => define(text)))
   })
 
   test('what is taken as the name of a table or topic is a plain word', () => {
-    const tables = STRINGS.filter((text) => refusal(() => table(text, { from, columns: { id: 'string' } })) === undefined)
+    const tables = STRINGS.filter(
+      (text) => refusal(() => table(text, { from, columns: { id: 'string' } })) === undefined,
+    )
     expect(tables).toEqual(STRINGS.filter((text) => /^[a-z][a-z0-9_]{0,62}$/.test(text) && !text.includes('__')))
     expect(tables.length).toBeGreaterThan(5)
     const topics = STRINGS.filter(

@@ -3,12 +3,28 @@ import protobuf from 'protobufjs'
 import { describe, expect, test } from 'vitest'
 import { protobuf as format, table, type TableDefinition } from '../../../src/define.ts'
 import { readProtobuf } from '../../../src/protobuf-text.ts'
-import { decoded, hex, reference } from './protobuf-reference.ts'
+import { decoded, reference } from './protobuf-reference.ts'
 
-function tableOf(schema: string, more: { readonly columns?: Record<string, string>; readonly unknown?: 'extra' | 'ignore' | 'fail'; readonly framing?: 'confluent'; readonly message?: string } = {}): TableDefinition {
+function tableOf(
+  schema: string,
+  more: {
+    readonly columns?: Record<string, string>
+    readonly unknown?: 'extra' | 'ignore' | 'fail'
+    readonly framing?: 'confluent'
+    readonly message?: string
+  } = {},
+): TableDefinition {
   const { columns, unknown = 'ignore', framing, message } = more
-  const value = format({ schema, ...(framing === undefined ? {} : { framing }), ...(message === undefined ? {} : { message }) })
-  return table('orders', { from: { topic: 'shop.orders', value }, ...(columns === undefined ? {} : { columns }), unknown })
+  const value = format({
+    schema,
+    ...(framing === undefined ? {} : { framing }),
+    ...(message === undefined ? {} : { message }),
+  })
+  return table('orders', {
+    from: { topic: 'shop.orders', value },
+    ...(columns === undefined ? {} : { columns }),
+    unknown,
+  })
 }
 
 /** Writes a value as protobufjs does. */
@@ -19,14 +35,31 @@ function encode(schema: string, value: object, message = 'M'): Uint8Array {
 
 function typeOf(schema: string, message = 'M'): protobuf.Type {
   const root = new protobuf.Root()
-  for (const file of ['timestamp', 'wrappers']) root.addJSON(protobuf.common.get(`google/protobuf/${file}.proto`)!.nested!)
+  for (const file of ['timestamp', 'wrappers'])
+    root.addJSON(protobuf.common.get(`google/protobuf/${file}.proto`)!.nested!)
   protobuf.parse(schema, root, { keepCase: true })
   root.resolveAll()
   return root.lookupType(message)
 }
 
 const HEAD = 'syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";'
-const SCALARS = ['double', 'float', 'int32', 'int64', 'uint32', 'uint64', 'sint32', 'sint64', 'fixed32', 'fixed64', 'sfixed32', 'sfixed64', 'bool', 'string', 'bytes'] as const
+const SCALARS = [
+  'double',
+  'float',
+  'int32',
+  'int64',
+  'uint32',
+  'uint64',
+  'sint32',
+  'sint64',
+  'fixed32',
+  'fixed64',
+  'sfixed32',
+  'sfixed64',
+  'bool',
+  'string',
+  'bytes',
+] as const
 type Made = { readonly type: string; readonly value: fc.Arbitrary<unknown> }
 
 const long = (min: bigint, max: bigint) =>
@@ -68,41 +101,50 @@ interface Shape {
 /** A message, with messages of its own inside, and values of it. `isFlat`: nothing that protobufjs does not merge. */
 function messageOf(name: string, depth: number, isFlat = false): fc.Arbitrary<Shape> {
   const inner = depth === 0 ? fc.constant(undefined) : fc.option(messageOf('Inner', depth - 1), { nil: undefined })
-  const field = fc.tuple(leaf, fc.constantFrom('one', 'one', 'optional', 'list', 'map', 'inner', 'oneof'), fc.constantFrom('string', 'int32', 'bool', 'sint64'))
-  return fc.tuple(inner, fc.array(field, { minLength: 1, maxLength: 7 }), fc.nat(2_000)).map(([message, fields, first]) => {
-    const lines: string[] = []
-    const values: Record<string, fc.Arbitrary<unknown>> = {}
-    fields.forEach(([{ type, value }, kind, key], k) => {
-      const [own, number] = [`f${k}`, first + 1 + 3 * k]
-      const isMessage = type.startsWith('google.')
-      if (kind === 'inner' && message !== undefined) {
-        const isOne = k % 2 === 0 && !isFlat
-        lines.push(`${isOne ? '' : 'repeated '}Inner ${own} = ${number};`)
-        values[own] = isOne ? message.value : fc.array(message.value, { maxLength: 3 })
-      } else if (kind === 'list') {
-        lines.push(`repeated ${type} ${own} = ${number}${k % 3 === 0 && !isMessage && !['string', 'bytes'].includes(type) ? ' [packed = false]' : ''};`)
-        values[own] = fc.array(value, { maxLength: 4 })
-      } else if (kind === 'map') {
-        lines.push(`map<${key}, ${type}> ${own} = ${number};`)
-        values[own] = fc.dictionary(keysOf(key), value, { maxKeys: 3 })
-      } else if (kind === 'oneof' && !isFlat) {
-        lines.push(`oneof o${k} { ${type} ${own} = ${number}; bool other${k} = ${number + 1}; }`)
-        values[own] = value
-      } else {
-        const isOptional = kind === 'optional' && !isMessage
-        if (isFlat && isMessage) return
-        lines.push(`${isOptional ? 'optional ' : ''}${type} ${own} = ${number};`)
-        values[own] = value
-      }
+  const field = fc.tuple(
+    leaf,
+    fc.constantFrom('one', 'one', 'optional', 'list', 'map', 'inner', 'oneof'),
+    fc.constantFrom('string', 'int32', 'bool', 'sint64'),
+  )
+  return fc
+    .tuple(inner, fc.array(field, { minLength: 1, maxLength: 7 }), fc.nat(2_000))
+    .map(([message, fields, first]) => {
+      const lines: string[] = []
+      const values: Record<string, fc.Arbitrary<unknown>> = {}
+      fields.forEach(([{ type, value }, kind, key], k) => {
+        const [own, number] = [`f${k}`, first + 1 + 3 * k]
+        const isMessage = type.startsWith('google.')
+        if (kind === 'inner' && message !== undefined) {
+          const isOne = k % 2 === 0 && !isFlat
+          lines.push(`${isOne ? '' : 'repeated '}Inner ${own} = ${number};`)
+          values[own] = isOne ? message.value : fc.array(message.value, { maxLength: 3 })
+        } else if (kind === 'list') {
+          lines.push(
+            `repeated ${type} ${own} = ${number}${k % 3 === 0 && !isMessage && !['string', 'bytes'].includes(type) ? ' [packed = false]' : ''};`,
+          )
+          values[own] = fc.array(value, { maxLength: 4 })
+        } else if (kind === 'map') {
+          lines.push(`map<${key}, ${type}> ${own} = ${number};`)
+          values[own] = fc.dictionary(keysOf(key), value, { maxKeys: 3 })
+        } else if (kind === 'oneof' && !isFlat) {
+          lines.push(`oneof o${k} { ${type} ${own} = ${number}; bool other${k} = ${number + 1}; }`)
+          values[own] = value
+        } else {
+          const isOptional = kind === 'optional' && !isMessage
+          if (isFlat && isMessage) return
+          lines.push(`${isOptional ? 'optional ' : ''}${type} ${own} = ${number};`)
+          values[own] = value
+        }
+      })
+      if (lines.length === 0) lines.push('int32 only = 1;')
+      const body = [...(message === undefined ? [] : [message.text]), ...lines].join(' ')
+      return { text: `message ${name} { ${body} }`, value: fc.record(values, { requiredKeys: [] }) }
     })
-    if (lines.length === 0) lines.push('int32 only = 1;')
-    const body = [...(message === undefined ? [] : [message.text]), ...lines].join(' ')
-    return { text: `message ${name} { ${body} }`, value: fc.record(values, { requiredKeys: [] }) }
-  })
 }
 
 function keysOf(scalarType: string): fc.Arbitrary<string> {
-  if (scalarType === 'string') return fc.string({ maxLength: 5 }).filter((key) => key !== '__proto__' && key !== 'constructor')
+  if (scalarType === 'string')
+    return fc.string({ maxLength: 5 }).filter((key) => key !== '__proto__' && key !== 'constructor')
   if (scalarType === 'bool') return fc.constantFrom('true', 'false')
   return fc.integer().map(String)
 }
@@ -110,7 +152,9 @@ function keysOf(scalarType: string): fc.Arbitrary<string> {
 const schemaText = ({ text }: Shape): string => `${HEAD} enum E { ZERO = 0; ONE = 1; MINUS = -5; } ${text}`
 
 test('every message is the row that protobufjs reads', () => {
-  const cases = messageOf('M', 2).chain((shape) => fc.tuple(fc.constant(shape), fc.array(shape.value, { minLength: 1, maxLength: 20 })))
+  const cases = messageOf('M', 2).chain((shape) =>
+    fc.tuple(fc.constant(shape), fc.array(shape.value, { minLength: 1, maxLength: 20 })),
+  )
   fc.assert(
     fc.property(cases, ([shape, values]) => {
       const schema = schemaText(shape)
@@ -124,7 +168,9 @@ test('every message is the row that protobufjs reads', () => {
 })
 
 test('messages that were put together without being read are merged', () => {
-  const cases = messageOf('M', 1, true).chain((shape) => fc.tuple(fc.constant(shape), fc.array(shape.value, { minLength: 2, maxLength: 3 })))
+  const cases = messageOf('M', 1, true).chain((shape) =>
+    fc.tuple(fc.constant(shape), fc.array(shape.value, { minLength: 2, maxLength: 3 })),
+  )
   fc.assert(
     fc.property(cases, ([shape, values]) => {
       const schema = schemaText(shape)
@@ -164,7 +210,7 @@ describe('columns', () => {
 
   test('what is not written is zero, or null where the message tells', () => {
     expect(decoded(tableOf(ORDER), [new Uint8Array(0)])).toEqual([
-      ['0', null, '0', hex('NEW'), [], [], null, null, null, null, ''],
+      ['0', null, '0', 'NEW', [], [], null, null, null, null, ''],
     ])
   })
 
@@ -221,10 +267,10 @@ describe('columns', () => {
       ]),
     ).toEqual([
       [null, ['1', '', ['1']]],
-      [hex('a'), null],
-      [null, ['1', hex('n'), ['1', '2']]],
-      [null, ['0', hex('n'), ['2']]],
-      [hex('a'), null],
+      ['a', null],
+      [null, ['1', 'n', ['1', '2']]],
+      [null, ['0', 'n', ['2']]],
+      ['a', null],
     ])
   })
 
@@ -251,7 +297,7 @@ describe('fields without a column', () => {
     const bytes = Buffer.concat([encode(ORDER, full), Buffer.from('f80305' + 'f80306' + 'fa030161', 'hex')])
     const [[name, item, extra]] = decoded(def, [bytes]) as [[null, string[], string]]
     expect([name, item]).toEqual([null, ['7']])
-    expect(Buffer.from(extra, 'hex').toString()).toBe(
+    expect(extra).toBe(
       '{"id":9007199254740993,"big":18446744073709551615,"state":"PAID","numbers":[1,-1],"items":{"a \\"key\\"":{"x":1,"note":"n"}},"at":{"seconds":5},"item":{"note":"kept"},"raw":"AQI=","63":[5,6,"YQ=="]}',
     )
   })
@@ -259,7 +305,9 @@ describe('fields without a column', () => {
   test('are passed over, or dead letters', () => {
     const columns = { name: 'string' }
     expect(decoded(tableOf(ORDER, { columns }), [encode(ORDER, full)])).toEqual([[null]])
-    expect(decoded(tableOf(ORDER, { columns, unknown: 'fail' }), [encode(ORDER, full)])).toEqual(['decode.unknown_field'])
+    expect(decoded(tableOf(ORDER, { columns, unknown: 'fail' }), [encode(ORDER, full)])).toEqual([
+      'decode.unknown_field',
+    ])
   })
 
   test('messages in messages are looked into up to a depth', () => {
@@ -310,7 +358,11 @@ describe('a definition', () => {
   test.each<[string, string, RegExp]>([
     ['no text', 'hello', /no \.proto text/],
     ['no message', 'syntax = "proto3";', /no message/],
-    ['an import that is not given', 'syntax = "proto3"; import "x.proto"; message M { int32 a = 1; }', /imports "x.proto"/],
+    [
+      'an import that is not given',
+      'syntax = "proto3"; import "x.proto"; message M { int32 a = 1; }',
+      /imports "x.proto"/,
+    ],
     ['a type that is not there', 'syntax = "proto3"; message M { Nothing a = 1; }', /no \.proto text|unknown type/],
     ['a group', 'syntax = "proto2"; message M { optional group G = 1 { optional int32 a = 2; } }', /group/],
     ['two fields of one number', 'syntax = "proto3"; message M { int32 a = 1; int32 b = 1; }', /no \.proto text/],
