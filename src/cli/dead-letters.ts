@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { LakeError } from '../error.ts'
-import { DEFAULT_URL, openClient } from './client.ts'
+import { DEFAULT_URL, openClient, tokenOption } from './client.ts'
 import type { CliContext } from './context.ts'
 import { askForJob, type JobOptions } from './operate.ts'
 import { formatRows, type OutputFormat, type Row } from './output.ts'
@@ -30,6 +30,7 @@ interface Filter {
 
 interface ListOptions extends Filter {
   readonly url: string
+  readonly token?: string
   readonly output: OutputFormat
   readonly status: string
   readonly limit: number
@@ -45,6 +46,7 @@ export function addDeadLetterCommands(program: Command, context: CliContext): vo
       .addOption(
         new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL),
       )
+      .addOption(tokenOption())
       .addOption(outputOption())
   const filtered = (usage: string, description: string): Command =>
     command(usage, description)

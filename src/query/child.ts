@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { toErrorMessage } from '../error.ts'
 import { failureOf } from './failure.ts'
-import { CHUNKS_AHEAD, type FromProcess, type ProcessSettings, type ToProcess } from './messages.ts'
+import { CHUNKS_AHEAD, type FromProcess, type ProcessSettings, type ToProcess, type View } from './messages.ts'
 import { columnsOf, pieces } from './pieces.ts'
 import { Sandbox } from './sandbox.ts'
 
@@ -15,6 +15,8 @@ const settings = JSON.parse(process.env['KAPPALAKE_QUERY']!) as ProcessSettings
 /** Opened before it is needed: that takes longer than most queries. */
 let prepared = openSandbox()
 let answers: ToProcess[] = []
+/** Of the query that runs. */
+let views: readonly View[] = []
 const state = { credits: 0 }
 let wake: () => void = () => undefined
 
@@ -26,6 +28,7 @@ function openSandbox(): Promise<Sandbox> {
 
 async function serve(run: Run): Promise<void> {
   answers = []
+  views = []
   state.credits = CHUNKS_AHEAD
   const cpu = process.cpuUsage()
   const cpuMs = (): number => {
@@ -37,7 +40,7 @@ async function serve(run: Run): Promise<void> {
     sandbox = await prepared
     if (await execute(sandbox, run)) await send({ kind: 'done', cpuMs: cpuMs() })
   } catch (error) {
-    const { error: said, isTainted } = failureOf(error)
+    const { error: said, isTainted } = failureOf(error, views)
     await send({ kind: 'error', error: toErrorMessage(said), isTainted, cpuMs: cpuMs() })
     // A statement that still runs would hold `close` for ever; the engine ends this process.
     if (isTainted) return
@@ -51,6 +54,7 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
   await send({ kind: 'tables', uses: await sandbox.tables(run.sql, run.params, run.where) })
   const answer = await nextAnswer()
   if (answer.kind !== 'views') return false
+  views = answer.views
   const execution = await sandbox.execute(answer.views, run.sql, run.params)
   const columns = columnsOf(execution.result)
   await send({ kind: 'columns', columns })

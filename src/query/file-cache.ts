@@ -76,7 +76,10 @@ export class FileCache {
   }
 
   async #leasedEntry(file: DataFile): Promise<Entry> {
-    const name = createHash('sha256').update(`${this.#options.storage.url}/${file.key}`).digest('hex') + SUFFIX
+    const hash = createHash('sha256').update(`${this.#options.storage.url}/${file.key}`).digest('hex')
+    // What the file is called in the store stands behind it, so that an error can name it.
+    const [, own = ''] = /\/([\w-]{1,150})\.parquet$/.exec(file.key) ?? []
+    const name = `${hash}${own === '' ? '' : `-${own}`}${SUFFIX}`
     for (;;) {
       const entry = await this.#entry(name, file)
       if (this.#entries.get(name) !== entry) continue // made room for another one meanwhile

@@ -73,7 +73,7 @@ function changed(
         bytes,
         at,
         at + (random.chance(0.5) ? 0 : length),
-        random.pick(random.chance(0.5) ? BORDERS : words),
+        random.pick(words.length === 0 || random.chance(0.5) ? BORDERS : words),
       )
     default: {
       const other = random.pick(seeds)

@@ -96,7 +96,7 @@ function decoding(
     name,
     seeds: seeds.map((seed) => Buffer.from(seed as string)),
     words: words.map((word) => Buffer.from(word as string)),
-    batch: 64,
+    batch: 512,
     read: (inputs) => {
       try {
         const { counts } = decoder.decode([batchOf(inputs.map(recordOf))], new Set(), {

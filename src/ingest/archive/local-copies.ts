@@ -3,6 +3,7 @@ import path from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import type { Storage } from '../../lake/table.ts'
+import { named } from '../table-work/local-files.ts'
 
 /** Copies that are not in use are kept as far as they have so many bytes together. */
 const KEPT_BYTES_MAX = 512 * 1024 * 1024
@@ -63,7 +64,7 @@ export class LocalCopies {
     const explain = async (error: unknown): Promise<never> => {
       // DuckDB's own words for a missing file are no code.
       for (const [k, key] of keys.entries()) if (!(await isFile(paths[k]!))) throw missing(key, error)
-      throw error
+      throw named(error, keys, paths)
     }
     return { paths, explain, release }
   }

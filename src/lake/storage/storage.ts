@@ -1,3 +1,4 @@
+import { LakeError } from '../../error.ts'
 /**
  * The only door to bytes. Keys are relative to the store's root, `/`-separated, never empty, without `.` or `..` parts.
  * Implementations: local.ts, s3.ts, memory.ts; all pass test/conformance/storage.ts.
@@ -49,8 +50,13 @@ export function uriOf(storage: Storage, key: string): string {
   return `${storage.url}/${key}`
 }
 
+/** Throws `store.corrupt`: what a table is made of stands beside it. */
 export function keyOf(storage: Storage, uri: string): string {
-  if (!uri.startsWith(`${storage.url}/`)) throw new Error(`${uri} is not in the store ${storage.url}`)
+  if (!uri.startsWith(`${storage.url}/`))
+    throw new LakeError('store.corrupt', `${uri} is not in the store ${storage.url}`, {
+      context: { uri },
+      fix: 'A store that was moved keeps its URL: open it where it was written.',
+    })
   return uri.slice(storage.url.length + 1)
 }
 

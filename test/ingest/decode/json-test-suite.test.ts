@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ColumnType } from '../../../src/batch.ts'
@@ -140,15 +139,16 @@ describe('numbers that a double would round', () => {
   })
 })
 
-test('DuckDB reads the same texts as JSON', async () => {
+test('DuckDB accepts what must be accepted, and refuses nothing that is accepted here', async () => {
   const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
   const connection = await instance.connect()
   const statement = await connection.prepare('SELECT json_valid($1::VARCHAR)')
   for (const { name, bytes } of CASES) {
-    if (!/^[yn]_/.test(name) || !isUtf8(bytes) || bytes.length > 100_000 || bytes.includes(0)) continue
+    if (!name.startsWith('y_') && EITHER[name] !== 'row') continue
     statement.bindVarchar(1, bytes.toString())
     const isJson = (await statement.runAndReadAll()).getRows()[0]![0]
-    expect(isJson, name).toBe(name.startsWith('y_'))
+    // It takes some that are none, such as those with a comma behind the last value.
+    expect(isJson, name).toBe(true)
   }
   connection.closeSync()
   instance.closeSync()

@@ -15,7 +15,7 @@ import { batchOf, type TestRecord } from '../../support/lake-table.ts'
 import { slabRows } from '../../support/slab-rows.ts'
 import type { Plain } from './reference.ts'
 
-/** What records come to: rows by their columns, texts as hex, maps in the order of their keys; or the code of a dead letter. */
+/** What records come to: rows by their columns, bytes as hex, maps in the order of their keys; or the code of a dead letter. */
 export function decoded(
   def: TableDefinition,
   records: readonly (TestRecord | Uint8Array)[],
@@ -44,8 +44,7 @@ export function decoded(
       { name: 'stage', type: { kind: 'string' } },
       { name: 'code', type: { kind: 'string' } },
     ]
-    for (const letter of slabRows(deadLetters, letters))
-      seen[Number(letter[2])] = Buffer.from(String(letter[8]), 'hex').toString()
+    for (const letter of slabRows(deadLetters, letters)) seen[Number(letter[2])] = String(letter[8])
     return seen
   } finally {
     native.clear()
@@ -79,7 +78,7 @@ function fieldOf(schema: ProtoSchema, field: ProtoField, column: ColumnType, val
   if (field.kind === 'map' && column.kind === 'map')
     return sorted(
       Object.entries((value ?? {}) as object).map(([key, item]) => [
-        hex(field.key === 'string' || field.key === 'bool' ? key : keyText(key)),
+        field.key === 'string' || field.key === 'bool' ? key : keyText(key),
         valueOf(schema, field.type, column.value, item),
       ]),
       column,
@@ -96,7 +95,7 @@ function keyText(key: string): string {
 function valueOf(schema: ProtoSchema, type: ProtoType, column: ColumnType, value: unknown): Plain {
   if (type.kind === 'enum') {
     const symbol = Object.entries(schema.enums[type.name]!).find(([, number]) => number === value)?.[0]
-    return hex(symbol ?? String(value))
+    return symbol ?? String(value)
   }
   if (type.kind === 'message') {
     const message = value as Message
@@ -115,7 +114,7 @@ function valueOf(schema: ProtoSchema, type: ProtoType, column: ColumnType, value
 }
 
 function scalarOf(value: unknown): Plain {
-  if (typeof value === 'string') return hex(value)
+  if (typeof value === 'string') return value
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
   return typeof value === 'number' ? String(value + 0) : String(value)
 }
@@ -124,10 +123,6 @@ function zeroOf(schema: ProtoSchema, type: ProtoType): Plain {
   if (type.kind === 'enum') return valueOf(schema, type, { kind: 'string' }, 0)
   if (type.kind === 'message') return null
   return { string: '', bytes: '', bool: 'false' }[type.scalar as 'string'] ?? '0'
-}
-
-export function hex(text: string): string {
-  return Buffer.from(text).toString('hex')
 }
 
 /** Maps by their keys. */
