@@ -33,7 +33,7 @@ export function readDockerfile(text) {
 function flagsAndWords(text) {
   const flags = {}
   let rest = text
-  for (let match; (match = /^--([a-z]+)=(\S+)\s+/.exec(rest)); rest = rest.slice(match[0].length))
+  for (let match; (match = /^--([a-z-]+)=(\S+)\s+/.exec(rest)); rest = rest.slice(match[0].length))
     flags[match[1]] = match[2]
   return { flags, args: rest.startsWith('[') ? JSON.parse(rest) : rest.split(/\s+/) }
 }
