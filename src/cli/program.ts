@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { asLakeError } from '../error.ts'
+import { addCompletionCommand } from './completion.ts'
 import { errorText, EXIT, exitCodeOf, type CliContext } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDoctorCommand, type DoctorParts } from './doctor.ts'
@@ -47,11 +48,12 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
       '\nExit: 0 done · 1 failed · 2 wrong usage · 3 not ready. KAPPALAKE_URL names the server of reading commands.',
     )
   addDemoCommand(program, context, parts.open, exit)
-  addInitCommand(program, context)
+  addInitCommand(program, context, parts.version)
   addStartCommands(program, context, parts.open)
   addDoctorCommand(program, context, parts.doctor, exit)
   addReadCommands(program, context)
   addOperateCommands(program, context)
   addReplayCommands(program, context, exit)
+  addCompletionCommand(program, context)
   return program
 }

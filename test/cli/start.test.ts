@@ -140,24 +140,6 @@ describe('status line', () => {
   })
 })
 
-describe('init', () => {
-  test('writes a project that loads, and never overwrites', async () => {
-    const { code, out } = await run(['init', 'mine'], { folder })
-    expect(code).toBe(0)
-    expect(out).toContain('✓ mine/kappalake.yaml')
-    const printed = await run(['config', 'print', '-c', 'mine/kappalake.yaml', '-o', 'csv'], { folder })
-    expect(printed.out).toContain('kafka.brokers,localhost:9092,')
-    writeFileSync(path.join(folder, 'mine/kappalake.yaml'), 'changed')
-    const again = await run(['init', 'mine'], { folder })
-    expect(again.err).toMatch(/exists already/)
-    expect(readFileSync(path.join(folder, 'mine/kappalake.yaml'), 'utf8')).toBe('changed')
-  })
-  test('of another template is refused', async () => {
-    expect((await run(['init', 'x', '--template', 'cdc'], { folder })).err).toMatch(/^✗ config\.unsupported/)
-    expect(existsSync(path.join(folder, 'x'))).toBe(false)
-  })
-})
-
 describe('doctor', () => {
   test('all well', async () => {
     const { code, out } = await run(['doctor'], { folder, env, parts: { doctor: doctor(['shop.orders']) } })
