@@ -78,7 +78,7 @@ test('embedded-hono', async () => {
   await until(
     () => get('/revenue'),
     [
-      { status: 'cancelled', n: 4, revenue: '45.00' },
+      { status: 'cancelled', n: 4, revenue: '49.00' },
       { status: 'shipped', n: 1, revenue: '14.50' },
     ],
   )
