@@ -26,6 +26,8 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,
+          // Of the tests that say that they may run beside each other.
+          maxConcurrency: 2,
         },
       },
     ],
