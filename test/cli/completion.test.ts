@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { bashScript, fishScript, zshScript } from '../../src/cli/completion-scripts.ts'
@@ -53,6 +54,18 @@ test('every command and option is in the script of every shell', async () => {
     for (const name of commands) expect(out).toContain(name)
   }
   expect((await run(['completion', 'csh'])).code).toBe(2)
+})
+
+test('the documentation has every command, and what prints a list takes a format', async () => {
+  const reference = readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8')
+  const { out: help } = await run(['--help'])
+  const commands = [...help.matchAll(/^ {2}([a-z]+)(?: |$)/gm)]
+    .map((match) => match[1]!)
+    .filter((name) => name !== 'help')
+  expect(commands.filter((name) => !new RegExp(`\\b${name}\\b`).test(reference))).toEqual([])
+  const lists = ['query', 'tables', 'snapshots', 'diff', 'windows', 'versions', 'pipelines', 'jobs', 'doctor', 'verify']
+  for (const line of [...lists, 'config print', 'replay list', 'replay show', 'replay diff'])
+    expect((await run([...line.split(' '), '--help'])).out, line).toContain('-o, --output <format>')
 })
 
 // Descriptions hold quotes, dollars and backslashes one day; none of them may end a quotation.
