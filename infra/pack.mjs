@@ -3,7 +3,7 @@
 // against its ledger. `--short` links this repository's packages instead of installing, and leaves out the demo: that
 // needs no network, and the tests do it.
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -58,7 +58,7 @@ export const revenue = tumbling('revenue', orders, {
   select: ({ count, sum }) => ({ n: count(), revenue: sum('amount') }),
 })
 // @ts-expect-error there is no such column: the types of the package are known, not any
-tumbling('wrong', orders, { size: '1m', select: ({ sum }) => ({ s: sum('nothing') }) })
+export const wrong = () => tumbling('wrong', orders, { size: '1m', select: ({ sum }) => ({ s: sum('nothing') }) })
 
 const look = async (lake: Lake): Promise<bigint> => {
   const [row] = await lake.sql<{ n: bigint }>\`select count(*) n from \${orders}\`
@@ -121,7 +121,8 @@ export function checkPackage({ isShort, log = () => undefined }) {
     const version = command('--version').trim()
     if (version !== manifest.version) throw new Error(`the command says that it is ${version}`)
     command('init', 'made')
-    cpSync(path.join(project, 'made/lake.ts'), path.join(project, 'lake.ts'))
+    const made = JSON.parse(readFileSync(path.join(project, 'made/package.json'), 'utf8'))
+    if (made.dependencies.kappalake !== version) throw new Error(`the project needs ${made.dependencies.kappalake}`)
     const printed = command('config', 'print', '-c', 'made/kappalake.yaml', '-o', 'csv')
     if (!printed.includes('kafka.brokers,localhost:9092,')) throw new Error(`config print said: ${printed}`)
     log('the command makes a project and reads it')

@@ -34,7 +34,10 @@ export function addInitCommand(program: Command, context: CliContext, version: s
     .action(async (folder: string | undefined, { template }: { template: keyof typeof TEMPLATES }) => {
       const target = path.resolve(context.folder, folder ?? '.')
       await assertEmpty(target)
-      const files = await filesOf(template, { name: packageName(path.basename(target)), version })
+      const files = await filesOf(template, {
+        name: packageName(path.basename(target)),
+        kappalake: dependencyOn(version),
+      })
       await mkdir(target, { recursive: true })
       for (const [file, text] of files) await writeFile(path.join(target, file), text, { flag: 'wx' })
       const where = path.relative(context.folder, target)
@@ -92,8 +95,18 @@ export function packageName(folder: string): string {
   return name === '' ? 'my-lake' : name
 }
 
-/** infra/templates of this installation: beside dist/, or above src/cli/ where TypeScript runs as it is. */
+/** What package.json says: the version; of a working copy, which no registry has, its folder. */
+function dependencyOn(version: string): string {
+  const root = installation()
+  return existsSync(path.join(root, 'src/main.ts')) ? `file:${root}` : version
+}
+
 function templatesFolder(): string {
+  return path.join(installation(), 'infra/templates')
+}
+
+/** The folder of this package: above dist/, or above src/cli/ where TypeScript runs as it is. */
+function installation(): string {
   const here = path.dirname(fileURLToPath(import.meta.url))
-  return path.resolve(here, path.basename(here) === 'cli' ? '../..' : '..', 'infra/templates')
+  return path.resolve(here, path.basename(here) === 'cli' ? '../..' : '..')
 }
