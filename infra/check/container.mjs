@@ -57,20 +57,22 @@ async function main() {
   const parts = []
   try {
     const app = path.join(buildInPlain(folder), 'app')
-    console.log(`  image: ${(bytesBelow(app) / 2 ** 20).toFixed(0)} MiB below /app`)
+    const bytes = bytesBelow(app)
+    console.log(`  image: ${(bytes / 2 ** 20).toFixed(0)} MiB below /app`)
     const [broker, s3, port] = await Promise.all([
       startBroker({ heap: '384m' }),
       startS3({ bucket: 'other' }),
       freePort(),
     ])
     parts.push(broker, s3)
-    const config = path.join(folder, 'etc')
-    mkdirSync(config)
+    const [config, scratch] = ['etc', 'scratch'].map((name) => path.join(folder, name))
+    for (const place of [config, scratch]) mkdirSync(place)
     cpSync(path.join(root, 'infra/compose/kappalake.yaml'), path.join(config, 'kappalake.yaml'))
     const env = {
       PATH: process.env.PATH,
       NODE_ENV: 'production',
-      TMPDIR: folder,
+      TMPDIR: scratch,
+      HOME: path.join(folder, 'nobody-has-one'),
       KAFKA_BROKERS: broker.address,
       KAPPALAKE__STORE__URL: 's3://lake/shop',
       KAPPALAKE__STORE__ENDPOINT: s3.endpoint,
@@ -106,6 +108,13 @@ async function main() {
     const code = await ended
     if (code !== 0 || performance.now() - endingMs > END_MS_MAX)
       throw new Error(`SIGTERM ended it with ${code}, or late`)
+    // The rest of the file system may be read-only.
+    const touched = [
+      ...readdirSync(config).filter((file) => file !== 'kappalake.yaml'),
+      ...readdirSync(folder).filter((file) => !['build', 'packages', 'image', 'etc', 'scratch'].includes(file)),
+      ...(bytesBelow(app) === bytes ? [] : [app]),
+    ]
+    if (touched.length > 0) throw new Error(`it wrote where it must not: ${touched.join(', ')}`)
     console.log(`  SIGTERM: ended after ${((performance.now() - endingMs) / 1_000).toFixed(1)} s`)
   } finally {
     for (const part of parts.reverse()) await part.stop()
