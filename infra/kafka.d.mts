@@ -1,8 +1,8 @@
 export interface Broker {
   /** `host:port`, for clients. */
   readonly address: string
-  /** Of the extra listener, when one was asked for. */
-  readonly extraAddress: string | undefined
+  /** Of the extra listeners, by their names. */
+  readonly extraAddresses: Readonly<Record<string, string>>
   readonly dir: string
   /** Of the running process; undefined while it is down. */
   readonly pid: number | undefined
@@ -20,8 +20,12 @@ export interface BrokerOptions {
   readonly partitionsDefault?: number
   /** Instead of flags that make a short life cheap: benchmarks want a broker at its best. */
   readonly jvm?: readonly string[]
-  /** A second door for clients, such as `{ name: 'SECURE', protocol: 'SASL_SSL' }`, on `localhost`. */
-  readonly extraListener?: { readonly name: string; readonly protocol: string }
+  /** More doors for clients, on `localhost`: `{ SECURE: 'SASL_SSL' }`. */
+  readonly extraListeners?: Readonly<Record<string, 'PLAINTEXT' | 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL'>>
+  /** Users for SCRAM, each for both of its mechanisms: `{ alice: 'her password' }`. */
+  readonly scramUsers?: Readonly<Record<string, string>>
+  /** More flags of the Java machine, such as system properties. */
+  readonly flags?: readonly string[]
   /** More lines of server.properties. */
   readonly properties?: Readonly<Record<string, string | number>>
 }

@@ -28,7 +28,7 @@ export function kafkaLibs() {
 
 export async function startBroker(options = {}) {
   const dir = options.dir ?? mkdtempSync(path.join(tmpdir(), 'kappalake-kafka-'))
-  const broker = new Broker(dir, options.heap ?? '512m', options.jvm ?? QUICK_JVM)
+  const broker = new Broker(dir, options.heap ?? '512m', [...(options.jvm ?? QUICK_JVM), ...(options.flags ?? [])])
   await broker.format(options)
   await broker.start()
   return broker
@@ -50,18 +50,25 @@ class Broker {
     return this.#child?.pid
   }
 
-  async format({ partitionsDefault = 3, extraListener, properties = {} }) {
-    const [port, controllerPort, extraPort] = await freePorts(3)
+  async format({ partitionsDefault = 3, extraListeners = {}, scramUsers = {}, properties = {} }) {
+    const names = Object.keys(extraListeners)
+    const [port, controllerPort, ...extraPorts] = await freePorts(2 + names.length)
     this.address = `127.0.0.1:${port}`
-    if (extraListener !== undefined) this.extraAddress = `localhost:${extraPort}`
-    const extra = extraListener && { ...extraListener, address: this.extraAddress }
+    this.extraAddresses = Object.fromEntries(names.map((name, i) => [name, `localhost:${extraPorts[i]}`]))
+    const extra = names.map((name) => ({ name, protocol: extraListeners[name], address: this.extraAddresses[name] }))
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(path.join(this.dir, 'log4j2.xml'), LOG4J)
     const all = { ...serverProperties(this.dir, port, controllerPort, partitionsDefault, extra), ...properties }
     const lines = Object.entries(all).map(([key, value]) => `${key}=${value}`)
     writeFileSync(this.#file('server.properties'), lines.join('\n'))
     const format = ['kafka.tools.StorageTool', 'format', '--standalone', '-t', this.#clusterId]
-    await promisify(execFile)('java', [...this.#jvm(), ...format, '-c', this.#file('server.properties')])
+    const scram = Object.entries(scramUsers).flatMap(([user, password]) =>
+      ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((mechanism) => [
+        '--add-scram',
+        `${mechanism}=[name=${user},password=${password}]`,
+      ]),
+    )
+    await promisify(execFile)('java', [...this.#jvm(), ...format, ...scram, '-c', this.#file('server.properties')])
   }
 
   async start() {
@@ -114,11 +121,11 @@ class Broker {
 function serverProperties(dir, port, controllerPort, partitions, extra) {
   const broker = `PLAINTEXT://127.0.0.1:${port}`
   const controller = `CONTROLLER://127.0.0.1:${controllerPort}`
-  const listeners = [broker, controller, ...(extra === undefined ? [] : [`${extra.name}://${extra.address}`])].join(',')
+  const listeners = [broker, controller, ...extra.map(({ name, address }) => `${name}://${address}`)].join(',')
   const protocols = [
     'CONTROLLER:PLAINTEXT',
     'PLAINTEXT:PLAINTEXT',
-    ...(extra ? [`${extra.name}:${extra.protocol}`] : []),
+    ...extra.map(({ name, protocol }) => `${name}:${protocol}`),
   ]
   return {
     'process.roles': 'broker,controller',

@@ -1,7 +1,10 @@
 import { z } from 'zod'
+import { saslFields, tlsFields, toSasl, toTls } from './config-kafka.ts'
+import { keys } from './config-keys.ts'
 import { pipelinesSchema } from './define-check.ts'
-import { duration, leaf, parseFields, problem, size, strict, whole } from './define-fields.ts'
-import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
+import { duration, invalidField, leaf, parseFields, problem, size, strict, whole } from './define-fields.ts'
+import { isServedSafely, UNSAFE_HOST } from './served.ts'
+import type { HttpSettings, KafkaSettings, Settings, StoreSettings } from './settings.ts'
 
 /**
  * The one schema of settings, for YAML, TypeScript, the environment and flags. Every key with its default:
@@ -31,15 +34,11 @@ const kafka = strict(
     brokers: addresses,
     clientId: optionalText,
     ssl: z
-      .union([yes, strict({ ca: optionalText, cert: optionalText, key: optionalText })], {
+      .union([yes, tlsFields], {
         error: 'must be true, false or {ca, cert, key}',
       })
       .optional(),
-    sasl: strict({
-      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
-      username: text,
-      password: text,
-    }).optional(),
+    sasl: saslFields.optional(),
     connectionTimeout: duration({ minMs: 100 }),
     requestTimeout: duration({ minMs: 1_000 }),
     fetchBytesMax: size(64 * 1024),
@@ -69,10 +68,17 @@ const lanes = leaf('auto or a number of lanes', (given): number | 'auto' => {
   throw problem(`"${given}" is not a number of lanes`, 'Write auto or a number from 1 to 256.')
 })
 
-const LOCAL_HOSTS = ['127.0.0.1', 'localhost', '::1']
-const host = z.string().refine((given) => LOCAL_HOSTS.includes(given), {
-  error: 'must be an address of this machine: 127.0.0.1, localhost or ::1 (API keys are not in this release)',
-})
+const http = strict(
+  {
+    host: text,
+    port: whole(0, 65_535),
+    keys: keys.optional(),
+    insecure: yes,
+    queriesPerSecond: whole(1, 100_000),
+    queriesAtOnce: whole(1, 10_000),
+  },
+  { auth: 'OpenID Connect is', tls: 'TLS is', cors: 'CORS is' },
+)
 
 /** All settings with every default in place: what `defaults` and the layers above it add up to. */
 export const settingsSchema = strict(
@@ -101,7 +107,7 @@ export const settingsSchema = strict(
         deadShareMax: share,
       }),
     }),
-    http: strict({ host, port: whole(0, 65_535) }, { auth: 'API keys are', tls: 'TLS is', cors: 'CORS is' }),
+    http,
     query: strict({
       children: whole(1, 64),
       queueMax: whole(0, 10_000),
@@ -115,7 +121,7 @@ export const settingsSchema = strict(
     log: strict({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']) }),
   },
   {
-    auth: 'API keys are',
+    auth: 'authentication outside of http.keys is',
     catalog: 'an Iceberg REST catalog is',
     retention: 'retention settings are',
     replicas: 'replicas are',
@@ -153,7 +159,7 @@ export const DEFAULTS = {
       deadShareMax: 0.3,
     },
   },
-  http: { host: '127.0.0.1', port: 7780 },
+  http: { host: '127.0.0.1', port: 7780, insecure: false, queriesPerSecond: 20, queriesAtOnce: 4 },
   query: {
     children: 2,
     queueMax: 16,
@@ -168,8 +174,10 @@ export const DEFAULTS = {
 
 /** What only secrets may be: never printed, never written out in a file. */
 export const SECRETS: readonly string[] = [
+  'kafka.sasl.clientSecret',
   'kafka.sasl.password',
   'kafka.ssl.key',
+  'kafka.ssl.passphrase',
   'store.secretAccessKey',
   'store.sessionToken',
 ]
@@ -206,7 +214,7 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
         deadShareMax: given.maintenance.compaction.deadShareMax,
       },
     },
-    http: given.http,
+    http: toHttp(given.http),
     query: {
       children: given.query.children,
       queueMax: given.query.queueMax,
@@ -240,13 +248,20 @@ export function jsonSchema(): Record<string, unknown> {
   return { ...schema, title: 'kappalake.yaml', properties: { ...settings, pipelines } }
 }
 
+function toHttp(given: z.output<typeof http>): HttpSettings {
+  const { keys: known, ...rest } = given
+  const settings = { ...rest, ...(known === undefined ? {} : { keys: known }) }
+  if (!isServedSafely(settings)) throw invalidField(['http', 'host'], ...UNSAFE_HOST)
+  return settings
+}
+
 function toKafka(given: z.output<typeof kafka>): KafkaSettings {
   const { brokers, clientId, ssl, sasl } = given
   return {
     brokers,
     ...present({ clientId }),
-    ...(ssl === undefined || ssl === false ? {} : { ssl: ssl === true ? true : present(ssl) }),
-    ...(sasl === undefined ? {} : { sasl }),
+    ...(ssl === undefined || ssl === false ? {} : { ssl: ssl === true ? true : toTls(ssl) }),
+    ...(sasl === undefined ? {} : { sasl: toSasl(sasl) }),
     connectionTimeoutMs: given.connectionTimeout,
     requestTimeoutMs: given.requestTimeout,
     fetchBytesMax: given.fetchBytesMax,

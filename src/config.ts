@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DEFAULTS, fileSchema, SECRETS, settingsSchema, toSettings } from './config-schema.ts'
+import { idsOfKeys } from './config-keys.ts'
 import { interpolate, readConfigFile, type ConfigFile } from './config-file.ts'
 import { checkLake, checkPipelines } from './define-check.ts'
 import { didYouMean, invalidField, parseFields, pathText, type FieldPath } from './define-fields.ts'
@@ -86,7 +87,15 @@ export interface SettingsInput {
   }
   readonly lanes?: number | 'auto'
   readonly takeoverAfter?: string
-  readonly http?: { readonly host?: string; readonly port?: number }
+  readonly http?: {
+    readonly host?: string
+    readonly port?: number
+    /** As in a file, or a text of one JSON object a line. */
+    readonly keys?: string | readonly object[]
+    readonly insecure?: boolean
+    readonly queriesPerSecond?: number
+    readonly queriesAtOnce?: number
+  }
   readonly query?: Readonly<Record<string, string | number>>
   readonly log?: { readonly level?: Settings['log']['level'] }
 }
@@ -119,7 +128,8 @@ function resolve(layers: readonly Layer[], base: string): { settings: Settings; 
   for (const { at, value } of leaves(merged)) {
     const layer = layers.findLast(({ values }) => at.reduce<any>((node, key) => node?.[key], values) !== undefined)
     const isSecret = SECRETS.includes(pathText(at))
-    sources.set(pathText(at), { value: textOf(value), source: layer?.origin(at) ?? 'default', isSecret })
+    const shown = pathText(at) === 'http.keys' ? idsOfKeys(value) : textOf(value)
+    sources.set(pathText(at), { value: shown, source: layer?.origin(at) ?? 'default', isSecret })
   }
   try {
     return { settings: toSettings(merged, url, os.availableParallelism()), sources }

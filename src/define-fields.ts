@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { LakeError, type LakeErrorCode } from './error.ts'
+import { redacted } from './redact.ts'
 
 /**
  * What definitions and settings are checked with: leaf schemas (durations, sizes, names, instants), strict objects that
@@ -246,7 +247,8 @@ function messageAndFix(
 function describe(value: unknown): string {
   if (value === null) return 'empty'
   if (Array.isArray(value)) return 'a list'
-  return typeof value === 'object' ? 'a mapping' : JSON.stringify(value)
+  // What stands in the wrong place may be a secret.
+  return typeof value === 'object' ? 'a mapping' : redacted(JSON.stringify(value))
 }
 
 /** The object schema that stands at a path: what knows the keys that were allowed there. */

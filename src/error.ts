@@ -9,6 +9,9 @@ export type LakeErrorCode =
   | 'request.invalid'
   | 'request.too_large'
   | 'request.forbidden' // Host or Origin is not local
+  | 'auth.missing' // the API asks for a key, and none was sent
+  | 'auth.invalid' // no such key, or its time is over
+  | 'auth.forbidden' // the key may not do this
   | 'table.unknown'
   | 'table.claimed' // the table name belongs to another pipeline of this store
   | 'table.not_window' // only window tables have what was asked for
@@ -43,6 +46,7 @@ export type LakeErrorCode =
   | 'sql.crashed'
   | 'result.too_large'
   | 'limit.queries'
+  | 'limit.rate' // a key asks more queries a second than it may
   | 'query.unknown' // no such query is running
   | 'commit.stale'
   | 'commit.unknown'

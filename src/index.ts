@@ -219,7 +219,7 @@ async function assemble(
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),
         },
         acceptCode: options.acceptCode ?? false,
-        openSink: () => openSink(settings.source),
+        openSink: () => openSink(settings.source, clock),
         startLanes: () => Promise.resolve(pool.open(pipeline.name, pipeline.tables, pipeline.windows)),
         openFold,
       }),

@@ -1,3 +1,5 @@
+import type { Scope } from './scopes.ts'
+
 /**
  * Where and how a lake runs: addresses, credentials, intervals, limits. Plain values that cross process boundaries.
  * Nothing here decides a row, so nothing here is part of a table's code hash.
@@ -25,18 +27,48 @@ export type SourceSettings =
 export interface KafkaSettings {
   readonly brokers: readonly string[]
   readonly clientId?: string
-  readonly ssl?: boolean | { readonly ca?: string; readonly cert?: string; readonly key?: string }
-  readonly sasl?: {
-    readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
-    readonly username: string
-    readonly password: string
-  }
+  readonly ssl?: boolean | KafkaTlsSettings
+  readonly sasl?: KafkaSaslSettings
   readonly connectionTimeoutMs?: number
   readonly requestTimeoutMs?: number
   /** Bytes of one fetch response in all, and of one partition in it. */
   readonly fetchBytesMax?: number
   readonly fetchPartitionBytesMax?: number
   readonly fetchWaitMs?: number
+}
+
+/** Texts in PEM form. */
+export interface KafkaTlsSettings {
+  /** Authorities to trust instead of the system's. */
+  readonly ca?: string
+  /** Of this client, with `key`: mutual TLS. */
+  readonly cert?: string
+  readonly key?: string
+  readonly passphrase?: string
+  /** The name that the brokers' certificates carry, where it is not the one that they are called by. */
+  readonly serverName?: string
+}
+
+export type KafkaSaslSettings =
+  | {
+      readonly mechanism: 'plain' | 'scram-sha-256' | 'scram-sha-512'
+      readonly username: string
+      readonly password: string
+    }
+  | OAuthSettings
+
+/** Tokens of an OAuth 2 server, by client credentials (RFC 6749, 4.4). */
+export interface OAuthSettings {
+  readonly mechanism: 'oauthbearer'
+  readonly tokenEndpoint: string
+  readonly clientId: string
+  readonly clientSecret: string
+  readonly scope?: string
+  readonly audience?: string
+  /** Authorities that the token endpoint is trusted by, in PEM form. */
+  readonly ca?: string
+  /** SASL extensions that go with the token (RFC 7628), such as `logicalCluster`. */
+  readonly extensions?: Readonly<Record<string, string>>
 }
 
 /** The demo's stand-in for Kafka: a pure function of seed and offset that grows with time. */
@@ -113,6 +145,22 @@ export const MAINTENANCE: MaintenanceSettings = {
 export interface HttpSettings {
   readonly host: string
   readonly port: number
+  /** Who may call. Without any, the API serves this machine alone. */
+  readonly keys?: readonly ApiKey[]
+  /** Serves other machines without keys: whoever reaches the address may do everything. */
+  readonly insecure?: boolean
+  /** Of one key. Default: 20 a second, 4 at once. */
+  readonly queriesPerSecond?: number
+  readonly queriesAtOnce?: number
+}
+
+/** What is known of a key `id.secret`: whose it is, what it may do, and its hash. Two of one id are a rotation. */
+export interface ApiKey {
+  readonly id: string
+  /** Of the whole text, in hexadecimal digits. */
+  readonly sha256: string
+  readonly scopes: readonly Scope[]
+  readonly expiresMs?: number
 }
 
 export interface QuerySettings {

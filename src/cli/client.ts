@@ -1,6 +1,12 @@
+import { Option } from 'commander'
 import { LakeError, type LakeErrorCode } from '../error.ts'
 
 export const DEFAULT_URL = 'http://127.0.0.1:7780'
+
+/** The key for a server that asks for one. It is read from the environment so that no list of processes shows it. */
+export function tokenOption(): Option {
+  return new Option('--token <key>', 'key of the API; better in the environment').env('KAPPALAKE_TOKEN')
+}
 
 /** The HTTP API as the reading commands use it. */
 export interface Client {
@@ -11,16 +17,26 @@ export interface Client {
 }
 
 /** Answers that are problems become LakeErrors; a server that cannot be reached is `not_ready`. */
-export function openClient(url: string, fetchWith: typeof fetch, signal: AbortSignal): Client {
+export function openClient(
+  url: string,
+  fetchWith: typeof fetch,
+  signal: AbortSignal,
+  token: string | undefined,
+): Client {
   const base = url.replace(/\/+$/, '')
+  const key = token === undefined || token === '' ? {} : { authorization: `Bearer ${token.trim()}` }
   const ask = async <T>(path: string, init: RequestInit): Promise<T> => {
-    const response = await fetchWith(`${base}${path}`, { ...init, signal }).catch((cause: unknown) => {
-      if (signal.aborted) throw new LakeError('sql.cancelled', 'interrupted', { fix: 'Run it again.' })
-      throw new LakeError('not_ready', `nothing answers at ${base}`, {
-        cause: (cause as Error).cause ?? cause,
-        fix: 'Start kappalake there ("kappalake start"), or name another address with --url or KAPPALAKE_URL.',
-      })
-    })
+    const headers = { ...(init.headers as Record<string, string>), ...key }
+    // A key goes to the address that was named, and not to where that one points.
+    const response = await fetchWith(`${base}${path}`, { ...init, headers, redirect: 'manual', signal }).catch(
+      (cause: unknown) => {
+        if (signal.aborted) throw new LakeError('sql.cancelled', 'interrupted', { fix: 'Run it again.' })
+        throw new LakeError('not_ready', `nothing answers at ${base}`, {
+          cause: (cause as Error).cause ?? cause,
+          fix: 'Start kappalake there ("kappalake start"), or name another address with --url or KAPPALAKE_URL.',
+        })
+      },
+    )
     const text = await response.text()
     const body = parse(text)
     if (response.ok && body !== undefined) return body as T

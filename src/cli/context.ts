@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, type LakeError } from '../error.ts'
+import { redacted } from '../redact.ts'
 
 /** What a command may touch of the world; tests give their own. */
 export interface CliContext {
@@ -38,14 +39,15 @@ export function errorText(error: unknown, hasColor: boolean): string {
   const more = Array.isArray(context.issues) ? (context.issues as string[]).slice(1) : []
   const names = ['replay', 'difference'].filter((name) => typeof context[name] === 'string')
   const reason = cause instanceof Error ? cause.message : undefined
-  return [
+  const lines = [
     `${paint('✗', 'red', hasColor)} ${code}: ${message}`,
     ...more.map((issue) => `  also: ${issue}`),
     ...(reason !== undefined && reason !== '' && !message.includes(reason) ? [`  cause: ${reason}`] : []),
     ...names.map((name) => `  ${name}: ${String(context[name]).slice(0, 8)}`),
     `  next: ${fix ?? NEXT[code] ?? 'Run "kappalake doctor" to see what is missing.'}`,
     '',
-  ].join('\n')
+  ]
+  return redacted(lines.join('\n'))
 }
 
 /** What to do about an error, where nothing else will be told. */
@@ -59,6 +61,8 @@ const NEXT: Readonly<Record<string, string>> = {
   'kafka.unavailable': 'Start Kafka, or correct kafka.brokers.',
   'store.unavailable': 'Start the store, or correct store.url and store.endpoint.',
   'request.invalid': 'Correct the request.',
+  'auth.missing': 'Put the key of this server into KAPPALAKE_TOKEN.',
+  'auth.invalid': 'Put a key of this server into KAPPALAKE_TOKEN.',
   'table.unknown': 'List the tables with "kappalake tables".',
   'pipeline.unknown': 'List the pipelines with "kappalake pipelines".',
   'replay.unknown': 'List the replays with "kappalake replay list".',

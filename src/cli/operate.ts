@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander'
 import { LakeError, type LakeErrorCode } from '../error.ts'
-import { openClient, DEFAULT_URL, type Client } from './client.ts'
+import { openClient, tokenOption, DEFAULT_URL, type Client } from './client.ts'
 import type { CliContext } from './context.ts'
 import { formatRows, type OutputFormat, type Row } from './output.ts'
 import { outputOption } from './read.ts'
@@ -24,6 +24,7 @@ interface JobRow extends Row {
 
 interface JobOptions {
   readonly url: string
+  readonly token?: string
   readonly output: OutputFormat
   readonly wait: boolean
 }
@@ -37,6 +38,7 @@ export function addOperateCommands(program: Command, context: CliContext): void 
       .addOption(
         new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL),
       )
+      .addOption(tokenOption())
       .addOption(outputOption())
   const print = (jobs: readonly JobRow[], { output }: JobOptions) =>
     context.out.write(
@@ -49,7 +51,7 @@ export function addOperateCommands(program: Command, context: CliContext): void 
           ),
     )
   const ask = async (path: string, body: object, options: JobOptions): Promise<void> => {
-    const client = openClient(options.url, context.fetch, context.signal)
+    const client = openClient(options.url, context.fetch, context.signal, options.token)
     const asked = await client.post<JobRow>(path, body)
     print([options.wait ? await over(client, asked, context) : asked], options)
   }
@@ -75,7 +77,7 @@ export function addOperateCommands(program: Command, context: CliContext): void 
       return ask(`/v1/pipelines/${encodeURIComponent(pipeline)}/rollback`, { to: options.to }, options)
     })
   command('jobs', 'list the jobs, the newest first').action(async (options: JobOptions) => {
-    const client = openClient(options.url, context.fetch, context.signal)
+    const client = openClient(options.url, context.fetch, context.signal, options.token)
     print(await client.list<JobRow>('/v1/jobs', 10_000), options)
   })
 }

@@ -5,6 +5,7 @@ import { errorText, EXIT, exitCodeOf, type CliContext } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDoctorCommand, type DoctorParts } from './doctor.ts'
 import { addInitCommand } from './init.ts'
+import { addKeyCommand } from './key.ts'
 import { addOperateCommands } from './operate.ts'
 import { addReadCommands } from './read.ts'
 import { addReplayCommands } from './replay.ts'
@@ -45,10 +46,11 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
     .showHelpAfterError('(add --help for what is there)')
     .addHelpText(
       'after',
-      '\nExit: 0 done · 1 failed · 2 wrong usage · 3 not ready. KAPPALAKE_URL names the server of reading commands.',
+      '\nExit: 0 done · 1 failed · 2 wrong usage · 3 not ready. KAPPALAKE_URL names the server of reading commands, KAPPALAKE_TOKEN its key.',
     )
   addDemoCommand(program, context, parts.open, exit)
   addInitCommand(program, context, parts.version)
+  addKeyCommand(program, context)
   addStartCommands(program, context, parts.open)
   addDoctorCommand(program, context, parts.doctor, exit)
   addReadCommands(program, context)

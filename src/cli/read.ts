@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { openClient, DEFAULT_URL, type Client } from './client.ts'
+import { openClient, tokenOption, DEFAULT_URL, type Client } from './client.ts'
 import type { CliContext } from './context.ts'
 import { formatRows, OUTPUT_FORMATS, type OutputFormat, type Row } from './output.ts'
 import { readWindows, WINDOW_STATES } from './read-windows.ts'
@@ -13,6 +13,7 @@ export function addReadCommands(program: Command, context: CliContext): void {
       .addOption(
         new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL),
       )
+      .addOption(tokenOption())
       .addOption(outputOption())
 
   /** Runs `work` with a client and prints its rows under these columns. */
@@ -20,8 +21,9 @@ export function addReadCommands(program: Command, context: CliContext): void {
     (work: (client: Client, ...given: any[]) => Promise<Table>) =>
     async (...given: any[]): Promise<void> => {
       const self = given.at(-1) as Command
-      const { url, output } = self.opts<{ url: string; output: OutputFormat }>()
-      const { columns, rows } = await work(openClient(url, context.fetch, context.signal), ...given)
+      const { url, token, output } = self.opts<{ url: string; token?: string; output: OutputFormat }>()
+      const client = openClient(url, context.fetch, context.signal, token)
+      const { columns, rows } = await work(client, ...given)
       context.out.write(formatRows(columns, rows, output))
     }
 

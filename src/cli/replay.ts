@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander'
 import { LakeError } from '../error.ts'
 import type { ReplayRequest } from '../replay-request.ts'
 import type { DifferenceJson, ReplayJson } from '../server/replays-json.ts'
-import { openClient, DEFAULT_URL, type Client } from './client.ts'
+import { openClient, tokenOption, DEFAULT_URL, type Client } from './client.ts'
 import { EXIT, paint, type CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption, wholeNumber } from './read.ts'
@@ -26,6 +26,7 @@ const DIFFERENCE_COLUMNS = ['table', 'kind', 'rowsBefore', 'rowsAfter', 'added',
 
 interface Common {
   readonly url: string
+  readonly token?: string
   readonly output: OutputFormat
   readonly yes?: boolean
 }
@@ -47,7 +48,7 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
   const replay = program
     .command('replay')
     .description('run history again beside the live tables, then take their place')
-  const clientOf = ({ url }: Common): Client => openClient(url, context.fetch, context.signal)
+  const clientOf = ({ url, token }: Common): Client => openClient(url, context.fetch, context.signal, token)
   const tell = (replays: readonly ReplayJson[], options: Common): void =>
     context.out.write(
       isScreen(options)
@@ -256,6 +257,7 @@ function command(parent: Command, usage: string, description: string): Command {
     .command(usage)
     .description(description)
     .addOption(new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL))
+    .addOption(tokenOption())
     .addOption(outputOption())
 }
 

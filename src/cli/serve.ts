@@ -1,6 +1,7 @@
 import type { LakeDefinition } from '../define.ts'
 import type { LakeEvent } from '../event.ts'
 import type { Lake, OpenOptions } from '../index.ts'
+import { redacted } from '../redact.ts'
 import { listen, type Listening } from '../server/listen.ts'
 import type { HttpSettings, Settings } from '../settings.ts'
 import type { PipelineStatus } from '../status.ts'
@@ -91,7 +92,8 @@ export function statusLine(status: PipelineStatus, nowMs: number): string {
 export function stateLine(event: LakeEvent): string | undefined {
   if (event.kind !== 'state' || event.reason === undefined) return undefined
   const { pipeline, state, reason } = event
-  return `✗ ${pipeline} ${state}: ${reason.code}: ${reason.message}${reason.fix === undefined ? '' : `\n  next: ${reason.fix}`}\n`
+  const next = reason.fix === undefined ? '' : `\n  next: ${reason.fix}`
+  return redacted(`✗ ${pipeline} ${state}: ${reason.code}: ${reason.message}${next}\n`)
 }
 
 export function grouped(value: bigint): string {

@@ -35,6 +35,7 @@ export interface SettingFlags {
   readonly store?: string
   readonly port?: string
   readonly host?: string
+  readonly insecure?: boolean
   readonly lanes?: string
 }
 
@@ -45,6 +46,7 @@ export function withSettings(command: Command): Command {
     .option('--store <url>', 'store.url: file:./lake or s3://bucket/prefix')
     .option('--host <address>', 'http.host')
     .option('--port <n>', 'http.port')
+    .option('--insecure', 'http.insecure: serve other machines without asking for keys')
     .option('--lanes <n>', 'lanes: auto or a number')
 }
 
@@ -58,6 +60,7 @@ export function load(context: CliContext, options: SettingFlags): Promise<Loaded
       'store.url': options.store,
       'http.host': options.host,
       'http.port': options.port,
+      'http.insecure': options.insecure === true ? 'true' : undefined,
       lanes: options.lanes,
     },
   })

@@ -14,6 +14,7 @@ import {
   type PartitionMetadata,
   type TopicMetadata,
 } from './kafka-protocol.ts'
+import { kafkaSecurity, type KafkaSecurity } from './kafka-security.ts'
 import { topicMissing } from './log-errors.ts'
 
 /** How long brokers may be away before a reader of the log gives up. */
@@ -33,6 +34,7 @@ export interface Leader {
 /** The brokers: who leads what, and one connection to each for everything but long polls. */
 export class KafkaCluster {
   readonly #settings: KafkaSettings
+  readonly #security: KafkaSecurity
   readonly #clock: Clock
   readonly #connections = new Map<string, Promise<KafkaConnection>>()
   readonly #closing = new AbortController()
@@ -40,6 +42,7 @@ export class KafkaCluster {
 
   constructor(settings: KafkaSettings, clock: Clock) {
     this.#settings = settings
+    this.#security = kafkaSecurity(settings, clock)
     this.#clock = clock
   }
 
@@ -88,7 +91,7 @@ export class KafkaCluster {
   /** A connection of its own for a reader's long polls. Whoever asks for it closes it. */
   async openReader(nodeId: number): Promise<KafkaConnection> {
     const [host, port] = split(this.#address(nodeId))
-    return KafkaConnection.open(host, port, this.#settings, this.#clock)
+    return KafkaConnection.open(host, port, this.#settings, this.#security, this.#clock)
   }
 
   /** Repeats what fails for a passing reason, until it has failed for too long or the cluster is closed. */
@@ -135,7 +138,7 @@ export class KafkaCluster {
       if (this.#connections.get(address) === known) this.#connections.delete(address)
       return this.#connect(address)
     }
-    const opening = KafkaConnection.open(...split(address), this.#settings, this.#clock)
+    const opening = KafkaConnection.open(...split(address), this.#settings, this.#security, this.#clock)
     this.#connections.set(address, opening)
     opening.catch(() => this.#connections.delete(address))
     return opening

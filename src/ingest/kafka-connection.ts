@@ -4,8 +4,9 @@ import tls from 'node:tls'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { KafkaSettings } from '../settings.ts'
-import { connectionError, unavailable } from './kafka-error.ts'
+import { connectionError, hungUp, unavailable } from './kafka-error.ts'
 import { API_VERSIONS, apiVersions, type KafkaRequest } from './kafka-protocol.ts'
+import type { KafkaSecurity } from './kafka-security.ts'
 import { WireReader } from './kafka-wire.ts'
 
 // The inside of kafkajs 2.2.4 (pinned; it declares no exports): connecting, TLS, SASL and re-authentication are its
@@ -24,7 +25,8 @@ interface KafkaJsConnection {
   setSupportAuthenticationProtocol(isSupported: boolean): void
   connect(): Promise<unknown>
   authenticate(): Promise<void>
-  isAuthenticated(): boolean
+  /** A long of its own kind: milliseconds for which the broker takes requests, 0 for ever. */
+  readonly sessionLifetime: { toString(): string }
   send(request: object): Promise<unknown>
   readonly requestQueue: { destroy(): void }
 }
@@ -33,6 +35,8 @@ const CLIENT_ID = 'kappalake'
 const CONNECTION_TIMEOUT_MS = 5_000
 const REQUEST_TIMEOUT_MS = 30_000
 const KEEP_ALIVE_MS = 60_000
+/** A session is given up when so much of its life is over, before the broker ends it. */
+const SESSION_SHARE = 0.8
 /** One read from the socket. Larger than a stream's chunk, so that a full pipe costs fewer calls. */
 const SOCKET_READ_BYTES = 256 << 10
 /** A response longer than this is not one: the length was read from something that is no Kafka. */
@@ -51,11 +55,19 @@ export class KafkaConnection {
   readonly #frame = new FrameReader((response) => this.#answer(response))
   #correlationId = 0
   #isOurs = false
+  #hasAnswered = false
+  #renewMs = Infinity
   #failure: LakeError | undefined
 
   /** Connects, authenticates and checks that the broker speaks our versions. */
-  static async open(host: string, port: number, settings: KafkaSettings, clock: Clock): Promise<KafkaConnection> {
-    const opened = new KafkaConnection(host, port, settings, clock)
+  static async open(
+    host: string,
+    port: number,
+    settings: KafkaSettings,
+    security: KafkaSecurity,
+    clock: Clock,
+  ): Promise<KafkaConnection> {
+    const opened = new KafkaConnection(host, port, settings, security, clock)
     try {
       await opened.#handshake()
     } catch (error) {
@@ -66,7 +78,7 @@ export class KafkaConnection {
     return opened
   }
 
-  private constructor(host: string, port: number, settings: KafkaSettings, clock: Clock) {
+  private constructor(host: string, port: number, settings: KafkaSettings, security: KafkaSecurity, clock: Clock) {
     this.broker = `${host}:${port}`
     this.#clock = clock
     this.#settings = settings
@@ -74,8 +86,8 @@ export class KafkaConnection {
       host,
       port,
       clientId: settings.clientId ?? CLIENT_ID,
-      ssl: settings.ssl === true ? {} : settings.ssl || null,
-      sasl: settings.sasl === undefined ? null : { ...settings.sasl }, // kafkajs keeps state in this object
+      ssl: security.ssl ?? null,
+      sasl: security.sasl() ?? null,
       connectionTimeout: settings.connectionTimeoutMs ?? CONNECTION_TIMEOUT_MS,
       requestTimeout: settings.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
       logger: createLogger({ level: LEVELS.NOTHING, logCreator: () => () => undefined }),
@@ -85,7 +97,7 @@ export class KafkaConnection {
 
   /** False once it failed, was closed, or must authenticate again. */
   get isOpen(): boolean {
-    return this.#failure === undefined && (this.#settings.sasl === undefined || this.#connection.isAuthenticated())
+    return this.#failure === undefined && this.#clock.monotonicMs() < this.#renewMs
   }
 
   /** `waitMs`: how long the broker may hold the answer back on purpose. */
@@ -137,6 +149,8 @@ export class KafkaConnection {
     connection.setVersions(Object.fromEntries(versions))
     connection.setSupportAuthenticationProtocol(versions.has(36))
     await connection.authenticate()
+    const lifeMs = Number(connection.sessionLifetime.toString())
+    if (lifeMs > 0) this.#renewMs = this.#clock.monotonicMs() + lifeMs * SESSION_SHARE
     connection.requestQueue.destroy() // its timers; nothing goes through it any more
     this.#isOurs = true
   }
@@ -149,7 +163,7 @@ export class KafkaConnection {
     socket.setNoDelay(true)
     socket.setKeepAlive(true, KEEP_ALIVE_MS)
     socket.on('error', (error) => this.close(connectionError(error, this.broker)))
-    socket.on('close', () => this.close(unavailable(`${this.broker} closed the connection`)))
+    socket.on('close', () => this.close(hungUp(this.broker, this.#hasAnswered)))
     return socket
   }
 
@@ -169,6 +183,7 @@ export class KafkaConnection {
     const waiting = this.#waiting.get(correlationId)
     if (waiting === undefined) return this.close(unavailable(`${this.broker} answered what was not asked`))
     this.#waiting.delete(correlationId)
+    this.#hasAnswered = true
     waiting.resolve(response.subarray(4))
   }
 

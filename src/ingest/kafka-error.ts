@@ -46,43 +46,73 @@ export function protocolError(code: number, what: string): LakeError {
   return unavailable(`${what}: the broker answers ${NAMES.get(code) ?? 'an error'} (${code})`, context)
 }
 
+const REACHABLE = 'Check that the brokers run and can be reached at the addresses that they advertise.'
+
 export function unavailable(
   message: string,
   context: Readonly<Record<string, unknown>> = {},
   cause?: unknown,
 ): LakeError {
-  return new LakeError('kafka.unavailable', message, {
-    retryable: true,
-    context,
-    fix: 'Check that the brokers run and can be reached at the addresses that they advertise.',
-    cause,
-  })
+  // What is behind it knows better what to do.
+  const { fix = REACHABLE } = cause instanceof LakeError ? cause : {}
+  return new LakeError('kafka.unavailable', message, { retryable: true, context, fix, cause })
 }
 
-const TLS_CODES = new Set([
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'CERT_HAS_EXPIRED',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-])
+/** What is wrong with the broker's certificate, and what to do. */
+const CERTIFICATE_FIXES: Readonly<Record<string, string>> = {
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'Give the certificate authority of the cluster as kafka.ssl.ca.',
+  UNABLE_TO_GET_ISSUER_CERT: 'Give the whole chain of authorities as kafka.ssl.ca.',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'Give the certificate authority of the cluster as kafka.ssl.ca.',
+  SELF_SIGNED_CERT_IN_CHAIN: 'Give the certificate authority of the cluster as kafka.ssl.ca.',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'Give that certificate as kafka.ssl.ca, when it is the right one.',
+  CERT_SIGNATURE_FAILURE: 'Give the certificate authority of the cluster as kafka.ssl.ca.',
+  CERT_HAS_EXPIRED: 'Renew the certificate of the broker, or its authority; also look at the clock of this machine.',
+  CERT_NOT_YET_VALID: 'Look at the clock of this machine, and at the certificate of the broker.',
+  CERT_REVOKED: 'Renew the certificate of the broker.',
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    'Call the broker by a name of its certificate in kafka.brokers and in advertised.listeners, or say that name as kafka.ssl.serverName.',
+}
 
 /** What kafkajs or the socket said, in our words. */
 export function connectionError(error: unknown, broker: string): LakeError {
   if (error instanceof LakeError) return error
   const { name, type, message, code } = error as { name?: string; type?: string; message?: string; code?: string }
+  const denied = (what: string, fix: string): LakeError =>
+    new LakeError('kafka.denied', what, {
+      context: { broker, ...(code === undefined ? {} : { code }) },
+      fix,
+      cause: error,
+    })
   if (name === 'KafkaJSSASLAuthenticationError' || type === 'UNSUPPORTED_SASL_MECHANISM')
-    return new LakeError('kafka.denied', `${broker} refuses the credentials: ${message}`, {
-      context: { broker },
-      fix: 'Check mechanism, user name and password.',
-      cause: error,
-    })
-  if (code !== undefined && TLS_CODES.has(code))
-    return new LakeError('kafka.denied', `the certificate of ${broker} is not trusted: ${message}`, {
-      context: { broker, code },
-      fix: 'Give the certificate authority of the cluster as ssl.ca.',
-      cause: error,
-    })
-  return unavailable(`${broker}: ${message ?? String(error)}`, { broker }, error)
+    return denied(`${broker} refuses the credentials: ${message}`, 'Check mechanism, user name and password.')
+  const fix = CERTIFICATE_FIXES[code ?? '']
+  if (fix !== undefined) return denied(`the certificate of ${broker} is not trusted: ${message}`, fix)
+  // An alert is the other side's word about what we showed it, mostly after the handshake was done for us.
+  if (/^ERR_SSL_.*_ALERT_/.test(code ?? '') && !/HANDSHAKE_FAILURE|PROTOCOL_VERSION|INTERNAL_ERROR/.test(code!))
+    return denied(
+      `${broker} refuses the certificate of this client: ${code}`,
+      'Give one that the brokers trust, and that is not over, as kafka.ssl.cert and kafka.ssl.key.',
+    )
+  return new LakeError('kafka.unavailable', `${broker}: ${message ?? String(error)}`, {
+    retryable: true,
+    context: { broker },
+    fix: guess(`${code} ${message}`),
+    cause: error,
+  })
+}
+
+/** The broker closed the connection: after it has answered that is its own affair, before it may be ours. */
+export function hungUp(broker: string, hasAnswered: boolean): LakeError {
+  const said = `${broker} closed the connection`
+  const fix = hasAnswered ? REACHABLE : guess(said)
+  return new LakeError('kafka.unavailable', said, { retryable: true, context: { broker }, fix })
+}
+
+/** A broker that is spoken to in the wrong way says nothing of it: how it hung up is all that there is. */
+function guess(said: string): string {
+  if (/disconnected before secure TLS|WRONG_VERSION_NUMBER|HANDSHAKE_FAILURE|PROTOCOL_VERSION/.test(said))
+    return 'If this listener speaks no TLS, leave kafka.ssl out; otherwise check that the brokers run.'
+  if (/Closed connection|closed the connection/i.test(said))
+    return 'If this listener speaks TLS or asks for SASL, set kafka.ssl and kafka.sasl; otherwise check that the brokers run.'
+  return REACHABLE
 }

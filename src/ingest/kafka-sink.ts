@@ -1,8 +1,10 @@
-import { CompressionTypes, Kafka, logLevel, Partitioners, type KafkaConfig, type Producer } from 'kafkajs'
+import { CompressionTypes, Kafka, logLevel, Partitioners, type Producer } from 'kafkajs'
+import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { KafkaSettings } from '../settings.ts'
 import type { ChangeRecord, ChangeSink } from './change-sink.ts'
 import { connectionError } from './kafka-error.ts'
+import { kafkaSecurity } from './kafka-security.ts'
 
 const CLIENT_ID = 'kappalake'
 const CONNECTION_TIMEOUT_MS = 5_000
@@ -20,13 +22,15 @@ export class KafkaSink implements ChangeSink {
   readonly #broker: string
   readonly #producers = new Map<string, Promise<Producer>>()
 
-  constructor(settings: KafkaSettings) {
+  constructor(settings: KafkaSettings, clock: Clock) {
+    const { ssl, sasl } = kafkaSecurity(settings, clock)
+    const mechanism = sasl()
     this.#broker = settings.brokers.join(', ')
     this.#kafka = new Kafka({
       clientId: settings.clientId ?? CLIENT_ID,
       brokers: [...settings.brokers],
-      ...(settings.ssl === undefined ? {} : { ssl: settings.ssl }),
-      ...(settings.sasl === undefined ? {} : { sasl: { ...settings.sasl } as NonNullable<KafkaConfig['sasl']> }),
+      ...(ssl === undefined ? {} : { ssl }),
+      ...(mechanism === undefined ? {} : { sasl: mechanism }),
       connectionTimeout: settings.connectionTimeoutMs ?? CONNECTION_TIMEOUT_MS,
       requestTimeout: settings.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
       retry: { retries: RETRIES },
@@ -74,7 +78,8 @@ async function disconnect(producer: Promise<Producer>): Promise<void> {
 /** What kafkajs said, in our words: what it tried several times has the reason as its cause. */
 function sendError(error: unknown, topic: string, broker: string): LakeError {
   let reason = error as { type?: string; cause?: unknown; name?: string }
-  while (reason.type === undefined && reason.cause instanceof Error) reason = reason.cause as typeof reason
+  const isOurs = () => (reason as unknown) instanceof LakeError
+  while (!isOurs() && reason.type === undefined && reason.cause instanceof Error) reason = reason.cause as typeof reason
   const context = { topic }
   switch (reason.type) {
     case 'UNKNOWN_TOPIC_OR_PARTITION':

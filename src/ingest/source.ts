@@ -21,8 +21,8 @@ export function openSource(settings: SourceSettings, clock: Clock): Source {
 }
 
 /** Where changes are published: the cluster that is read from. Nothing is sent before the first call. */
-export function openSink(settings: SourceSettings): ChangeSink {
-  if (settings.kind === 'kafka') return new KafkaSink(settings.kafka)
+export function openSink(settings: SourceSettings, clock: Clock): ChangeSink {
+  if (settings.kind === 'kafka') return new KafkaSink(settings.kafka, clock)
   return {
     send: (topic) =>
       Promise.reject(

@@ -30,6 +30,10 @@ export interface QueryRequest {
   readonly timeoutMs?: number | undefined
   /** Names the query for `cancel`; must not be that of a running one. Default: a uuid. */
   readonly id?: string | undefined
+  /** Whom it belongs to: told with the queries that run. */
+  readonly owner?: string | undefined
+  /** Throws what keeps the caller from a table that the statement reads; called with its name in lower case. */
+  readonly checkTable?: ((table: string) => void) | undefined
 }
 
 /** Two points in the history of a table, each as for `asOf`. */
@@ -71,6 +75,7 @@ export interface RunningQuery {
   readonly sql: string
   readonly format: QueryFormat | 'values'
   readonly elapsedMs: number
+  readonly owner: string | undefined
 }
 
 export interface EngineStats {
@@ -185,6 +190,7 @@ class PooledEngine implements Engine {
       sql: request.sql,
       format,
       elapsedMs,
+      owner: request.owner,
     }))
   }
 

@@ -144,8 +144,10 @@ export class Query {
   /** Waits for the tables no longer than the query may live; files that come too late are let go of. */
   async #resolve(uses: readonly TableUse[]): Promise<ResolvedTables> {
     const { signal } = this.#stop
-    const { asOf, changes } = this.request
+    const { asOf, changes, checkTable } = this.request
     const { resolve } = this.#context
+    // Before anybody looks for them: a refusal says nothing of what there is.
+    if (checkTable !== undefined) for (const { name } of uses) checkTable(name)
     const resolving =
       changes === undefined ? resolve.resolve(uses, asOf, signal) : resolve.changes(uses, changes, signal)
     const over = new AbortController()

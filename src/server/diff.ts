@@ -4,6 +4,7 @@ import { SYSTEM_COLUMNS } from '../batch.ts'
 import { LakeError } from '../error.ts'
 import type { LakeTable } from '../lake/table.ts'
 import { CHANGE_TABLES } from '../query/engine.ts'
+import type { Caller } from './access.ts'
 import type { ServerDoor } from './door.ts'
 import { isAfter, isSame, keyOf, keyValues, orderOf, quoted, type KeyColumn } from './key.ts'
 import { operation, type Operation } from './operation.ts'
@@ -44,6 +45,7 @@ export function diffOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/tables/{table}/diff',
       id: 'diffTable',
       summary: 'Rows that were added, removed or changed between two versions, in the order of the key',
+      access: ['query:{table}'],
       params: tableParams,
       query: z.strictObject({
         ...pageQuery,
@@ -59,8 +61,9 @@ export function diffOperations(door: ServerDoor): readonly Operation[] {
         'sql.timeout',
         'result.too_large',
         'limit.queries',
+        'limit.rate',
       ],
-      handle: async ({ params, query: { limit, cursor: given, from, to }, context }) => {
+      handle: async ({ params, query: { limit, cursor: given, from, to }, context, caller }) => {
         const place = await findTable(door, params.table)
         const table = await read(door, place)
         const key = keyOf(table)
@@ -72,9 +75,9 @@ export function diffOperations(door: ServerDoor): readonly Operation[] {
         if (cursor !== undefined && (cursor.after.length !== key.length || cursor.counts.length !== COUNTS.length))
           throw new LakeError('request.invalid', 'the cursor is of another table')
         const sql = diffSql(table, key)
-        const start = cursor ?? (await startOf(door, context, place, sql.counts, { from: from!, to }))
+        const start = cursor ?? (await startOf(door, context, caller, place, sql.counts, { from: from!, to }))
         const changes = { table: place.name, from: start.from, to: start.to }
-        const { rows } = await rowsOf(door, context, {
+        const { rows } = await rowsOf(door, context, caller, {
           sql: sql.page(limit + 1, cursor !== undefined),
           params: cursor?.after ?? [],
           changes,
@@ -97,11 +100,12 @@ export function diffOperations(door: ServerDoor): readonly Operation[] {
 async function startOf(
   door: ServerDoor,
   context: Context,
+  caller: Caller,
   { name, pipeline }: TablePlace,
   sql: string,
   ends: { readonly from: string; readonly to: string | undefined },
 ): Promise<Omit<Cursor, 'after'>> {
-  const { rows, result } = await rowsOf(door, context, { sql, changes: { table: name, ...ends } })
+  const { rows, result } = await rowsOf(door, context, caller, { sql, changes: { table: name, ...ends } })
   const pins = CHANGE_TABLES.map((side) => `${pipeline}@${result.versions.get(side)}`)
   return { from: pins[0]!, to: pins[1]!, counts: COUNTS.map((count) => String(rows[0]![count])) }
 }

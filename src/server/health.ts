@@ -22,6 +22,7 @@ export function healthOperations(door: ServerDoor): readonly Operation[] {
       path: '/healthz',
       id: 'health',
       summary: 'Whether the process is alive',
+      access: 'public',
       answer: z.object({ status: z.literal('ok') }),
       handle: () => ({ status: 'ok' }),
     }),
@@ -29,13 +30,14 @@ export function healthOperations(door: ServerDoor): readonly Operation[] {
       method: 'get',
       path: '/readyz',
       id: 'ready',
-      summary: 'Whether store, log and query processes are reachable; 503 when not',
+      summary: 'Whether store, log and query processes are reachable; 503 when not. Details need the scope `status`',
+      access: 'public',
       answer: z.object({ ready: z.boolean(), checks: z.array(checkSchema) }),
       problems: ['not_ready'],
-      handle: async ({ context }) => {
+      handle: async ({ context, caller }) => {
         const checks = await checksOf(door)
         const ready = checks.every(({ ok }) => ok)
-        return context.json({ ready, checks }, ready ? 200 : 503)
+        return context.json({ ready, checks: caller.may('status') ? checks : [] }, ready ? 200 : 503)
       },
     }),
     operation({
@@ -43,6 +45,7 @@ export function healthOperations(door: ServerDoor): readonly Operation[] {
       path: '/version',
       id: 'version',
       summary: 'What runs here',
+      access: 'key',
       answer: z.object({ name: z.string(), version: z.string(), node: z.string() }),
       handle: () => ({ name: 'kappalake', version: softwareVersion(), node: process.version }),
     }),
@@ -51,6 +54,7 @@ export function healthOperations(door: ServerDoor): readonly Operation[] {
       path: '/metrics',
       id: 'metrics',
       summary: 'Prometheus text exposition',
+      access: ['metrics'],
       answer: z.string(),
       media: ['text/plain'],
       handle: async () => {

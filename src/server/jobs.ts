@@ -43,6 +43,7 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
           kind === 'compact'
             ? 'A job that concatenates small files and leaves out deleted rows'
             : 'A job that deletes files and versions that are kept no longer',
+        access: [kind],
         params: tableParams,
         body: noBody,
         answer: jobSchema,
@@ -60,6 +61,7 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/pipelines/{pipeline}/rollback',
       id: 'rollbackPipeline',
       summary: 'A job that goes back to an older version and leaves the pipeline paused there',
+      access: ['rollback'],
       params: z.strictObject({ pipeline: z.string() }),
       body: z.strictObject({ to: z.string().regex(/^[1-9]\d{0,15}$/, 'must be the number of a version, as text') }),
       answer: jobSchema,
@@ -76,6 +78,7 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/jobs',
       id: 'listJobs',
       summary: 'Jobs of this store, the newest first; those that are over are kept for seven days',
+      access: ['status'],
       query: z.strictObject(pageQuery),
       answer: pageOf(jobSchema),
       handle: async ({ query }) => {
@@ -89,6 +92,7 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/jobs/{job}',
       id: 'getJob',
       summary: 'One job',
+      access: ['status'],
       params: z.strictObject({ job: z.string() }),
       answer: jobSchema,
       problems: ['job.unknown'],

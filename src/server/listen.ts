@@ -2,6 +2,7 @@ import type { Server } from 'node:http'
 import { serve } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { LakeError } from '../error.ts'
+import { isServedSafely, UNSAFE_HOST } from '../served.ts'
 import type { HttpSettings } from '../settings.ts'
 
 export interface Listening {
@@ -11,19 +12,27 @@ export interface Listening {
   close(): Promise<void>
 }
 
-const LOOPBACK = ['127.0.0.1', 'localhost', '::1']
 const HEADER_BYTES_MAX = 16 * 1024
 const HEADERS_MS_MAX = 10_000
 const REQUEST_MS_MAX = 30_000
+/** How often Node looks for requests that take too long: the times above are met to within this. */
+const CHECK_EVERY_MS = 2_000
+const KEEP_ALIVE_MS_MAX = 5_000
+/** More than these are closed as they come. */
+const CONNECTIONS_MAX = 4_096
+/** Then a client opens another one: none holds a worker of a proxy for ever. */
+const REQUESTS_PER_SOCKET_MAX = 10_000
 
-/** Serves an app on this machine. Throws `config.invalid` for other addresses and for a port that is taken. */
-export function listen(app: Hono, { host, port }: HttpSettings): Promise<Listening> {
-  if (!LOOPBACK.includes(host))
-    return Promise.reject(
-      new LakeError('config.invalid', `http.host is ${host}, and without keys the API serves this machine only`, {
-        fix: `Use one of ${LOOPBACK.join(', ')}; put a proxy that authenticates in front of it for others.`,
-      }),
-    )
+/**
+ * Serves an app. Throws `config.invalid` for an address that other machines reach when no keys are asked for, and for
+ * one that is taken.
+ */
+export function listen(app: Hono, http: HttpSettings): Promise<Listening> {
+  const { host, port } = http
+  if (!isServedSafely(http)) {
+    const [message, fix] = UNSAFE_HOST
+    return Promise.reject(new LakeError('config.invalid', `http.host ${host} ${message}`, { fix }))
+  }
   return new Promise((resolve, reject) => {
     const server = serve(
       {
@@ -34,10 +43,13 @@ export function listen(app: Hono, { host, port }: HttpSettings): Promise<Listeni
           maxHeaderSize: HEADER_BYTES_MAX,
           headersTimeout: HEADERS_MS_MAX,
           requestTimeout: REQUEST_MS_MAX,
+          connectionsCheckingInterval: CHECK_EVERY_MS,
+          keepAliveTimeout: KEEP_ALIVE_MS_MAX,
         },
       },
       (address) => resolve({ url: urlOf(host, address.port), close: () => close(server as Server) }),
     )
+    Object.assign(server, { maxConnections: CONNECTIONS_MAX, maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX })
     server.once('error', (cause: NodeJS.ErrnoException) => reject(refusal(urlOf(host, port), cause)))
   })
 }

@@ -17,6 +17,8 @@ const problemSchema = z
   })
   .loose()
 
+const AUTH_PROBLEMS = ['auth.missing', 'auth.invalid', 'auth.forbidden'] as const
+
 /** OpenAPI 3.1 of the operations, from the schemas that check the requests. */
 export function openapi(operations: readonly Operation[]): object {
   const paths: Record<string, Record<string, object>> = {}
@@ -26,15 +28,22 @@ export function openapi(operations: readonly Operation[]): object {
     info: { title: 'kappalake', version: softwareVersion(), license: { name: 'Apache-2.0', identifier: 'Apache-2.0' } },
     servers: [{ url: '/' }],
     paths,
-    components: { schemas: { Problem: jsonSchema(problemSchema) } },
+    components: {
+      schemas: { Problem: jsonSchema(problemSchema) },
+      securitySchemes: {
+        key: { type: 'http', scheme: 'bearer', description: 'A key `id.secret`, where the server asks for keys' },
+      },
+    },
   }
 }
 
 function describe(operation: Operation): object {
-  const { id, summary, params, query, body, answer, status, headers, media } = operation
+  const { id, summary, access, params, query, body, answer, status, headers, media } = operation
   return {
     operationId: id,
     summary,
+    // The scopes that the key needs, all of them.
+    security: access === 'public' ? [] : [{ key: access === 'key' ? [] : access }],
     parameters: [...parametersOf(params, 'path'), ...parametersOf(query, 'query'), ...headersOf(headers)],
     ...(body === undefined
       ? {}
@@ -51,9 +60,10 @@ function describe(operation: Operation): object {
   }
 }
 
-function problemsOf({ problems }: Operation): Record<string, object> {
+function problemsOf({ access, problems }: Operation): Record<string, object> {
   const byStatus = new Map<number, string[]>()
-  for (const code of ['request.invalid', 'request.forbidden', ...problems] as const)
+  const refusals = access === 'public' ? (['auth.invalid'] as const) : AUTH_PROBLEMS
+  for (const code of ['request.invalid', 'request.forbidden', ...refusals, ...problems] as const)
     byStatus.set(statusOf(code), [...(byStatus.get(statusOf(code)) ?? []), code])
   return Object.fromEntries(
     [...byStatus].map(([status, codes]) => [

@@ -1,6 +1,8 @@
 import type { Context } from 'hono'
 import type { z } from 'zod'
 import type { LakeErrorCode } from '../error.ts'
+import type { Scope } from '../scopes.ts'
+import type { Caller } from './access.ts'
 
 type Shape = z.ZodObject
 
@@ -11,6 +13,7 @@ export interface Operation {
   readonly path: string
   readonly id: string
   readonly summary: string
+  readonly access: OperationAccess
   readonly params: Shape | undefined
   readonly query: Shape | undefined
   /** A JSON body. A verb that has none must still be sent as JSON when it changes something. */
@@ -25,8 +28,14 @@ export interface Operation {
   /** Media types of the answer; the first is the default. */
   readonly media: readonly string[]
   readonly problems: readonly LakeErrorCode[]
-  handle(input: { params: unknown; query: unknown; body: unknown; context: Context }): Promise<unknown>
+  handle(input: { params: unknown; query: unknown; body: unknown; context: Context; caller: Caller }): Promise<unknown>
 }
+
+/**
+ * What a caller needs: every one of these scopes, any key, or nothing. `{table}` stands for that part of the path, so that
+ * `query:{table}` is the right to read the table that is asked for.
+ */
+export type OperationAccess = 'public' | 'key' | readonly [Scope, ...Scope[]]
 
 type Output<Schema> = Schema extends z.ZodType ? z.output<Schema> : undefined
 
@@ -43,6 +52,7 @@ export function operation<
   readonly path: string
   readonly id: string
   readonly summary: string
+  readonly access: OperationAccess
   readonly params?: Params
   readonly query?: Query
   readonly body?: Body
@@ -57,6 +67,7 @@ export function operation<
     readonly query: Output<Query>
     readonly body: Output<Body>
     readonly context: Context
+    readonly caller: Caller
   }): unknown
 }): Operation {
   return {

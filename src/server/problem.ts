@@ -18,6 +18,9 @@ const STATUS: Partial<Record<LakeErrorCode, number>> = {
   'request.invalid': 400,
   'request.forbidden': 403,
   'request.too_large': 413,
+  'auth.missing': 401,
+  'auth.invalid': 401,
+  'auth.forbidden': 403,
   'sql.syntax': 400,
   'sql.denied': 400,
   'sql.multiple_statements': 400,
@@ -27,6 +30,7 @@ const STATUS: Partial<Record<LakeErrorCode, number>> = {
   'sql.crashed': 503,
   'result.too_large': 413,
   'limit.queries': 429,
+  'limit.rate': 429,
   'table.unknown': 404,
   'pipeline.unknown': 404,
   'query.unknown': 404,
@@ -89,9 +93,16 @@ export function problemResponse(problem: Problem): Response {
     status: problem.status,
     headers: {
       'content-type': 'application/problem+json',
-      ...(problem.status === 429 ? { 'retry-after': String(RETRY_AFTER_S) } : {}),
+      ...refusalHeaders(problem.code),
     },
   })
+}
+
+/** What a client is told beside the problem: how to authenticate, and when to come back. */
+export function refusalHeaders(code: LakeErrorCode): Record<string, string> {
+  if (code === 'auth.missing') return { 'www-authenticate': 'Bearer realm="kappalake"' }
+  if (code === 'auth.invalid') return { 'www-authenticate': 'Bearer realm="kappalake", error="invalid_token"' }
+  return statusOf(code) === 429 ? { 'retry-after': String(RETRY_AFTER_S) } : {}
 }
 
 const RESERVED = new Set(['type', 'title', 'status', 'detail', 'instance', 'code', 'retryable', 'fix', 'queryId'])

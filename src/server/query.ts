@@ -3,12 +3,14 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError, type LakeErrorCode } from '../error.ts'
-import type { QueryFormat, QueryResult } from '../query/engine.ts'
+import type { QueryFormat, QueryResult, RunningQuery } from '../query/engine.ts'
+import type { Caller } from './access.ts'
 import type { ServerDoor } from './door.ts'
 import { operation, type Operation } from './operation.ts'
 import { pageOf } from './page.ts'
 import { problemOf, problemResponse } from './problem.ts'
 import { mediaType, parse, readJson, readText } from './request.ts'
+import { runQuery } from './run-query.ts'
 import { suggestion } from './suggest.ts'
 
 const MEDIA: Readonly<Record<QueryFormat, string>> = {
@@ -56,6 +58,7 @@ const runningSchema = z.object({
   sql: z.string(),
   format: z.string(),
   elapsedMs: z.number(),
+  key: z.string().nullable().describe('id of the key that asked; null where the API asks for none'),
 })
 
 const problems: readonly LakeErrorCode[] = [
@@ -70,13 +73,17 @@ const problems: readonly LakeErrorCode[] = [
   'sql.crashed',
   'result.too_large',
   'limit.queries',
+  'limit.rate',
   'table.unknown',
   'version.unknown',
   'snapshot.expired',
 ]
 
 export function queryOperations(door: ServerDoor): readonly Operation[] {
-  const shared = { answer: resultSchema, media: Object.values(MEDIA), problems }
+  const shared = { access: ['query'], answer: resultSchema, media: Object.values(MEDIA), problems } as const
+  /** Queries of others are for those who may see and end them. */
+  const seen = (caller: Caller): readonly RunningQuery[] =>
+    door.engine.running().filter(({ owner }) => caller.may('queries') || owner === caller.id)
   return [
     operation({
       method: 'post',
@@ -87,7 +94,7 @@ export function queryOperations(door: ServerDoor): readonly Operation[] {
       body: bodySchema,
       ownBody: true,
       ...shared,
-      handle: ({ context, query }) => run(door, context, () => askedByPost(context, query)),
+      handle: ({ context, caller, query }) => run(door, context, caller, () => askedByPost(context, query)),
     }),
     operation({
       method: 'get',
@@ -96,36 +103,45 @@ export function queryOperations(door: ServerDoor): readonly Operation[] {
       summary: 'Run one SELECT',
       query: querySchema,
       ...shared,
-      handle: ({ context, query: { q, ...rest } }) => run(door, context, () => Promise.resolve({ sql: q, ...rest })),
+      handle: ({ context, caller, query: { q, ...rest } }) =>
+        run(door, context, caller, () => Promise.resolve({ sql: q, ...rest })),
     }),
     operation({
       method: 'get',
       path: '/v1/queries',
       id: 'listQueries',
-      summary: 'Queries that run or wait',
+      summary: 'Queries that run or wait: those of the caller, or with the scope `queries` all',
+      access: ['query'],
       answer: pageOf(runningSchema),
-      handle: () => ({ items: door.engine.running(), nextCursor: null }),
+      handle: ({ caller }) => ({ items: seen(caller).map(runningJson), nextCursor: null }),
     }),
     operation({
       method: 'get',
       path: '/v1/queries/{id}',
       id: 'getQuery',
       summary: 'One query that runs or waits',
+      access: ['query'],
       params: z.strictObject({ id }),
       answer: runningSchema,
       problems: ['query.unknown'],
-      handle: ({ params }) => door.engine.running().find((each) => each.id === params.id) ?? fail(unknown(params.id)),
+      handle: ({ params, caller }) => {
+        const found = seen(caller).find((each) => each.id === params.id)
+        return found === undefined ? fail(unknown(params.id)) : runningJson(found)
+      },
     }),
     operation({
       method: 'delete',
       path: '/v1/queries/{id}',
       id: 'cancelQuery',
       summary: 'End a query now',
+      access: ['query'],
       params: z.strictObject({ id }),
       answer: z.object({ id: z.string(), cancelled: z.literal(true) }),
       problems: ['query.unknown'],
-      handle: ({ params }) =>
-        door.engine.cancel(params.id) ? { id: params.id, cancelled: true } : fail(unknown(params.id)),
+      handle: ({ params, caller }) => {
+        const isSeen = seen(caller).some((each) => each.id === params.id)
+        return isSeen && door.engine.cancel(params.id) ? { id: params.id, cancelled: true } : fail(unknown(params.id))
+      },
     }),
   ]
 }
@@ -142,7 +158,7 @@ async function askedByPost({ req }: Context, inAddress: z.output<typeof textQuer
 }
 
 /** Answers the result, or the problem with the id of the query, which may be the client's. */
-async function run(door: ServerDoor, context: Context, ask: () => Promise<Asked>): Promise<Response> {
+async function run(door: ServerDoor, context: Context, caller: Caller, ask: () => Promise<Asked>): Promise<Response> {
   const queryId = parse(id, context.req.header('x-query-id') ?? door.clock.uuid(), 'the header x-query-id')
   const startMs = door.clock.monotonicMs()
   const timed = () => ({
@@ -154,7 +170,7 @@ async function run(door: ServerDoor, context: Context, ask: () => Promise<Asked>
       throw new LakeError('request.invalid', 'a query has a body', { fix: 'Use GET or POST.' })
     const { format, ...asked } = await ask()
     const chosen = formatOf(format, context.req.header('accept'))
-    const result = await door.engine.query({ ...asked, format: chosen, id: queryId }, context.req.raw.signal)
+    const result = await runQuery(door, caller, { ...asked, format: chosen, id: queryId }, context.req.raw.signal)
     const versions = [...result.versions].map(([pipeline, version]) => `${pipeline}=${version}`).join(', ')
     return new Response(bodyOf(result, context, door.clock), {
       headers: {
@@ -241,6 +257,10 @@ async function breakOff(
   while (!outgoing.destroyed && outgoing.writableLength > 0 && clock.monotonicMs() - startMs < LAST_WORDS_MS_MAX)
     await clock.sleep(5)
   outgoing.destroy()
+}
+
+function runningJson({ owner, ...query }: RunningQuery): object {
+  return { ...query, key: owner ?? null }
 }
 
 function unknown(queryId: string): LakeError {

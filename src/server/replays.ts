@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { LakeError } from '../error.ts'
 import { replayRequestSchema, toReplayOptions } from '../replay-request.ts'
 import { isOver, type ReplayOrder, type ReplayStatus } from '../replay-status.ts'
+import { requireScope } from './access.ts'
 import type { ServerDoor } from './door.ts'
 import { idempotencyHeader, idempotencyKeyOf } from './idempotency.ts'
 import { operation, type Operation } from './operation.ts'
@@ -26,6 +27,7 @@ export function replayOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/replays',
       id: 'listReplays',
       summary: 'Replays of this store, the newest first; those that are over are kept for seven days',
+      access: ['status'],
       query: z.strictObject({ ...pageQuery, pipeline: z.string().optional().describe('only of this one') }),
       answer: pageOf(replaySchema),
       problems: ['pipeline.unknown'],
@@ -43,6 +45,7 @@ export function replayOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/replays/{replay}',
       id: 'getReplay',
       summary: 'One replay: its phase, how it gets on, what was found',
+      access: ['status'],
       params,
       answer: replaySchema,
       problems: ['replay.unknown'],
@@ -53,6 +56,7 @@ export function replayOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/replays/{replay}/diff',
       id: 'diffReplay',
       summary: 'What the rebuilt tables are against the live ones, with rows by key and the records they came from',
+      access: ['status', 'query:*'],
       params,
       answer: differenceSchema,
       problems: ['replay.unknown', 'replay.state'],
@@ -72,6 +76,7 @@ function startOperation(door: ServerDoor): Operation {
     path: '/v1/replays',
     id: 'startReplay',
     summary: 'Run history again through the definition of today, beside the live tables',
+    access: ['replays'],
     body: replayRequestSchema,
     answer: replaySchema,
     status: 202,
@@ -86,7 +91,9 @@ function startOperation(door: ServerDoor): Operation {
       'replay.compacted',
       'idempotency.mismatch',
     ],
-    handle: async ({ body, context }) => {
+    handle: async ({ body, context, caller }) => {
+      // One that cuts over by itself is a cut-over.
+      if ((body.autoCutover ?? 'never') !== 'never') requireScope(caller, 'cutover')
       const waitMs = waitMsOf(context)
       const key = idempotencyKeyOf(context)
       findChain(door, body.pipeline)
@@ -99,30 +106,35 @@ function startOperation(door: ServerDoor): Operation {
 const ORDERS = {
   pause: {
     summary: 'Hold it where it is; it goes on from there',
+    scope: 'replays',
     isDone: ({ progress }: ReplayStatus) => progress?.isPaused === true,
   },
   resume: {
     summary: 'Go on after a pause',
+    scope: 'replays',
     isDone: ({ progress }: ReplayStatus) => progress?.isPaused === false,
   },
-  cancel: { summary: 'Drop the fork; the live tables never knew of it', isDone: () => false },
+  cancel: { summary: 'Drop the fork; the live tables never knew of it', scope: 'replays', isDone: () => false },
   cutover: {
     summary: 'Put the rebuilt tables in the place of the live ones, in one commit',
+    scope: 'cutover',
     isDone: ({ progress }: ReplayStatus) => progress?.phase === 'cut-over',
   },
   rollback: {
     summary: 'Go back to the tables from before the cut-over, in one commit',
+    scope: 'rollback',
     isDone: ({ progress }: ReplayStatus) => progress?.phase === 'rolled-back',
   },
 } as const
 
 function orderOperation(door: ServerDoor, verb: keyof typeof ORDERS): Operation {
-  const { summary, isDone } = ORDERS[verb]
+  const { summary, scope, isDone } = ORDERS[verb]
   const common = {
     method: 'post',
     path: `/v1/replays/{replay}/${verb}`,
     id: `${verb}Replay`,
     summary,
+    access: [scope],
     params,
     answer: replaySchema,
     status: 202,
@@ -163,6 +175,7 @@ function eventsOperation(door: ServerDoor): Operation {
     path: '/v1/replays/{replay}/events',
     id: 'watchReplay',
     summary: 'Server-sent events: the replay now and whenever it changes, until it is over',
+    access: ['status'],
     params,
     answer: z.string(),
     media: ['text/event-stream'],

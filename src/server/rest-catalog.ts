@@ -1,8 +1,10 @@
 import { Hono, type Context } from 'hono'
-import { asLakeError, LakeError } from '../error.ts'
+import { asLakeError, LakeError, type LakeErrorCode } from '../error.ts'
 import { encodeMetadata, openTable, uriOf, type LakeTable } from '../lake/table.ts'
 import type { Version } from '../version.ts'
+import { requireTable, type Access, type Caller } from './access.ts'
 import type { ServerDoor } from './door.ts'
+import { refusalHeaders } from './problem.ts'
 import { isKnown, notModified } from './tables.ts'
 
 // The read-only half of the Iceberg REST catalog (iceberg: open-api/rest-catalog-open-api.yaml). A pipeline is a
@@ -20,9 +22,18 @@ const ENDPOINTS = [
   'POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics',
 ]
 
-/** Mounted below `/iceberg`. */
-export function restCatalog(door: ServerDoor): Hono {
-  const app = new Hono()
+interface Known {
+  Variables: { caller: Caller }
+}
+
+/** Mounted below `/iceberg`. The caller sees the tables that it may read. */
+export function restCatalog(door: ServerDoor, access: Access): Hono {
+  const app = new Hono<Known>()
+  // Errors, those about keys included, have Iceberg's form.
+  app.use(async (context, next) => {
+    context.set('caller', access.admit(context, ['query']))
+    await next()
+  })
   app.get('/v1/config', (context) => context.json({ defaults: {}, overrides: {}, endpoints: ENDPOINTS }))
   app.get('/v1/namespaces', (context) => {
     const parent = context.req.query('parent')
@@ -41,12 +52,17 @@ export function restCatalog(door: ServerDoor): Hono {
   app.get('/v1/namespaces/:namespace/tables', async (context) => {
     const pipeline = context.req.param('namespace')
     if (!door.chains.has(pipeline)) return noNamespace(context, pipeline)
-    const names = Object.keys((await headOf(door, pipeline))?.tables ?? {}).toSorted()
+    const { caller } = context.var
+    const all = Object.keys((await headOf(door, pipeline))?.tables ?? {}).toSorted()
+    const names = all.filter((name) => caller.may(`query:${name}`))
     return context.json({ identifiers: names.map((name) => ({ namespace: [pipeline], name })) })
   })
   app.get('/v1/namespaces/:namespace/tables/:table', (context) => load(door, context))
   // Reports of what a client read, which is of no use here.
-  app.post('/v1/namespaces/:namespace/tables/:table/metrics', (context) => context.body(null, 204))
+  app.post('/v1/namespaces/:namespace/tables/:table/metrics', (context) => {
+    requireTable(context.var.caller, context.req.param('table'))
+    return context.body(null, 204)
+  })
   app.get('/v1/namespaces/:namespace/views', (context) => {
     const pipeline = context.req.param('namespace')
     if (!door.chains.has(pipeline)) return noNamespace(context, pipeline)
@@ -58,16 +74,27 @@ export function restCatalog(door: ServerDoor): Hono {
   app.all('*', (context) => notOffered(context, context.req.method, context.req.path))
   app.onError((error, context) => {
     const { code, message } = asLakeError(error)
+    for (const [name, value] of Object.entries(refusalHeaders(code))) context.header(name, value)
+    const refused = REFUSALS[code]
+    if (refused !== undefined) return failure(context, refused.status, refused.type, message)
     const isAway = code === 'store.unavailable' || code === 'not_ready'
     return isAway
       ? failure(context, 503, 'ServiceUnavailableException', message)
       : failure(context, 500, 'InternalServerError', `${code}: the table could not be read`)
   })
-  return app
+  return app as unknown as Hono
 }
 
-async function load(door: ServerDoor, context: Context): Promise<Response> {
+/** What is wrong with the caller, in Iceberg's words. */
+const REFUSALS: Partial<Record<LakeErrorCode, { readonly status: 401 | 403; readonly type: string }>> = {
+  'auth.missing': { status: 401, type: 'NotAuthorizedException' },
+  'auth.invalid': { status: 401, type: 'NotAuthorizedException' },
+  'auth.forbidden': { status: 403, type: 'ForbiddenException' },
+}
+
+async function load(door: ServerDoor, context: Context<Known>): Promise<Response> {
   const { namespace, table: name } = context.req.param() as { namespace: string; table: string }
+  requireTable(context.var.caller, name)
   if (!door.chains.has(namespace)) return noNamespace(context, namespace)
   const version = await headOf(door, namespace)
   const metadata =
@@ -124,7 +151,7 @@ function headOf({ chains }: ServerDoor, pipeline: string): Promise<Version | und
 }
 
 /** Hono answers HEAD with the routes of GET. */
-function isHead({ req }: Context): boolean {
+function isHead({ req }: Pick<Context, 'req'>): boolean {
   return req.method === 'HEAD'
 }
 
@@ -145,6 +172,11 @@ function notOffered(context: Context, method: string, path: string): Response {
   )
 }
 
-function failure(context: Context, code: 400 | 404 | 405 | 500 | 503, type: string, message: string): Response {
+function failure(
+  context: Context,
+  code: 400 | 401 | 403 | 404 | 405 | 500 | 503,
+  type: string,
+  message: string,
+): Response {
   return context.json({ error: { message, type, code } }, code)
 }

@@ -2,10 +2,12 @@ import type { Context } from 'hono'
 import { z } from 'zod'
 import { LakeError } from '../error.ts'
 import type { QueryParams, QueryRequest, QueryResult } from '../query/engine.ts'
+import type { Caller } from './access.ts'
 import type { ServerDoor } from './door.ts'
 import { isAfter, keyOf, keyValues, orderOf, quoted, type KeyColumn } from './key.ts'
 import { operation, type Operation } from './operation.ts'
 import { decodeCursor, encodeCursor, pageOf, pageQuery } from './page.ts'
+import { runQuery } from './run-query.ts'
 import { etagOf, findTable, isKnown, notModified, read, tableParams } from './tables.ts'
 
 /** A page of a table goes on behind the last row of the one before, in the versions that the first one was read at. */
@@ -29,6 +31,7 @@ export function rowOperations(door: ServerDoor): readonly Operation[] {
       id: 'listRows',
       summary:
         'Rows of a table in the order of its key, or of the log; the cursor stays at the version of the first page',
+      access: ['query:{table}'],
       params: tableParams,
       query: z.strictObject({
         ...pageQuery,
@@ -51,8 +54,9 @@ export function rowOperations(door: ServerDoor): readonly Operation[] {
         'sql.timeout',
         'result.too_large',
         'limit.queries',
+        'limit.rate',
       ],
-      handle: async ({ params, query, context }) => {
+      handle: async ({ params, query, context, caller }) => {
         const place = await findTable(door, params.table)
         const isNewest = query.cursor === undefined && query.asOf === undefined && query.where === undefined
         const etag = etagOf(place)
@@ -63,7 +67,7 @@ export function rowOperations(door: ServerDoor): readonly Operation[] {
           throw new LakeError('request.invalid', 'asOf belongs to the first page; the cursor carries it')
         if (cursor?.after !== undefined && cursor.after.length !== key.length)
           throw new LakeError('request.invalid', 'the cursor is of another table')
-        const { rows, result } = await rowsOf(door, context, {
+        const { rows, result } = await rowsOf(door, context, caller, {
           ...select(place.name, key, query.limit, query.where, cursor),
           where: query.where,
           asOf: cursor?.asOf ?? query.asOf ?? `${place.pipeline}@${place.version.number}`,
@@ -84,9 +88,10 @@ export function rowOperations(door: ServerDoor): readonly Operation[] {
 export async function rowsOf(
   door: ServerDoor,
   context: Context,
+  caller: Caller,
   request: Omit<QueryRequest, 'format'>,
 ): Promise<{ readonly rows: readonly Row[]; readonly result: QueryResult }> {
-  const result = await door.engine.query({ ...request, format: 'json' }, context.req.raw.signal)
+  const result = await runQuery(door, caller, { ...request, format: 'json' }, context.req.raw.signal)
   const parts: Uint8Array[] = []
   for await (const part of result.body) parts.push(part)
   const { rows } = JSON.parse(Buffer.concat(parts).toString('utf8')) as { readonly rows: readonly Row[] }

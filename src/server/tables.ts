@@ -45,11 +45,13 @@ export function tableOperations(door: ServerDoor): readonly Operation[] {
       method: 'get',
       path: '/v1/tables',
       id: 'listTables',
-      summary: 'All tables as they stand in the newest versions',
+      summary: 'Tables as they stand in the newest versions: those that the caller may read',
+      access: ['query'],
       query: z.strictObject(pageQuery),
       answer: pageOf(tableSchema),
-      handle: async ({ query }) => {
-        const { items, nextCursor } = slicePage(await standing(door), ({ name }) => name, query)
+      handle: async ({ query, caller }) => {
+        const readable = (await standing(door)).filter(({ name }) => caller.may(`query:${name}`))
+        const { items, nextCursor } = slicePage(readable, ({ name }) => name, query)
         return {
           items: await Promise.all(items.map(async (each) => tableJson(door, each, await read(door, each)))),
           nextCursor,
@@ -61,6 +63,7 @@ export function tableOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/tables/{table}',
       id: 'getTable',
       summary: 'One table; the ETag is its snapshot, and its watermark',
+      access: ['query:{table}'],
       params: tableParams,
       answer: tableSchema,
       problems: ['table.unknown'],
@@ -78,6 +81,7 @@ export function tableOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/tables/{table}/snapshots',
       id: 'listSnapshots',
       summary: 'The snapshots of a table, newest first',
+      access: ['query:{table}'],
       params: tableParams,
       query: z.strictObject(pageQuery),
       answer: pageOf(snapshotSchema),

@@ -54,6 +54,7 @@ export function windowOperations(door: ServerDoor): readonly Operation[] {
       path: '/v1/tables/{table}/windows',
       id: 'listWindows',
       summary: 'Windows of a window table, newest first, and what its watermark waits for',
+      access: ['query:{table}'],
       params: tableParams,
       query: z.strictObject({
         ...pageQuery,
@@ -71,8 +72,9 @@ export function windowOperations(door: ServerDoor): readonly Operation[] {
         'sql.timeout',
         'result.too_large',
         'limit.queries',
+        'limit.rate',
       ],
-      handle: async ({ params, query, context }) => {
+      handle: async ({ params, query, context, caller }) => {
         const place = await findTable(door, params.table)
         const table = await read(door, place)
         const window = windowOf(place, storedWindow(table.properties))
@@ -84,7 +86,7 @@ export function windowOperations(door: ServerDoor): readonly Operation[] {
           throw new LakeError('request.invalid', 'the cursor is of another table')
         const state = cursor?.state ?? query.state
         const asOf = cursor?.asOf ?? `${place.pipeline}@${place.version.number}`
-        const { rows } = await rowsOf(door, context, {
+        const { rows } = await rowsOf(door, context, caller, {
           sql: select(place.name, key, state, query.limit, cursor !== undefined),
           params: cursor?.after ?? [],
           asOf,

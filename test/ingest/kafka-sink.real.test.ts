@@ -16,7 +16,7 @@ let sink: KafkaSink
 beforeAll(async () => {
   kafka = await startKafka()
   source = openKafka({ brokers: kafka.brokers }, systemClock)
-  sink = new KafkaSink({ brokers: kafka.brokers })
+  sink = new KafkaSink({ brokers: kafka.brokers }, systemClock)
 })
 afterAll(async () => {
   await sink.close()

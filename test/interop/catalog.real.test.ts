@@ -7,9 +7,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { open, type Lake } from '../../src/index.ts'
 import { shopDefinition } from '../../src/ingest/shop-ledger.ts'
 import { listen, type Listening } from '../../src/server/listen.ts'
+import { makeKey } from '../server/fake-door.ts'
 import { boundedShop, shopSettings, trustStore } from '../support/shop-store.ts'
 
 const LIMIT_MS = 120_000
+const key = makeKey('engine', ['query:*'])
+const http = { host: '127.0.0.1', port: 0, keys: [key.entry] }
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-catalog-'))
 const cache = path.resolve(import.meta.dirname, '../..', process.env['KAPPALAKE_CACHE'] ?? '.cache')
 let lake: Lake
@@ -18,9 +21,10 @@ let server: Listening
 beforeAll(async () => {
   const store = { url: `file:${folder}/lake` }
   await trustStore(store)
-  lake = await open(shopDefinition, { ...shopSettings(store, boundedShop(300), folder), lanes: 1 })
+  const settings = { ...shopSettings(store, boundedShop(300), folder), lanes: 1, http }
+  lake = await open(shopDefinition, settings)
   await lake.pipelines[0]!.flush()
-  server = await listen(lake.http(), { host: '127.0.0.1', port: 0 })
+  server = await listen(lake.http(), http)
 }, LIMIT_MS)
 
 afterAll(async () => {
@@ -29,7 +33,11 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-const ask = (route: string, init?: RequestInit) => fetch(`${server.url}/iceberg${route}`, init)
+const ask = (route: string, init: RequestInit = {}) =>
+  fetch(`${server.url}/iceberg${route}`, {
+    ...init,
+    headers: { authorization: `Bearer ${key.text}`, ...(init.headers as Record<string, string>) },
+  })
 
 test(
   'PyIceberg and DuckDB find the tables of a pipeline in the catalog, and read its rows',
@@ -38,7 +46,7 @@ test(
     const python = path.join(cache, 'python/bin/python')
     expect(existsSync(python), `${python} is missing: run \`npm run setup\``).toBe(true)
     const script = path.join(import.meta.dirname, 'python/read_catalog.py')
-    const { stdout } = await promisify(execFile)(python, [script, `${server.url}/iceberg`])
+    const { stdout } = await promisify(execFile)(python, [script, `${server.url}/iceberg`, key.text])
     const seen = JSON.parse(stdout) as Record<'pyiceberg' | 'duckdb', Record<string, [number, number | null]>> & {
       refusals: string[]
     }
@@ -52,7 +60,12 @@ test(
     expect(Object.values(expected).some(([rows]) => rows > 250)).toBe(true)
     expect(seen.pyiceberg).toEqual(expected)
     expect(seen.duckdb).toEqual(expected)
-    expect(seen.refusals).toEqual(['NoSuchTableError', 'NoSuchTableError', expect.not.stringMatching('done')])
+    expect(seen.refusals).toEqual([
+      'NoSuchTableError',
+      'NoSuchTableError',
+      'UnauthorizedError',
+      expect.not.stringMatching('done'),
+    ])
   },
 )
 

@@ -6,6 +6,7 @@ import type { Engine } from '../../src/query/engine.ts'
 import { createApp } from '../../src/server/app.ts'
 import { listen, type Listening } from '../../src/server/listen.ts'
 import { createMetrics } from '../../src/server/metrics.ts'
+import { makeKey } from './fake-door.ts'
 import { definition, makeLake, openLakeEngine, settings, type TestLake } from './support.ts'
 
 let lake: TestLake
@@ -144,13 +145,24 @@ describe('over a socket', () => {
 })
 
 describe('where to listen', () => {
-  test.each(['0.0.0.0', '::', '192.168.0.1', 'example.com'])('not on %s', async (host) => {
-    await expect(listen(createApp({} as never), { host, port: 0 })).rejects.toMatchObject({ code: 'config.invalid' })
+  const app = createApp({ settings, pipelines: [] } as never)
+
+  test.each(['0.0.0.0', '::', '192.168.0.1', 'example.com'])('not on %s without keys', async (host) => {
+    await expect(listen(app, { host, port: 0 })).rejects.toMatchObject({ code: 'config.invalid' })
+    await expect(listen(app, { host, port: 0, keys: [] })).rejects.toMatchObject({ code: 'config.invalid' })
+  })
+
+  test('on every address with keys, or where it was said that everybody may come', async () => {
+    const { entry } = makeKey('k', 'reader')
+    for (const http of [{ keys: [entry] }, { insecure: true }]) {
+      const open = await listen(app, { host: '0.0.0.0', port: 0, ...http })
+      await open.close()
+    }
   })
 
   test('not on a port that is taken', async () => {
     const port = Number(new URL(server.url).port)
-    await expect(listen(createApp({ pipelines: [] } as never), { host: '127.0.0.1', port })).rejects.toMatchObject({
+    await expect(listen(app, { host: '127.0.0.1', port })).rejects.toMatchObject({
       code: 'config.invalid',
       message: expect.stringContaining('in use'),
     })

@@ -18,8 +18,8 @@ export interface ProduceOptions {
 /** A real Apache Kafka with one broker in a process of its own, on free ports, in a temporary folder. */
 export interface TestKafka {
   readonly brokers: readonly string[]
-  /** Of the extra listener, when one was asked for. */
-  readonly extraAddress: string | undefined
+  /** Of the extra listeners, by their names. */
+  readonly extraAddresses: Readonly<Record<string, string>>
   readonly pid: number | undefined
   createTopic(topic: string, partitions: number, config?: Readonly<Record<string, string>>): Promise<void>
   /** Adds partitions until there are `count`. */
@@ -73,7 +73,7 @@ export async function startKafka(options: BrokerOptions = {}): Promise<TestKafka
   }
   return {
     brokers: [broker.address],
-    extraAddress: broker.extraAddress,
+    extraAddresses: broker.extraAddresses,
     get pid() {
       return broker.pid
     },

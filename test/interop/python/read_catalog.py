@@ -1,20 +1,20 @@
-"""The REST catalog as PyIceberg and DuckDB's own extension see it: read_catalog.py URI, one JSON object on stdout."""
+"""The REST catalog as PyIceberg and DuckDB's own extension see it: read_catalog.py URI KEY, one JSON object on stdout."""
 import json
 import sys
 import warnings
 
 import duckdb
 from pyiceberg.catalog import load_catalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, UnauthorizedError
 
 from read_duckdb import connect
 
 warnings.filterwarnings("ignore")
-uri = sys.argv[1]
+uri, key = sys.argv[1:]
 
 
 def by_pyiceberg():
-    catalog = load_catalog("kappalake", type="rest", uri=uri)
+    catalog = load_catalog("kappalake", type="rest", uri=uri, token=key)
     found = {}
     for (namespace,) in catalog.list_namespaces():
         for identifier in catalog.list_tables(namespace):
@@ -23,6 +23,7 @@ def by_pyiceberg():
             found[".".join(identifier)] = [rows.num_rows, sums(rows)]
     return found, [refusal(lambda: catalog.load_table("nobody.orders"), NoSuchTableError, NoSuchNamespaceError),
                    refusal(lambda: catalog.load_table("shop.nothing"), NoSuchTableError),
+                   refusal(lambda: load_catalog("kappalake", type="rest", uri=uri), UnauthorizedError),
                    refusal(lambda: catalog.drop_table("shop.orders"), Exception)]
 
 
@@ -40,7 +41,8 @@ def refusal(work, *kinds):
 
 def by_duckdb(names):
     connection = connect()
-    connection.execute(f"ATTACH '' AS lake (TYPE iceberg, ENDPOINT '{uri}', AUTHORIZATION_TYPE 'none')")
+    connection.execute(f"CREATE SECRET kappalake (TYPE iceberg, TOKEN '{key}')")
+    connection.execute(f"ATTACH '' AS lake (TYPE iceberg, ENDPOINT '{uri}', SECRET kappalake)")
     found = {}
     for name in names:
         source = "lake." + ".".join(f'"{part}"' for part in name.split("."))
