@@ -58,7 +58,7 @@ export function addDoctorCommand(
         }),
       )
       if (loaded !== undefined)
-        for (const check of checksOf(loaded, parts, context)) results.push(await runCheck(check))
+        for (const check of checksOf(loaded, parts, context.clock, context.fetch)) results.push(await runCheck(check))
       context.out.write(report(results, options.output, context.out.hasColor))
       if (results.some((result) => !result.ok)) exit(EXIT.notReady)
     })
@@ -67,7 +67,8 @@ export function addDoctorCommand(
 export function checksOf(
   { settings, definition }: LoadedConfig,
   parts: DoctorParts,
-  { clock, fetch: fetchWith }: Pick<CliContext, 'clock' | 'fetch'>,
+  clock: Clock,
+  fetchWith: typeof fetch = fetch,
 ): Check[] {
   const topics = [...new Set(definition.pipelines.flatMap(({ tables }) => tables.map((table) => table.topic)))]
   return [
