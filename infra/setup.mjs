@@ -117,6 +117,16 @@ const parts = [
     ],
   },
   {
+    // Only for whom it is asked by name: what `npm run check:infra` reads manifests with.
+    name: 'lint',
+    isOptional: true,
+    recipe: ['infra/parts/lint/requirements.txt'],
+    steps: (dir) => [
+      ['python3', '-m', 'venv', dir],
+      [`${dir}/bin/pip`, 'install', '-q', '--disable-pip-version-check', '-r', 'infra/parts/lint/requirements.txt'],
+    ],
+  },
+  {
     // Only for whom it is asked by name: a peer that benchmarks may be compared with.
     name: 'flink',
     isOptional: true,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
@@ -116,7 +117,8 @@ function offsetOf(document: Document, field: FieldPath): number | undefined {
 
 /**
  * Bundles a module with what it imports by relative path into a file beside it (so that packages resolve from there),
- * and imports that. `kappalake` is this very installation, so a definition needs no package of its own.
+ * and imports that. `kappalake` is this very installation, so a definition needs no package of its own. Where the folder
+ * may only be read, as in a container, the bundle lies elsewhere, with the same packages beside it.
  */
 async function readModule(file: string): Promise<ConfigFile> {
   const fail = (cause: unknown, fix?: string): LakeError =>
@@ -149,10 +151,9 @@ async function readModule(file: string): Promise<ConfigFile> {
   })
   const code = result.outputFiles[0]!.contents
   const hash = createHash('sha256').update(code).digest('hex').slice(0, 32)
-  const bundle = path.join(path.dirname(file), `.kappalake-${hash.slice(0, 12)}-${process.pid}.mjs`)
-  await writeFile(bundle, code)
+  const bundle = await writeBundle(path.dirname(file), `.kappalake-${hash.slice(0, 12)}-${process.pid}.mjs`, code)
   try {
-    const module = (await import(pathToFileURL(bundle).href)) as { default?: unknown }
+    const module = (await import(pathToFileURL(bundle.file).href)) as { default?: unknown }
     if (module.default === undefined)
       throw fail(
         'there is no default export',
@@ -162,8 +163,41 @@ async function readModule(file: string): Promise<ConfigFile> {
   } catch (error) {
     throw toLakeError(error, file) ?? fail(error, 'Run the module alone to see where it fails.')
   } finally {
-    await rm(bundle, { force: true })
+    await rm(bundle.toRemove, { recursive: true, force: true })
   }
+}
+
+const READ_ONLY: ReadonlySet<unknown> = new Set(['EROFS', 'EACCES', 'EPERM'])
+
+/**
+ * Writes the bundle beside its module, or where that cannot be, into a temporary folder that sees the same packages.
+ * Resolves with the file, and with what must be removed after it was read.
+ */
+export async function writeBundle(
+  folder: string,
+  name: string,
+  code: Uint8Array,
+  write: (file: string, code: Uint8Array) => Promise<void> = writeFile,
+): Promise<{ readonly file: string; readonly toRemove: string }> {
+  const beside = path.join(folder, name)
+  try {
+    await write(beside, code)
+    return { file: beside, toRemove: beside }
+  } catch (error) {
+    if (!READ_ONLY.has((error as NodeJS.ErrnoException).code)) throw error
+  }
+  const place = await mkdtemp(path.join(os.tmpdir(), 'kappalake-definition-'))
+  const packages = nearestPackages(folder)
+  if (packages !== undefined) await symlink(packages, path.join(place, 'node_modules'))
+  await writeFile(path.join(place, name), code)
+  return { file: path.join(place, name), toRemove: place }
+}
+
+function nearestPackages(folder: string): string | undefined {
+  const packages = path.join(folder, 'node_modules')
+  if (existsSync(packages)) return packages
+  const parent = path.dirname(folder)
+  return parent === folder ? undefined : nearestPackages(parent)
 }
 
 /** The library beside this file: dist/index.js for the command, src/index.ts where TypeScript runs as it is. */

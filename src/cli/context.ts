@@ -50,6 +50,11 @@ export function errorText(error: unknown, hasColor: boolean): string {
   return redacted(lines.join('\n'))
 }
 
+/** What to do about an error, where nothing else will be told. */
+export function fixOf({ code, fix }: LakeError): string {
+  return fix ?? NEXT[code] ?? `Look ${code} up in docs/errors.md: it says what to do.`
+}
+
 const NEXT: Readonly<Record<string, string>> = {
   internal: 'This is a defect of kappalake: please report it with the command that you ran.',
   'config.invalid': 'Correct it: docs/config.md and docs/windows.md say what may stand there.',

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { statfs } from 'node:fs/promises'
+import net from 'node:net'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Command } from 'commander'
@@ -12,10 +13,11 @@ import { openRegistry } from '../ingest/registry.ts'
 import type { Storage } from '../lake/storage/storage.ts'
 import { partitionId, type Source } from '../log.ts'
 import { redacted } from '../redact.ts'
-import type { Settings, SourceSettings, StoreSettings } from '../settings.ts'
-import { EXIT, paint, type CliContext } from './context.ts'
+import type { HttpSettings, Settings, SourceSettings, StoreSettings } from '../settings.ts'
+import { EXIT, fixOf, paint, type CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption } from './read.ts'
+import { addressOf } from './serve.ts'
 import { load, withSettings, type SettingFlags } from './start.ts'
 
 /** What the doctor looks at: the very parts that a lake is opened with. */
@@ -60,19 +62,25 @@ export function addDoctorCommand(
         }),
       )
       if (loaded !== undefined)
-        for (const check of checksOf(loaded, parts, context.clock)) results.push(await runCheck(check))
+        for (const check of checksOf(loaded, parts, context.clock, context.fetch)) results.push(await runCheck(check))
       context.out.write(report(results, options.output, context.out.hasColor))
       if (results.some((result) => !result.ok)) exit(EXIT.notReady)
     })
 }
 
-export function checksOf({ settings, definition }: LoadedConfig, parts: DoctorParts, clock: Clock): Check[] {
+export function checksOf(
+  { settings, definition }: LoadedConfig,
+  parts: DoctorParts,
+  clock: Clock,
+  fetchWith: typeof fetch = fetch,
+): Check[] {
   const topics = [...new Set(definition.pipelines.flatMap(({ tables }) => tables.map((table) => table.topic)))]
   return [
     { name: 'store', run: () => checkStore(settings.store, parts, clock) },
     { name: 'log', run: () => checkLog(settings.source, topics, parts, clock) },
     ...registryChecks(definition, settings, clock),
     { name: 'disk', run: () => checkDisk(settings) },
+    httpCheck(settings.http, fetchWith),
     { name: 'query', run: checkDuckDb },
   ]
 }
@@ -81,9 +89,9 @@ export async function runCheck(check: Check): Promise<CheckResult> {
   try {
     return { check: check.name, ok: true, detail: await check.run(), fix: undefined }
   } catch (error) {
-    const { code, message, fix } = asLakeError(error)
-    const detail = redacted(`${code}: ${message}`)
-    return { check: check.name, ok: false, detail, fix: fix === undefined ? undefined : redacted(fix) }
+    const known = asLakeError(error)
+    const detail = redacted(`${known.code}: ${known.message}`)
+    return { check: check.name, ok: false, detail, fix: redacted(fixOf(known)) }
   }
 }
 
@@ -164,6 +172,41 @@ function registryChecks(definition: LakeDefinition, settings: Settings, clock: C
     return `the schema registry at ${registry!.url} answers`
   }
   return [{ name: 'registry', run }]
+}
+
+/** Whether the API can be served: nobody is there, or kappalake is already. */
+export function httpCheck(http: HttpSettings, fetchWith: typeof fetch): Check {
+  const address = addressOf(http)
+  return {
+    name: 'http',
+    run: async () => {
+      const problem = await listenOnce(http)
+      if (problem === undefined) return `${address} is free`
+      if (problem.code !== 'EADDRINUSE')
+        throw new LakeError('config.invalid', `${address} cannot be served: ${problem.message}`, {
+          cause: problem,
+          fix: 'Correct http.host and http.port: an address of this machine, and a port above 1023.',
+        })
+      const answer = await fetchWith(`${address}/healthz`, { signal: AbortSignal.timeout(HTTP_MS_MAX) })
+        .then((response) => response.json() as Promise<{ status?: unknown }>)
+        .catch(() => undefined)
+      if (answer?.status === 'ok') return `kappalake answers at ${address} already`
+      throw new LakeError('config.invalid', `another program listens at ${address}`, {
+        fix: 'End it, or choose another port with --port or http.port.',
+      })
+    },
+  }
+}
+
+const HTTP_MS_MAX = 2_000
+
+/** Takes the address for a moment; resolves with why it could not be had. */
+function listenOnce({ host, port }: HttpSettings): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const server = net.createServer()
+    server.once('error', resolve)
+    server.listen(port, host, () => server.close(() => resolve(undefined)))
+  })
 }
 
 const DISK_BYTES_MIN = 2 ** 30

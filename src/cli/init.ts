@@ -2,50 +2,111 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Command } from 'commander'
+import { Option, type Command } from 'commander'
 import { LakeError } from '../error.ts'
 import type { CliContext } from './context.ts'
 
-const TEMPLATES = ['orders-json'] as const
+/** Folders of infra/templates, in the order in which help lists them. */
+export const TEMPLATES = {
+  'orders-json': 'records of JSON, a table of them and a window over it',
+  debezium: 'a change stream: a table that holds what a database holds',
+  'embedded-hono': 'a web server of your own that holds its lake',
+} as const
 
-/** `init`: a project to start from. Existing files are never overwritten. */
-export function addInitCommand(program: Command, context: CliContext): void {
+/** What every template has; its own files of the same name take their place. */
+const COMMON = 'common'
+/** What a folder may hold that a project is made in. */
+const HARMLESS: readonly string[] = ['.git', '.DS_Store']
+/** Packing leaves out files of this name, so it is another in the package. */
+const RENAMED: Readonly<Record<string, string>> = { gitignore: '.gitignore' }
+
+/** `init`: a project to start from, in a folder that is empty. */
+export function addInitCommand(program: Command, context: CliContext, version: string): void {
   program
     .command('init [folder]')
-    .description('write an example project')
-    .option('--template <name>', `one of: ${TEMPLATES.join(', ')}`, TEMPLATES[0])
-    .action(async (folder: string | undefined, { template }: { template: string }) => {
-      if (!(TEMPLATES as readonly string[]).includes(template))
-        throw new LakeError('config.unsupported', `there is no template "${template}"`, {
-          fix: `Templates: ${TEMPLATES.join(', ')}.`,
-        })
+    .description('write a project to start from')
+    .addOption(
+      new Option('--template <name>', 'what it is about')
+        .choices(Object.keys(TEMPLATES))
+        .default('orders-json', 'orders-json'),
+    )
+    .addHelpText('after', `\nTemplates:\n${templateLines()}`)
+    .action(async (folder: string | undefined, { template }: { template: keyof typeof TEMPLATES }) => {
       const target = path.resolve(context.folder, folder ?? '.')
-      const written = await copyTemplate(path.join(templatesFolder(), template), target)
+      await assertEmpty(target)
+      const files = await filesOf(template, {
+        name: packageName(path.basename(target)),
+        kappalake: dependencyOn(version),
+      })
+      await mkdir(target, { recursive: true })
+      for (const [file, text] of files) await writeFile(path.join(target, file), text, { flag: 'wx' })
       const where = path.relative(context.folder, target)
       context.out.write(
         [
-          ...written.map((file) => `✓ ${path.join(where, file)}`),
-          `next: edit ${path.join(where, 'kappalake.yaml')}, then${where === '' ? '' : ` cd ${where} &&`} kappalake doctor && kappalake start`,
+          ...[...files.keys()].map((file) => `✓ ${path.join(where, file)}`),
+          `next: ${where === '' ? '' : `cd ${where} && `}npm install, and what README.md says`,
           '',
         ].join('\n'),
       )
     })
 }
 
-async function copyTemplate(from: string, to: string): Promise<string[]> {
-  const files = (await readdir(from)).toSorted()
-  const taken = files.find((file) => existsSync(path.join(to, file)))
-  if (taken !== undefined)
-    throw new LakeError('config.invalid', `${path.join(to, taken)} exists already`, {
-      fix: 'Name another folder: kappalake init <folder>.',
-    })
-  await mkdir(to, { recursive: true })
-  for (const file of files) await writeFile(path.join(to, file), await readFile(path.join(from, file)), { flag: 'wx' })
-  return files
+function templateLines(): string {
+  return Object.entries(TEMPLATES)
+    .map(([name, what]) => `  ${name.padEnd(15)} ${what}`)
+    .join('\n')
 }
 
-/** infra/templates of this installation: beside dist/, or above src/cli/ where TypeScript runs as it is. */
+/** A project is written whole or not at all, and never into another one. */
+async function assertEmpty(target: string): Promise<void> {
+  if (!existsSync(target)) return
+  const taken = (await readdir(target)).filter((file) => !HARMLESS.includes(file)).toSorted()
+  if (taken.length === 0) return
+  const more = taken.length > 1 ? ` and ${taken.length - 1} more` : ''
+  throw new LakeError('config.invalid', `${target} is not empty: ${taken[0]}${more}`, {
+    fix: 'Name a new folder: kappalake init <folder>.',
+  })
+}
+
+/** File names and texts of a template, in the order of their names. */
+async function filesOf(
+  template: string,
+  values: Readonly<Record<string, string>>,
+): Promise<ReadonlyMap<string, string>> {
+  const files = new Map<string, string>()
+  for (const folder of [COMMON, template].map((name) => path.join(templatesFolder(), name)))
+    for (const file of await readdir(folder)) {
+      const text = await readFile(path.join(folder, file), 'utf8')
+      files.set(
+        RENAMED[file] ?? file,
+        text.replaceAll(/\{\{(\w+)\}\}/g, (whole, name: string) => values[name] ?? whole),
+      )
+    }
+  return new Map([...files].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+/** The name of a folder as npm takes it for a package. */
+export function packageName(folder: string): string {
+  const name = folder
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9._-]+/g, '-')
+    .replace(/^[._-]+/, '')
+    .slice(0, 200)
+  return name === '' ? 'my-lake' : name
+}
+
+/** What package.json says: the version; of a working copy, which no registry has, its folder. */
+function dependencyOn(version: string): string {
+  const root = installation()
+  return existsSync(path.join(root, 'src/main.ts')) ? `file:${root}` : version
+}
+
 function templatesFolder(): string {
+  return path.join(installation(), 'infra/templates')
+}
+
+/** The folder of this package: above dist/, or above src/cli/ where TypeScript runs as it is. */
+function installation(): string {
   const here = path.dirname(fileURLToPath(import.meta.url))
-  return path.resolve(here, path.basename(here) === 'cli' ? '../..' : '..', 'infra/templates')
+  return path.resolve(here, path.basename(here) === 'cli' ? '../..' : '..')
 }

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { asLakeError } from '../error.ts'
+import { addCompletionCommand } from './completion.ts'
 import { errorText, EXIT, exitCodeOf, type CliContext } from './context.ts'
 import { addDeadLetterCommands } from './dead-letters.ts'
 import { addDemoCommand } from './demo.ts'
@@ -49,7 +50,7 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
       '\nExit: 0 done · 1 failed · 2 wrong usage · 3 not ready. KAPPALAKE_URL names the server of reading commands, KAPPALAKE_TOKEN its key.',
     )
   addDemoCommand(program, context, parts.open, exit)
-  addInitCommand(program, context)
+  addInitCommand(program, context, parts.version)
   addKeyCommand(program, context)
   addStartCommands(program, context, parts.open)
   addDoctorCommand(program, context, parts.doctor, exit)
@@ -57,5 +58,6 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
   addOperateCommands(program, context)
   addDeadLetterCommands(program, context)
   addReplayCommands(program, context, exit)
+  addCompletionCommand(program, context)
   return program
 }

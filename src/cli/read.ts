@@ -105,6 +105,7 @@ export function addReadCommands(program: Command, context: CliContext): void {
     ['pause', 'stop ingesting, until resumed; a restart honours it'],
     ['resume', 'go on after a pause'],
     ['flush', 'commit all that the log holds now'],
+    ['restart', 'try again what waits for a person, when its reason is gone'],
   ] as const)
     command(`${verb} <pipeline>`, description).action(
       printing(async (client, pipeline: string) => {

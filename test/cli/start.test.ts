@@ -1,13 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync, existsSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { Hono } from 'hono'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../infra/ports.mjs'
-import { nodeCheck, report, runCheck } from '../../src/cli/doctor.ts'
+import { httpCheck, nodeCheck, report, runCheck } from '../../src/cli/doctor.ts'
 import { statusLine } from '../../src/cli/serve.ts'
-import { LakeError } from '../../src/error.ts'
+import { LakeError, type LakeErrorCode } from '../../src/error.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { PipelineStatus } from '../../src/status.ts'
@@ -140,24 +140,6 @@ describe('status line', () => {
   })
 })
 
-describe('init', () => {
-  test('writes a project that loads, and never overwrites', async () => {
-    const { code, out } = await run(['init', 'mine'], { folder })
-    expect(code).toBe(0)
-    expect(out).toContain('✓ mine/kappalake.yaml')
-    const printed = await run(['config', 'print', '-c', 'mine/kappalake.yaml', '-o', 'csv'], { folder })
-    expect(printed.out).toContain('kafka.brokers,localhost:9092,')
-    writeFileSync(path.join(folder, 'mine/kappalake.yaml'), 'changed')
-    const again = await run(['init', 'mine'], { folder })
-    expect(again.err).toMatch(/exists already/)
-    expect(readFileSync(path.join(folder, 'mine/kappalake.yaml'), 'utf8')).toBe('changed')
-  })
-  test('of another template is refused', async () => {
-    expect((await run(['init', 'x', '--template', 'cdc'], { folder })).err).toMatch(/^✗ config\.unsupported/)
-    expect(existsSync(path.join(folder, 'x'))).toBe(false)
-  })
-})
-
 describe('doctor', () => {
   test('all well', async () => {
     const { code, out } = await run(['doctor'], { folder, env, parts: { doctor: doctor(['shop.orders']) } })
@@ -167,6 +149,7 @@ describe('doctor', () => {
       '✓ store',
       '✓ log',
       '✓ disk',
+      '✓ http',
       '✓ query',
       '',
     ])
@@ -187,6 +170,35 @@ describe('doctor', () => {
         fix: 'Create it, or correct from.topic; a start would wait for it.',
       },
     ])
+  })
+
+  test('an address that is taken: by kappalake itself is well, by another is not', async () => {
+    const taken = net.createServer((socket) => socket.resume().end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'))
+    await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done))
+    const { port } = taken.address() as net.AddressInfo
+    const http = { host: '127.0.0.1', port }
+    expect(await runCheck(httpCheck(http, fetch))).toMatchObject({
+      ok: false,
+      detail: `config.invalid: another program listens at http://127.0.0.1:${port}`,
+      fix: 'End it, or choose another port with --port or http.port.',
+    })
+    const own = async () => Response.json({ status: 'ok' })
+    expect(await runCheck(httpCheck(http, own))).toMatchObject({ ok: true, detail: expect.stringContaining('answers') })
+    await new Promise((done) => taken.close(done))
+    expect(await runCheck(httpCheck(http, fetch))).toMatchObject({ ok: true, detail: expect.stringContaining('free') })
+  })
+
+  test('whatever fails, there is a fix', async () => {
+    const codes = readFileSync(new URL('../../src/error.ts', import.meta.url), 'utf8').matchAll(
+      /^ {2}\| '([a-z_.]+)'/gm,
+    )
+    for (const [, code] of codes) {
+      const run = () => Promise.reject(new LakeError(code as LakeErrorCode, 'no'))
+      const { fix } = await runCheck({ name: 'x', run })
+      expect(fix).toMatch(/^[A-Z].*\.$/)
+      expect(fix).not.toContain('kappalake doctor')
+    }
+    expect((await runCheck({ name: 'x', run: () => Promise.reject(new Error('no')) })).fix).toContain('report')
   })
 
   test('an old Node, a wrong file', async () => {

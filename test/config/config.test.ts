@@ -1,8 +1,9 @@
-import { mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadConfig, type LoadOptions } from '../../src/config.ts'
+import { writeBundle } from '../../src/config-file.ts'
 import { jsonSchema } from '../../src/config-schema.ts'
 import { codeHash } from '../../src/define.ts'
 import { LakeError } from '../../src/error.ts'
@@ -19,8 +20,10 @@ afterAll(() => rmSync(root, { recursive: true, force: true }))
 /** A folder of its own with these files. */
 function folderOf(files: Readonly<Record<string, string>>): string {
   const folder = path.join(root, `f${count++}`)
-  mkdirSync(folder)
-  for (const [name, text] of Object.entries(files)) writeFileSync(path.join(folder, name), text)
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
+    writeFileSync(path.join(folder, name), text)
+  }
   return folder
 }
 const PIPELINES = `
@@ -271,6 +274,27 @@ describe('TypeScript', () => {
     import { topic } from './topic.ts'
     export default defineLake({ shop: [table('orders', { from: { topic }, columns: { id: t.string() } })] })`
   const topic = 'export const topic: string = "shop.orders"'
+
+  test('in a folder that may only be read: elsewhere, with the same packages, and nothing is left or lost', async () => {
+    const folder = folderOf({
+      'lake.ts': LAKE,
+      'node_modules/of-mine/package.json': '{ "name": "of-mine", "type": "module", "main": "index.js" }',
+      'node_modules/of-mine/index.js': 'export default 7',
+    })
+    const readOnly = () => Promise.reject(Object.assign(new Error('read-only'), { code: 'EROFS' }))
+    const code = new TextEncoder().encode(`import seven from 'of-mine'; export default seven`)
+    const { file, toRemove } = await writeBundle(path.join(folder, 'below'), 'bundle.mjs', code, readOnly)
+    expect(file.startsWith(folder)).toBe(false)
+    expect(await import(file)).toMatchObject({ default: 7 })
+    rmSync(toRemove, { recursive: true })
+    expect(existsSync(path.join(folder, 'node_modules/of-mine/index.js'))).toBe(true)
+    const full = () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' }))
+    await expect(writeBundle(folder, 'bundle.mjs', code, full)).rejects.toThrow('full')
+    expect(await writeBundle(folder, 'bundle.mjs', code)).toEqual({
+      file: path.join(folder, 'bundle.mjs'),
+      toRemove: path.join(folder, 'bundle.mjs'),
+    })
+  })
 
   test('settings in kappalake.config.ts, tables in lake.ts, relative imports', async () => {
     const folder = folderOf({

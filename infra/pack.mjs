@@ -1,0 +1,169 @@
+// `npm run check:package`: what people will install. Builds, packs, installs the package into an empty project as npm
+// does it, compiles a strict program against its types, runs it, and lets the command make a project and run the demo
+// against its ledger. `--short` links this repository's packages instead of installing, and leaves out the demo: that
+// needs no network, and the tests do it.
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
+const manifest = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
+/** What a project in TypeScript has besides. */
+const COMPILER = ['typescript', '@types/node']
+
+/** Packs into `folder`; returns the tarball and the files in it. Declarations are built when they are not there. */
+export function pack(folder) {
+  if (!existsSync(path.join(root, 'dist/types/index.d.ts'))) run(process.execPath, ['infra/build.mjs'], root)
+  const said = run(
+    'npm',
+    ['pack', '--json', '--ignore-scripts', '--loglevel=error', '--pack-destination', folder],
+    root,
+  )
+  const [{ filename, files, unpackedSize }] = JSON.parse(said)
+  return { tarball: path.join(folder, filename), files: files.map((file) => file.path), unpackedSize }
+}
+
+/**
+ * Puts the package into `project`/node_modules without a registry: its files as they were packed, and links to those
+ * packages alone that it declares, or that the project names.
+ */
+export function link(tarball, project, others = COMPILER) {
+  const modules = path.join(project, 'node_modules')
+  const own = path.join(modules, 'kappalake')
+  mkdirSync(own, { recursive: true })
+  run('tar', ['-xzf', tarball, '--strip-components=1', '-C', own], project)
+  for (const name of new Set([...Object.keys(manifest.dependencies), ...others])) {
+    const place = path.join(modules, name)
+    mkdirSync(path.dirname(place), { recursive: true })
+    if (!existsSync(place)) symlinkSync(path.join(root, 'node_modules', name), place)
+  }
+  // As npm makes it from `bin`.
+  mkdirSync(path.join(modules, '.bin'), { recursive: true })
+  for (const [name, file] of Object.entries({ kappalake: '../kappalake/dist/main.js', tsc: '../typescript/bin/tsc' }))
+    if (!existsSync(path.join(modules, '.bin', name))) symlinkSync(file, path.join(modules, '.bin', name))
+}
+
+/** A program of somebody who embeds the library, as strict as a compiler can be. */
+const CONSUMER = `import { defineLake, json, LakeError, open, t, table, tumbling, type Lake, type LakeErrorCode } from 'kappalake'
+
+export const orders = table('orders', {
+  from: { topic: 'shop.orders', value: json() },
+  columns: { orderId: t.string().required(), amount: t.decimal(12, 2), updatedAt: t.timestamptz('ms') },
+  eventTime: { column: 'updatedAt' },
+})
+export const revenue = tumbling('revenue', orders, {
+  size: '1m',
+  select: ({ count, sum }) => ({ n: count(), revenue: sum('amount') }),
+})
+// @ts-expect-error there is no such column: the types of the package are known, not any
+export const wrong = () => tumbling('wrong', orders, { size: '1m', select: ({ sum }) => ({ s: sum('nothing') }) })
+
+const look = async (lake: Lake): Promise<bigint> => {
+  const [row] = await lake.sql<{ n: bigint }>\`select count(*) n from \${orders}\`
+  return row?.n ?? 0n
+}
+const code: LakeErrorCode = 'config.invalid'
+const error: unknown = await open(defineLake({ shop: [orders, revenue] }), {
+  kafka: { brokers: ['127.0.0.1:1'] },
+  // @ts-expect-error a store has an address
+  store: { urll: 'file:./lake' },
+}).then(look, (reason: unknown) => reason)
+if (!(error instanceof LakeError) || error.code !== 'config.unknown_key') throw new Error(\`\${code}: \${String(error)}\`)
+console.log('embedded')
+`
+
+const STRICT = {
+  compilerOptions: {
+    target: 'ES2022',
+    lib: ['ES2023', 'ESNext.Disposable'],
+    module: 'NodeNext',
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    verbatimModuleSyntax: true,
+    outDir: 'out',
+    types: ['node'],
+  },
+  files: ['consumer.ts'],
+}
+
+/** Goes through the whole of it; throws where something lacks. Returns what was seen, for tests. */
+export function checkPackage({ isShort, log = () => undefined }) {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-pack-'))
+  try {
+    const packed = pack(folder)
+    log(`packed ${packed.files.length} files, ${(packed.unpackedSize / 2 ** 20).toFixed(1)} MiB`)
+    const project = path.join(folder, 'project')
+    mkdirSync(project)
+    writeFileSync(
+      path.join(project, 'package.json'),
+      JSON.stringify({ name: 'project', private: true, type: 'module' }),
+    )
+    if (isShort) link(packed.tarball, project)
+    else {
+      const compiler = COMPILER.map((name) => `${name}@${manifest.devDependencies[name]}`)
+      run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', packed.tarball, ...compiler], project)
+    }
+    log(isShort ? 'linked' : 'installed')
+    writeFileSync(path.join(project, 'consumer.ts'), CONSUMER)
+    writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(STRICT))
+    const node = (...args) => run(process.execPath, args, project)
+    const wrong = complaints(project)
+    if (wrong.length > 0) throw new Error(`the compiler says:\n${wrong.join('\n')}`)
+    log('types resolve')
+    const embedded = node('out/consumer.js').trim()
+    if (embedded !== 'embedded') throw new Error(`the consumer said: ${embedded}`)
+    log('the library opens')
+    const command = (...args) => run(path.join(project, 'node_modules/.bin/kappalake'), args, project)
+    // npm does it for a command that it installs.
+    if (isShort) run('chmod', ['+x', path.join(project, 'node_modules/kappalake/dist/main.js')], project)
+    const version = command('--version').trim()
+    if (version !== manifest.version) throw new Error(`the command says that it is ${version}`)
+    command('init', 'made')
+    const made = JSON.parse(readFileSync(path.join(project, 'made/package.json'), 'utf8'))
+    if (made.dependencies.kappalake !== version) throw new Error(`the project needs ${made.dependencies.kappalake}`)
+    const printed = command('config', 'print', '-c', 'made/kappalake.yaml', '-o', 'csv')
+    if (!printed.includes('kafka.brokers,localhost:9092,')) throw new Error(`config print said: ${printed}`)
+    log('the command makes a project and reads it')
+    if (!isShort) {
+      const verdict = command('demo', '--ci', '--port', '0', '--data', path.join(folder, 'demo'))
+      log(verdict.trim().split('\n').at(-1))
+    }
+    return { ...packed, version }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/**
+ * What the compiler says of the program and of our declarations. Those of others are read as strictly, and what they
+ * lack is theirs: Hono's want the names of a browser.
+ */
+function complaints(project) {
+  const { stdout } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.', '--pretty', 'false'], {
+    cwd: project,
+    encoding: 'utf8',
+  })
+  const lines = stdout.split('\n').filter((line) => line.trim() !== '')
+  return lines.filter((line) => /^(consumer\.ts|node_modules\/kappalake\/|error )/.test(line))
+}
+
+function run(command, args, cwd) {
+  try {
+    return execFileSync(command, args, {
+      cwd,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      maxBuffer: 64 * 2 ** 20,
+    })
+  } catch (error) {
+    throw new Error(`${command} ${args.join(' ')}\n${error.stdout ?? ''}${error.stderr ?? ''}`, { cause: error })
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  run(process.execPath, ['infra/build.mjs'], root)
+  checkPackage({ isShort: process.argv.includes('--short'), log: (text) => console.log(`✓ ${text}`) })
+}
