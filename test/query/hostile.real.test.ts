@@ -94,7 +94,7 @@ async function outcomeOf(sql: string): Promise<string> {
   }
 }
 
-const VICTIM = `select count(*) n, sum(amount) s, md5(string_agg(id || status || at, ',' order by id)) digest from orders`
+const VICTIM = `select count(*) n, sum(amount) s, md5(string_agg(id || status || "at", ',' order by id)) digest from orders`
 
 /** Asks the same again and again beside something; all answers must be one. */
 async function besideVictim(work: () => Promise<void>): Promise<number> {
