@@ -334,7 +334,11 @@ describe('query', () => {
     expect([...new Uint8Array(await arrow.arrayBuffer()).subarray(0, 4)]).toEqual([255, 255, 255, 255])
     const parquet = await get('&format=parquet', 'text/csv')
     expect(parquet.headers.get('content-type')).toBe('application/vnd.apache.parquet')
-    expect(Buffer.from(await parquet.arrayBuffer()).subarray(-4).toString()).toBe('PAR1')
+    expect(
+      Buffer.from(await parquet.arrayBuffer())
+        .subarray(-4)
+        .toString(),
+    ).toBe('PAR1')
     expect((await get('', 'application/pdf')).status).toBe(406)
     const misspelt = await get('&format=ndjsn')
     expect(await misspelt.json()).toMatchObject({
