@@ -83,6 +83,9 @@ const everything = (rows: number): string => `
     case when i % 3 <> 0 then map([i, i + 1], ['x', null]) end m, [{'k': [1, i]}, null] ls, [1.5, i]::float[2] ar
   from range(${rows}) t(i) order by i`
 
+/** How many rows of one query the other one does not have. */
+const missing = (left: string, right: string): string => `(select count(*) from ((${left}) except (${right})))`
+
 describe('a result in binary formats', () => {
   test('is what pyarrow reads, with the same types and values in both', async () => {
     const seen = await seenByPyarrow(everything(2_500))
@@ -162,7 +165,6 @@ describe('a result in binary formats', () => {
     await connection.run("SET TimeZone = 'UTC'")
     const one = async (text: string): Promise<unknown> => (await connection.runAndReadAll(text)).getRowsJS()[0]
     const read = `from read_parquet('${file}')`
-    const missing = (left: string, right: string) => `(select count(*) from ((${left}) except (${right})))`
     expect(await one(`select ${missing(sql, read)}, ${missing(read, sql)}, (select count(*) ${read})`)).toEqual([
       0n,
       0n,

@@ -82,12 +82,13 @@ describe('plain queries pass, and say what they read', () => {
   })
 })
 
+/** A plain name may be that of a table which the lake does not have: the resolver refuses that. */
+const isRefused = (verdict: readonly string[] | string): boolean =>
+  typeof verdict === 'string'
+    ? /^sql\.(denied|syntax|multiple_statements)$/.test(verdict)
+    : verdict.some((name) => !['orders', 'views'].includes(name))
+
 describe('statements that reach for more are refused', () => {
-  /** A plain name may be that of a table which the lake does not have: the resolver refuses that. */
-  const isRefused = (verdict: readonly string[] | string): boolean =>
-    typeof verdict === 'string'
-      ? /^sql\.(denied|syntax|multiple_statements)$/.test(verdict)
-      : verdict.some((name) => !['orders', 'views'].includes(name))
   const sources = [...statements('attacks'), ...statements('families')]
 
   test('all of the corpus', async () => {
@@ -175,27 +176,27 @@ test.each(statements('legitimate'))('passes: %s', async (sql) => {
   expect(await judge(sql)).not.toEqual(expect.any(String))
 })
 
-describe('a tree that is not known member by member is refused', () => {
-  const tree = async (sql: string): Promise<string> => {
-    const answer = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
-    return String(answer.getRowsJS()[0]![0])
+const tree = async (sql: string): Promise<string> => {
+  const answer = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
+  return String(answer.getRowsJS()[0]![0])
+}
+/** Every object in a tree that is no constant's value. */
+const objects = (node: unknown): Record<string, unknown>[] => {
+  if (typeof node !== 'object' || node === null) return []
+  const within = Object.entries(node).flatMap(([key, value]) =>
+    key === 'value' && 'class' in node ? [] : key === 'sample_size' ? [] : objects(value),
+  )
+  return Array.isArray(node) ? within : [node as Record<string, unknown>, ...within]
+}
+const verdict = (value: unknown): string => {
+  try {
+    return `passed: ${inspect(JSON.stringify(value)).join()}`
+  } catch (error) {
+    return error instanceof LakeError ? error.code : String(error)
   }
-  /** Every object in a tree that is no constant's value. */
-  const objects = (node: unknown): Record<string, unknown>[] => {
-    if (typeof node !== 'object' || node === null) return []
-    const within = Object.entries(node).flatMap(([key, value]) =>
-      key === 'value' && 'class' in node ? [] : key === 'sample_size' ? [] : objects(value),
-    )
-    return Array.isArray(node) ? within : [node as Record<string, unknown>, ...within]
-  }
-  const verdict = (value: unknown): string => {
-    try {
-      return `passed: ${inspect(JSON.stringify(value)).join()}`
-    } catch (error) {
-      return error instanceof LakeError ? error.code : String(error)
-    }
-  }
+}
 
+describe('a tree that is not known member by member is refused', () => {
   test('whichever member is new, and wherever an object stands in the place of data', async () => {
     for (const sql of statements('legitimate')) {
       const text = await tree(sql)
