@@ -10,11 +10,13 @@ import { kafkaSecurity } from '../../src/ingest/kafka-security.ts'
 import { KafkaSink } from '../../src/ingest/kafka-sink.ts'
 import { openKafka } from '../../src/ingest/kafka.ts'
 import { openSource } from '../../src/ingest/source.ts'
+import { defineLake, open, raw, table } from '../../src/index.ts'
 import type { LoadedConfig } from '../../src/config.ts'
 import type { KafkaSettings, OAuthSettings } from '../../src/settings.ts'
 import { makeAuthority, type Authority, type Certificate } from '../support/certificates.ts'
 import { startKafka, type TestKafka } from '../support/kafka.ts'
 import { cursorsAt, drain, records } from '../support/log.ts'
+import { trustStore } from '../support/shop-store.ts'
 import { startTokenServer, type TokenServer } from '../support/token-server.ts'
 
 // One broker with a door for each way in. What is read here is what a pipeline reads, what is sent is what a change topic
@@ -120,6 +122,25 @@ describe.each(Object.keys(WAYS))('%s', (way) => {
     expect((await drain(source, await cursorsAt(source, topic))).values(`${topic}/0`)).toEqual(['v'])
     await source.close()
   })
+})
+
+test('a lake ingests over it, in lanes of their own', async () => {
+  const { brokers, ssl } = at('SASL', {})
+  const store = `file:${folder}/lake`
+  await trustStore({ url: store })
+  const rows = table('rows', { from: { topic: 'secure', value: raw() } })
+  const lake = await open(defineLake({ shop: [rows] }), {
+    kafka: { brokers, ssl: ssl!, sasl: oauth },
+    store,
+    lanes: 1,
+    query: { cacheDir: path.join(folder, 'cache') },
+  })
+  try {
+    for (const partition of [0, 1]) await lake.waitFor(rows, { partition, offset: 1_999n })
+    expect(await lake.sql`select count(*) n from ${rows}`).toEqual([{ n: 4_000n }])
+  } finally {
+    await lake.close()
+  }
 })
 
 /** Every way that is wrong: what is said, and what to do. */
