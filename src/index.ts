@@ -212,6 +212,7 @@ async function assemble(
     policy: { writer: settings.writer, ...settings.commit },
     takeoverAfterMs: settings.takeoverAfterMs,
     clock,
+    observer,
   }
   const supervisors = definition.pipelines.map(
     (pipeline) =>
@@ -219,7 +220,6 @@ async function assemble(
         ...common,
         definition: pipeline,
         chain: chains.get(pipeline.name)!,
-        observer,
         ...(compaction === undefined ? {} : { compaction }),
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),

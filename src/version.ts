@@ -88,9 +88,13 @@ export interface Version {
   readonly fork: Fork | undefined
 }
 
-/** What a version is asked for by: its number, the time it was the head, or an offset it must cover. */
+/**
+ * What a version is asked for by: its number, the time it was the head, an offset it must cover, or positions that it must
+ * not have passed in any partition; of the last, the newest of those that went on to the head without a jump.
+ */
 export type VersionSelector =
   | { readonly kind: 'head' }
   | { readonly kind: 'number'; readonly number: bigint }
   | { readonly kind: 'time'; readonly timeMs: number }
   | { readonly kind: 'offset'; readonly partition: PartitionId; readonly offset: bigint }
+  | { readonly kind: 'within'; readonly positions: Positions }

@@ -3,7 +3,7 @@ import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import {
   changeTable,
-  writeVersionHint,
+  writeVersionHints,
   type LakeTable,
   type Stamp,
   type Storage,
@@ -241,10 +241,10 @@ export class Committer {
     const outcome = result.kind === 'committed' ? 'ok' : result.kind
     this.#report(outcome, result.kind === 'committed' ? result.version.number : undefined, startMs, pending)
     if (result.kind === 'committed') {
-      // For readers by path; nothing of ours depends on it. What a fork holds nobody is to find.
+      // What a fork holds nobody is to find.
       const isTouched = (table: LakeTable): boolean => before.get(table.name)?.metadata !== table.metadata
       const touched = this.#isFork ? [] : [...tables.values()].filter(isTouched)
-      await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
+      await writeVersionHints(this.#storage, touched)
       this.#head = result.version
       this.#tables = tables
       this.#keyed.report(this.#chain.pipeline, this.#observer)
