@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseAvro } from '../../../src/avro-schema.ts'
 import { avro, debezium, table } from '../../../src/define.ts'
-import type { SchemaEntry } from '../../../src/ingest/decode/avro-schemas.ts'
+import { CompiledSchemas, type SchemaEntry } from '../../../src/ingest/decode/avro-schemas.ts'
 import { MapKeys } from '../../../src/ingest/decode/avro-values.ts'
 import { framed } from '../../support/registry-server.ts'
 import { avscType, type Json } from './avro-arbitrary.ts'
@@ -91,10 +91,16 @@ describe('values that name their schemas', () => {
 
   test('an unknown id that comes to be known is read', () => {
     const changing = new Map<number, SchemaEntry>([[1, { kind: 'unknown' }]])
-    const records = [{ value: value(1, V1, { id: 'a', n: 1 }) }]
-    expect(decodeTable(orders(), records, changing).of.get(0)).toBe('schema.unknown')
+    let compiled = 0
+    const made = new CompiledSchemas(orders(), changing, (schema) => {
+      compiled++
+      return schema
+    })
+    expect(made.of(1)).toMatchObject({ reason: { code: 'schema.unknown' } })
     changing.set(1, entry(V1))
-    expect(decodeTable(orders(), records, changing).of.get(0)).toEqual(['a', '1', null])
+    expect(made.of(1)).toMatchObject({ kind: 'record', name: 'O' })
+    expect(made.of(1)).toBe(made.of(1))
+    expect(compiled).toBe(1)
   })
 })
 

@@ -31,7 +31,7 @@ test('what avsc writes is what the columns of the schema hold', () => {
         expect(of.get(k), `${JSON.stringify(schema)} ${messages.get(k)}`).toEqual(expected)
       })
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 120) },
+    { numRuns: Number(process.env['RUNS'] ?? 60) },
   )
 })
 
@@ -68,7 +68,7 @@ test('any choice and order of the columns reads the same values', () => {
         expect(extra === null ? [] : Object.keys(JSON.parse(extra))).toEqual(others)
       })
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 80) },
+    { numRuns: Number(process.env['RUNS'] ?? 40) },
   )
 })
 
@@ -88,7 +88,7 @@ test('changed bytes are a dead letter, or what avsc reads of them', () => {
         expect(verdict).toEqual(columns.map((column) => unsigned(fieldPlain(value, schema as any, column))))
       })
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 120) },
+    { numRuns: Number(process.env['RUNS'] ?? 60) },
   )
 })
 
