@@ -8,6 +8,8 @@ import type { SchemaRegistry } from './registry.ts'
 /** A registry has copies that lag: an id is missing when it is missing so often, with pauses between. */
 const ASKED_MAX = 3
 const PAUSE_MS = 500
+/** … where no more than so many are: a copy lags behind by few. */
+const LAGGING_MAX = 32
 /** An id that was missing is asked for again after so long. */
 const MISSING_MS = 10_000
 /** Requests at a time. */
@@ -15,6 +17,8 @@ const AT_ONCE = 8
 /** Ids of one micro-batch that are asked for; a topic has few, and whatever writes more writes no ids. */
 const NEW_IDS_MAX = 1_000
 const IDS_MAX = 100_000
+/** Of one micro-batch, in all: whoever touches records for too long is taken for stuck. */
+const LEARN_MS_MAX = 60_000
 
 /** What a lane knows of its registry's schemas: those of the records that it is about to decode. */
 export class SchemaBook {
@@ -62,10 +66,11 @@ export class SchemaBook {
   }
 
   async #ask(ids: readonly number[]): Promise<void> {
-    let missing = ids
-    for (let asked = 0; missing.length > 0 && asked < ASKED_MAX; asked++) {
-      if (asked > 0) await this.#clock.sleep(PAUSE_MS)
-      missing = await this.#askOnce(missing)
+    const untilMs = this.#clock.monotonicMs() + LEARN_MS_MAX
+    let missing = await this.#askOnce(ids, untilMs)
+    for (let asked = 1; missing.length > 0 && missing.length <= LAGGING_MAX && asked < ASKED_MAX; asked++) {
+      await this.#clock.sleep(PAUSE_MS)
+      missing = await this.#askOnce(missing, untilMs)
     }
     for (const id of missing) {
       // The same entry as before: what was made of it stays.
@@ -75,11 +80,12 @@ export class SchemaBook {
   }
 
   /** Gives those that are missing. */
-  async #askOnce(ids: readonly number[]): Promise<readonly number[]> {
+  async #askOnce(ids: readonly number[], untilMs: number): Promise<readonly number[]> {
     const missing: number[] = []
     const queue = ids.values()
     const work = async (): Promise<void> => {
       for (const id of queue) {
+        if (this.#clock.monotonicMs() > untilMs) throw tooSlow()
         const entry = await this.#registry!.schema(id)
         if (entry.kind === 'unknown') missing.push(id)
         else this.#entries.set(id, entry)
@@ -91,6 +97,17 @@ export class SchemaBook {
 }
 
 const UNKNOWN: SchemaEntry = { kind: 'unknown' }
+
+function tooSlow(): LakeError {
+  return new LakeError(
+    'registry.unavailable',
+    `the schema registry did not answer all questions within ${LEARN_MS_MAX} ms`,
+    {
+      retryable: true,
+      fix: 'See why the registry is slow: ingestion waits and goes on by itself.',
+    },
+  )
+}
 
 /** The ids of what begins with a frame; of what does not the decoder says so. */
 function collect({ buffer, count }: RecordBatch, ranges: Int32Array, ids: Set<number>): void {
