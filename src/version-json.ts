@@ -43,10 +43,15 @@ export function encodeVersion(version: Version): Uint8Array {
   return Buffer.from(text, 'utf8')
 }
 
-/** Throws `store.corrupt` when the bytes, which stand under `key`, are not a version, or are one of a newer format. */
-export function decodeVersion(bytes: Uint8Array, key = 'a version file'): Version {
+/**
+ * Throws `store.corrupt` when the bytes, which stand under `key`, are not a version, or another one than `number`, or are
+ * one of a newer format.
+ */
+export function decodeVersion(bytes: Uint8Array, key = 'a version file', number?: bigint): Version {
   try {
-    return versionOf(JSON.parse(Buffer.from(bytes).toString('utf8')), key)
+    const version = versionOf(JSON.parse(Buffer.from(bytes).toString('utf8')), key)
+    if (number === undefined || version.number === number) return version
+    throw new LakeError('store.corrupt', `${key} is version ${version.number}`, { context: { key } })
   } catch (cause) {
     if (cause instanceof LakeError) throw cause
     throw new LakeError('store.corrupt', `${key} is no whole version file`, { cause, context: { key } })

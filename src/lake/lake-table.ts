@@ -56,7 +56,15 @@ export async function openTable(
       context: { key: metadata },
       fix: 'A version refers to it. Restore it from a copy of the store.',
     })
-  return tableOf({ name, folder: folderOf(metadata) }, metadata, decodeMetadata(metadata, bytes), undefined)
+  const raw = decodeMetadata(metadata, bytes)
+  try {
+    return tableOf({ name, folder: folderOf(metadata) }, metadata, raw, undefined)
+  } catch (cause) {
+    throw new LakeError('store.corrupt', `${metadata} has a snapshot whose summary cannot be read`, {
+      cause,
+      context: { key: metadata },
+    })
+  }
 }
 
 /** The folder of a table, of the key of its metadata file. */

@@ -69,7 +69,7 @@ test(
     const whole = await readFile(path.join(lake.folder, 'store', key))
     const codes = new Map<string, number>()
     try {
-      for (let run = 0; run < 60; run++) {
+      for (let run = 0; run < 16; run++) {
         const bytes = Buffer.from(whole)
         for (let k = 1 + random.int(4); k > 0; k--) bytes[random.int(bytes.length)] = random.int(256)
         await lake.storage.put(key, bytes)
@@ -82,7 +82,7 @@ test(
       expect(
         [...codes.keys()].filter((code) => !['rows', 'store.corrupt', 'sql.failed', 'sql.crashed'].includes(code)),
       ).toEqual([])
-      expect(codes.get('store.corrupt')).toBeGreaterThan(3)
+      expect(codes.get('store.corrupt')).toBeGreaterThan(1)
       expect(await engine.rows({ sql: 'select count(*) n from views' })).toEqual([{ n: 3n }])
     } finally {
       await engine.close()

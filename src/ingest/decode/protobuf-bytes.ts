@@ -65,7 +65,8 @@ export class ProtobufBytes {
     const first = this.at
     let at = first
     let byte = at < end ? bytes[at++]! : this.fail('decode.protobuf', 'the bytes end before a number', first)
-    let [low, high] = [byte & 127, 0]
+    let low = byte & 127
+    let high = 0
     for (let shift = 7; byte > 127; shift += 7) {
       if (at === end) this.fail('decode.protobuf', 'the bytes end in a number', first)
       byte = bytes[at++]!

@@ -2,7 +2,8 @@ import { wrappedScalar, type ProtoField, type ProtoSchema, type ProtoType } from
 import { DEPTH_MAX } from './codes.ts'
 import type { PlanNode } from './plan.ts'
 import { WIRE, type ProtobufBytes } from './protobuf-bytes.ts'
-import { integerOf, isUnsigned, symbolsOf, wireOf } from './protobuf-scalar.ts'
+import { wireOfType } from './protobuf-context.ts'
+import { integerOf, isUnsigned, symbolsOf } from './protobuf-scalar.ts'
 
 /**
  * The fields of a message that no column has, as JSON text: integers as they are, however long, bytes as base64, enums
@@ -212,10 +213,6 @@ class Found {
 
 function object(entries: readonly (readonly [string, string])[]): string {
   return `{${entries.map(([key, text]) => `${JSON.stringify(key)}:${text}`).join(',')}}`
-}
-
-function wireOfType(type: ProtoType): number {
-  return type.kind === 'scalar' ? wireOf(type.scalar) : type.kind === 'enum' ? WIRE.varint : WIRE.bytes
 }
 
 function base64(bytes: Uint8Array, start: number, end: number): string {

@@ -61,12 +61,7 @@ export function mergedMessage(
     }
     parts.push({ raw, inside, field })
   }
-  return Buffer.concat(
-    withoutTwins(
-      source,
-      parts.map((part) => part && written(source, schema, part, depth)),
-    ),
-  )
+  return Buffer.concat(withoutTwins(parts.map((part) => part && written(source, schema, part, depth))))
 }
 
 interface Written {
@@ -84,7 +79,7 @@ function written(source: ProtobufBytes, schema: ProtoSchema, { raw, inside, fiel
 }
 
 /** Of entries with one key, the last. */
-function withoutTwins(_: ProtobufBytes, parts: readonly (Written | undefined)[]): Uint8Array[] {
+function withoutTwins(parts: readonly (Written | undefined)[]): Uint8Array[] {
   const last = new Map<string, number>()
   parts.forEach((part, k) => part?.key !== undefined && last.set(part.key, k))
   return parts.flatMap((part, k) =>

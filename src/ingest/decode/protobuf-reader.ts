@@ -10,7 +10,8 @@ import type { Plan } from './plan.ts'
 import { ProtobufBytes } from './protobuf-bytes.ts'
 import { ProtobufExtra } from './protobuf-extra.ts'
 import { mergedMessage } from './protobuf-merge.ts'
-import { MessageReader, type ProtobufContext } from './protobuf-message.ts'
+import type { ProtobufContext } from './protobuf-context.ts'
+import { MessageReader } from './protobuf-message.ts'
 
 /** Reads the values of a table in Protocol Buffers into the builders of its plan. */
 export class ProtobufReader implements RowReader {

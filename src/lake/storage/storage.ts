@@ -1,4 +1,6 @@
 import { LakeError } from '../../error.ts'
+import { checkKey } from './key.ts'
+
 /**
  * The only door to bytes. Keys are relative to the store's root, `/`-separated, never empty, without `.` or `..` parts.
  * Implementations: local.ts, s3.ts, memory.ts; all pass test/conformance/storage.ts.
@@ -50,14 +52,22 @@ export function uriOf(storage: Storage, key: string): string {
   return `${storage.url}/${key}`
 }
 
-/** Throws `store.corrupt`: what a table is made of stands beside it. */
+/** Throws `store.corrupt`: what a table is made of stands in its store, and no file of it names anything above. */
 export function keyOf(storage: Storage, uri: string): string {
-  if (!uri.startsWith(`${storage.url}/`))
-    throw new LakeError('store.corrupt', `${uri} is not in the store ${storage.url}`, {
+  const outside = (cause?: unknown): LakeError =>
+    new LakeError('store.corrupt', `${uri} is not in the store ${storage.url}`, {
+      cause,
       context: { uri },
       fix: 'A store that was moved keeps its URL: open it where it was written.',
     })
-  return uri.slice(storage.url.length + 1)
+  if (!uri.startsWith(`${storage.url}/`)) throw outside()
+  const key = uri.slice(storage.url.length + 1)
+  try {
+    checkKey(key)
+  } catch (cause) {
+    throw outside(cause)
+  }
+  return key
 }
 
 export type { StoreSettings } from '../../settings.ts'

@@ -57,6 +57,8 @@ describe('openStorage', () => {
     const storage = await openStorage({ url: `${folder}/uri` }, systemClock)
     expect(keyOf(storage, uriOf(storage, 'tables/t/data/1.parquet'))).toBe('tables/t/data/1.parquet')
     expect(() => keyOf(storage, `file://${folder}/uri-2/x`)).toThrow('is not in the store')
+    for (const above of ['../x', 'tables/../../x', '', 'a//b', 'a\u0000b'])
+      expect(() => keyOf(storage, `${storage.url}/${above}`), above).toThrow('is not in the store')
     await storage.close()
   })
 })
