@@ -129,7 +129,9 @@ export function checkPackage({ isShort, log = () => undefined }) {
     log('the command makes a project and reads it')
     if (!isShort) {
       const verdict = command('demo', '--ci', '--port', '0', '--data', path.join(folder, 'demo'))
-      log(verdict.trim().split('\n').at(-1))
+      const { ok, records } = JSON.parse(verdict.trim().split('\n').at(-1))
+      if (ok !== true) throw new Error(`the demo: ${verdict}`)
+      log(`the demo is equal to its ledger after ${records} records`)
     }
     return { ...packed, version }
   } finally {
