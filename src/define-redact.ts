@@ -37,6 +37,12 @@ export function checkRedact(table: TableDefinition, at: FieldPath): void {
       'a raw table keeps records as they are',
       'Remove "redact", or declare columns.',
     )
+  if (table.protobuf !== undefined && table.unknown === 'extra')
+    throw invalidField(
+      [...at, 'redact'],
+      'what no column has is kept in _extra as the message has it, unredacted',
+      'Say unknown: ignore, or unknown: fail.',
+    )
   for (const [field, how] of table.redact) checkField(table, field, how, [...at, 'redact', field])
 }
 

@@ -37,6 +37,7 @@ import { verify } from './replay/verify.ts'
 import { createApp } from './server/app.ts'
 import { createMetrics } from './server/metrics.ts'
 import type { Settings } from './settings.ts'
+import { template } from './sql-template.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
@@ -47,6 +48,7 @@ export {
   defineLake,
   hopping,
   json,
+  protobuf,
   raw,
   session,
   t,
@@ -359,23 +361,6 @@ async function waitFor(
   throw new LakeError('table.unknown', `no table ${table}`, {
     fix: `Tables of this lake: ${definition.pipelines.flatMap(({ tables, windows }) => [...tables, ...windows].map(({ name }) => name)).join(', ')}.`,
   })
-}
-
-/** A template becomes SQL with numbered parameters; a table stands for its quoted name. */
-function template(texts: readonly string[], values: readonly unknown[]): { sql: string; params: unknown[] } {
-  const params: unknown[] = []
-  const parts = values.map((value) => {
-    if (isTable(value)) return `"${value.name}"`
-    params.push(value)
-    return `$${params.length}`
-  })
-  return { sql: texts.map((text, index) => text + (parts[index] ?? '')).join(''), params }
-}
-
-function isTable(value: unknown): value is { readonly name: string } {
-  if (typeof value !== 'object' || value === null) return false
-  const { kind } = value as { kind?: unknown }
-  return kind === 'table' || kind === 'window'
 }
 
 /** The bundled child processes lie beside the bundle; from sources, in dist/. */

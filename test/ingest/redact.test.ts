@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { defineLake, json, raw, t, table, type TableDefinition } from '../../src/define.ts'
+import { defineLake, json, protobuf, raw, t, table, type TableDefinition } from '../../src/define.ts'
 import { assertSalts, type Redaction } from '../../src/define-redact.ts'
 import { ExtraText } from '../../src/ingest/decode/extra-text.ts'
 import { OwnText } from '../../src/ingest/decode/column-builder.ts'
@@ -44,6 +44,9 @@ describe('a definition', () => {
     expect(lake.pipelines[0]!.tables[0]).toEqual(of({ email: { hash: 'people' }, ssn: 'drop' }))
   })
 
+  const PERSON = 'syntax = "proto3"; message Person { string id = 1; string ssn = 2; }'
+  const MESSAGES = { topic: 'people', value: protobuf({ schema: PERSON, message: 'Person' }) }
+
   test.each([
     [{ id: 'drop' }, {}, /"id" is required/],
     [{ id: 'mask' }, { key: ['id'] }, /part of the key/],
@@ -52,6 +55,7 @@ describe('a definition', () => {
     [{ age: 'mask' }, {}, /of type int/],
     [{ _offset: 'drop' }, {}, /column of the system/],
     [{ ssn: 'drop' }, { unknown: 'fail' }, /unknown: fail/],
+    [{ ssn: 'drop' }, { unknown: 'extra', from: MESSAGES }, /in _extra/],
     [{ email: 'gone' }, {}, /must be drop or mask/],
     [{ email: { hash: 'Not a name' } }, {}, /not a name/],
   ] as const)('%o with %o is refused', (redact, more, message) => {

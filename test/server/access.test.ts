@@ -62,9 +62,9 @@ const RIGHTS: Record<'public' | 'key' | Role, readonly string[]> = {
   reader: words(`metrics listPipelines getPipeline listVersions
     listTables getTable listSnapshots listRows diffTable listWindows
     query queryByGet listQueries getQuery cancelQuery
-    listJobs getJob listReplays getReplay diffReplay watchReplay`),
+    listDeadLetters listJobs getJob listReplays getReplay diffReplay watchReplay`),
   operator: words(`pausePipeline resumePipeline restartPipeline flushPipeline compactTable
-    startReplay pauseReplay resumeReplay cancelReplay`),
+    retryDeadLetters discardDeadLetters startReplay pauseReplay resumeReplay cancelReplay`),
   admin: words('acceptCode expireTable rollbackPipeline cutoverReplay rollbackReplay getConfig'),
 }
 

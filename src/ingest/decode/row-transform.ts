@@ -5,6 +5,7 @@ import type { TableDefinition } from '../../define.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type RecordBatch } from '../../log.ts'
 import { recordText, type RetriedRecords } from '../letters/letters.ts'
+import { stopped } from './stopped.ts'
 import type { Reason } from './codes.ts'
 import { computedColumns, mayRead, sqlOf, tableColumns } from './columns.ts'
 import { attempt, foundSql, type Lookup } from '../lookup.ts'
@@ -185,16 +186,11 @@ export class RowTransform {
 
   /** A record that fails; whether it is a dead letter. */
   #reject(batches: readonly RecordBatch[], partition: number, offset: bigint): boolean {
-    const { name } = this.#definition
     const onError = this.#retried === undefined ? this.#definition.onError : 'dead-letter'
     const batch = batches.find(
       (each) => each.partition === partition && each.count > 0 && each.offsets[each.count - 1]! >= offset,
     )!
-    if (onError === 'stop')
-      throw new LakeError('decode.stopped', `${name}: a record could not be read: ${FAILED.message}`, {
-        context: { table: name, topic: batch.topic, partition, offset: String(offset), reason: FAILED.code },
-        fix: 'Correct the expressions, or set onError to dead-letter, and start again.',
-      })
+    if (onError === 'stop') throw stopped(this.#definition, batch, offset, FAILED, 'read', 'expressions')
     if (onError === 'skip') return false
     if (this.#opened !== batch) this.#deadLetters.open(this.#native.put(batch.buffer))
     this.#opened = batch

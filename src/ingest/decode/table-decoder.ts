@@ -8,6 +8,7 @@ import type { Schemas } from './avro-schemas.ts'
 import { retriedAt, type RetriedRecords } from '../letters/letters.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { computedColumns, hasExtra, laneColumns, tableColumns, valueColumns } from './columns.ts'
+import { stopped } from './stopped.ts'
 import type { Reason } from './codes.ts'
 import { CompiledReader } from './compiled-reader.ts'
 import { DeadLetters } from './dead-letters.ts'
@@ -332,19 +333,9 @@ export class TableDecoder {
   }
 
   #reject(batch: RecordBatch, i: number, reason: Reason, count: MutableCounts): void {
-    const { name } = this.#definition
     const onError = this.#retried === undefined ? this.#definition.onError : 'dead-letter'
     if (onError === 'stop' && reason !== FATAL)
-      throw new LakeError('decode.stopped', `${name}: a record could not be read: ${reason.message}`, {
-        context: {
-          table: name,
-          topic: batch.topic,
-          partition: batch.partition,
-          offset: String(batch.offsets[i]),
-          reason: reason.code,
-        },
-        fix: 'Correct the columns, or set onError to dead-letter, and start again.',
-      })
+      throw stopped(this.#definition, batch, batch.offsets[i]!, reason, 'read', 'columns')
     if (onError === 'skip' && reason !== FATAL) count.skipped++
     else {
       this.#deadLetters.add(batch, i, reason, retriedAt(this.#retried, batch, i))

@@ -1,3 +1,4 @@
+import { stopped } from '../decode/stopped.ts'
 import { isUtf8 } from 'node:buffer'
 import type { TableDefinition } from '../../define.ts'
 import { retriedAt, type RetriedRecords } from '../letters/letters.ts'
@@ -134,20 +135,9 @@ export class MapRecords {
   }
 
   #reject(batch: RecordBatch, i: number, reason: Reason, count: MapCounts, retried: RetriedRecords | undefined): void {
-    const { name } = this.#definition
     // A record that is read again and fails is a dead letter again.
     const onError = retried === undefined ? this.#definition.onError : 'dead-letter'
-    if (onError === 'stop')
-      throw new LakeError('decode.stopped', `${name}: a record could not be mapped: ${reason.message}`, {
-        context: {
-          table: name,
-          topic: batch.topic,
-          partition: batch.partition,
-          offset: String(batch.offsets[i]),
-          reason: reason.code,
-        },
-        fix: 'Correct the function, or set onError to dead-letter, and start again.',
-      })
+    if (onError === 'stop') throw stopped(this.#definition, batch, batch.offsets[i]!, reason, 'mapped', 'function')
     if (onError === 'skip') count.skipped++
     else {
       this.#deadLetters.add(batch, i, reason, retriedAt(retried, batch, i))
