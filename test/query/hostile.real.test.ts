@@ -155,6 +155,12 @@ describe('statements that reach for more', () => {
 
 test.each(statements('legitimate'))('runs: %s', async (sql) => {
   expect((await engine.rows({ sql })).length).toBeGreaterThan(0)
+  for (const format of ['arrow', 'parquet'] as const) {
+    const { body } = await engine.query({ sql, format })
+    const parts: Uint8Array[] = []
+    for await (const part of body) parts.push(part)
+    expect(Buffer.concat(parts).length).toBeGreaterThan(100)
+  }
 })
 
 test('a query process has no environment of ours, no rights to write files, and goes first when memory runs out', () => {
