@@ -105,7 +105,7 @@ async function besideVictim(work: () => Promise<void>): Promise<number> {
     while (!over.signal.aborted) {
       expect(await engine.rows({ sql: VICTIM })).toEqual([expected])
       answers++
-      await systemClock.sleep(50)
+      await systemClock.sleep(150)
     }
   })()
   try {
@@ -153,8 +153,13 @@ describe('statements that reach for more', () => {
   }, 60_000)
 })
 
-test.each(statements('legitimate'))('runs: %s', async (sql) => {
+const turns = statements('legitimate').map((sql, index) => [sql, index % 2 === 0 ? 'arrow' : 'parquet'] as const)
+test.each(turns)('runs: %s, and as %s', async (sql, format) => {
   expect((await engine.rows({ sql })).length).toBeGreaterThan(0)
+  const { body } = await engine.query({ sql, format })
+  const parts: Uint8Array[] = []
+  for await (const part of body) parts.push(part)
+  expect(Buffer.concat(parts).length).toBeGreaterThan(100)
 })
 
 test('a query process has no environment of ours, no rights to write files, and goes first when memory runs out', () => {

@@ -9,6 +9,8 @@ import { createMetrics } from '../../src/server/metrics.ts'
 import { makeKey } from './fake-door.ts'
 import { definition, makeLake, openLakeEngine, settings, type TestLake } from './support.ts'
 
+const QUEUE_MAX = 3
+
 let lake: TestLake
 let engine: Engine
 let server: Listening
@@ -16,7 +18,7 @@ let server: Listening
 beforeAll(async () => {
   lake = await makeLake({ shop: ['orders'] })
   await lake.commit('shop', 5)
-  engine = await openLakeEngine(lake, { children: 1 })
+  engine = await openLakeEngine(lake, { children: 1, queueMax: QUEUE_MAX })
   const app = createApp({
     ...lake,
     engine,
@@ -95,6 +97,24 @@ describe('over a socket', () => {
     const reader = response.body!.getReader()
     expect((await reader.read()).value!.length).toBeGreaterThan(0)
     client.abort()
+    await until(() => engine.running().length === 0)
+  })
+
+  test('more queries than may wait are told when to come again', async () => {
+    const client = new AbortController()
+    const endless = query('select count(*) from range(10000000000) a, range(1000) b')
+    const ask = () => expect(fetch(endless, { signal: client.signal })).rejects.toThrow()
+    const asked = [ask()]
+    await until(() => engine.running()[0]?.state === 'running')
+    while (asked.length <= QUEUE_MAX) asked.push(ask())
+    await until(() => engine.stats().queued === QUEUE_MAX)
+    const states = (await (await fetch(`${server.url}/v1/queries`)).json()) as { items: { state: string }[] }
+    expect(states.items.map(({ state }) => state)).toEqual(['running', 'queued', 'queued', 'queued'])
+    const refused = await fetch(query('select 1'))
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '1'])
+    expect(await refused.json()).toMatchObject({ code: 'limit.queries', retryable: true })
+    client.abort()
+    await Promise.all(asked)
     await until(() => engine.running().length === 0)
   })
 
