@@ -305,9 +305,10 @@ test(
     const list = [at(0, 1), { ...at(0, 2), v: 9 }, { ...at(0, 3), v: 5 }, { ...at(0, 4), v: undefined }]
     list.push({ ...at(2, 5), v: undefined })
     const records = list.map((each) => append(lake.log, each))
-    await lake.run({ ...ONE, fatal: new Set([records[1]!, records[3]!]) })
+    await lake.run({ ...ONE, fatal: new Set([records[1]!, records[3]!, records[4]!]) })
     const counts = await lake.settle({ kind: 'retry', where: { code: 'decode.fatal' } })
-    expect(counts).toMatchObject({ resolved: 2, stale: 1 })
+    expect(counts).toMatchObject({ resolved: 2, stale: 1, failed: 1 })
+    expect((await lake.letters('k')).at(-1)).toEqual(['0', '4', 'cdc.unavailable_without_base', 'pending', '1'])
     expect(await lake.rows('k', 'id, v, "at"')).toEqual([['k0', '5', '4']])
   },
 )
