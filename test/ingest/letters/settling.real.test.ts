@@ -155,6 +155,9 @@ function append(log: MemoryLog, { key, v, at, isTombstone }: Event): string {
   return record
 }
 
+/** Values that a record keeps are those of the row before it: a retry cannot know a row that is no more. */
+const whole = ({ v, ...rest }: Event): Event => ({ ...rest, v: v ?? 0 })
+
 const event = fc.record({
   key: fc.nat(5),
   v: fc.option(fc.nat(9), { nil: undefined, freq: 6 }),
@@ -180,8 +183,6 @@ test(
         fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 }),
         async (first, later, chunking, stops) => {
           const lake = await Lake.open(WHOLE)
-          // Values that a record keeps are those of the row before it: a retry cannot know a row that is no more.
-          const whole = ({ v, ...rest }: Event): Event => ({ ...rest, v: v ?? 0 })
           const bad = first.flatMap(([each]) => {
             const record = append(lake.log, whole(each))
             return each.isBad ? [record] : []
