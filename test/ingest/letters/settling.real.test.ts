@@ -23,11 +23,17 @@ import { windowOf } from '../../support/window-cases.ts'
 // killed their lanes; what a retry makes of them must be what a log without that would have come to.
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-letters-'))
+let instance: DuckDBInstance
 let connection: DuckDBConnection
 beforeAll(async () => {
-  connection = await (await DuckDBInstance.create()).connect()
+  instance = await DuckDBInstance.create()
+  connection = await instance.connect()
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => {
+  connection.closeSync()
+  instance.closeSync()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 const columns = { id: 'string', g: 'string', v: 'long', at: 'long' }
 const eventTime = { column: 'at', unit: 'ms', outOfOrderness: '1h' } as const
