@@ -99,7 +99,9 @@ class Lake {
     for (const versionsMax of stops) {
       const job = ask()
       await this.run({ ...how, settling: new Map([[id, job]]), versionsMax })
-      if (!job.isOpen) return job.counts
+      if (job.isOpen) continue
+      await this.run(how)
+      return job.counts
     }
     const job = ask()
     await this.run({ ...how, settling: new Map([[id, job]]) })
