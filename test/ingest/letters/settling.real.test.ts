@@ -9,7 +9,8 @@ import type { SettleRequest } from '../../../src/dead-letters.ts'
 import { table, type PipelineDefinition } from '../../../src/define.ts'
 import type { WindowDefinition } from '../../../src/define-window.ts'
 import { LakeError } from '../../../src/error.ts'
-import { MemoryLog } from '../../../src/ingest/memory-log.ts'
+import { acceptCode } from '../../../src/ingest/accept-code.ts'
+import { ContentSource, MemoryLog } from '../../../src/ingest/memory-log.ts'
 import { SettleJob } from '../../../src/ingest/letters/settle-job.ts'
 import { openChain, type Chain } from '../../../src/lake/chain.ts'
 import { openStorage } from '../../../src/lake/storage/open.ts'
@@ -22,11 +23,17 @@ import { windowOf } from '../../support/window-cases.ts'
 // killed their lanes; what a retry makes of them must be what a log without that would have come to.
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-letters-'))
+let instance: DuckDBInstance
 let connection: DuckDBConnection
 beforeAll(async () => {
-  connection = await (await DuckDBInstance.create()).connect()
+  instance = await DuckDBInstance.create()
+  connection = await instance.connect()
 })
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+afterAll(() => {
+  connection.closeSync()
+  instance.closeSync()
+  rmSync(folder, { recursive: true, force: true })
+})
 
 const columns = { id: 'string', g: 'string', v: 'long', at: 'long' }
 const eventTime = { column: 'at', unit: 'ms', outOfOrderness: '1h' } as const
@@ -75,8 +82,9 @@ class Lake {
     this.chain = openChain(storage, definition.name, clock)
   }
 
-  static async open(definition: PipelineDefinition, log: MemoryLog = newLog()): Promise<Lake> {
-    return new Lake(definition, log, await openStorage({ url: `file:${mkdtempSync(path.join(folder, 's-'))}` }, clock))
+  static async open(definition: PipelineDefinition, log: MemoryLog = newLog(), storage?: Storage): Promise<Lake> {
+    const url = `file:${mkdtempSync(path.join(folder, 's-'))}`
+    return new Lake(definition, log, storage ?? (await openStorage({ url }, clock)))
   }
 
   run(how: How & Partial<RunParts> = ONE): Promise<Version> {
@@ -91,7 +99,9 @@ class Lake {
     for (const versionsMax of stops) {
       const job = ask()
       await this.run({ ...how, settling: new Map([[id, job]]), versionsMax })
-      if (!job.isOpen) return job.counts
+      if (job.isOpen) continue
+      await this.run(how)
+      return job.counts
     }
     const job = ask()
     await this.run({ ...how, settling: new Map([[id, job]]) })
@@ -153,6 +163,9 @@ function append(log: MemoryLog, { key, v, at, isTombstone }: Event): string {
   return record
 }
 
+/** Values that a record keeps are those of the row before it: a retry cannot know a row that is no more. */
+const whole = ({ v, ...rest }: Event): Event => ({ ...rest, v: v ?? 0 })
+
 const event = fc.record({
   key: fc.nat(5),
   v: fc.option(fc.nat(9), { nil: undefined, freq: 6 }),
@@ -178,8 +191,6 @@ test(
         fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 }),
         async (first, later, chunking, stops) => {
           const lake = await Lake.open(WHOLE)
-          // Values that a record keeps are those of the row before it: a retry cannot know a row that is no more.
-          const whole = ({ v, ...rest }: Event): Event => ({ ...rest, v: v ?? 0 })
           const bad = first.flatMap(([each]) => {
             const record = append(lake.log, whole(each))
             return each.isBad ? [record] : []
@@ -290,6 +301,49 @@ test('a later record of the key has the last word, also one that removed it', { 
       ['1', '3'],
     ].toSorted((a, b) => (a.join(' ') < b.join(' ') ? -1 : 1)),
   )
+})
+
+test(
+  'a record that keeps values has those of the row before it, whatever is read beside it',
+  {
+    timeout: 60_000,
+  },
+  async () => {
+    const lake = await Lake.open({ name: 'p', tables: [keyed], windows: [], onDataLoss: 'stop' })
+    // The last one has no row to keep a value of.
+    const list = [at(0, 1), { ...at(0, 2), v: 9 }, { ...at(0, 3), v: 5 }, { ...at(0, 4), v: undefined }]
+    list.push({ ...at(2, 5), v: undefined })
+    const records = list.map((each) => append(lake.log, each))
+    await lake.run({ ...ONE, fatal: new Set([records[1]!, records[3]!, records[4]!]) })
+    const counts = await lake.settle({ kind: 'retry', where: { code: 'decode.fatal' } })
+    expect(counts).toMatchObject({ resolved: 2, stale: 1, failed: 1 })
+    expect((await lake.letters('k')).at(-1)).toEqual(['0', '4', 'cdc.unavailable_without_base', 'pending', '1'])
+    expect(await lake.rows('k', 'id, v, "at"')).toEqual([['k0', '5', '4']])
+  },
+)
+
+test('the code of today reads what that of yesterday refused', { timeout: 60_000 }, async () => {
+  const of = (type: string): PipelineDefinition => ({
+    name: 'p',
+    tables: [table('a', { from: { topic: 'c' }, columns: { ...columns, v: type } })],
+    windows: [],
+    onDataLoss: 'stop',
+  })
+  const lake = await Lake.open(of('int'))
+  for (const v of [1, 3_000_000_000, 2]) append(lake.log, { ...at(0, 1), v })
+  await lake.run()
+  expect(await lake.letters('a')).toEqual([['0', '1', 'decode.range', 'pending', '0']])
+  const { storage, chain, log } = lake
+  const source = new ContentSource(log, clock)
+  await acceptCode({ definition: of('long'), chain, storage, source, writer: 'w', clock })
+  const wide = await Lake.open(of('long'), log, storage)
+  expect(await wide.settle({ kind: 'retry', where: { table: 'a' } })).toMatchObject({ resolved: 1, failed: 0 })
+  expect(await wide.rows('a', '_offset, v')).toEqual([
+    ['0', '1'],
+    ['1', '3000000000'],
+    ['2', '2'],
+  ])
+  expect(await wide.letters('a')).toEqual([['0', '1', 'decode.range', 'resolved', '1']])
 })
 
 test('where the log no longer says what came later, nothing is done', { timeout: 60_000 }, async () => {
