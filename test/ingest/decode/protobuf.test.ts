@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import protobuf from 'protobufjs'
 import { describe, expect, test } from 'vitest'
-import { protobuf as format, table, type TableDefinition } from '../../../src/define.ts'
+import { codeHash, protobuf as format, table, type TableDefinition } from '../../../src/define.ts'
 import { readProtobuf } from '../../../src/protobuf-text.ts'
 import { definition } from '../../support/lake-table.ts'
 import { Outcomes } from './outcomes.ts'
@@ -377,6 +377,14 @@ describe('a definition', () => {
     expect(() => tableOf(ORDER, { columns: { nothing: 'string' } })).toThrow(/no such field/)
     expect(() => tableOf(ORDER, { columns: { item: 'struct<x:boolean>' } })).toThrow(/item\.x is of int32/)
     expect(() => tableOf(ORDER, { columns: { id: 'timestamptz' } })).toThrow(/needs a unit/)
+  })
+
+  test('its code is what is read of the schema, not how it is written', () => {
+    const spaced = ORDER.replace('int64 id = 1;', '\n// the number of the order\n  int64   id = 1 ; /* first */')
+    expect(codeHash(tableOf(spaced))).toBe(codeHash(tableOf(ORDER)))
+    expect(codeHash(tableOf(ORDER.replace('id = 1', 'id = 21')))).not.toBe(codeHash(tableOf(ORDER)))
+    expect(structuredClone(tableOf(ORDER))).toEqual(tableOf(ORDER))
+    expect(JSON.parse(JSON.stringify(tableOf(ORDER).protobuf))).toEqual(tableOf(ORDER).protobuf)
   })
 
   test('imports come with their texts', () => {
