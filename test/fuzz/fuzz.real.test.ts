@@ -7,7 +7,7 @@ import { minimised } from './mutate.ts'
 
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 /** What reads records reads millions of them. */
-const MANY = new Set(['json', 'json-framed', 'debezium', 'keys', 'avro', 'protobuf', 'as-of'])
+const MANY = new Set(['json', 'debezium', 'keys', 'avro', 'protobuf', 'as-of'])
 const SLOW = new Set(['definition', 'settings', 'avro-file'])
 const [INPUTS_MANY, INPUTS, INPUTS_SLOW] = [100_000, 3_000, 500]
 

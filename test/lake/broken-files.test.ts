@@ -3,10 +3,19 @@ import { systemClock } from '../../src/clock.ts'
 import { LakeError } from '../../src/error.ts'
 import { decodeContainer, encodeContainer } from '../../src/lake/avro.ts'
 import { openChain } from '../../src/lake/chain.ts'
+import { decodeManifest, encodeManifest } from '../../src/lake/manifest.ts'
 import { decodeMetadata } from '../../src/lake/metadata.ts'
 import { dataFiles, readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
-import { changeTable, claimTable, createTable, DeletedRows, openTable, readTags } from '../../src/lake/table.ts'
+import {
+  changeTable,
+  claimTable,
+  createTable,
+  DeletedRows,
+  openTable,
+  readTags,
+  type IcebergSchema,
+} from '../../src/lake/table.ts'
 
 // A file of the store that is broken is named, and nothing else happens: no crash, no answer that is half right.
 
@@ -167,9 +176,21 @@ describe('Avro files that ask for more than they have', () => {
     const schema = { type: 'record', name: 'r', fields: [{ name: 'a', type: 'int' }] }
     const whole = Buffer.from(container(schema, [{ a: 1 }]))
     const sync = whole.subarray(whole.length - 16)
-    const head = whole.subarray(0, whole.indexOf(sync) + 16)
+    const head = whole.subarray(0, whole.indexOf(sync) + 16).toString('latin1')
+    const plain = Buffer.from(head.replace('\u000edeflate', '\u0008null'), 'latin1')
     // No records, and as many bytes as lead back to the mark of the header.
-    const block = Buffer.concat([head, Uint8Array.of(0, 2 * 18 - 1), sync])
+    const block = Buffer.concat([plain, Uint8Array.of(0, 2 * 18 - 1), sync])
     expect(() => decodeContainer('f', block)).toThrow(/f is not a whole Avro file/)
   })
+})
+
+test('an entry of a status that is none is not taken for a live one', () => {
+  const schema: IcebergSchema = { type: 'struct', 'schema-id': 0, fields: [] }
+  const shape = { formatVersion: 3, schema, spec: { 'spec-id': 0, fields: [] } } as const
+  const file = { key: 'k', recordCount: 1, fileSizeBytes: 1, partition: [], metrics: new Map() }
+  const numbers = { snapshotId: 1n, sequenceNumber: 1n, fileSequenceNumber: 1n, firstRowId: 0n }
+  const entry = { status: 'odd' as 'added', ...numbers, path: 'k', file }
+  const read = (bytes: Uint8Array) => decodeManifest(shape, 'f', bytes, (uri) => uri)
+  expect(read(encodeManifest(shape, [{ ...entry, status: 'added' }])).length).toBe(1)
+  expect(() => read(encodeManifest(shape, [entry]))).toThrow(/f is no manifest of its table/)
 })

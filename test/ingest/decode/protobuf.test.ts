@@ -1,8 +1,10 @@
 import * as fc from 'fast-check'
 import protobuf from 'protobufjs'
 import { describe, expect, test } from 'vitest'
-import { protobuf as format, table, type TableDefinition } from '../../../src/define.ts'
+import { codeHash, protobuf as format, table, type TableDefinition } from '../../../src/define.ts'
 import { readProtobuf } from '../../../src/protobuf-text.ts'
+import { definition } from '../../support/lake-table.ts'
+import { Outcomes } from './outcomes.ts'
 import { decoded, reference } from './protobuf-reference.ts'
 
 function tableOf(
@@ -163,7 +165,7 @@ test('every message is the row that protobufjs reads', () => {
       const records = values.map((value) => type.encode(type.fromObject(value)).finish())
       expect(decoded(def, records), schema).toEqual(records.map((bytes) => reference(proto, def.columns, type, bytes)))
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 60) },
+    { numRuns: Number(process.env['RUNS'] ?? 25) },
   )
 })
 
@@ -179,7 +181,7 @@ test('messages that were put together without being read are merged', () => {
       const bytes = Buffer.concat(values.map((value) => type.encode(type.fromObject(value)).finish()))
       expect(decoded(def, [bytes]), schema).toEqual([reference(proto, def.columns, type, bytes)])
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 40) },
+    { numRuns: Number(process.env['RUNS'] ?? 20) },
   )
 })
 
@@ -377,6 +379,14 @@ describe('a definition', () => {
     expect(() => tableOf(ORDER, { columns: { id: 'timestamptz' } })).toThrow(/needs a unit/)
   })
 
+  test('its code is what is read of the schema, not how it is written', () => {
+    const spaced = ORDER.replace('int64 id = 1;', '\n// the number of the order\n  int64   id = 1 ; /* first */')
+    expect(codeHash(tableOf(spaced))).toBe(codeHash(tableOf(ORDER)))
+    expect(codeHash(tableOf(ORDER.replace('id = 1', 'id = 21')))).not.toBe(codeHash(tableOf(ORDER)))
+    expect(structuredClone(tableOf(ORDER))).toEqual(tableOf(ORDER))
+    expect(JSON.parse(JSON.stringify(tableOf(ORDER).protobuf))).toEqual(tableOf(ORDER).protobuf)
+  })
+
   test('imports come with their texts', () => {
     const value = format({
       schema: 'syntax = "proto3"; package a; import "b.proto"; message M { b.N n = 1; }',
@@ -388,4 +398,52 @@ describe('a definition', () => {
       { kind: 'struct', fields: [{ name: 'x', type: { kind: 'int' } }] },
     ])
   })
+})
+
+test('rows of many chunks are in the file as they were decoded', { timeout: 20_000 }, async () => {
+  const outcomes = await Outcomes.open()
+  try {
+    const { columns } = tableOf(ORDER)
+    const def = definition({ value: 'protobuf', protobuf: { schema: readProtobuf(ORDER, undefined) }, columns })
+    const records = Array.from({ length: 5_000 }, (_, k) => {
+      const once = encode(ORDER, {
+        id: String(k),
+        name: k % 3 === 0 ? undefined : `the name of record ${k}`,
+        numbers: Array.from({ length: k % 4 }, (__, i) => i - k),
+        items: k % 2 === 0 ? { [`key ${k} of more than twelve`]: { x: k, many: [k, -1] } } : {},
+        ...(k % 5 === 0 ? { right: { note: `note ${k}`, many: [1, 2] } } : { left: 'l' }),
+      })
+      // Now and then one that must be merged first, or does not fit.
+      if (k % 97 === 0) return Buffer.concat([once, encode(ORDER, { left: 'the last one counts' })])
+      return k % 101 === 0 ? Buffer.concat([once, Uint8Array.of(0x0b)]) : once
+    })
+    const select =
+      'id::varchar, name, to_json(numbers)::varchar, to_json(items)::varchar, "left", to_json("right")::varchar'
+    const { rows, dead } = await outcomes.read(
+      def,
+      records.map((value) => ({ value })),
+      select,
+    )
+    const seen = decoded(def, records)
+    const good = seen.filter((row) => typeof row !== 'string') as readonly (readonly unknown[])[]
+    expect([rows.length, dead.length]).toEqual([good.length, seen.length - good.length])
+    expect(dead.length).toBe(49)
+    const plain = (value: unknown): unknown =>
+      value === null ? null : JSON.stringify(value).replaceAll(/"(-?\d+)"/g, '$1')
+    rows.forEach((row, k) => {
+      const [id, name, , , numbers, items, left, right] = good[k] as readonly unknown[]
+      expect(row.slice(0, 2)).toEqual([id, name])
+      expect(row[2]).toBe(plain(numbers))
+      const entries = (items as readonly (readonly [string, readonly unknown[]])[]).map(([key, [x, note, many]]) => [
+        key,
+        { x, note, many },
+      ])
+      expect(row[3]).toBe(plain(Object.fromEntries(entries)))
+      expect(row[4]).toBe(left)
+      const [x, note, many] = (right ?? []) as readonly unknown[]
+      expect(row[5]).toBe(right === null ? null : plain({ x, note, many }))
+    })
+  } finally {
+    await outcomes.close()
+  }
 })
