@@ -55,7 +55,7 @@ describe('a definition', () => {
     [{ age: 'mask' }, {}, /of type int/],
     [{ _offset: 'drop' }, {}, /column of the system/],
     [{ ssn: 'drop' }, { unknown: 'fail' }, /unknown: fail/],
-    [{ ssn: 'drop' }, { unknown: 'extra', from: MESSAGES }, /in _extra/],
+    [{ ssn: 'drop' }, { unknown: 'extra', from: MESSAGES, columns: { id: t.string() } }, /in _extra/],
     [{ email: 'gone' }, {}, /must be drop or mask/],
     [{ email: { hash: 'Not a name' } }, {}, /not a name/],
   ] as const)('%o with %o is refused', (redact, more, message) => {
