@@ -91,6 +91,7 @@ export const settingsSchema = strict(
       microBatch: strict({ bytes: size(64 * 1024), age: duration({ minMs: 1 }), records: whole(1, 10_000_000) }),
       heartbeat: duration({ minMs: 1_000 }),
     }),
+    deadLetters: strict({ shareMax: share, records: whole(1, 1_000_000_000) }),
     lanes,
     takeoverAfter: duration({ minMs: 1_000 }),
     maintenance: strict({
@@ -143,6 +144,7 @@ export const DEFAULTS = {
     fetchWait: '250ms',
   },
   commit: { microBatch: { bytes: '32MiB', age: '500ms', records: 500_000 }, heartbeat: '60s' },
+  deadLetters: { shareMax: 0.5, records: 1_000 },
   lanes: 'auto',
   takeoverAfter: '90s',
   maintenance: {
@@ -201,6 +203,7 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
         ageMsMax: given.commit.microBatch.age,
       },
       heartbeatMs: given.commit.heartbeat,
+      deadLetters: given.deadLetters,
     },
     lanes: given.lanes === 'auto' ? cores : given.lanes,
     takeoverAfterMs: given.takeoverAfter,

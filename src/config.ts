@@ -87,6 +87,7 @@ export interface SettingsInput {
     readonly heartbeat?: string
     readonly microBatch?: { readonly bytes?: string; readonly records?: number; readonly age?: string }
   }
+  readonly deadLetters?: { readonly shareMax?: number; readonly records?: number }
   readonly lanes?: number | 'auto'
   readonly takeoverAfter?: string
   readonly http?: { readonly host?: string; readonly port?: number }

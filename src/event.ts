@@ -112,6 +112,16 @@ export type LakeEvent =
       readonly bytes: number
       readonly error?: ErrorMessage
     }
+  /** How a replay that this process does gets on. Its commits and what its lanes do are no news of the live pipeline. */
+  | {
+      readonly kind: 'replay'
+      readonly pipeline: string
+      readonly id: string
+      /** From 0 to 1; undefined: it is over. */
+      readonly ratio: number | undefined
+      /** Offsets that the fork is behind the log; undefined before it catches up. */
+      readonly lag: bigint | undefined
+    }
   | {
       readonly kind: 'query'
       readonly id: string

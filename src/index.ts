@@ -218,6 +218,7 @@ async function assemble(
     policy: { writer: settings.writer, ...settings.commit },
     takeoverAfterMs: settings.takeoverAfterMs,
     clock,
+    observer,
   }
   const supervisors = definition.pipelines.map(
     (pipeline) =>
@@ -225,7 +226,6 @@ async function assemble(
         ...common,
         definition: pipeline,
         chain: chains.get(pipeline.name)!,
-        observer,
         ...(compaction === undefined ? {} : { compaction }),
         upkeep: {
           expire: (table, ending) => expire(storage, pipeline.name, settings.maintenance.graceMs, clock, ending, table),

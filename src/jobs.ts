@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { SettleRequest } from './dead-letters.ts'
 import type { ErrorMessage } from './error.ts'
 import type { ReplayDifference, ReplayOptions, ReplayOrder, ReplayStatus } from './replay-status.ts'
 
@@ -11,6 +12,7 @@ export type OwnerRequest =
   | { readonly kind: 'expire'; readonly pipeline: string; readonly table: string }
   /** `to` is the number of a version, as text. */
   | { readonly kind: 'rollback'; readonly pipeline: string; readonly to: string }
+  | SettleRequest
 
 /** Done by a process whose definition of the pipeline is the one that is meant. */
 export interface ReplayRequest {

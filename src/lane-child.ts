@@ -3,13 +3,16 @@ import { toErrorMessage } from './error.ts'
 import { openEncoder } from './ingest/encoder.ts'
 import { stage, type Encoder } from './ingest/lane.ts'
 import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-messages.ts'
+import type { Archive } from './ingest/archive/archive.ts'
 import { openArchiveLog } from './ingest/archive/stored-archive.ts'
 import { openReplaySource } from './ingest/archive-source.ts'
 import { openTableWork } from './ingest/table-work.ts'
 import { removePartials } from './ingest/window/partial-files.ts'
+import { performLetters } from './ingest/letters/letter-messages.ts'
+import { letterWork, type LetterWorkOptions } from './ingest/letters/letter-work.ts'
 import { perform } from './ingest/work-messages.ts'
 import { openStorage } from './lake/storage/open.ts'
-import { partitionId, type RecordBatch } from './log.ts'
+import { partitionId, type Positions, type RecordBatch, type Source } from './log.ts'
 import { bounded } from './replay/bounded.ts'
 
 // The lane process: no state but its assignments. It may be killed at any moment; whoever started it starts another.
@@ -58,8 +61,7 @@ class Job {
   async #run({ pipeline, task, tables, windows, archives, assignment }: Assign): Promise<void> {
     const { signal } = this.#stop
     if (signal.aborted) return
-    const kept = archives.length === 0 ? undefined : openArchiveLog(archives, storage, systemClock)
-    const log = openReplaySource(settings.source, archives, systemClock, kept)
+    const log = openLaneLog(archives)
     const source = assignment.until === undefined ? log : bounded(log, assignment.until)
     const { memoryBytesMax: memoryMaxBytes, partialsFolder, salts } = settings
     let encoder: Encoder | undefined
@@ -108,19 +110,38 @@ class Desk {
   async do({ job, run, tables, call }: Work): Promise<void> {
     this.#job = job
     try {
-      if (this.#work === undefined || run !== this.#run) {
-        await this.#work?.close()
-        this.#work = undefined
-        const memoryMaxBytes = settings.memoryBytesMax
-        const onStep = () => void send({ kind: 'working', job: this.#job })
-        this.#work = await openTableWork({ tables, storage, clock: systemClock, memoryMaxBytes, onStep })
-        this.#run = run
-      }
-      await send({ kind: 'worked', job, result: await perform(this.#work, call) })
+      const onStep = () => void send({ kind: 'working', job: this.#job })
+      const result =
+        call.method === 'letters'
+          ? await performLetters(letterWork(this.#letterOptions(onStep)), call.plan, call.call)
+          : await perform(await this.#tableWork(run, tables, onStep), call)
+      await send({ kind: 'worked', job, result })
     } catch (error) {
       await send({ kind: 'work-failed', job, error: toErrorMessage(error) })
     }
   }
+
+  async #tableWork(run: number, tables: Work['tables'], onStep: () => void) {
+    if (this.#work !== undefined && run === this.#run) return this.#work
+    await this.#work?.close()
+    this.#work = undefined
+    const memoryMaxBytes = settings.memoryBytesMax
+    this.#work = await openTableWork({ tables, storage, clock: systemClock, memoryMaxBytes, onStep })
+    this.#run = run
+    return this.#work
+  }
+
+  #letterOptions(onStep: () => void): LetterWorkOptions {
+    const { memoryBytesMax: memoryMaxBytes, partialsFolder, salts } = settings
+    const openLog = (archives: readonly Archive[], until: Positions): Source => bounded(openLaneLog(archives), until)
+    return { storage, clock: systemClock, memoryMaxBytes, partialsFolder, salts, onStep, openLog }
+  }
+}
+
+/** The log that the settings name, and before it what archives keep of it. */
+function openLaneLog(archives: readonly Archive[]): Source {
+  const kept = archives.length === 0 ? undefined : openArchiveLog(archives, storage, systemClock)
+  return openReplaySource(settings.source, archives, systemClock, kept)
 }
 
 function spansOf(batches: readonly RecordBatch[]): Span[] {

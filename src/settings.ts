@@ -69,6 +69,16 @@ export interface CommitSettings {
   readonly microBatch: { readonly bytesMax: number; readonly recordsMax: number; readonly ageMsMax: number }
   /** Longest time between two versions while nothing arrives. */
   readonly heartbeatMs: number
+  /** Default: half of a partition's last 1,000 records. */
+  readonly deadLetters?: DeadLetterSettings
+}
+
+/** How many records of a partition may fail before the pipeline stops. */
+export interface DeadLetterSettings {
+  /** Largest share of them, */
+  readonly shareMax: number
+  /** … of so many, the last ones of the partition. */
+  readonly records: number
 }
 
 /** What is done to the store beside commits, by the process that writes a pipeline. */

@@ -1,3 +1,4 @@
+import type { SettledCounts, SettleRequest } from './dead-letters.ts'
 import type { ErrorMessage } from './error.ts'
 import type { PipelineState } from './event.ts'
 import type { PartitionId } from './log.ts'
@@ -59,6 +60,11 @@ export interface PipelineControl {
   compact(table: string): Promise<Compacted>
   /** Lets go of what is kept no longer: version files of the pipeline, and files of the table that nothing refers to. */
   expire(table: string): Promise<Expired>
+  /**
+   * Settles dead letters that are pending: reads their records again, or discards them. `job` names it: what a process
+   * before this one has done of it is not done again. Throws `pipeline.not_owner`, `pipeline.paused`.
+   */
+  settle(job: string, request: SettleRequest): Promise<SettledCounts>
   /**
    * Makes the tables, positions and clocks of an older version those of a new one. With the same code it leaves the pipeline
    * paused; with other code it lets go of it, so that a process of that code goes on.

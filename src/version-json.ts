@@ -93,6 +93,7 @@ export function decodeVersion(bytes: Uint8Array): Version {
     paused: raw.paused,
     released: raw.released ?? false,
     fork: raw.fork === undefined ? undefined : decodeFork(raw.fork),
+    ...(raw.retried === undefined ? {} : { retried: raw.retried }),
   }
 }
 

@@ -1,9 +1,10 @@
+import type { Retried } from './dead-letters.ts'
 import type { PartitionId, Positions, Tail } from './log.ts'
 
 /** Largest `formatVersion` this code reads. A newer one is refused, never guessed. */
 export const FORMAT_VERSION = 1
 
-/** `fork`: begins a fork where a version of the main chain stands, or one of its stages. */
+/** `repair`: settles dead letters. `fork`: begins a fork where a version of main stands, or one of its stages. */
 export type VersionKind = 'ingest' | 'maintenance' | 'repair' | 'cutover' | 'rollback' | 'fork'
 
 /** Code of a table that was not in the definition while its topic was read on: that of no definition. */
@@ -86,11 +87,17 @@ export interface Version {
   readonly released: boolean
   /** Of versions of a fork, and of the cut-over that made it the main chain. */
   readonly fork: Fork | undefined
+  /** The last job on dead letters, as far as it has come. */
+  readonly retried?: Retried
 }
 
-/** What a version is asked for by: its number, the time it was the head, or an offset it must cover. */
+/**
+ * What a version is asked for by: its number, the time it was the head, an offset it must cover, or positions that it must
+ * not have passed in any partition; of the last, the newest of those that went on to the head without a jump.
+ */
 export type VersionSelector =
   | { readonly kind: 'head' }
   | { readonly kind: 'number'; readonly number: bigint }
   | { readonly kind: 'time'; readonly timeMs: number }
   | { readonly kind: 'offset'; readonly partition: PartitionId; readonly offset: bigint }
+  | { readonly kind: 'within'; readonly positions: Positions }

@@ -42,7 +42,7 @@ export function openClient(url: string, fetchWith: typeof fetch, signal: AbortSi
         const query = new URLSearchParams({ limit: String(Math.min(1_000, max - items.length)) })
         if (cursor !== undefined) query.set('cursor', cursor)
         const page = await get<{ readonly items: readonly T[]; readonly nextCursor?: string | null }>(
-          `${path}?${query}`,
+          `${path}${path.includes('?') ? '&' : '?'}${query}`,
         )
         items.push(...page.items)
         cursor = page.nextCursor ?? undefined

@@ -11,18 +11,18 @@ const COLUMNS = ['id', 'kind', 'pipeline', 'table', 'to', 'state', 'created', 'e
 const SCREEN = ['job', 'what', 'of', 'state', 'ended', 'outcome']
 
 /** A job as the API tells of it. */
-interface JobRow extends Row {
+export interface JobRow extends Row {
   readonly id: string
   readonly state: string
   readonly kind: string
   readonly pipeline: string
   readonly table?: string
   readonly ended: string | null
-  readonly result: Readonly<Record<string, number | string>> | null
+  readonly result: Readonly<Record<string, number | string | boolean>> | null
   readonly error: { readonly code: string; readonly message: string; readonly fix?: string } | null
 }
 
-interface JobOptions {
+export interface JobOptions {
   readonly url: string
   readonly output: OutputFormat
   readonly wait: boolean
@@ -38,21 +38,7 @@ export function addOperateCommands(program: Command, context: CliContext): void 
         new Option('--url <url>', 'address of the running kappalake').env('KAPPALAKE_URL').default(DEFAULT_URL),
       )
       .addOption(outputOption())
-  const print = (jobs: readonly JobRow[], { output }: JobOptions) =>
-    context.out.write(
-      output === 'table'
-        ? formatRows(SCREEN, jobs.map(onScreen), output)
-        : formatRows(
-            COLUMNS,
-            jobs.map((job) => ({ ...job, error: errorOf(job) })),
-            output,
-          ),
-    )
-  const ask = async (path: string, body: object, options: JobOptions): Promise<void> => {
-    const client = openClient(options.url, context.fetch, context.signal)
-    const asked = await client.post<JobRow>(path, body)
-    print([options.wait ? await over(client, asked, context) : asked], options)
-  }
+  const ask = (path: string, body: object, options: JobOptions) => askForJob(path, body, options, context)
   const job = (usage: string, description: string): Command =>
     command(usage, description).option('--no-wait', 'end when the job is recorded, not when it is done')
 
@@ -76,8 +62,27 @@ export function addOperateCommands(program: Command, context: CliContext): void 
     })
   command('jobs', 'list the jobs, the newest first').action(async (options: JobOptions) => {
     const client = openClient(options.url, context.fetch, context.signal)
-    print(await client.list<JobRow>('/v1/jobs', 10_000), options)
+    printJobs(await client.list<JobRow>('/v1/jobs', 10_000), options, context)
   })
+}
+
+/** Asks for a job, waits for it when told so, and prints what became of it. */
+export async function askForJob(path: string, body: object, options: JobOptions, context: CliContext): Promise<void> {
+  const client = openClient(options.url, context.fetch, context.signal)
+  const asked = await client.post<JobRow>(path, body)
+  printJobs([options.wait ? await over(client, asked, context) : asked], options, context)
+}
+
+function printJobs(jobs: readonly JobRow[], { output }: JobOptions, context: CliContext): void {
+  context.out.write(
+    output === 'table'
+      ? formatRows(SCREEN, jobs.map(onScreen), output)
+      : formatRows(
+          COLUMNS,
+          jobs.map((job) => ({ ...job, error: errorOf(job) })),
+          output,
+        ),
+  )
 }
 
 /** Waits until a job is over. Throws why it failed. */
@@ -118,9 +123,22 @@ function outcomeOf({ kind, result }: JobRow): string | null {
       return removedFiles === 0 ? 'nothing to do' : `${removedFiles} files became ${addedFiles} (${size})`
     case 'expire':
       return `${versions} versions and ${files} files deleted (${size})`
+    case 'retry':
+      return retried(result)
+    case 'discard':
+      return `${result['dryRun'] === true ? 'would discard' : 'discarded'} ${result['discarded']}`
     default:
       return `version ${version}`
   }
+}
+
+function retried({ resolved, stale, failed, undecided, dryRun }: NonNullable<JobRow['result']>): string {
+  const parts = [
+    `${resolved} resolved${Number(stale) > 0 ? ` (${stale} of them older than what their keys have)` : ''}`,
+    `${failed} failed again`,
+    ...(Number(undecided) > 0 ? [`${undecided} left: the log no longer says what came after them`] : []),
+  ]
+  return `${dryRun === true ? 'would be: ' : ''}${parts.join(', ')}`
 }
 
 function errorOf({ error }: JobRow): string | null {

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { asLakeError } from '../error.ts'
 import { errorText, EXIT, exitCodeOf, type CliContext } from './context.ts'
+import { addDeadLetterCommands } from './dead-letters.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDoctorCommand, type DoctorParts } from './doctor.ts'
 import { addInitCommand } from './init.ts'
@@ -52,6 +53,7 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
   addDoctorCommand(program, context, parts.doctor, exit)
   addReadCommands(program, context)
   addOperateCommands(program, context)
+  addDeadLetterCommands(program, context)
   addReplayCommands(program, context, exit)
   return program
 }

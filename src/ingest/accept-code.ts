@@ -2,7 +2,7 @@ import { backoffMs, type Clock } from '../clock.ts'
 import type { PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { evolveTable, openTable, writeVersionHint, type Storage, type TableSpec } from '../lake/table.ts'
+import { evolveTable, writeVersionHints, type Storage, type TableSpec } from '../lake/table.ts'
 import { partitionId, type PartitionId, type Source } from '../log.ts'
 import { storedDefinition } from '../stored-definition.ts'
 import type { TableVersion, Version } from '../version.ts'
@@ -68,7 +68,7 @@ export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Prom
     }
     const result = await chain.append(head, { commitId, build }, signal)
     if (result.kind === 'committed') {
-      await hint(storage, head, result.version)
+      await writeVersionHints(storage, changedTables(head, result.version))
       return result.version
     }
     if (result.kind === 'superseded' || attempt >= ATTEMPTS_MAX)
@@ -149,10 +149,6 @@ function leastWatermark({ windows }: PipelineDefinition, { watermarksMs }: Versi
   return all.length === 0 || all.includes(undefined) ? undefined : Math.min(...(all as number[]))
 }
 
-/** For readers by path; nothing of ours depends on it. */
-async function hint(storage: Storage, before: Version, { tables }: Version): Promise<void> {
-  const changed = Object.entries(tables).filter(([name, { metadata }]) => before.tables[name]?.metadata !== metadata)
-  await Promise.allSettled(
-    changed.map(async ([, { metadata }]) => writeVersionHint(storage, await openTable(storage, metadata))),
-  )
+function changedTables({ tables: before }: Version, { tables }: Version): Version['tables'][string][] {
+  return Object.entries(tables).flatMap(([name, table]) => (before[name]?.metadata === table.metadata ? [] : [table]))
 }

@@ -3,7 +3,7 @@ import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import {
   changeTable,
-  writeVersionHint,
+  writeVersionHints,
   type LakeTable,
   type Stamp,
   type Storage,
@@ -12,27 +12,16 @@ import {
 import { parsePartitionId, type Cursor, type PartitionId } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
 import type { LiveTable, Replacement } from './compactor.ts'
+import type { CommitPolicy, CommitterParts, FoldVerdict } from './committer-parts.ts'
 import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
-import { nextVersion, type Change } from './next-version.ts'
+import { stagedAlone, type Reread, type SettleResult } from './letters/reread.ts'
+import { nextVersion, type Change, type Settled } from './next-version.ts'
 import { changeEach, openTables, type Tables } from './tables.ts'
 import { assertCounted, Pending } from './pending.ts'
 import { WindowTables } from './windows.ts'
 
-export interface CommitPolicy {
-  readonly writer: string
-  /** Shortest time from the end of a commit to the start of the next. */
-  readonly minIntervalMs: number
-  /** A version without rows is written at most this often, and this often when nothing happens at all. */
-  readonly heartbeatMs: number
-}
-
-/**
- * folded: the batch goes into the next commit. repeated: all of it was folded before. gap: it does not begin where
- * the last one ended. baseless: it holds records of which values are missing that no row has. After the latter two
- * whoever staged it must start again, from `cursors` and with `baseless`.
- */
-export type FoldVerdict = 'folded' | 'repeated' | 'gap' | 'baseless'
+export type { CommitPolicy, CommitterParts, FoldVerdict } from './committer-parts.ts'
 
 /**
  * The one writer of a pipeline. Takes staged batches strictly in the order of the log and turns all that it took into
@@ -53,6 +42,8 @@ export class Committer {
   readonly #published: () => Version['published']
   readonly #isFork: boolean
   readonly #baseless = new Map<string, { readonly partition: PartitionId; readonly offset: bigint }>()
+  /** Sequence numbers of the snapshots in which rows of dead letters last died, by their table. */
+  readonly #diedAt = new Map<string, bigint>()
   #pending: Pending
   #lastCommitMs: number
   #isHurried = false
@@ -155,6 +146,31 @@ export class Committer {
     if (from !== undefined && from < until) this.#pending.skip(partition, { from, until })
   }
 
+  /**
+   * Dead letters are settled in a version of its own, and rows that their records became are folded where the log had
+   * them. Nothing may be pending. `stale`: operations that lost against later records. `baseless`: nothing was done.
+   */
+  async settle(settled: Settled, given: Reread | undefined, signal?: AbortSignal): Promise<SettleResult> {
+    if (given !== undefined) {
+      assertCounted(given.table)
+      const prepared = await this.#keyed.prepare(stagedAlone(given))
+      if (prepared.kind === 'baseless') return prepared
+      const table = prepared.staged.tables[0]!
+      this.#keyed.fold(table, given.stale)
+      this.#windows.add([], [table])
+      this.#pending.addReread(table)
+    }
+    const result = await this.commit({ settled }, signal)
+    for (const name of settled.letters.keys())
+      if (result.kind === 'committed') this.#diedAt.set(name, this.#tables.get(name)!.raw['last-sequence-number'])
+    return result
+  }
+
+  /** Whether rows of a table without an index died since a snapshot: what was made of its files has them still. */
+  hasDied(table: string, sequenceNumber: bigint): boolean {
+    return sequenceNumber < (this.#diedAt.get(table) ?? 0n)
+  }
+
   /** The next commit need not wait for rows. */
   hurry(): void {
     this.#isHurried = true
@@ -171,14 +187,17 @@ export class Committer {
 
   async commit(change: Change = {}, signal?: AbortSignal): Promise<CommitResult> {
     const filled = await this.#keyed.finish()
-    const pending = this.#pending
+    const [pending, before] = [this.#pending, this.#tables]
     const standing = pending.standing(change.firstPositions)
     pending.watermarks =
       (await this.#windows.fold(standing, this.#tables, change.isLast === true)) ?? pending.watermarks
     return this.#append(pending, change, signal, (tables, stamp) =>
       changeEach(tables, (name, table) => {
         const ranges = pending.rangesText(name, this.#head.positions)
-        const of = this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
+        const letters = change.settled?.letters.get(name)
+        if (letters !== undefined && table.metadata !== before.get(name)?.metadata) throw compactedElsewhere(name)
+        const of =
+          letters ?? this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
         return changeTable(this.#storage, table, of, { ...stamp, ranges }, this.#clock)
       }),
     )
@@ -241,10 +260,10 @@ export class Committer {
     const outcome = result.kind === 'committed' ? 'ok' : result.kind
     this.#report(outcome, result.kind === 'committed' ? result.version.number : undefined, startMs, pending)
     if (result.kind === 'committed') {
-      // For readers by path; nothing of ours depends on it. What a fork holds nobody is to find.
+      // What a fork holds nobody is to find.
       const isTouched = (table: LakeTable): boolean => before.get(table.name)?.metadata !== table.metadata
       const touched = this.#isFork ? [] : [...tables.values()].filter(isTouched)
-      await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))
+      await writeVersionHints(this.#storage, touched)
       this.#head = result.version
       this.#tables = tables
       this.#keyed.report(this.#chain.pipeline, this.#observer)
@@ -269,22 +288,4 @@ export class Committer {
     const tables = Object.fromEntries(pending.counts)
     this.#observer({ kind: 'commit', pipeline: this.#chain.pipeline, outcome, version, durationMs, tables })
   }
-}
-
-export interface CommitterParts {
-  readonly chain: Chain
-  readonly storage: Storage
-  readonly policy: CommitPolicy
-  readonly clock: Clock
-  readonly observer: Observer
-  /** Needed to fold batches of keyed tables. */
-  readonly keyed?: KeyedTables
-  /** Needed to fold batches of tables that feed windows. */
-  readonly windows?: WindowTables
-  /** Tables of the definition, companions included; undefined: of a commit that folds nothing. */
-  readonly own?: ReadonlySet<string>
-  /** Last versions whose changes were sent, where that is not what the head says. */
-  published?(): Version['published']
-  /** Nothing is to lead readers to what it commits. */
-  readonly isFork?: boolean
 }

@@ -8,7 +8,7 @@ import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
 import type { RecordBatch } from '../log.ts'
 import type { Clocks } from '../version.ts'
-import { deadLetterColumns, deletesColumns, tableColumns } from './decode/columns.ts'
+import { deadLetterColumns, deletesColumns, LETTER_CLOCK, tableColumns } from './decode/columns.ts'
 import { checkColumns, writeDataFile } from './decode/data-file-writer.ts'
 import { openDuckDb } from './decode/open-duckdb.ts'
 import { NativeText } from './decode/native-text.ts'
@@ -20,6 +20,7 @@ import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
+import type { RetriedRecords } from './letters/letters.ts'
 import { loadLookups, type Lookup, type Lookups } from './lookup.ts'
 import { MapRecords, withMapped } from './map/mapped-records.ts'
 import { checkRowWise } from './row-wise.ts'
@@ -156,22 +157,24 @@ class DuckEncoder implements Encoder {
     fatal: ReadonlySet<string>,
     baseless: ReadonlySet<string> = new Set(),
     clocksMs?: Clocks[string],
+    retried?: RetriedRecords,
   ): Promise<StagedTable> {
     const table = this.#tables.get(plan.table)
     if (table === undefined) throw new LakeError('internal', `the lane has no definition of ${plan.table}`)
     if (this.#isBusy) throw new LakeError('internal', 'an encoder encodes one micro-batch at a time')
     checkColumns(plan.data, table.rows.columns)
-    checkColumns(plan.deadLetters, deadLetterColumns)
+    checkLetters(plan.deadLetters)
     this.#isBusy = true
     try {
-      const mapped = table.map?.apply(batches, fatal)
+      const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
-      const read = table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless })
-      const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs)
+      const read = table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried)
+      const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs, retried)
       const { rows, deadLetters, counts, operations } = decoded
+      if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)
       table.redact?.apply(rows)
       // Before rows are divided: their slabs are used again.
-      const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs)
+      const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs, retried)
       const isUnwritten = plan.isUnwritten === true
       if (isUnwritten) for (const slab of deadLetters) this.#pool.give(slab)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, isUnwritten ? [] : deadLetters)
@@ -198,12 +201,15 @@ class DuckEncoder implements Encoder {
     decoded: Decoded,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
+    retried: RetriedRecords | undefined,
   ): Promise<{ readonly decoded: Decoded; readonly lagMsMax: number }> {
     if (clock === undefined || batches.length === 0) return { decoded, lagMsMax: 0 }
     if ((windows !== undefined || changes !== undefined) && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
-    const judged = transform === undefined ? decoded : await transform.apply(decoded, batches)
-    const lagMsMax = clock.judge(judged.rows, judged.kept, batches[0]!.topic, judged.counts, clocksMs ?? {})
+    const judged = transform === undefined ? decoded : await transform.apply(decoded, batches, retried)
+    const { rows, kept, counts, deadLetters } = judged
+    const lagMsMax = clock.judge(rows, kept, batches[0]!.topic, counts, clocksMs ?? {}, retried)
+    clock.placeLetters(deadLetters, rows, batches[0]!.topic, counts, clocksMs ?? {}, retried)
     return { decoded: judged, lagMsMax }
   }
 
@@ -214,17 +220,24 @@ class DuckEncoder implements Encoder {
     lagMsMax: number,
     plan: TablePlan,
     clocksMs: Clocks[string] | undefined,
+    retried: RetriedRecords | undefined,
   ): Promise<readonly StagedWindow[] | undefined> {
     if (windows === undefined && changes === undefined) return undefined
     const events = (await windows?.stage({ slabs: decoded.rows, kept: decoded.kept, lagMsMax }, plan)) ?? []
     try {
-      const staged = [...events, ...((await changes?.stage(decoded, clocksMs ?? {})) ?? [])]
+      const staged = [...events, ...((await changes?.stage(decoded, clocksMs ?? {}, retried)) ?? [])]
       const order = (plan.windows ?? []).map(({ window }) => window)
       return staged.toSorted((a, b) => order.indexOf(a.window) - order.indexOf(b.window))
     } catch (error) {
       for (const { partials } of events) await removeLocal(partials)
       throw error
     }
+  }
+
+  #keysOnly({ table }: TablePlan, { rows, deadLetters, markers, operations, counts }: Decoded): StagedTable {
+    const keys = operations?.staged(rowPlaces(rows))
+    for (const slab of [...rows, ...deadLetters, ...markers]) this.#pool.give(slab)
+    return { table, files: [], deadLetterFiles: [], counts, isStored: false, isUnwritten: true, keys }
   }
 
   async #write(
@@ -247,6 +260,18 @@ class DuckEncoder implements Encoder {
     this.#connection.closeSync()
     this.#instance.closeSync()
   }
+}
+
+/** What a table of dead letters has is written: one that was made before may lack what came last. */
+function checkLetters(plan: WritePlan): void {
+  checkColumns(
+    plan,
+    deadLetterColumns.filter(({ name }) => name !== LETTER_CLOCK || hasColumn(plan, name)),
+  )
+}
+
+function hasColumn({ schema }: WritePlan, column: string): boolean {
+  return schema.fields.some(({ name }) => name === column)
 }
 
 function rowPlaces(slabs: readonly Slab[]): RowPlaces {

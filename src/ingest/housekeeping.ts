@@ -37,6 +37,7 @@ export class Housekeeping {
       const first = committer.hasPending ? await committer.commit({}, signal) : undefined
       if (first !== undefined && first.kind !== 'committed') return first
       if (committer.live.get(done.table)?.holds(done.inputs) === false) return first
+      if (committer.hasDied(done.table, done.sequenceNumber)) return first
       const result = await committer.replace(done, signal)
       const { pipeline, observer } = this.#options
       const [filesIn, rowsOut] = [done.inputs.length, done.output?.recordCount ?? 0]

@@ -11,9 +11,13 @@ const PATIENCE_MS = 30_000
 /** States in which this process is the one that writes the pipeline, or would be: what it can do then. */
 const OURS: Readonly<Record<OwnerRequest['kind'], ReadonlySet<PipelineState>>> = {
   compact: new Set(['running', 'waiting']),
+  discard: new Set(['running', 'waiting']),
   expire: new Set(['running', 'paused', 'waiting', 'failed']),
+  retry: new Set(['running', 'waiting']),
   rollback: new Set(['running', 'paused', 'waiting', 'failed', 'superseded']),
 }
+
+const REFUSED_WHILE_PAUSED: ReadonlySet<string> = new Set(['compact', 'discard', 'retry'])
 
 /**
  * Does the jobs of a pipeline, one after the other, while this process writes it. A job that was under way when its
@@ -33,7 +37,7 @@ export async function runJobs(
       // Replays are done by whoever has their definition.
       if (request.kind === 'replay') return false
       // A paused pipeline refuses it: better than a job that waits for somebody to resume.
-      const isRefused = request.kind === 'compact' && now === 'paused' && state === 'queued'
+      const isRefused = REFUSED_WHILE_PAUSED.has(request.kind) && now === 'paused' && state === 'queued'
       return isRefused || OURS[request.kind].has(now)
     }
     if (OURS.rollback.has(control.status().state)) {
@@ -51,7 +55,7 @@ async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: st
   const running: Job = { ...job, state: 'running', startedMs: job.startedMs ?? clock.nowMs(), writer, error: null }
   await jobs.update(running)
   try {
-    const result = await work(job, control)
+    const result = await work(job, control, jobs)
     await jobs.update({ ...running, state: 'done', endedMs: clock.nowMs(), result })
   } catch (error) {
     const { code, retryable } = asLakeError(error)
@@ -62,13 +66,19 @@ async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: st
   }
 }
 
-async function work(job: Job, control: PipelineControl): Promise<JobResult> {
+async function work(job: Job, control: PipelineControl, jobs: Jobs): Promise<JobResult> {
   const { request } = job
   switch (request.kind) {
     case 'compact':
       return { ...(await control.compact(request.table)) }
     case 'expire':
       return { ...(await control.expire(request.table)) }
+    case 'retry':
+    case 'discard': {
+      await assertNoReplay(jobs, request.pipeline)
+      const { discarded, ...read } = await control.settle(job.id, request)
+      return { ...(request.kind === 'retry' ? read : { discarded }), dryRun: request.dryRun === true }
+    }
     case 'rollback': {
       const { number } = await control.rollback(BigInt(request.to), commitIdOf(job))
       return { version: String(number) }
@@ -76,4 +86,14 @@ async function work(job: Job, control: PipelineControl): Promise<JobResult> {
     case 'replay':
       throw new LakeError('internal', 'a replay is no job of the process that writes the pipeline')
   }
+}
+
+/** What is settled on the main chain while a fork is built would be lost with the cut-over. Throws `replay.running`. */
+async function assertNoReplay(jobs: Jobs, pipeline: string): Promise<void> {
+  const replay = (await jobs.open(pipeline)).find(({ request }) => request.kind === 'replay')
+  if (replay === undefined) return
+  throw new LakeError('replay.running', `pipeline ${pipeline} has a replay that is not over`, {
+    context: { replay: replay.id },
+    fix: 'Wait for it, cut it over, or cancel it; then ask again.',
+  })
 }

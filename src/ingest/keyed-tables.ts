@@ -128,8 +128,9 @@ export class KeyedTables {
       : { kind: 'ready', staged: { ...staged, tables } }
   }
 
-  fold(staged: StagedTable): void {
-    this.#tables.get(staged.table)?.fold(staged)
+  /** `stale`: operations that are known to have lost. */
+  fold(staged: StagedTable, stale?: ReadonlySet<number>): void {
+    this.#tables.get(staged.table)?.fold(staged, stale)
   }
 
   /** Gives markers the versions they take from the rows they removed. Before `changeOf`. */

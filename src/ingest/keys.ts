@@ -133,6 +133,8 @@ export interface CompareRequest {
   readonly within?: readonly CompareRange[]
   /** Only rows that came from these offsets on are looked at, and those of other Kafka partitions. */
   readonly since?: readonly { readonly partition: number; readonly offset: bigint }[]
+  /** Rows of which a column has this text are not looked at. */
+  readonly except?: { readonly column: string; readonly text: string }
   readonly samplesMax: number
   readonly groupsMax: number
 }

@@ -4,6 +4,8 @@ import { fromErrorMessage, LakeError } from '../error.ts'
 import type { TableWork } from './keys.ts'
 import type { FromLane, ToLane } from './lane-messages.ts'
 import type { ArchiveWork } from './archive/archive.ts'
+import { remoteLetters } from './letters/letter-messages.ts'
+import type { LetterWork } from './letters/letters.ts'
 import { remoteWork, type WorkCall } from './work-messages.ts'
 
 export interface LaneJobsOptions {
@@ -42,6 +44,7 @@ interface Slot {
 
 /** Work on files for a pipeline, until it is closed. */
 export interface PooledWork extends TableWork, ArchiveWork {
+  readonly letters: LetterWork
   /** Rejects what is open. A lane that is at it comes to its end, and nobody asks what it gave. */
   close(): void
 }
@@ -63,7 +66,8 @@ export class LaneJobs {
 
   open(pipeline: string, tables: readonly TableDefinition[]): PooledWork {
     const run: Run = { id: ++this.#ids, pipeline, tables, jobs: new Set(), isClosed: false }
-    return { ...remoteWork((call) => this.#add(run, call)), close: () => this.#close(run) }
+    const letters = remoteLetters((plan, call) => this.#add(run, { method: 'letters', plan, call }))
+    return { ...remoteWork((call) => this.#add(run, call)), letters, close: () => this.#close(run) }
   }
 
   heard(lane: number, message: Extract<FromLane, { kind: 'working' | 'worked' | 'work-failed' }>): void {

@@ -8,6 +8,7 @@ import { LaneJobs, type PooledWork } from './lane-jobs.ts'
 import type { FromLane } from './lane-messages.ts'
 import { LaneProcess, type LanePoolOptions, type LaneShare } from './lane-process.ts'
 import { LaneWork } from './lane-work.ts'
+import type { LetterWork } from './letters/letters.ts'
 import { removePartials } from './window/partial-files.ts'
 import { answerOf, ENDED, IDLE, shares, type LaneAnswer, type Lanes, type LaneTask } from './lanes.ts'
 
@@ -177,6 +178,10 @@ class PooledLanes implements Lanes, LaneShare {
     const task = this.#work[answer.lane]!.task
     this.#processes[answer.lane]!.send({ kind: 'credit', pipeline: this.#pipeline, task })
     return { kind: 'staged', staged: answer.staged }
+  }
+
+  get letters(): LetterWork {
+    return this.work.letters
   }
 
   close(): Promise<void> {

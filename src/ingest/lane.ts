@@ -3,6 +3,7 @@ import type { DataFile, WritePlan } from '../lake/table.ts'
 import type { Cursor, PartitionId, Positions, RecordBatch, Source, Tail } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import type { StagedKeys } from './keys.ts'
+import type { RetriedRecords } from './letters/letters.ts'
 import { MicroBatch, split } from './micro-batch.ts'
 import type { StagedWindow, WindowPlan } from './window/window.ts'
 
@@ -20,6 +21,8 @@ export interface Assignment {
   readonly baseless?: ReadonlySet<string>
   /** M_p of each source table at `from`, as in `Version.clocksMs`. Pipelines with windows need them. */
   readonly clocksMs?: Clocks
+  /** Records that are read again, and move no clock: the only ones of the assignment. */
+  readonly retried?: RetriedRecords
 }
 
 export interface MicroBatchLimits {
@@ -41,6 +44,8 @@ export interface TablePlan {
   readonly windows?: readonly WindowPlan[]
   /** It only feeds windows and moves clocks: its rows and dead letters are counted, and no file has them. */
   readonly isUnwritten?: boolean
+  /** What its records do to keys is all that is wanted: no file is written. */
+  readonly isKeysOnly?: boolean
 }
 
 /** Files that nobody refers to yet, and what the committer must know about them. Plain values. */
@@ -102,7 +107,7 @@ export interface StagedCounts {
 export interface Encoder {
   /**
    * `batches` are of the table's topic, grouped by partition, offsets ascending within each. `clocksMs` are the clocks
-   * of its partitions before them; a table that feeds windows needs them.
+   * of its partitions before them; a table that feeds windows needs them. `retried`: each record has its own.
    */
   encode(
     plan: TablePlan,
@@ -110,6 +115,7 @@ export interface Encoder {
     fatal: ReadonlySet<string>,
     baseless?: ReadonlySet<string>,
     clocksMs?: Clocks[string],
+    retried?: RetriedRecords,
   ): Promise<StagedTable>
   close(): Promise<void>
 }
@@ -119,7 +125,7 @@ export interface Encoder {
  * be killed at any moment and run again. Yields when a micro-batch is full or old enough; pulling is the back-pressure.
  */
 export async function* stage(
-  source: Source,
+  source: Pick<Source, 'read'>,
   assignment: Assignment,
   encoder: Encoder,
   clock: Clock,

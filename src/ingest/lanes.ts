@@ -4,6 +4,7 @@ import type { Cursor, PartitionId, Positions, Source } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import type { TableWork } from './keys.ts'
 import { stage, type Assignment, type Encoder, type MicroBatchLimits, type Staged, type TablePlan } from './lane.ts'
+import type { LetterWork } from './letters/letters.ts'
 import { removePartials } from './window/partial-files.ts'
 
 /** What all lanes of a pipeline are told together; each gets its share of the partitions. */
@@ -29,6 +30,8 @@ export interface Lanes {
   next(timeoutMs: number): Promise<LaneAnswer>
   /** Work on the pipeline's data files. What is under way when a lane dies is done again by another. */
   readonly work: TableWork
+  /** Work on dead letters; without it none is settled. */
+  readonly letters?: LetterWork | undefined
   close(): Promise<void>
 }
 
@@ -64,6 +67,7 @@ export interface InlineLanesOptions {
   readonly source: Source
   readonly encoder: Encoder
   readonly work?: TableWork
+  readonly letters?: LetterWork
   readonly lanes: number
   readonly microBatch: MicroBatchLimits
   readonly clock: Clock
@@ -94,6 +98,10 @@ class InlineLanes implements Lanes {
     const { work } = this.#options
     if (work === undefined) throw new LakeError('internal', 'these lanes were opened for staging alone')
     return work
+  }
+
+  get letters(): LetterWork | undefined {
+    return this.#options.letters
   }
 
   assign(task: LaneTask): void {

@@ -70,9 +70,10 @@ export class MicroBatch {
     for (const plan of this.#assignment.tables) {
       const batches = [...this.#batches.values()].flat().filter((batch) => batch.topic === plan.topic)
       if (batches.length === 0) continue
-      const { fatal } = this.#assignment
+      const { fatal, retried } = this.#assignment
       const baseless = baselessOf(plan.table, this.#assignment)
-      const staged = await encoder.encode(plan, batches, fatal, baseless, clocksOf(this.clocksMs, plan.table))
+      const clocksMs = clocksOf(this.clocksMs, plan.table)
+      const staged = await encoder.encode(plan, batches, fatal, baseless, clocksMs, retried)
       assertComplete(staged, batches)
       tables.push(staged)
     }

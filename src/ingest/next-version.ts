@@ -1,4 +1,6 @@
+import type { Retried } from '../dead-letters.ts'
 import type { VersionContent } from '../lake/chain.ts'
+import type { TableChange } from '../lake/table.ts'
 import { parsePartitionId, type Positions } from '../log.ts'
 import { storedDefinition } from '../stored-definition.ts'
 import { LEFT_BEHIND, type Version } from '../version.ts'
@@ -18,6 +20,14 @@ export interface Change {
   readonly isMaintenance?: boolean
   /** A bounded log is drained: nothing will come after it. */
   readonly isLast?: boolean
+  /** Dead letters are settled: what a job has come to, and what becomes of their tables. */
+  readonly settled?: Settled
+}
+
+/** What a commit does to dead letters. */
+export interface Settled {
+  readonly retried: Retried
+  readonly letters: ReadonlyMap<string, TableChange>
 }
 
 /**
@@ -34,6 +44,7 @@ export function nextVersion(
   own: ReadonlySet<string> | undefined,
 ): VersionContent {
   const moved = movedTopics(head, pending)
+  const retried = change.settled?.retried ?? (head.retried && { ...head.retried, positions: {} })
   const isLeft = (name: string): boolean => {
     // What a fork shares while it builds stands where the fork began, whatever is read meanwhile.
     if (own === undefined || own.has(name) || moved.size === 0) return false
@@ -42,7 +53,7 @@ export function nextVersion(
     return topic === undefined || moved.has(topic)
   }
   return {
-    kind: change.isMaintenance === true ? 'maintenance' : 'ingest',
+    kind: change.settled !== undefined ? 'repair' : change.isMaintenance === true ? 'maintenance' : 'ingest',
     writer,
     tables: Object.fromEntries(
       Object.entries(head.tables).map(([name, table]) => {
@@ -62,6 +73,7 @@ export function nextVersion(
     released: change.released ?? false,
     // Main goes on as itself after it took the place of a fork.
     fork: head.kind === 'cutover' ? undefined : head.fork,
+    ...(retried === undefined ? {} : { retried }),
   }
 }
 

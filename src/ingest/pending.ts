@@ -66,6 +66,13 @@ export class Pending {
     this.clocksMs = advancedBy(staged, this.clocksMs)
   }
 
+  /** Rows of records that were passed before: nothing moves, and no clock does. Their dead letters are others' business. */
+  addReread(table: StagedTable): void {
+    this.#addFiles(table.table, table.files)
+    const counts = new Map([...table.counts].map(([id, count]) => [id, { ...count, deadLetters: 0 }]))
+    this.counts.set(table.table, sum(this.counts.get(table.table), { ...table, deadLetterFiles: [], counts }))
+  }
+
   skip(partition: PartitionId, hole: Hole): void {
     this.hasMoved = true
     this.positions.set(partition, hole.until)

@@ -5,6 +5,7 @@ import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
+import { archivesOf } from './archive/archive.ts'
 import type { ChangeSink } from './change-sink.ts'
 import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
@@ -12,6 +13,8 @@ import type { CompactionRequest } from './compactor.ts'
 import { finish, within } from './finish.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
+import type { SettleJob } from './letters/settle-job.ts'
+import { Settling } from './letters/settling.ts'
 import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
 import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from './start.ts'
@@ -67,6 +70,8 @@ export interface Control {
   isHurried: boolean
   /** Compactions that somebody waits for, by table. */
   readonly compactions: Map<string, CompactionRequest>
+  /** Jobs on dead letters, by their ids. */
+  readonly settling?: Map<string, SettleJob>
   /**
    * Called with each new head; with the topics that do not exist yet, whenever they were looked for; and with which of
    * the partitions that feed windows are idle (rule C6).
@@ -116,7 +121,7 @@ export async function run(
     const own = new Set(namesOf(definition))
     const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
-    const guard = new PoisonGuard()
+    const guard = new PoisonGuard(policy.deadLetters)
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
     const isBounded = opened.head.fork?.building !== undefined
     const only = isBounded ? writtenTables(definition, unwritten) : undefined
@@ -129,6 +134,9 @@ export async function run(
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
+    const archives = () => archivesOf(definition, committer.head, storage)
+    const asked = control.settling ?? new Map()
+    const settling = new Settling({ definition, storage, chain, committer, letters: lanes.letters, archives, asked })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'
@@ -152,7 +160,7 @@ export async function run(
         tell(found.missing)
       }
 
-      const kept = await housekeeping.step(signal)
+      const kept = (await housekeeping.step(signal)) ?? (await settling.step(signal))
       if (kept !== undefined && kept.kind !== 'committed') return kept
       if (kept !== undefined) tell()
 

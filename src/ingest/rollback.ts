@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { isKept, openTable, writeVersionHint, type Storage } from '../lake/table.ts'
+import { isKept, writeVersionHints, type Storage } from '../lake/table.ts'
 import type { Source } from '../log.ts'
 import { LEFT_BEHIND, type Version } from '../version.ts'
 import { lostRanges } from './start.ts'
@@ -93,9 +93,7 @@ export async function rollBack(
   // On maintenance alone the chain would build again; what is built here does not depend on it.
   const result = await chain.append(head, { commitId, build: () => Promise.resolve(content) })
   if (result.kind !== 'committed') return undefined
-  // For readers by path; nothing of ours depends on it.
-  const keys = Object.values(tables).map(({ metadata }) => metadata)
-  await Promise.allSettled(keys.map(async (key) => writeVersionHint(storage, await openTable(storage, key))))
+  await writeVersionHints(storage, Object.values(tables))
   return result.version
 }
 

@@ -1,4 +1,5 @@
 import { backoffMs, type Clock } from '../clock.ts'
+import type { SettledCounts, SettleRequest } from '../dead-letters.ts'
 import type { PipelineDefinition } from '../define.ts'
 import { asLakeError, LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
 import type { LakeEvent, Observer, PipelineState } from '../event.ts'
@@ -7,11 +8,13 @@ import { folderOf, type CompactionPolicy, type Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Compacted, Expired, PipelineControl, PipelineStatus, Upkeep } from '../status.ts'
 import type { Version } from '../version.ts'
+import { finished, type Asked } from './asked.ts'
 import { Changes } from './changes.ts'
 import { CodeWatch } from './code-watch.ts'
 import { tablesAt } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
+import { SettleJob } from './letters/settle-job.ts'
 import { run, type Control, type Pipeline, type RunResult } from './pipeline.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
@@ -59,6 +62,7 @@ export class Supervisor implements PipelineControl {
   readonly #codes: CodeWatch
   #isRestartAsked = false
   #isAtWork = false
+  readonly #settling = new Map<string, SettleJob>()
 
   constructor(options: SupervisorOptions) {
     this.name = options.definition.name
@@ -70,6 +74,7 @@ export class Supervisor implements PipelineControl {
       pauseReason: undefined,
       isHurried: false,
       compactions: new Map(),
+      settling: this.#settling,
       onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
@@ -184,20 +189,21 @@ export class Supervisor implements PipelineControl {
   }
 
   async compact(table: string): Promise<Compacted> {
+    const request = new CompactionRequest()
+    const { removedFiles, addedFiles, bytes } = await this.#finished(this.#control.compactions, table, request)
+    return { removedFiles, addedFiles, bytes }
+  }
+
+  async settle(job: string, request: SettleRequest): Promise<SettledCounts> {
+    const { counts } = await this.#finished(this.#settling, job, new SettleJob(job, request))
+    return counts
+  }
+
+  async #finished<R extends Asked>(all: Map<string, R>, key: string, asked: R): Promise<R> {
     if (this.#isPaused)
       throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`, { fix: 'Resume it first.' })
     this.#assertOwner()
-    const request = this.#control.compactions.get(table) ?? new CompactionRequest()
-    this.#control.compactions.set(table, request)
-    try {
-      await this.#until(() => !request.isOpen || this.#isPaused)
-      if (request.error !== undefined) throw request.error
-      if (!request.isDone) throw new LakeError('pipeline.paused', `pipeline ${this.name} was paused meanwhile`)
-    } finally {
-      this.#control.compactions.delete(table)
-    }
-    const { removedFiles, addedFiles, bytes } = request
-    return { removedFiles, addedFiles, bytes }
+    return finished(this.name, all, key, asked, (isOver) => this.#until(() => isOver() || this.#isPaused))
   }
 
   async expire(table: string): Promise<Expired> {

@@ -103,8 +103,11 @@ export class KeyedTable {
     return { row: { key: live.file.key, row }, version, partition: live.partitions.at(row) }
   }
 
-  /** Throws `upsert.key_in_two_partitions`; the table is useless then, as after any other error. */
-  fold({ table, files, keys, deleteFiles = [] }: StagedTable): void {
+  /**
+   * Operations that are `stale` lost against records that came before them here, and later in the log. Throws
+   * `upsert.key_in_two_partitions`; the table is useless then, as after any other error.
+   */
+  fold({ table, files, keys, deleteFiles = [] }: StagedTable, stale?: ReadonlySet<number>): void {
     if (keys === undefined) throw new LakeError('internal', `${table}: a batch came without its keys`)
     const partitions = partitionsOf(keys, files.length)
     const staged = files.map((file, k) => {
@@ -121,7 +124,8 @@ export class KeyedTable {
     for (const { partition, count } of keys.runs)
       for (const end = operation + count; operation < end; operation++) {
         if (operation % TOUCHED_AT_ONCE === 0) this.#touch(keys.hashes, operation, keys.count)
-        if (this.#versioned === undefined) this.#foldOrdered(keys, operation, partition, staged)
+        if (stale?.has(operation) === true) this.#lose(keys, operation, staged)
+        else if (this.#versioned === undefined) this.#foldOrdered(keys, operation, partition, staged)
         else this.#versioned.fold(keys, operation, partition, staged)
       }
   }
@@ -217,6 +221,13 @@ export class KeyedTable {
       return
     }
     if (this.#index.put(hashes, 4 * operation, staged[target]!.number, rows[operation]!)) this.#kill(partition)
+  }
+
+  /** The operation changes nothing: its row is dead where it stands, its marker is none. */
+  #lose({ files, rows }: StagedKeys, operation: number, staged: readonly LiveFile[]): void {
+    const target = files[operation]!
+    if (target >= 0) this.#die({ live: staged[target]!, row: rows[operation]! })
+    else if (target === DELETE) this.#versioned?.lose()
   }
 
   /** The row that the index last told of is replaced by an operation of `partition`. */

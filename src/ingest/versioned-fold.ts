@@ -75,6 +75,12 @@ export class VersionedFold {
     } else index.put(keys.hashes, at, staged[target]!.number, keys.rows[operation]!, version)
   }
 
+  /** A delete that is known to have lost: its marker is dropped. */
+  lose(): void {
+    this.stale++
+    this.markers.drop(this.markers.next())
+  }
+
   /** A version holds all of it now. */
   committed(): void {
     this.markers.clear()

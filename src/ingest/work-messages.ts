@@ -11,9 +11,10 @@ import type {
   TableWork,
 } from './keys.ts'
 import type { TablePlan } from './lane.ts'
+import type { LetterCall } from './letters/letter-messages.ts'
 
 /** One call of `TableWork` as it is sent to a lane: structured clone keeps no classes, so bitmaps go as their words. */
-export type WorkCall =
+export type TableCall =
   | { readonly method: 'readKeys'; readonly plan: TablePlan; readonly file: DataFile }
   | {
       readonly method: 'rowsWithin'
@@ -32,6 +33,9 @@ export type WorkCall =
   | { readonly method: 'changes'; readonly plan: WritePlan; readonly request: PlainRequest }
   | { readonly method: 'lookUp'; readonly archives: readonly Archive[]; readonly question: ArchiveQuestion }
   | { readonly method: 'compare'; readonly plan: WritePlan; readonly request: PlainCompareRequest }
+
+/** What a lane is asked for beside its staging. */
+export type WorkCall = TableCall | { readonly method: 'letters'; readonly plan: WritePlan; readonly call: LetterCall }
 
 /** With the words of its bitmap. */
 export type Plain<T extends ChangedRows> = Omit<T, 'deleted'> & { readonly deletedWords: Uint32Array<ArrayBuffer> }
@@ -52,8 +56,8 @@ interface PlainSide extends Omit<CompareSide, 'rows'> {
 }
 
 /** `TableWork` whose calls go elsewhere. `send` resolves with what `perform` gave there. */
-export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWork & ArchiveWork {
-  const sent = async <T>(call: WorkCall): Promise<T> => (await send(call)) as T
+export function remoteWork(send: (call: TableCall) => Promise<unknown>): TableWork & ArchiveWork {
+  const sent = async <T>(call: TableCall): Promise<T> => (await send(call)) as T
   return {
     readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
     rowsWithin: (plan, file, ranges) => sent({ method: 'rowsWithin', plan, file, ranges }),
@@ -76,7 +80,7 @@ export function remoteWork(send: (call: WorkCall) => Promise<unknown>): TableWor
 }
 
 /** Does what was sent. */
-export function perform(work: TableWork & ArchiveWork, call: WorkCall): Promise<unknown> {
+export function perform(work: TableWork & ArchiveWork, call: TableCall): Promise<unknown> {
   switch (call.method) {
     case 'readKeys':
       return work.readKeys(call.plan, call.file)

@@ -1,7 +1,7 @@
 import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
-import { metadataNumber, writeMetadata, type LakeTable } from './lake-table.ts'
+import { folderOf, metadataNumber, writeMetadata, type LakeTable } from './lake-table.ts'
 import { aheadOf, newMetadata, successorMetadata } from './metadata.ts'
 import { partitionSpec, type PartitionSpec } from './partition-spec.ts'
 import { schemaOf, type IcebergSchema } from './schema.ts'
@@ -124,10 +124,19 @@ export function writePlan(table: LakeTable): WritePlan {
   return { table: name, uuid, schema, spec, dataPrefix: `tables/${folder}/data/` }
 }
 
-/** Tells readers by path where the newest metadata is. A courtesy, written last; nobody here ever reads it. */
-export async function writeVersionHint(storage: Storage, table: LakeTable): Promise<void> {
-  const name = /\/v(\d+-[^/]+)\.metadata\.json$/.exec(table.metadata)![1]!
-  await storage.put(`tables/${table.folder}/metadata/version-hint.text`, Buffer.from(name, 'latin1'))
+/**
+ * Tells readers by path where the newest metadata of tables is; `metadata` are the keys of those files. A courtesy,
+ * written last: nothing of ours depends on it, so nothing fails when it cannot be written.
+ */
+export async function writeVersionHints(
+  storage: Storage,
+  tables: readonly { readonly metadata: string }[],
+): Promise<void> {
+  const hint = async ({ metadata }: { readonly metadata: string }): Promise<void> => {
+    const name = /\/v(\d+-[^/]+)\.metadata\.json$/.exec(metadata)![1]!
+    await storage.put(`tables/${folderOf(metadata)}/metadata/version-hint.text`, Buffer.from(name, 'latin1'))
+  }
+  await Promise.allSettled(tables.map(hint))
 }
 
 /** Whether columns can be identifier fields: required, and neither float nor nested. */

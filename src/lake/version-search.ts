@@ -47,6 +47,15 @@ export async function findVersion(
     }
     case 'offset':
       return first(versions, head, (version) => (version.positions.get(when.partition) ?? 0n) > when.offset)
+    case 'within': {
+      const jump = head.jump ?? 1n
+      const isBeyond = ({ positions }: Version) =>
+        [...when.positions].some(([id, position]) => (positions.get(id) ?? 0n) > position)
+      const after = await first(versions, head, (version) => version.number >= jump && isBeyond(version))
+      const found = after === undefined ? head : await versions.before(after.number)
+      // What stands behind a jump has passed other positions.
+      return found !== undefined && found.number >= jump ? found : undefined
+    }
   }
 }
 
@@ -81,6 +90,8 @@ export function selectorText(when: VersionSelector): string {
       return new Date(when.timeMs).toISOString()
     case 'offset':
       return `${when.partition}@${when.offset}`
+    case 'within':
+      return [...when.positions].map(([id, position]) => `${id}@${position}`).join(', ')
   }
 }
 

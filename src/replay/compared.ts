@@ -29,7 +29,7 @@ export function roleOf({ tables, windows }: PipelineDefinition, name: string): T
 }
 
 /** How two states of a table are compared, and what is said of that. */
-export type ComparedTable = Pick<CompareRequest, 'columns' | 'key' | 'group' | 'within' | 'since'> & {
+export type ComparedTable = Pick<CompareRequest, 'columns' | 'key' | 'group' | 'within' | 'since' | 'except'> & {
   readonly changes: TableDifference['columns']
   /** The replay began later: the rebuilt table has no rows of before, and says nothing of them. */
   readonly isShortened: boolean
@@ -39,7 +39,8 @@ export type ComparedTable = Pick<CompareRequest, 'columns' | 'key' | 'group' | '
 /** Columns that are no pure function of the log and the code: they say when and by whom, and not what. */
 const NOT_COMPARED: Readonly<Record<TableRole['kind'], readonly string[]>> = {
   rows: [],
-  'dead-letters': ['code_hash', 'status', 'attempts'],
+  // A record that was read again moved no clock, and does when the log is read anew.
+  'dead-letters': ['code_hash', 'status', 'attempts', '_clock'],
   deletes: [],
   window: ['_final', '_corrections'],
   late: ['_code_hash'],
@@ -63,6 +64,7 @@ export function planComparison(
   const isCommon = (name: string): boolean => types.has(name) && types.get(name) === now.get(name)
   const common = [...now.keys()].filter(isCommon)
   const ignored = NOT_COMPARED[role.kind].filter(isCommon)
+  const hasRetries = role.kind === 'dead-letters' && isCommon('status')
   const named = keyOf(role)
   const isNamed = named.every(isCommon)
   const key = isNamed || role.kind !== 'rows' ? named.filter(isCommon) : POSITION
@@ -75,8 +77,10 @@ export function planComparison(
     group: groupOf(role).filter(isCommon),
     within: [...times, ...late].map(({ range }) => range),
     since: offsets.since,
+    // Their records were read by later code, and so they are when the log is read anew.
+    ...(hasRetries ? { except: { column: 'status', text: 'resolved' } } : {}),
     changes: {
-      added: [...now.keys()].filter((name) => !types.has(name)),
+      added: [...now.keys()].filter((name) => !types.has(name) && !NOT_COMPARED[role.kind].includes(name)),
       removed: [...types.keys()].filter((name) => !now.has(name)),
       retyped: [...now]
         .filter(([name]) => types.has(name) && !isCommon(name))
@@ -87,6 +91,7 @@ export function planComparison(
       ...(ignored.length === 0 ? [] : [`columns that do not follow from the log and the code: ${ignored.join(', ')}`]),
       ...(isNamed ? [] : [`rows are told apart by ${key.join(', ')}: both sides do not have ${named.join(', ')}`]),
       ...[...times, ...late].map(({ leftOut }) => leftOut),
+      ...(hasRetries ? ['dead letters that a retry has resolved'] : []),
       ...offsets.leftOut,
     ],
   }

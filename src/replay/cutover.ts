@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import { tableNames, type PipelineDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { beforeTag, dropTag, holdFor, openTable, writeVersionHint, type Storage } from '../lake/table.ts'
+import { beforeTag, dropTag, holdFor, writeVersionHints, type Storage } from '../lake/table.ts'
 import { parsePartitionId, type PartitionId } from '../log.ts'
 import { LEFT_BEHIND, type TableVersion, type Version } from '../version.ts'
 
@@ -47,7 +47,7 @@ export async function cutOver(
     }
     const result = await main.append(head, { commitId, build }, signal)
     if (result.kind !== 'committed') continue
-    await writeHints(storage, result.version)
+    await writeVersionHints(storage, Object.values(result.version.tables))
     return result.version
   }
 }
@@ -104,10 +104,4 @@ function contentOf({ definition, writer }: CutoverParts, fork: Version, head: Ve
     paused: head.paused,
     released: true,
   }
-}
-
-/** For readers by path; nothing of ours depends on it. */
-async function writeHints(storage: Storage, { tables }: Version): Promise<void> {
-  const keys = Object.values(tables).map(({ metadata }) => metadata)
-  await Promise.allSettled(keys.map(async (key) => writeVersionHint(storage, await openTable(storage, key))))
 }

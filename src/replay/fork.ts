@@ -23,7 +23,7 @@ import type { Building, TableVersion, Version } from '../version.ts'
 import { bounded } from './bounded.ts'
 import { atBase, originsOf } from './fork-version.ts'
 import { partOfPlan, planTables } from './plan.ts'
-import { askLog, planSpan, type Span } from './span.ts'
+import { askLog, planSpan, withKnownClocks, type Span } from './span.ts'
 
 export interface ForkParts extends Pick<Pipeline, 'openFold' | 'observer' | 'control' | 'compaction'> {
   readonly definition: PipelineDefinition
@@ -132,7 +132,8 @@ async function create(parts: ForkParts, fork: Fork, signal: AbortSignal): Promis
   const plan = planTables(definition, base, fork.options)
   const rebuilt = new Set(plan.rebuilt)
   const part = partOfPlan(definition, plan)
-  const span = planSpan(part, rebuilt, base, fork.options, await askLog(source, part, base, fork.options))
+  const asked = await askLog(source, part, base, fork.options)
+  const span = await withKnownClocks(planSpan(part, rebuilt, base, fork.options, asked), part, main)
   if (span.seedFrom !== undefined) assertSeedable(part)
   const stage = span.seedFrom === undefined ? 'tables' : 'seeding'
   const topics = new Set(part.definition.tables.map(({ topic }) => topic))
@@ -143,7 +144,7 @@ async function create(parts: ForkParts, fork: Fork, signal: AbortSignal): Promis
     tables: await firstTables(parts, fork, part, rebuilt, base, span),
     positions: span.seedFrom ?? span.from,
     origins: originsOf(definition, rebuilt, base, span.from, fork.options.mode),
-    clocksMs: {},
+    clocksMs: span.clocksMs,
     watermarksMs: {},
     watermarkMs: undefined,
     topicIds: { ...Object.fromEntries(topicIds), ...span.topicIds },

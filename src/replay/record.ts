@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { toErrorMessage } from '../error.ts'
+import type { Observer } from '../event.ts'
 import type { Jobs, ReplayRecord } from '../jobs.ts'
 import type { ReplayDifference, ReplayOrder } from '../replay-status.ts'
 import type { ReplayJob } from './replays.ts'
@@ -36,15 +37,17 @@ export function wantedOf(
 export class JobRecord {
   readonly #jobs: Jobs
   readonly #clock: Clock
+  readonly #observer: Observer
   readonly #beatEveryMs: number
   #job: ReplayJob
   #written: string | undefined
   #writtenMs = -Infinity
 
-  constructor(jobs: Jobs, job: ReplayJob, clock: Clock, takeoverAfterMs: number) {
+  constructor(jobs: Jobs, job: ReplayJob, clock: Clock, takeoverAfterMs: number, observer: Observer) {
     this.#jobs = jobs
     this.#job = job
     this.#clock = clock
+    this.#observer = observer
     this.#beatEveryMs = Math.min(BEAT_EVERY_MS, takeoverAfterMs / 4)
   }
 
@@ -60,7 +63,10 @@ export class JobRecord {
   /** Takes over what another process may have written. False: the replay is over. */
   async reload(): Promise<boolean> {
     const job = await this.#jobs.get(this.#job.id)
-    if (job === undefined || job.endedMs !== null) return false
+    if (job === undefined || job.endedMs !== null) {
+      this.#show(undefined)
+      return false
+    }
     this.#job = job as ReplayJob
     return true
   }
@@ -103,5 +109,13 @@ export class JobRecord {
     // The beat is no news by itself.
     this.#written = JSON.stringify(this.#job)
     this.#writtenMs = this.#clock.monotonicMs()
+    this.#show(this.#job.endedMs === null ? replay.progress : undefined)
+  }
+
+  #show(progress: ReplayRecord['progress'] | undefined): void {
+    const { id, request } = this.#job
+    const ratio = progress === undefined ? undefined : (progress?.percent ?? 0) / 100
+    const lag = progress?.lag === undefined || progress.lag === null ? undefined : BigInt(progress.lag)
+    this.#observer({ kind: 'replay', pipeline: request.pipeline, id, ratio, lag })
   }
 }

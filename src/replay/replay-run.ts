@@ -1,6 +1,6 @@
 import { backoffMs } from '../clock.ts'
 import { LakeError } from '../error.ts'
-import type { LakeEvent } from '../event.ts'
+import type { LakeEvent, Observer } from '../event.ts'
 import type { Changes, Lanes, RunResult, TableWork } from '../ingest/pipeline.ts'
 import { commitIdOf, type Jobs } from '../jobs.ts'
 import { baseTag, dropTag, type Storage } from '../lake/table.ts'
@@ -36,6 +36,8 @@ export interface ReplayParts extends Omit<ForkParts, 'startLanes' | 'observer' |
   readonly jobs: Jobs
   readonly takeoverAfterMs: number
   readonly changes: Changes
+  /** Is told how replays get on, and nothing else of them. */
+  readonly observer: Observer
   readonly lanes: ReplayLanes
   readonly verify: Verify
 }
@@ -69,10 +71,10 @@ export class ReplayRun {
   #endsMs = -Infinity
 
   constructor(parts: ReplayParts, job: ReplayJob) {
-    const { jobs, clock, takeoverAfterMs, lanes } = parts
+    const { jobs, clock, takeoverAfterMs, observer, lanes } = parts
     const { options } = job.request
     this.#parts = parts
-    this.#record = new JobRecord(jobs, job, clock, takeoverAfterMs)
+    this.#record = new JobRecord(jobs, job, clock, takeoverAfterMs, observer)
     this.#commitId = commitIdOf(job)
     this.#readiness = new Readiness(clock)
     this.#forkParts = {

@@ -1,6 +1,7 @@
 import type { PipelineDefinition } from '../define.ts'
-import { LakeError } from '../error.ts'
-import type { Part } from '../ingest/pipeline.ts'
+import { asLakeError, LakeError } from '../error.ts'
+import { tableCodes, type Part } from '../ingest/pipeline.ts'
+import type { Chain } from '../lake/chain.ts'
 import {
   parsePartitionId,
   partitionId,
@@ -10,7 +11,7 @@ import {
   type Source,
 } from '../log.ts'
 import type { ReplayOptions, ReplayPoint } from '../replay-status.ts'
-import type { Version } from '../version.ts'
+import type { Clocks, Version } from '../version.ts'
 import { needsAllRecords } from './plan.ts'
 
 /** What a replay reads of the log before it stands where its base does. */
@@ -20,6 +21,8 @@ export interface Span {
   readonly until: Positions
   /** Where clocks begin, when that is before the rows (rule R2); undefined: they begin together. */
   readonly seedFrom: Positions | undefined
+  /** What they are there: nothing, unless a version that is kept knows. */
+  readonly clocksMs: Clocks
   readonly topicIds: Readonly<Record<string, string>>
 }
 
@@ -106,7 +109,32 @@ export function planSpan(
   const seedFrom = new Map(
     [...from].map(([id, offset]) => [id, least(offset, greatest(begins.get(id)!, bounds.get(id)?.logStart ?? 0n))]),
   )
-  return { from, until, seedFrom: isSeeded ? seedFrom : undefined, topicIds: answers.addedIds }
+  return { from, until, seedFrom: isSeeded ? seedFrom : undefined, clocksMs: {}, topicIds: answers.addedIds }
+}
+
+/**
+ * The same span with clocks that begin where the newest kept version stands that has passed nothing of it, so that no more
+ * than what is between is read for them. Not where other code judged event times then, nor of a source whose code no
+ * version tells, because it is not stored.
+ */
+export async function withKnownClocks(span: Span, { definition }: Part, main: Chain): Promise<Span> {
+  if (span.seedFrom === undefined) return span
+  const known = await main.at({ kind: 'within', positions: span.from }).catch(noVersion)
+  const codes = tableCodes(definition)
+  const sources = [...new Set(definition.windows.map(({ source }) => source))]
+  if (known === undefined || sources.some((name) => known.tables[name]?.code !== codes.get(name))) return span
+  const clocks = sources.flatMap((name) => {
+    const all = Object.entries(known.clocksMs[name] ?? {}) as [PartitionId, number][]
+    return [[name, Object.fromEntries(all.filter(([id]) => span.from.has(id)))] as const]
+  })
+  const seedFrom = [...span.seedFrom].map(
+    ([id, begin]) => [id, greatest(begin, known.positions.get(id) ?? begin)] as const,
+  )
+  return { ...span, seedFrom: new Map(seedFrom), clocksMs: Object.fromEntries(clocks) }
+}
+
+function noVersion(error: unknown): undefined {
+  if (asLakeError(error).code !== 'version.unknown') throw error
 }
 
 /** Positions of the base in the topics of a definition. */

@@ -4,6 +4,7 @@ import { LakeError } from '../error.ts'
 import { configOperations } from './config.ts'
 import type { ServerDoor } from './door.ts'
 import { diffOperations } from './diff.ts'
+import { deadLetterOperations } from './dlq.ts'
 import { guard, headers } from './guard.ts'
 import { healthOperations } from './health.ts'
 import { jobOperations } from './jobs.ts'
@@ -27,6 +28,7 @@ export function createApp(door: ServerDoor): Hono {
     ...healthOperations(door),
     ...pipelineOperations(door),
     ...tableOperations(door),
+    ...deadLetterOperations(door),
     ...jobOperations(door),
     ...replayOperations(door),
     ...rowOperations(door),

@@ -9,9 +9,9 @@ import { pageOf, pageQuery, slicePage } from './page.ts'
 import { findChain } from './pipelines.ts'
 import { findTable, tableParams } from './tables.ts'
 
-const jobSchema = z.object({
+export const jobSchema = z.object({
   id: z.string(),
-  kind: z.enum(['compact', 'expire', 'rollback', 'replay']),
+  kind: z.enum(['compact', 'discard', 'expire', 'retry', 'rollback', 'replay']),
   pipeline: z.string(),
   table: z.string().nullable(),
   to: z.string().nullable().describe('the version that a rollback goes back to'),
@@ -102,7 +102,7 @@ export function jobOperations(door: ServerDoor): readonly Operation[] {
   ]
 }
 
-function jobJson({
+export function jobJson({
   id,
   request,
   state,
@@ -117,7 +117,7 @@ function jobJson({
     id,
     kind: request.kind,
     pipeline: request.pipeline,
-    table: 'table' in request ? request.table : null,
+    table: 'table' in request ? request.table : 'where' in request ? (request.where.table ?? null) : null,
     to: 'to' in request ? request.to : null,
     state,
     created: new Date(createdMs).toISOString(),

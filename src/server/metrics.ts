@@ -117,6 +117,11 @@ function makeMeters(registry: Registry) {
     published: counter('published_total', 'Records sent to change topics', ['pipeline', 'table']),
     publishLag: gauge('publish_lag_versions', 'Versions whose changes are still to be sent', ['pipeline', 'table']),
     publishFailures: counter('publish_failures_total', 'Attempts to send that failed', ['pipeline', 'table', 'code']),
+    replayProgress: gauge('replay_progress_ratio', 'What of a replay is rebuilt, from 0 to 1', ['pipeline', 'replay']),
+    replayLag: gauge('replay_lag_records', 'Records that a replay is behind the end of the log', [
+      'pipeline',
+      'replay',
+    ]),
     queries: histogram('query_duration_seconds', 'Time of a query', ['format', 'outcome'], QUERY_BUCKETS_S),
     queriesRunning: gauge('query_running', 'Queries that run', []),
     queriesQueued: gauge('query_queued', 'Queries that wait for a process', []),
@@ -165,6 +170,8 @@ function count(meters: Meters, event: LakeEvent): void {
       if (error !== undefined) meters.publishFailures.inc({ pipeline, table, code: error.code })
       return
     }
+    case 'replay':
+      return showReplay(meters, event)
     case 'query':
       meters.queries.observe({ format: event.format, outcome: event.outcome }, event.durationMs / 1_000)
       return
@@ -209,6 +216,14 @@ function showWindows(meters: Meters, event: Extract<LakeEvent, { kind: 'windows'
   meters.failedExpressions.inc(labels, event.failed)
   meters.corrected.inc(labels, event.corrected)
   meters.retractOfUnknown.inc(labels, event.retractOfUnknown)
+}
+
+function showReplay(meters: Meters, { pipeline, id, ratio, lag }: Extract<LakeEvent, { kind: 'replay' }>): void {
+  const labels = { pipeline, replay: id }
+  if (ratio === undefined) meters.replayProgress.remove(labels)
+  else meters.replayProgress.set(labels, ratio)
+  if (lag === undefined) meters.replayLag.remove(labels)
+  else meters.replayLag.set(labels, Number(max(lag)))
 }
 
 function look(meters: Meters, { nowMs, engine, pipelines }: Scrape): void {

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/clock.ts'
 import { openStorage } from '../../src/lake/storage/open.ts'
 import type { StoreSettings } from '../../src/settings.ts'
 import { mutatedBundle, type MutatedBundle } from '../support/mutated-bundle.ts'
-import { processes } from '../support/processes.ts'
+import { environmentOf, processes } from '../support/processes.ts'
 import { startS3, storeOn, type S3Server } from '../support/s3-server.ts'
 import { boundedShop, shopFaults, shopSettings, trustStore } from '../support/shop-store.ts'
 import type { Chore } from './process.ts'
@@ -162,7 +162,8 @@ afterAll(() => {
   console.log(`crash points that fired: ${fired}`)
 })
 
-describe('killed on disk', () => {
+// Two at a time: each waits for processes to start most of its time.
+describe.concurrent('killed on disk', () => {
   test.each([...LANE, ...COMMITTER, ...DISK, ...KEYED, ...REPLAY])(
     '$point, time $nth, $detail, $victim',
     async (crash) => {
@@ -172,7 +173,7 @@ describe('killed on disk', () => {
   )
 })
 
-describe('killed on S3', () => {
+describe.concurrent('killed on S3', () => {
   let server: S3Server
   beforeAll(async () => {
     server = await startS3()
@@ -212,7 +213,7 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
     }),
   ).toEqual([])
   if (chore === 'replay') expect(await keysBelow(store, 'pipelines/shop/forks/')).toEqual([])
-  expect(await leftOver()).toEqual([])
+  expect(await leftOver(place)).toEqual([])
   if (chore === 'expire') expect(await orphans(store)).toEqual([])
 }
 
@@ -276,10 +277,12 @@ function runLake(
   })
 }
 
-/** Processes of the bundle that are still there some time after their parent. */
-async function leftOver(): Promise<string[]> {
+/** Processes of the bundle over a place that are still there some time after their parent. */
+async function leftOver(place: string): Promise<string[]> {
   for (let attempt = 0; ; attempt++) {
-    const found = processes().filter(({ command }) => command.includes(bundle.folder))
+    const found = processes().filter(
+      ({ pid, command }) => command.includes(bundle.folder) && environmentOf(pid).includes(place),
+    )
     if (found.length === 0 || attempt > 400) return found.map(({ command }) => command)
     await systemClock.sleep(50)
   }

@@ -92,7 +92,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/ingest/committer.ts',
-    text: 'await Promise.allSettled(touched.map((table) => writeVersionHint(this.#storage, table)))',
+    text: 'await writeVersionHints(this.#storage, touched)',
     before: 'table-hints-before',
     after: 'table-hints-after',
   },

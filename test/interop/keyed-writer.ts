@@ -4,7 +4,7 @@ import {
   changeTable,
   createTable,
   DeletedRows,
-  writeVersionHint,
+  writeVersionHints,
   type AddedFile,
   type DataFile,
   type Storage,
@@ -95,7 +95,7 @@ export async function writeKeyed(storage: Storage, writer: Writer, plan: KeyedPl
     table = await changeTable(storage, table, change, stamp, clock)
     snapshots.set(String(table.snapshot), [...live.keys()])
   }
-  await writeVersionHint(storage, table)
+  await writeVersionHints(storage, [table])
   const rows = liveRows()
   return { table, key, rows, snapshots, lineage: new Map(rows.map((row) => [keyOf(row), lineage.get(row)!])) }
 }

@@ -2,7 +2,7 @@ import type { Column } from '../../src/batch.ts'
 import { systemClock, type Clock } from '../../src/clock.ts'
 import { deadLetterColumns } from '../../src/ingest/decode/columns.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
-import { appendFiles, createTable, writeVersionHint, type LakeTable } from '../../src/lake/table.ts'
+import { appendFiles, createTable, writeVersionHints, type LakeTable } from '../../src/lake/table.ts'
 import { encodedColumns, writeEncoded } from './encoder-writer.ts'
 import { upserted, writeKeyed, type KeyedStep } from './keyed-writer.ts'
 import type { Row, Value } from './value.ts'
@@ -377,7 +377,7 @@ async function writeTable(storage: LocalStorage, writer: Writer, plan: Plan): Pr
       all.map((row) => String(row[key])),
     )
   }
-  await writeVersionHint(storage, table)
+  await writeVersionHints(storage, [table])
   const kept = table.snapshots.map(({ id }) => String(id))
   const step = Math.ceil(kept.length / SNAPSHOTS_READ)
   return {

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it, vi } from 'vitest'
 import type { LakeError } from '../../src/error.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
 import { InstantClock } from '../support/instant-clock.ts'
+import type { Version } from '../../src/version.ts'
 import { encodeVersion } from '../../src/version-json.ts'
 import { content, grow as growChain, P, ScriptedStorage } from '../support/scripted-chain.ts'
 
@@ -79,6 +80,46 @@ describe('at', () => {
     expect((await chain.at({ kind: 'head' })).number).toBe(head.number)
     expect((await chain.at({ kind: 'number', number: 8n })).number).toBe(8n)
     await expect(chain.at({ kind: 'number', number: 4n })).rejects.toMatchObject({ code: 'version.unknown' })
+  })
+
+  it('finds the newest version that has passed none of some positions, on this side of a jump', async () => {
+    const ids = ['t/0', 't/1'] as const
+    const steps = fc.array(
+      fc.record({ by: fc.tuple(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 0, max: 4 })), back: fc.boolean() }),
+      { minLength: 1, maxLength: 14 },
+    )
+    const asked = fc.tuple(fc.integer({ min: 0, max: 30 }), fc.integer({ min: 0, max: 30 }))
+    await fc.assert(
+      fc.asyncProperty(steps, asked, fc.array(fc.integer({ min: 2, max: 12 })), async (made, [a, b], gone) => {
+        const [memory, ticking] = [new ScriptedStorage('chain'), new InstantClock()]
+        const filled = openChain(memory, 'shop', ticking)
+        let head: Version | undefined
+        let at = [0, 0]
+        for (const { by, back } of made) {
+          const isBack = back && head !== undefined && by[0] === 0
+          at = isBack ? at.map((each) => each >> 1) : at.map((each, p) => each + by[p]!)
+          const positions = new Map(ids.map((id, p) => [id, BigInt(at[p]!)]))
+          const next = content(0n, { positions, kind: isBack ? 'rollback' : 'ingest' })
+          const result = await filled.append(head, { commitId: ticking.uuid(), build: () => Promise.resolve(next) })
+          if (result.kind !== 'committed') throw new Error(result.kind)
+          head = result.version
+        }
+        for (const number of gone)
+          if (BigInt(number) < head!.number)
+            await memory.delete(`pipelines/shop/v${String(number).padStart(16, '0')}.json`)
+        const positions = new Map([
+          [ids[0], BigInt(a)],
+          [ids[1], BigInt(b)],
+        ])
+        const wanted = (await filled.versions(100)).find(
+          (version) =>
+            version.number >= (head!.jump ?? 1n) && ids.every((id) => version.positions.get(id)! <= positions.get(id)!),
+        )
+        const found = await filled.at({ kind: 'within', positions }).catch((error: LakeError) => error.code)
+        expect(typeof found === 'string' ? found : found.number).toBe(wanted?.number ?? 'version.unknown')
+      }),
+      { numRuns: 150 },
+    )
   })
 
   it('says that there is nothing yet', async () => {

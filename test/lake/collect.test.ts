@@ -10,7 +10,7 @@ import { encodeMetadata, withSnapshot } from '../../src/lake/metadata.ts'
 import { isWhole } from '../../src/lake/reachable.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { uriOf } from '../../src/lake/storage/storage.ts'
-import { createTable, openTable, writeVersionHint, type LakeTable } from '../../src/lake/table.ts'
+import { createTable, openTable, writeVersionHints, type LakeTable } from '../../src/lake/table.ts'
 import { decodeVersion } from '../../src/version-json.ts'
 import type { Version } from '../../src/version.ts'
 import { InstantClock } from '../support/instant-clock.ts'
@@ -257,7 +257,7 @@ describe('collectOrphans', () => {
   test('keeps what readers by path are pointed to', async () => {
     const bench = new Bench()
     const first = await bench.commit()
-    await writeVersionHint(bench.storage, await openTable(bench.storage, first.tables['orders']!.metadata))
+    await writeVersionHints(bench.storage, [first.tables['orders']!])
     const second = await bench.commit()
     for (let i = 0; i < 200; i++) {
       await bench.commit('compact')

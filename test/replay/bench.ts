@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Clock } from '../../src/clock.ts'
 import type { PipelineDefinition, TableDefinition } from '../../src/define.ts'
+import type { Observer } from '../../src/event.ts'
 import { Changes } from '../../src/ingest/changes.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
@@ -47,6 +48,7 @@ export interface ProcessOptions {
   readonly isLive?: boolean
   /** Whether it does replays. */
   readonly isWorking?: boolean
+  readonly observer?: Observer
   readonly source?: (source: Source) => Source
 }
 
@@ -123,7 +125,16 @@ export class Bench {
     const stop = new AbortController()
     if (isLive) void supervisor.run()
     const lanes = { open: (_: PipelineDefinition, of: Source) => lanesOver(of), close: () => Promise.resolve() }
-    const parts = { ...common, main, jobs, changes, lanes, verify: compare, compaction: undefined }
+    const parts = {
+      ...common,
+      observer: options.observer ?? (() => undefined),
+      main,
+      jobs,
+      changes,
+      lanes,
+      verify: compare,
+      compaction: undefined,
+    }
     if (isWorking) void runReplays(parts, stop.signal)
     const replays = openReplays({
       pipelines: [definition],

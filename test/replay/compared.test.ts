@@ -129,7 +129,11 @@ describe('of dead letters and late rows', () => {
     expect(plan('t__dlq', lakeTable(letters), lakeTable(letters))).toMatchObject({
       columns: ['_kafka_partition', '_offset', 'code'],
       key: ['_kafka_partition', '_offset'],
-      leftOut: ['columns that do not follow from the log and the code: code_hash, status, attempts'],
+      except: { column: 'status', text: 'resolved' },
+      leftOut: [
+        'columns that do not follow from the log and the code: code_hash, status, attempts',
+        'dead letters that a retry has resolved',
+      ],
     })
     const late = columnsOf({ _kafka_partition: 'int', _offset: 'long', _weight: 'int', _code_hash: 'string' })
     expect(plan('w__late', lakeTable(late, tumbling), lakeTable(late, tumbling))).toMatchObject({

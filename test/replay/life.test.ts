@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { LakeEvent } from '../../src/event.ts'
 import type { Source } from '../../src/log.ts'
 import { record } from '../support/log.ts'
 import { coded, fresh, isOver, isReady, NEW, OLD, pipeline, shop, write } from './bench.ts'
@@ -8,7 +9,8 @@ describe('a replay', () => {
     const bench = shop()
     const old = bench.start('old', OLD)
     await bench.drained()
-    const young = bench.start('new', NEW)
+    const told: LakeEvent[] = []
+    const young = bench.start('new', NEW, { observer: (event) => void told.push(event) })
     const ready = await bench.replay(young, {}, isReady)
     expect(ready).toMatchObject({
       state: 'running',
@@ -33,6 +35,9 @@ describe('a replay', () => {
     expect(old.supervisor.status().state).toBe('superseded')
     expect(young.supervisor.status().state).toBe('running')
     expect(await bench.content(NEW, await bench.head())).toEqual(await fresh(bench.log))
+    const of = { kind: 'replay', pipeline: 'shop', id: ready.id }
+    expect(told).toContainEqual({ ...of, ratio: 1, lag: 0n })
+    expect(told.at(-1), 'it is over').toEqual({ ...of, ratio: undefined, lag: undefined })
     await bench.close()
   })
 

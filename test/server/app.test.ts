@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Hono } from 'hono'
 import { systemClock } from '../../src/clock.ts'
+import { NOTHING_SETTLED } from '../../src/dead-letters.ts'
 import { LakeError } from '../../src/error.ts'
 import type { Engine } from '../../src/query/engine.ts'
 import { createApp } from '../../src/server/app.ts'
@@ -78,6 +79,7 @@ async function control(name: string): Promise<PipelineControl> {
     },
     flush: async () => head,
     compact: async () => ({ removedFiles: 0, addedFiles: 0, bytes: 0 }),
+    settle: async () => NOTHING_SETTLED,
     expire: async () => ({ versions: 0, files: 0, bytes: 0 }),
     rollback: async () => head,
     acceptCode: async () => {
@@ -535,6 +537,11 @@ describe('descriptions', () => {
     metrics.observe({ ...sent, version: 5n, records: 3, lagVersions: 1 })
     const error = { code: 'kafka.topic_missing', message: '', retryable: true, context: {}, fix: undefined } as const
     metrics.observe({ ...sent, version: 5n, records: 0, lagVersions: 2, error })
+    const replay = { kind: 'replay', pipeline: 'shop', id: 'r1' } as const
+    metrics.observe({ ...replay, ratio: 0.25, lag: undefined })
+    metrics.observe({ ...replay, ratio: 1, lag: 12n })
+    metrics.observe({ ...replay, id: 'r0', ratio: 1, lag: 3n })
+    metrics.observe({ ...replay, id: 'r0', ratio: undefined, lag: undefined })
     const response = await app.request('/metrics')
     expect(response.headers.get('content-type')).toContain('text/plain')
     const lines = (await response.text()).split('\n')
@@ -548,6 +555,8 @@ describe('descriptions', () => {
         'kappalake_publish_failures_total{pipeline="shop",table="w",code="kafka.topic_missing"} 1',
         'kafka_consumergroup_lag{consumergroup="kappalake-shop",topic="shop.topic",partition="0"} 9007199254740983',
         'kappalake_build_info{version="0.1.0"} 1',
+        'kappalake_replay_progress_ratio{pipeline="shop",replay="r1"} 1',
+        'kappalake_replay_lag_records{pipeline="shop",replay="r1"} 12',
         'kappalake_pipeline_state{pipeline="web",state="waiting"} 1',
         'kappalake_future_events_total{pipeline="shop",table="orders"} 4',
         'kappalake_watermark_timestamp_seconds{pipeline="shop",table="revenue"} 1.5',
@@ -559,6 +568,7 @@ describe('descriptions', () => {
         'kappalake_retract_of_unknown_total{pipeline="shop",table="revenue"} 0',
       ]),
     )
+    expect(lines.filter((line) => line.includes('replay="r0"'))).toEqual([])
     for (const line of lines.filter((each) => each !== '' && !each.startsWith('#')))
       expect(line).toMatch(/^[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[\d.e+-]+$/)
   })

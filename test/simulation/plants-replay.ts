@@ -45,7 +45,8 @@ export const replayPlants: readonly Plant[] = [
         find: 'return append(parts, fork, head, content, signal)',
         replace: `const { rebuilt } = head.fork!
   const own = content.tables[rebuilt[0]!]!.metadata
-  for (const [name, { metadata }] of Object.entries(content.tables))
+  const { tables: shared } = await baseOf(parts.main, head)
+  for (const [name, { metadata }] of Object.entries(shared))
     if (!rebuilt.includes(name)) await parts.storage.put(metadata, (await parts.storage.get(own))!)
   return append(parts, fork, head, content, signal)`,
       },

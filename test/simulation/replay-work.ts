@@ -44,6 +44,7 @@ export async function workBeside(
       takeoverAfterMs: plan.takeoverAfterMs,
       changes: new Changes(clock),
       lanes: { open: (_definition, of) => startLanes(of), close: () => Promise.resolve() },
+      observer: () => undefined,
       verify: story.verify,
     },
     signal,

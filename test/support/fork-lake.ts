@@ -4,6 +4,8 @@ import type { PipelineDefinition } from '../../src/define.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import type { Encoder } from '../../src/ingest/lane.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
+import { letterWork } from '../../src/ingest/letters/letter-work.ts'
+import type { SettleJob } from '../../src/ingest/letters/settle-job.ts'
 import { ContentSource, type LogContent } from '../../src/ingest/memory-log.ts'
 import { run, type Control, type ForkRun } from '../../src/ingest/pipeline.ts'
 import { openTableWork } from '../../src/ingest/table-work.ts'
@@ -31,13 +33,15 @@ export interface RunParts {
   readonly fatal?: ReadonlySet<string>
   /** Versions after which it is stopped. */
   readonly versionsMax?: number
+  /** Jobs on dead letters: without a bound the run goes on until they are done. */
+  readonly settling?: Map<string, SettleJob>
 }
 
 /** One run of the path as it is, over a log in memory, with real Parquet; main chain or fork, endless log or bounded. */
 export async function runOnce(parts: RunParts): Promise<Version> {
   const { storage, log, chain, definition, lanes, recordsMax, offsetsMax, fork, until, versionsMax = Infinity } = parts
   const { tables, windows } = definition
-  const { fatal: deadly } = parts
+  const { fatal: deadly, settling = new Map<string, SettleJob>() } = parts
   const stop = new AbortController()
   let versions = 0
   let seen: bigint | undefined
@@ -45,12 +49,17 @@ export async function runOnce(parts: RunParts): Promise<Version> {
     pauseReason: undefined,
     isHurried: true,
     compactions: new Map(),
+    settling,
     onHead: (head) => {
       if (head.number !== seen) versions++
       seen = head.number
       if (versions >= versionsMax) stop.abort()
-      if (until === undefined && isAtEnd(head, log)) void clock.sleep(30).then(() => stop.abort())
+      if (until === undefined && isAtEnd(head, log)) void clock.sleep(30).then(ended)
     },
+  }
+  const ended = async (): Promise<void> => {
+    while ([...settling.values()].some(({ isOpen }) => isOpen) && !stop.signal.aborted) await clock.sleep(5)
+    stop.abort()
   }
   const content = new ContentSource(log, clock, { batchOffsetsMax: offsetsMax, pollMs: 5 })
   const source = until === undefined ? content : bounded(content, until)
@@ -60,6 +69,8 @@ export async function runOnce(parts: RunParts): Promise<Version> {
     close: () => opened.close(),
   }
   const work = await openTableWork({ tables, storage, clock })
+  const openLog = (_: unknown, to: Positions) => bounded(new ContentSource(log, clock, { pollMs: 5 }), to)
+  const letters = letterWork({ storage, clock, openLog })
   const microBatch = { recordsMax, bytesMax: 1 << 20, ageMsMax: 2 }
   const pipeline = {
     definition,
@@ -69,7 +80,7 @@ export async function runOnce(parts: RunParts): Promise<Version> {
     control,
     compaction: EAGER,
     ...(fork === undefined ? {} : { fork }),
-    startLanes: () => Promise.resolve(inlineLanes({ source, encoder, work, lanes, microBatch, clock })),
+    startLanes: () => Promise.resolve(inlineLanes({ source, encoder, work, letters, lanes, microBatch, clock })),
     openFold: () => openWindowFold({ windows, tables, storage, clock }),
   }
   const policy = { writer: 'w', minIntervalMs: 5, heartbeatMs: 1_000 }
@@ -79,6 +90,7 @@ export async function runOnce(parts: RunParts): Promise<Version> {
     assert.ok('head' in result)
     return result.head
   } finally {
+    stop.abort()
     await encoder.close()
     await work.close()
   }

@@ -23,6 +23,15 @@ export function processes(): ProcessInfo[] {
     })
 }
 
+/** The environment that a living process was started with; empty once it is gone. */
+export function environmentOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
 /** Lane, query and fold processes that `parent` has started. */
 export function childrenOf(parent: number): ProcessInfo[] {
   return processes().filter((each) => each.parent === parent && /(?:lane|query|fold)-child/.test(each.command))

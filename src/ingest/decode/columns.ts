@@ -49,6 +49,9 @@ export function tableColumns(definition: TableDefinition): readonly Column[] {
   ]
 }
 
+/** M_p of the record of a dead letter, where windows are fed; tables that were made before there was such a column lack it. */
+export const LETTER_CLOCK = '_clock'
+
 /** Columns of `<table>__dlq`: the record as it came, where it came from, and why it is no row. */
 export const deadLetterColumns: readonly Column[] = [
   { name: SYSTEM_COLUMNS.topic, type: { kind: 'string' }, required: true },
@@ -62,6 +65,7 @@ export const deadLetterColumns: readonly Column[] = [
   { name: 'code_hash', type: { kind: 'string' }, required: true },
   { name: 'status', type: { kind: 'string' }, required: true },
   { name: 'attempts', type: { kind: 'int' }, required: true },
+  { name: LETTER_CLOCK, type: { kind: 'timestamptz' } },
 ]
 
 /** The stored column that orders the records of a key; undefined when their offsets do. */

@@ -34,7 +34,11 @@ export async function writeDataFile(
   const rows = slabs.reduce((sum, slab) => sum + slab.rows, 0)
   try {
     relation.feed(slabs)
-    return await copyDataFile(connection, storage, clock, plan, { from: `FROM ${relation.name}()`, rows, tuple })
+    // A relation may know more than the table has room for.
+    const isWhole = relation.columns.length === plan.schema.fields.length
+    const columns = isWhole ? '*' : plan.schema.fields.map(({ name }) => quoted(name)).join(', ')
+    const from = `SELECT ${columns} FROM ${relation.name}()`
+    return await copyDataFile(connection, storage, clock, plan, { from, rows, tuple })
   } finally {
     relation.feed([])
   }

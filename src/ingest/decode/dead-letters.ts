@@ -1,5 +1,6 @@
 import { codeHash, type TableDefinition } from '../../define.ts'
 import type { RecordBatch } from '../../log.ts'
+import type { RetriedRecord } from '../letters/letters.ts'
 import type { MappedBatch } from '../map/mapped-records.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { deadLetterColumns } from './columns.ts'
@@ -40,7 +41,8 @@ export class DeadLetters {
     this.#bases.push(base)
   }
 
-  add(batch: RecordBatch, i: number, reason: Reason): void {
+  /** `before`: the record is read again. Clocks are left to who knows them. */
+  add(batch: RecordBatch, i: number, reason: Reason, before?: RetriedRecord): void {
     const row = this.#row++
     const segment = this.#bases.length - 1
     const { buffer } = batch
@@ -60,7 +62,7 @@ export class DeadLetters {
     setOwnText(message!, row, Buffer.from(text), this.#own)
     setOwnText(hash!, row, this.#codeHash, this.#own)
     setOwnText(status!, row, PENDING, this.#own)
-    attempts!.i32[row] = 0
+    attempts!.i32[row] = before === undefined ? 0 : before.attempts + 1
     if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) this.#flush()
   }
 
@@ -95,6 +97,7 @@ export class DeadLetters {
 
   #flush(): void {
     if (this.#row === 0) return
+    this.#builders.at(-1)!.valid.fill(0)
     this.#bases[OWN_SEGMENT] = this.#native.put(this.#own.bytes.subarray(0, this.#own.used))
     this.#slabs.push(seal(this.#builders, this.#row, this.#bases, this.#pool))
     this.#row = 0

@@ -3,7 +3,9 @@ import { SYSTEM_COLUMNS } from '../../batch.ts'
 import type { TableDefinition } from '../../define.ts'
 import { partitionId, type PartitionId } from '../../log.ts'
 import type { Clocks } from '../../version.ts'
+import type { RetriedRecords } from '../letters/letters.ts'
 import { eventMsOf, unitOf } from './event-clock.ts'
+import { LetterClocks } from './letter-clocks.ts'
 import type { Slab, SlabColumn } from './slab.ts'
 import type { KeptValues, MutableCounts } from './table-decoder.ts'
 
@@ -18,6 +20,7 @@ export class RecordClock {
   readonly #event: number
   readonly #partition: number
   readonly #timestamp: number
+  readonly #offset: number
   /** Number of the first lane column, −1 without them. */
   readonly #lane: number
   readonly #unit: ReturnType<typeof unitOf>
@@ -30,6 +33,7 @@ export class RecordClock {
     this.#event = at(eventTime?.column)
     this.#partition = at(SYSTEM_COLUMNS.partition)
     this.#timestamp = at(SYSTEM_COLUMNS.timestamp)
+    this.#offset = at(SYSTEM_COLUMNS.offset)
     this.#lane = hasLaneColumns ? columns.length : -1
     this.#unit = unitOf(definition, columns[this.#event])
     this.#maxFutureSkewMs = eventTime?.maxFutureSkewMs ?? 0
@@ -37,7 +41,8 @@ export class RecordClock {
 
   /**
    * Fills the lane columns and the clocks of `counts`. `clocksMs` are the clocks before the rows. An event time
-   * that is `kept` is none. Gives how far the clock is ahead of the oldest event, seen from it: Infinity when a row has none.
+   * that is `kept` is none. Records that are `retried` are judged by the clocks they had, and move none. Gives how far
+   * the clock is ahead of the oldest event, seen from it: Infinity when a row has none.
    */
   judge(
     slabs: readonly Slab[],
@@ -45,6 +50,7 @@ export class RecordClock {
     topic: string,
     counts: ReadonlyMap<PartitionId, MutableCounts>,
     clocksMs: Clocks[string],
+    retried?: RetriedRecords,
   ): number {
     let lagMsMax = 0
     const clocks = new Map<number, Moving>()
@@ -53,6 +59,7 @@ export class RecordClock {
     for (const slab of slabs) {
       const partitions = viewOf(slab, slab.columns[this.#partition]!).i32
       const timestamps = viewOf(slab, slab.columns[this.#timestamp]!)
+      const offsets = viewOf(slab, slab.columns[this.#offset]!).i64
       const events = this.#event < 0 ? undefined : viewOf(slab, slab.columns[this.#event]!)
       const lane = this.#lane < 0 ? undefined : this.#laneOf(slab)
       let partition = -1
@@ -65,6 +72,7 @@ export class RecordClock {
           if (moving === undefined)
             clocks.set(partition, (moving = { id, clock: clocksMs[id] ?? -Infinity, own: -Infinity, futureEvents: 0 }))
         }
+        if (retried !== undefined) moving.clock = retried.get(`${moving.id}@${offsets[row]!}`)?.clockMs ?? -Infinity
         if (lane !== undefined && moving.clock !== -Infinity) setLong(lane.clock, row, moving.clock)
         const isEventless = eventless[next] === first + row
         if (isEventless) next++
@@ -80,7 +88,7 @@ export class RecordClock {
           moving.futureEvents++
           continue
         }
-        if (eventMs <= moving.own) continue
+        if (eventMs <= moving.own || retried !== undefined) continue
         moving.own = eventMs
         if (eventMs > moving.clock) moving.clock = eventMs
       }
@@ -92,6 +100,35 @@ export class RecordClock {
       if (futureEvents > 0) count.futureEvents = futureEvents
     }
     return lagMsMax
+  }
+
+  /**
+   * Fills in what the clock of its partition was before each dead letter, once the rows have been judged: that of the
+   * next row of the partition, or of who comes after the micro-batch. Without lane columns nobody asks.
+   */
+  placeLetters(
+    letters: readonly Slab[],
+    slabs: readonly Slab[],
+    topic: string,
+    counts: ReadonlyMap<PartitionId, MutableCounts>,
+    clocksMs: Clocks[string],
+    retried?: RetriedRecords,
+  ): void {
+    if (this.#lane < 0 || letters.length === 0) return
+    const waiting = new LetterClocks(letters)
+    if (retried !== undefined) return waiting.set((id, offset) => retried.get(`${id}@${offset}`)?.clockMs, topic)
+    for (const slab of slabs) {
+      const partitions = viewOf(slab, slab.columns[this.#partition]!).i32
+      const offsets = viewOf(slab, slab.columns[this.#offset]!).i64
+      const clock = this.#laneOf(slab).clock
+      for (let row = 0; row < slab.rows; row++)
+        if (waiting.isBelow(partitions[row]!, offsets[row]!))
+          waiting.passed(partitions[row]!, offsets[row]!, isNull(clock, row) ? undefined : Number(clock.i64[row]!))
+    }
+    waiting.set((id) => {
+      const after = Math.max(clocksMs[id] ?? -Infinity, counts.get(id)?.clockMs ?? -Infinity)
+      return after === -Infinity ? undefined : after
+    }, topic)
   }
 
   #laneOf(slab: Slab): { readonly event: View; readonly clock: View } {
@@ -109,14 +146,14 @@ interface Moving {
 }
 
 /** A column of 64-bit values, or of 32-bit ones. */
-interface View {
+export interface View {
   readonly i32: Int32Array
   readonly i64: BigInt64Array
   /** Undefined when nothing is null. */
   readonly valid: Uint8Array | undefined
 }
 
-function viewOf({ buffer }: Slab, { dataAt, validAt, rows, width }: SlabColumn): View {
+export function viewOf({ buffer }: Slab, { dataAt, validAt, rows, width }: SlabColumn): View {
   return {
     i32: new Int32Array(buffer, dataAt, (rows * width) / 4),
     i64: width < 8 ? NO_LONGS : new BigInt64Array(buffer, dataAt, rows),

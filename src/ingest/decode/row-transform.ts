@@ -4,6 +4,7 @@ import { SYSTEM_COLUMNS } from '../../batch.ts'
 import type { TableDefinition } from '../../define.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type RecordBatch } from '../../log.ts'
+import { recordText, type RetriedRecords } from '../letters/letters.ts'
 import type { Reason } from './codes.ts'
 import { computedColumns, mayRead, sqlOf, tableColumns } from './columns.ts'
 import { attempt, foundSql, type Lookup } from '../lookup.ts'
@@ -39,6 +40,7 @@ export class RowTransform {
   readonly #offset: number
   /** The batch of the last dead letter. */
   #opened: RecordBatch | undefined
+  #retried: RetriedRecords | undefined
 
   /** Undefined when the table has neither. `name` is that of a table function. */
   static of(
@@ -95,7 +97,8 @@ export class RowTransform {
   }
 
   /** `batches` are those that were decoded. Throws `decode.stopped`. */
-  async apply(decoded: Decoded, batches: readonly RecordBatch[]): Promise<Decoded> {
+  async apply(decoded: Decoded, batches: readonly RecordBatch[], retried?: RetriedRecords): Promise<Decoded> {
+    this.#retried = retried
     const { rows: slabs, counts } = decoded
     if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered ??= 0
     if (slabs.length === 0) return decoded
@@ -182,7 +185,8 @@ export class RowTransform {
 
   /** A record that fails; whether it is a dead letter. */
   #reject(batches: readonly RecordBatch[], partition: number, offset: bigint): boolean {
-    const { onError, name } = this.#definition
+    const { name } = this.#definition
+    const onError = this.#retried === undefined ? this.#definition.onError : 'dead-letter'
     const batch = batches.find(
       (each) => each.partition === partition && each.count > 0 && each.offsets[each.count - 1]! >= offset,
     )!
@@ -194,7 +198,8 @@ export class RowTransform {
     if (onError === 'skip') return false
     if (this.#opened !== batch) this.#deadLetters.open(this.#native.put(batch.buffer))
     this.#opened = batch
-    this.#deadLetters.add(batch, batch.offsets.subarray(0, batch.count).indexOf(offset), FAILED)
+    const before = this.#retried?.get(recordText(batch.topic, { partition, offset }))
+    this.#deadLetters.add(batch, batch.offsets.subarray(0, batch.count).indexOf(offset), FAILED, before)
     return true
   }
 }

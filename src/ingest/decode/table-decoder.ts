@@ -2,6 +2,7 @@ import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import type { Salts } from '../../define-redact.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
+import { recordText, type RetriedRecords } from '../letters/letters.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { computedColumns, hasExtra, laneColumns, tableColumns, valueColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
@@ -91,6 +92,7 @@ export class TableDecoder {
   /** Number of the column that is the event time, −1 when it is none of the value's. */
   readonly #eventColumn: number
   #baseless: ReadonlySet<string> = new Set()
+  #retried: RetriedRecords | undefined
   readonly #sizes: Float64Array
   #bases: number[] = [0]
   #slabs: Slab[] = []
@@ -142,12 +144,18 @@ export class TableDecoder {
 
   /**
    * `fatal` holds `topic/partition@offset` of records that must not be touched; keyed tables need `keys`. Throws
-   * `decode.stopped`, `cdc.truncate`.
+   * `decode.stopped`, `cdc.truncate`. A record that is `retried` and fails is a dead letter again, whatever `onError` says.
    */
-  decode(batches: readonly RecordBatch[], fatal: ReadonlySet<string>, keys: KeyContext = NO_KEYS): Decoded {
+  decode(
+    batches: readonly RecordBatch[],
+    fatal: ReadonlySet<string>,
+    keys: KeyContext = NO_KEYS,
+    retried?: RetriedRecords,
+  ): Decoded {
     const counts = new Map<PartitionId, MutableCounts>()
     this.#begin()
     this.#baseless = keys.baseless
+    this.#retried = retried
     this.#keyed?.begin(keys.uuid)
     try {
       for (const batch of batches) {
@@ -320,7 +328,8 @@ export class TableDecoder {
   }
 
   #reject(batch: RecordBatch, i: number, reason: Reason, count: MutableCounts): void {
-    const { onError, name } = this.#definition
+    const { name } = this.#definition
+    const onError = this.#retried === undefined ? this.#definition.onError : 'dead-letter'
     if (onError === 'stop' && reason !== FATAL)
       throw new LakeError('decode.stopped', `${name}: a record could not be read: ${reason.message}`, {
         context: {
@@ -334,7 +343,10 @@ export class TableDecoder {
       })
     if (onError === 'skip' && reason !== FATAL) count.skipped++
     else {
-      this.#deadLetters.add(batch, i, reason)
+      const before = this.#retried?.get(
+        recordText(batch.topic, { partition: batch.partition, offset: batch.offsets[i]! }),
+      )
+      this.#deadLetters.add(batch, i, reason, before)
       count.deadLetters++
     }
   }

@@ -9,6 +9,7 @@ import { JsonText, MISFIT } from '../decode/json-text.ts'
 import type { NativeText } from '../decode/native-text.ts'
 import type { Slab, SlabPool } from '../decode/slab.ts'
 import type { Decoded, MutableCounts } from '../decode/table-decoder.ts'
+import { recordText, type RetriedRecords } from '../letters/letters.ts'
 import { MapRunner } from './map-function.ts'
 
 /** Records with the values that a function gives for theirs. */
@@ -40,6 +41,7 @@ export class MapRecords {
   readonly #runner: MapRunner
   readonly #deadLetters: DeadLetters
   readonly #json = new JsonText(new OwnText())
+  #retried: RetriedRecords | undefined
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
   /** Undefined when the table has none. Throws `transform.map_refused`. */
@@ -57,8 +59,12 @@ export class MapRecords {
     this.#deadLetters = new DeadLetters(definition, native, pool, 'transform')
   }
 
-  /** `fatal`: records that must not be touched. Throws `decode.stopped`, `transform.map_refused`. */
-  apply(batches: readonly RecordBatch[], fatal: ReadonlySet<string>): MappedRecords {
+  /**
+   * `fatal`: records that must not be touched. Throws `decode.stopped`, `transform.map_refused`. A record that is
+   * `retried` and fails is a dead letter again, whatever `onError` says.
+   */
+  apply(batches: readonly RecordBatch[], fatal: ReadonlySet<string>, retried?: RetriedRecords): MappedRecords {
+    this.#retried = retried
     const counts = new Map<PartitionId, MapCounts>()
     try {
       const mapped = batches.map((batch) => {
@@ -123,7 +129,8 @@ export class MapRecords {
   }
 
   #reject(batch: RecordBatch, i: number, reason: Reason, count: MapCounts): void {
-    const { onError, name } = this.#definition
+    const { name } = this.#definition
+    const onError = this.#retried === undefined ? this.#definition.onError : 'dead-letter'
     if (onError === 'stop')
       throw new LakeError('decode.stopped', `${name}: a record could not be mapped: ${reason.message}`, {
         context: {
@@ -137,7 +144,8 @@ export class MapRecords {
       })
     if (onError === 'skip') count.skipped++
     else {
-      this.#deadLetters.add(batch, i, reason)
+      const place = { partition: batch.partition, offset: batch.offsets[i]! }
+      this.#deadLetters.add(batch, i, reason, this.#retried?.get(recordText(batch.topic, place)))
       count.deadLetters++
     }
   }

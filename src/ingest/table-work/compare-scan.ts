@@ -7,6 +7,7 @@ import type { IcebergField, Storage } from '../../lake/table.ts'
 import type { ChangedRows, CompareRequest, CompareSide } from '../keys.ts'
 import type { Cells } from './cells.ts'
 import type { SideNumber } from './group-sums.ts'
+import { literal } from '../decode/data-file-writer.ts'
 import { withLocalFiles } from './local-files.ts'
 import { cellsOf } from './row-cells.ts'
 import { byName, finishStates, resetStates, seedOf } from './row-hash.ts'
@@ -167,7 +168,7 @@ export class RowHashes {
 }
 
 function isWantedSql(
-  { within = [], since = [] }: CompareRequest,
+  { within = [], since = [], except }: CompareRequest,
   name: (column: string) => string,
 ): string | undefined {
   const ranges = within.flatMap(({ column, fromUs, untilUs }) => [
@@ -179,6 +180,7 @@ function isWantedSql(
       `(${name(SYSTEM_COLUMNS.partition)} = ${partition} AND ${name(SYSTEM_COLUMNS.offset)} < ${offset})`,
   )
   const conditions = [
+    ...(except === undefined ? [] : [`coalesce(${name(except.column)} <> ${literal(except.text)}, TRUE)`]),
     ...(ranges.length === 0 ? [] : [`coalesce(${ranges.join(' AND ')}, FALSE)`]),
     ...(earlier.length === 0 ? [] : [`NOT coalesce(${earlier.join(' OR ')}, FALSE)`]),
   ]

@@ -1,11 +1,11 @@
-import duckdb from '@duckdb/node-bindings'
-import { BIGINT, BOOLEAN, DuckDBScalarFunction, UBIGINT, type DuckDBConnection } from '@duckdb/node-api'
+import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
 import { copyDataFile, quoted, ROW_GROUP_ROWS } from '../decode/data-file-writer.ts'
 import type { PartitionTuple } from '../decode/partition.ts'
 import type { ChangedRows, ConcatenateInput } from '../keys.ts'
+import { registerRowFunction, type RowFunction } from './row-function.ts'
 import { filesSql, nameOf, ROW_ID, SEQUENCE_NUMBER } from './stored-sql.ts'
 
 /** Bytes of a row group, as inputs are stored. */
@@ -111,21 +111,8 @@ export class AliveRows {
   #fault: LakeError | undefined
 
   constructor(connection: DuckDBConnection) {
-    const alive = new DuckDBScalarFunction()
-    alive.setName(this.name)
-    alive.addParameter(UBIGINT)
-    alive.addParameter(BIGINT)
-    alive.setReturnType(BOOLEAN)
-    alive.setVolatile()
-    duckdb.scalar_function_set_function(alive.scalar_function, (_info, input, output) => {
-      const count = duckdb.data_chunk_get_size(input)
-      const words = (column: number): Uint32Array => {
-        const bytes = duckdb.vector_get_data(duckdb.data_chunk_get_vector(input, column), count * 8)
-        return new Uint32Array(bytes.buffer, bytes.byteOffset, 2 * count)
-      }
-      duckdb.copy_data_to_vector(output, 0, this.#filter(words(0), words(1), count), 0, count)
-    })
-    connection.registerScalarFunction(alive)
+    const filter: RowFunction = (files, rows, count) => this.#filter(files, rows, count)
+    registerRowFunction(connection, this.name, { file: 'ulong', result: 'boolean' }, filter)
   }
 
   /** Files that the next statement reads, in its order. */
@@ -142,19 +129,19 @@ export class AliveRows {
     throw this.#fault ?? outOfOrder(this.#file, this.#row)
   }
 
-  #filter(files: Uint32Array, rows: Uint32Array, count: number): ArrayBuffer {
+  #filter(files: Uint32Array, rows: Uint32Array, count: number): Uint8Array {
     const alive = new Uint8Array(count)
     for (let k = 0; k < count; k++) {
       this.#skipEmpty()
       const [file, row] = [files[2 * k]!, rows[2 * k]!]
       if (file !== this.#file || row !== this.#row || file >= this.#inputs.length) {
         this.#fault ??= outOfOrder(file, row)
-        return alive.buffer
+        return alive
       }
       if (!this.#inputs[file]!.deleted.has(row)) alive[k] = 1
       this.#row++
     }
-    return alive.buffer
+    return alive
   }
 
   #skipEmpty(): void {

@@ -1,5 +1,5 @@
-import duckdb from '@duckdb/node-bindings'
-import { BIGINT, BOOLEAN, DuckDBScalarFunction, UBIGINT, type DuckDBConnection } from '@duckdb/node-api'
+import type { DuckDBConnection } from '@duckdb/node-api'
+import { registerRowFunction } from './row-function.ts'
 
 /** Some rows of files, a bit each. */
 export class Marks {
@@ -35,27 +35,14 @@ export class MarkedRows {
   #files: readonly Uint32Array[] = []
 
   constructor(connection: DuckDBConnection) {
-    const marked = new DuckDBScalarFunction()
-    marked.setName(this.name)
-    marked.addParameter(UBIGINT)
-    marked.addParameter(BIGINT)
-    marked.setReturnType(BOOLEAN)
-    marked.setVolatile()
-    duckdb.scalar_function_set_function(marked.scalar_function, (_info, input, output) => {
-      const count = duckdb.data_chunk_get_size(input)
-      const words = (column: number): Uint32Array => {
-        const bytes = duckdb.vector_get_data(duckdb.data_chunk_get_vector(input, column), count * 8)
-        return new Uint32Array(bytes.buffer, bytes.byteOffset, 2 * count)
-      }
-      const [files, rows] = [words(0), words(1)]
+    registerRowFunction(connection, this.name, { file: 'ulong', result: 'boolean' }, (files, rows, count) => {
       const isMarked = new Uint8Array(count)
       for (let k = 0; k < count; k++) {
         const row = rows[2 * k]!
         isMarked[k] = (this.#files[files[2 * k]!]![row >>> 5]! >>> (row & 31)) & 1
       }
-      duckdb.copy_data_to_vector(output, 0, isMarked.buffer, 0, count)
+      return isMarked
     })
-    connection.registerScalarFunction(marked)
   }
 
   /** The files that the next statement reads, in its order. */

@@ -1,8 +1,8 @@
-import duckdb from '@duckdb/node-bindings'
-import { BIGINT, DuckDBScalarFunction, type DuckDBConnection } from '@duckdb/node-api'
+import type { DuckDBConnection } from '@duckdb/node-api'
 import { LakeError } from '../../error.ts'
 import { DeletedRank, type DeletedRows } from '../../lake/table.ts'
 import type { ConcatenateInput } from '../keys.ts'
+import { registerRowFunction } from '../table-work/row-function.ts'
 
 interface Moved {
   /** Where the first row of the input stands in the output. */
@@ -21,24 +21,11 @@ export class MovedRows {
   #lost: number | undefined
 
   constructor(connection: DuckDBConnection) {
-    const moved = new DuckDBScalarFunction()
-    moved.setName(this.name)
-    moved.addParameter(BIGINT)
-    moved.addParameter(BIGINT)
-    moved.setReturnType(BIGINT)
-    moved.setVolatile()
-    duckdb.scalar_function_set_function(moved.scalar_function, (_info, input, output) => {
-      const count = duckdb.data_chunk_get_size(input)
-      const longs = (column: number): BigInt64Array => {
-        const bytes = duckdb.vector_get_data(duckdb.data_chunk_get_vector(input, column), count * 8)
-        return new BigInt64Array(bytes.buffer, bytes.byteOffset, count)
-      }
-      const [files, rows] = [longs(0), longs(1)]
-      const result = new BigInt64Array(count)
-      for (let k = 0; k < count; k++) result[k] = BigInt(this.#place(Number(files[k]), Number(rows[k])))
-      duckdb.copy_data_to_vector(output, 0, result.buffer, 0, result.byteLength)
+    registerRowFunction(connection, this.name, { file: 'long', result: 'long' }, (files, rows, count) => {
+      const places = new BigInt64Array(count)
+      for (let k = 0; k < count; k++) places[k] = BigInt(this.#place(files[2 * k]!, rows[2 * k]!))
+      return places
     })
-    connection.registerScalarFunction(moved)
   }
 
   /** The inputs of one output; `numbers` are what the next statement calls their files, undefined: it has no row of it. */

@@ -5,6 +5,7 @@ import type { KeyOperations } from '../decode/key-ops.ts'
 import type { Slab, SlabColumn } from '../decode/slab.ts'
 import type { Decoded } from '../decode/table-decoder.ts'
 import { TRUNCATE } from '../keys.ts'
+import { recordText, type RetriedRecords } from '../letters/letters.ts'
 import { CHANGE } from './change-columns.ts'
 
 /** Rows of a slab: those of a vector of DuckDB's. */
@@ -54,6 +55,7 @@ export function operationSlabs(
   { event: eventAt, lane: laneAt }: Places,
   topic: string,
   clocksMs: Clocks[string],
+  retried?: RetriedRecords,
 ): OperationSlabs {
   const { count } = operations
   const starts: number[] = []
@@ -83,7 +85,8 @@ export function operationSlabs(
     holes[k] = operations.hasHoles ? sets.number(operations.holesOf(k)) : NO_HOLES
     eventless[k] = row >= 0 ? isEventless[row]! : 0
   }
-  setClocks(words(3, 2), operations, decoded, laneAt, topic, clocksMs)
+  if (retried === undefined) setClocks(words(3, 2), operations, decoded, laneAt, topic, clocksMs)
+  else setOwnClocks(words(3, 2), operations, topic, retried)
   const slabs: Slab[] = []
   for (let first = 0; first < count; first += SLAB_ROWS) {
     const size = Math.min(SLAB_ROWS, count - first)
@@ -137,6 +140,17 @@ function setClocks(
       clocks[2 * k + 1] = high
     }
   }
+}
+
+/** Of records that are read again, each of which has its own. */
+function setOwnClocks(clocks: Int32Array, operations: KeyOperations, topic: string, retried: RetriedRecords): void {
+  let k = 0
+  for (const { partition, count } of operations.runs)
+    for (const end = k + count; k < end; k++) {
+      const record = recordText(topic, { partition, offset: operations.offsets[k]! })
+      const clockMs = retried.get(record)?.clockMs
+      ;[clocks[2 * k], clocks[2 * k + 1]] = clockMs === undefined ? NONE_WORDS : wordsOf(clockMs)
+    }
 }
 
 /** Sets of columns that rows lack, each once. */

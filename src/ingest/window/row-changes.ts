@@ -10,6 +10,7 @@ import type { Slab } from '../decode/slab.ts'
 import type { Decoded } from '../decode/table-decoder.ts'
 import { mayBeLate } from './assign.ts'
 import { CHANGE, CHANGE_COLUMNS, rowShapeOf, type RowShape } from './change-columns.ts'
+import type { RetriedRecords } from '../letters/letters.ts'
 import type { LaneWindowsParts } from './lane-windows.ts'
 import { removeLocal } from './partial-files.ts'
 import { NO_CLOCK, operationColumns, operationSlabs, type Places } from './operation-slabs.ts'
@@ -56,8 +57,11 @@ export class RowChanges {
     )
   }
 
-  /** `clocksMs` are the clocks of the table's partitions before the batch. */
-  async stage(decoded: Decoded, clocksMs: Clocks[string]): Promise<readonly StagedWindow[]> {
+  /**
+   * `clocksMs` are the clocks of the table's partitions before the batch. Records that are `retried` have their own; those
+   * of them that are stale are no change of any row.
+   */
+  async stage(decoded: Decoded, clocksMs: Clocks[string], retried?: RetriedRecords): Promise<readonly StagedWindow[]> {
     const { name } = this.#parts
     const operations = decoded.operations!
     const [ops, rows, whole] = [`${name}_ops`, `${name}_new`, `${name}_whole`]
@@ -78,8 +82,9 @@ export class RowChanges {
         failed: 0,
       }))
     try {
-      const { slabs, sets } = operationSlabs(operations, decoded, this.#places, this.#source.topic, clocksMs)
+      const { slabs, sets } = operationSlabs(operations, decoded, this.#places, this.#source.topic, clocksMs, retried)
       await this.#makeTable(ops, this.#operations, slabs)
+      await this.#leaveOut(ops, staleOf(retried))
       await this.#makeTable(rows, this.#read, decoded.rows)
       for (const window of this.#windows) await stage(window, sets)
       return staged
@@ -159,6 +164,12 @@ export class RowChanges {
     }
   }
 
+  async #leaveOut(ops: string, stale: readonly string[]): Promise<void> {
+    if (stale.length === 0) return
+    const among = `(__partition, __offset) IN (VALUES ${stale.join(', ')})`
+    await this.#parts.connection.run(`DELETE FROM ${ops} WHERE ${among}`)
+  }
+
   async #makeTable(table: string, relation: Relation, slabs: readonly Slab[]): Promise<void> {
     relation.feed(slabs)
     try {
@@ -172,4 +183,12 @@ export class RowChanges {
     const result = await this.#parts.connection.runAndReadAll(`SELECT 1 FROM ${from} WHERE ${condition} LIMIT 1`)
     return result.currentRowCount > 0
   }
+}
+
+/** Places of records that are stale, as rows of SQL. */
+function staleOf(retried: RetriedRecords | undefined): readonly string[] {
+  return [...(retried ?? [])].flatMap(([record, { isStale }]) => {
+    const [, partition, offset] = /(\d+)@(\d+)$/.exec(record)!
+    return isStale ? [`(${partition}, ${offset})`] : []
+  })
 }

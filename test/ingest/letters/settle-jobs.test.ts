@@ -1,0 +1,50 @@
+import { expect, test } from 'vitest'
+import { NOTHING_SETTLED, type SettleRequest } from '../../../src/dead-letters.ts'
+import type { PipelineState } from '../../../src/event.ts'
+import { runJobs } from '../../../src/ingest/job-runner.ts'
+import type { Job, Jobs } from '../../../src/jobs.ts'
+import { openJobs } from '../../../src/lake/job-store.ts'
+import { MemoryStorage } from '../../../src/lake/storage/memory.ts'
+import type { PipelineControl } from '../../../src/status.ts'
+import { InstantClock } from '../../support/instant-clock.ts'
+
+/** A pipeline that settles what it is asked for. */
+function control(state: PipelineState, asked: unknown[]): PipelineControl {
+  return {
+    name: 'shop',
+    status: () => ({ state }),
+    settle: (job: string, request: SettleRequest) => {
+      asked.push([job, request])
+      return Promise.resolve({ ...NOTHING_SETTLED, resolved: 3, stale: 1, discarded: 7 })
+    },
+  } as unknown as PipelineControl
+}
+
+async function over(jobs: Jobs, id: string, clock: InstantClock): Promise<Job> {
+  for (let looks = 0; looks < 1_000; looks++) {
+    const job = (await jobs.get(id))!
+    if (job.endedMs !== null) return job
+    await clock.sleep(1_000)
+  }
+  throw new Error('the job was not done')
+}
+
+test.each([
+  ['retry', { resolved: 3, stale: 1, failed: 0, undecided: 0, dryRun: false }],
+  ['discard', { discarded: 7, dryRun: false }],
+] as const)('%s is done by the pipeline, once no replay is open', async (kind, result) => {
+  const clock = new InstantClock()
+  const jobs = openJobs(new MemoryStorage('jobs'), clock)
+  const asked: unknown[] = []
+  const ending = new AbortController()
+  const replay = await jobs.ask({ kind: 'replay', pipeline: 'shop', options: {} as never, codes: {} })
+  const request = { kind, pipeline: 'shop', where: { code: 'decode.type' } } as const
+  const refused = await jobs.ask(request)
+  void runJobs(jobs, control('running', asked), 'w', clock, ending.signal)
+  expect(await over(jobs, refused.id, clock)).toMatchObject({ state: 'failed', error: { code: 'replay.running' } })
+  await jobs.update({ ...replay, state: 'cancelled', endedMs: clock.nowMs() })
+  const job = await jobs.ask(request)
+  expect(await over(jobs, job.id, clock)).toMatchObject({ state: 'done', writer: 'w', result })
+  expect(asked).toEqual([[job.id, request]])
+  ending.abort()
+})
