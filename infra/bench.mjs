@@ -14,6 +14,7 @@ const BENCHMARKS = [
   'record-batch',
   'json-decoder',
   'transforms',
+  'avro',
   'commit',
   'query-deletes',
   'append',

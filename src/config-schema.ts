@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { pipelinesSchema } from './define-check.ts'
 import { duration, leaf, name, parseFields, problem, size, strict, whole } from './define-fields.ts'
-import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
+import type { KafkaSettings, RegistrySettings, Settings, StoreSettings } from './settings.ts'
 
 /**
  * The one schema of settings, for YAML, TypeScript, the environment and flags. Every key with its default:
@@ -48,7 +48,7 @@ const kafka = strict(
     fetchPartitionBytesMax: size(64 * 1024),
     fetchWait: duration({ maxMs: 30_000 }),
   },
-  { registry: 'schema registries are', topics: 'topic settings are' },
+  { topics: 'topic settings are' },
 )
 
 const storeFields = strict({
@@ -62,6 +62,15 @@ const storeFields = strict({
 
 /** Who knows the salt can find out what was hashed by trying: it must not be found by trying itself. */
 const salt = z.string().min(SALT_CHARACTERS_MIN, { error: `has fewer than ${SALT_CHARACTERS_MIN} characters` })
+const registry = strict({
+  url: text.refine(isPlainUrl, { error: 'must be an http or https address without user name and query' }),
+  username: optionalText,
+  password: optionalText,
+  token: optionalText,
+  ca: optionalText,
+  timeout: duration({ minMs: 100, maxMs: 30_000 }).prefault('10s'),
+  cacheDir: optionalText,
+})
 
 const share = leaf('a share such as 0.15', (given): number => {
   if (/^(0?\.\d{1,6}|1(\.0{1,6})?)$/.test(given) && Number(given) > 0) return Number(given)
@@ -86,6 +95,7 @@ export const settingsSchema = strict(
     kafka,
     store: storeFields,
     salts: z.record(name, salt).optional(),
+    registry: registry.optional(),
     commit: strict({
       minInterval: duration({ maxMs: 600_000 }),
       microBatch: strict({ bytes: size(64 * 1024), age: duration({ minMs: 1 }), records: whole(1, 10_000_000) }),
@@ -126,7 +136,6 @@ export const settingsSchema = strict(
     catalog: 'an Iceberg REST catalog is',
     retention: 'retention settings are',
     replicas: 'replicas are',
-    registry: 'schema registries are',
   },
 )
 
@@ -178,6 +187,8 @@ export const DEFAULTS = {
 export const SECRETS: readonly string[] = [
   'kafka.sasl.password',
   'kafka.ssl.key',
+  'registry.password',
+  'registry.token',
   'store.secretAccessKey',
   'store.sessionToken',
 ]
@@ -195,6 +206,7 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
     source: { kind: 'kafka', kafka: toKafka(given.kafka) },
     store: { ...present(given.store), url: storeUrl } as StoreSettings,
     ...(given.salts === undefined ? {} : { salts: given.salts }),
+    ...(given.registry === undefined ? {} : { registry: toRegistry(given.registry) }),
     commit: {
       minIntervalMs: given.commit.minInterval,
       microBatch: {
@@ -270,11 +282,21 @@ function toKafka(given: z.output<typeof kafka>): KafkaSettings {
   }
 }
 
+function toRegistry({ url, timeout, ...others }: z.output<typeof registry>): RegistrySettings {
+  return { url, timeoutMs: timeout, ...present(others) }
+}
+
 /** Without the entries that are undefined or empty. */
 function present<T extends Readonly<Record<string, string | undefined>>>(given: T): { [K in keyof T]?: string } {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== '')) as {
     [K in keyof T]?: string
   }
+}
+
+function isPlainUrl(given: string): boolean {
+  const url = URL.canParse(given) ? new URL(given) : undefined
+  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
+  return url !== undefined && isHttp && `${url.username}${url.password}${url.search}${url.hash}` === ''
 }
 
 function readBoolean(given: string): boolean {

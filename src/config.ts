@@ -81,6 +81,8 @@ export interface SettingsInput {
   readonly store?: string | StoreSettings
   /** What redacted fields are hashed with, by name; at least 16 characters each. */
   readonly salts?: Readonly<Record<string, string>>
+  /** Where schemas of values in Avro are. */
+  readonly registry?: { readonly url: string; readonly [key: string]: string | undefined }
   readonly writer?: string
   readonly commit?: {
     readonly minInterval?: string

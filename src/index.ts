@@ -4,6 +4,7 @@ import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
 import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
 import { assertSalts } from './define-redact.ts'
+import { checkRegistry } from './define-avro.ts'
 import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
@@ -39,7 +40,20 @@ import type { Settings } from './settings.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
-export { cumulate, debezium, defineLake, hopping, json, raw, session, t, table, tumbling, windowSql } from './define.ts'
+export {
+  avro,
+  cumulate,
+  debezium,
+  defineLake,
+  hopping,
+  json,
+  raw,
+  session,
+  t,
+  table,
+  tumbling,
+  windowSql,
+} from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
 export type { LookupOptions } from './define-lookup.ts'
@@ -154,6 +168,7 @@ async function assemble(
       definition.pipelines.flatMap(({ tables }) => tables),
       settings.salts,
     )
+  checkRegistry(definition, settings)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
   let hasWarned = false
@@ -173,6 +188,7 @@ async function assemble(
     settings: {
       source: settings.source,
       store: settings.store,
+      ...(settings.registry === undefined ? {} : { registry: settings.registry }),
       memoryBytesMax: LANE_MEMORY_BYTES_MAX,
       salts: settings.salts,
       partialsFolder: storage.scratch,

@@ -6,6 +6,7 @@ import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-message
 import type { Archive } from './ingest/archive/archive.ts'
 import { openArchiveLog } from './ingest/archive/stored-archive.ts'
 import { openReplaySource } from './ingest/archive-source.ts'
+import { openRegistry } from './ingest/registry.ts'
 import { openTableWork } from './ingest/table-work.ts'
 import { removePartials } from './ingest/window/partial-files.ts'
 import { performLetters } from './ingest/letters/letter-messages.ts'
@@ -30,6 +31,7 @@ if (!process.connected) die()
 
 const settings = JSON.parse(process.env['KAPPALAKE_LANE']!) as LaneSettings
 const storage = await openStorage(settings.store, systemClock)
+const registry = settings.registry === undefined ? undefined : openRegistry(settings.registry, systemClock)
 const jobs = new Map<string, Job>()
 
 /** One assignment under way. */
@@ -66,8 +68,8 @@ class Job {
     const { memoryBytesMax: memoryMaxBytes, partialsFolder, salts } = settings
     let encoder: Encoder | undefined
     try {
-      const options = { tables, windows, storage, clock: systemClock, memoryMaxBytes, partialsFolder, salts }
-      encoder = await openEncoder(options)
+      const parts = { storage, clock: systemClock, registry, salts }
+      encoder = await openEncoder({ tables, windows, ...parts, memoryMaxBytes, partialsFolder })
       const announced = announcing(encoder, pipeline, task)
       for await (const staged of stage(source, assignment, announced, systemClock, signal)) {
         if (signal.aborted) return await removePartials(staged)

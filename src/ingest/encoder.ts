@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
+import { needsRegistry } from '../define-avro.ts'
 import type { Salts } from '../define-redact.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
@@ -23,7 +24,9 @@ import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import type { RetriedRecords } from './letters/letters.ts'
 import { loadLookups, type Lookup, type Lookups } from './lookup.ts'
 import { MapRecords, withMapped } from './map/mapped-records.ts'
+import type { SchemaRegistry } from './registry.ts'
 import { checkRowWise } from './row-wise.ts'
+import { SchemaBook } from './schema-book.ts'
 import { LaneWindows } from './window/lane-windows.ts'
 import { removeLocal } from './window/partial-files.ts'
 import { RowChanges } from './window/row-changes.ts'
@@ -35,6 +38,8 @@ export interface EncoderOptions {
   readonly windows?: readonly WindowDefinition[]
   readonly storage: Storage
   readonly clock: Clock
+  /** Of tables whose values name their schemas. */
+  readonly registry?: SchemaRegistry | undefined
   /** Where partials of windows go, on this machine: it must outlive this process's part in them. Default: the scratch. */
   readonly partialsFolder?: string | undefined
   /** What is hashed of tables that redact is hashed with them, by name. */
@@ -92,6 +97,7 @@ class DuckEncoder implements Encoder {
   readonly #storage: Storage
   readonly #partialsFolder: string
   readonly #clock: Clock
+  readonly #schemas: SchemaBook
   readonly #native = new NativeText()
   readonly #pool = new SlabPool()
   readonly #tables: ReadonlyMap<string, Table>
@@ -104,6 +110,7 @@ class DuckEncoder implements Encoder {
     this.#storage = storage
     this.#partialsFolder = options.partialsFolder ?? storage.scratch
     this.#clock = clock
+    this.#schemas = new SchemaBook(options.registry, clock)
     this.#tables = new Map(
       tables.map((definition, k) => {
         const fed = windows.filter(({ source }) => source === definition.name)
@@ -135,7 +142,11 @@ class DuckEncoder implements Encoder {
     return {
       definition,
       map: MapRecords.of(definition, this.#native, this.#pool),
-      decoder: new TableDecoder(definition, this.#native, this.#pool, { hasLaneColumns, salts }),
+      decoder: new TableDecoder(definition, this.#native, this.#pool, {
+        hasLaneColumns,
+        salts,
+        schemas: this.#schemas.schemas,
+      }),
       rows,
       transform,
       redact: RedactRows.of(definition, salts, this.#native),
@@ -166,6 +177,7 @@ class DuckEncoder implements Encoder {
     checkLetters(plan.deadLetters)
     this.#isBusy = true
     try {
+      if (needsRegistry(table.definition)) await this.#schemas.learn(table.definition, batches)
       const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
       const read = table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried)
