@@ -18,7 +18,7 @@ export class AvroKey {
   readonly #make: (schema: AvroRecord) => OpenAvro | readonly string[]
 
   constructor({ name }: TableDefinition, plan: Plan, own: OwnText, schemas: Schemas) {
-    const values = new AvroValues(this.#source, own, new ExtraText())
+    const values = new AvroValues(this.#source, own, new ExtraText(new Map()))
     this.#make = (schema) => {
       const resolved = resolveAvro(plan.root, schema)
       if (resolved.kind === 'incompatible') return resolved.problems
