@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { SYSTEM_COLUMNS } from './batch.ts'
-import type { TableDefinition } from './define.ts'
+import type { LakeDefinition, TableDefinition } from './define.ts'
 import { invalidField, name, strict, type FieldPath } from './define-fields.ts'
 
 /**
@@ -73,7 +73,7 @@ function roleOf(table: TableDefinition, field: string): string | undefined {
 }
 
 /** Names of the salts that tables hash by, each with one of the tables. */
-export function saltsOf(tables: readonly TableDefinition[]): ReadonlyMap<string, string> {
+function saltsOf(tables: readonly TableDefinition[]): ReadonlyMap<string, string> {
   const salts = new Map<string, string>()
   for (const { name: table, redact = [] } of tables)
     for (const [, how] of redact) if (typeof how === 'object') salts.set(how.hash, salts.get(how.hash) ?? table)
@@ -84,8 +84,8 @@ export function saltsOf(tables: readonly TableDefinition[]): ReadonlyMap<string,
 export type Salts = Readonly<Record<string, string>>
 
 /** Makes sure that there is a salt for whatever is hashed. Throws `config.invalid`. */
-export function assertSalts(tables: readonly TableDefinition[], salts: Salts = {}): void {
-  for (const [salt, table] of saltsOf(tables))
+export function assertSalts({ pipelines }: LakeDefinition, salts: Salts = {}): void {
+  for (const [salt, table] of saltsOf(pipelines.flatMap(({ tables }) => tables)))
     if (!Object.hasOwn(salts, salt))
       throw invalidField(
         ['salts', salt],

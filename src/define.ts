@@ -13,6 +13,7 @@ import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
+export type { LookupOptions, MapFunction, Redaction }
 export { cumulate, hopping, session, tumbling, windowSql } from './define-window-options.ts'
 
 /** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */

@@ -56,9 +56,7 @@ export {
 } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
-export type { LookupOptions } from './define-lookup.ts'
-export type { MapFunction } from './define-map.ts'
-export type { Redaction } from './define-redact.ts'
+export type { LookupOptions, MapFunction, Redaction } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
   Aggregate,
@@ -163,11 +161,7 @@ async function assemble(
   parts: Parts,
 ): Promise<Lake> {
   const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
-  if (!isReadOnly)
-    assertSalts(
-      definition.pipelines.flatMap(({ tables }) => tables),
-      settings.salts,
-    )
+  if (!isReadOnly) assertSalts(definition, settings.salts)
   checkRegistry(definition, settings)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()

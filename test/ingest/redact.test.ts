@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { json, raw, t, table, type TableDefinition } from '../../src/define.ts'
+import { defineLake, json, raw, t, table, type TableDefinition } from '../../src/define.ts'
 import { assertSalts, type Redaction } from '../../src/define-redact.ts'
 import { ExtraText } from '../../src/ingest/decode/extra-text.ts'
 import { OwnText } from '../../src/ingest/decode/column-builder.ts'
@@ -74,10 +74,10 @@ describe('a definition', () => {
   })
 
   test('needs its salts', () => {
-    const tables = [of({ email: { hash: 'people' } })]
-    expect(() => assertSalts(tables, {})).toThrow(/salts\.people: is missing/)
-    expect(() => assertSalts(tables)).toThrow(/people/)
-    expect(() => assertSalts(tables, { people: SALT })).not.toThrow()
+    const lake = defineLake({ p: [of({ email: { hash: 'people' } })] })
+    expect(() => assertSalts(lake, {})).toThrow(/salts\.people: is missing/)
+    expect(() => assertSalts(lake)).toThrow(/people/)
+    expect(() => assertSalts(lake, { people: SALT })).not.toThrow()
   })
 })
 
