@@ -9,7 +9,7 @@ import { end, install, inWorld, milliseconds } from './frame.mjs'
 
 const { values } = parseArgs({
   options: {
-    records: { type: 'string', default: '20000' },
+    records: { type: 'string', default: '16000' },
     rate: { type: 'string', default: '1500' },
     partitions: { type: 'string', default: '12' },
     lanes: { type: 'string', default: '2' },

@@ -19,8 +19,8 @@ export const mapSchema = z.union([z.string().min(1), strict({ inline: z.string()
 })
 
 /** The written form of what a program gives. A function is its text: nothing around it goes along. */
-export function writtenMap(given: MapFunction | string): z.input<typeof mapSchema> {
-  return typeof given === 'string' ? given : { inline: given.toString() }
+export function writtenMap(given: unknown): unknown {
+  return typeof given === 'function' ? { inline: given.toString() } : given
 }
 
 export function toMap(given: z.output<typeof mapSchema> | undefined, at: FieldPath): { readonly map?: MapDefinition } {

@@ -88,12 +88,16 @@ export const expression = leaf('SQL over the columns of a row', (text) => {
   return text
 })
 
-/** Columns that an expression may read: those whose name stands in it and is not called. At times more, never fewer. */
+/**
+ * Columns that an expression may read: those whose name stands in it, is not called, and is no field of something, as
+ * behind a dot. At times more, never fewer.
+ */
 export function columnsRead(text: string, known: readonly string[]): readonly string[] {
   const tokens = sqlTokens(text)
   const named = new Set<string>()
   for (const [i, token] of tokens.entries()) {
     const isCall = tokens[i + 1]?.kind === 'sign' && tokens[i + 1]!.value === '('
+    if (tokens[i - 1]?.kind === 'sign' && tokens[i - 1]!.value === '.') continue
     if (token.kind === 'name' || (token.kind === 'word' && !isCall)) named.add(token.value.toLowerCase())
   }
   return known.filter((column) => named.has(column.toLowerCase()))

@@ -51,6 +51,7 @@ const plain = table('plain', {
 })
 
 interface Row {
+  readonly p: number
   readonly o: number
   readonly id: string
   readonly customer: string | null
@@ -71,11 +72,11 @@ test('through lanes and a replay: looked up, mapped and redacted', { timeout: LI
   const lake = await start(definition, { ...settings, salts: { people: SALT } })
   await lake.pipelines[1]!.flush()
   const found = await lake.sql<Row>(
-    `SELECT _offset::INT AS o, orderId AS id, customerId AS customer, customer AS name FROM orders ORDER BY 1`,
+    `SELECT _kafka_partition AS p, _offset::INT AS o, orderId AS id, customerId AS customer, customer AS name FROM orders ORDER BY 1, 2`,
   )
   const wanted = await lake.sql<Row>(
-    `SELECT p._offset::INT AS o, p.orderId AS id, p.customerId AS customer, c.name AS name
-     FROM plain p LEFT JOIN customers c ON c.customerId = p.customerId ORDER BY 1`,
+    `SELECT p._kafka_partition AS p, p._offset::INT AS o, p.orderId AS id, p.customerId AS customer, c.name AS name
+     FROM plain p LEFT JOIN customers c ON c.customerId = p.customerId ORDER BY 1, 2`,
   )
   expect(found.length).toBeGreaterThan(50)
   expect(found.some(({ name }) => name !== null)).toBe(true)

@@ -102,11 +102,11 @@ test('by keys alone, by several columns of it, in types of their own', async () 
   const computed = {
     price: 'decimal(9,2) = plan.price',
     since: 'timestamptz = plan.since',
-    both: 'long = plan.first + n',
+    later: 'long = plan.first + n',
     is_known: 'boolean = plan IS NOT NULL',
   }
   const list = [{ text: 'small', n: 1 }, { text: 'nothing' }, {}, { text: 'a plan with a long name', n: 1 }]
-  const { rows } = await found(visits(lookup, computed), list, 'price::varchar, epoch_ms(since), both, is_known')
+  const { rows } = await found(visits(lookup, computed), list, 'price::varchar, epoch_ms(since), later, is_known')
   expect(rows).toEqual([
     ['1.50', 1_000n, 1n, true],
     [null, null, null, false],

@@ -52,7 +52,7 @@ describe('a definition', () => {
     [{ age: 'mask' }, {}, /of type int/],
     [{ _offset: 'drop' }, {}, /column of the system/],
     [{ ssn: 'drop' }, { unknown: 'fail' }, /unknown: fail/],
-    [{ email: 'gone' }, {}, /must be drop, mask or/],
+    [{ email: 'gone' }, {}, /must be drop or mask/],
     [{ email: { hash: 'Not a name' } }, {}, /not a name/],
   ] as const)('%o with %o is refused', (redact, more, message) => {
     expect(() => of(redact as any, more)).toThrow(message)

@@ -275,7 +275,14 @@ test('a dead letter that a function changed is kept as it came', async () => {
   })
   const encoder = await openEncoder({ tables: [def], storage, clock })
   try {
-    const records = ['{"id":1}', '{"id":"x"}', '{"id": 0.25e1}', '{"id":12345678901234567890}'].map((value) => ({
+    const records = [
+      '{"id":1}',
+      '{"id":"x"}',
+      '{"id": 0.25e1}',
+      '{"id":12345678901234567890}',
+      '{"id":1,"id":1}',
+      '[1]',
+    ].map((value) => ({
       value,
     }))
     const { deadLetterFiles } = await encoder.encode(tablePlan(def), [batchOf(records)], new Set())
@@ -283,6 +290,8 @@ test('a dead letter that a function changed is kept as it came', async () => {
       [1n, '{"id":"x"}'],
       [2n, '{"id": 0.25e1}'],
       [3n, '{"id":12345678901234567890}'],
+      [4n, '{"id":1,"id":1}'],
+      [5n, '[1]'],
     ])
   } finally {
     await encoder.close()

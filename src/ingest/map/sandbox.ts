@@ -1,21 +1,19 @@
 /**
  * What runs before a function, in a realm of its own: there is nothing of Node in it, only the language. What would be
- * another value in a replay says so when it is asked. `NotRepeatable` ends the pipeline, since it is a fault of the code
+ * another value in a replay says so when it is asked. An error of the name `NotRepeatable` ends the pipeline, since it is a fault of the code
  * and of no record.
  */
 export const PRELUDE = `'use strict';
-globalThis.NotRepeatable = class NotRepeatable extends Error {
-  constructor(what) {
-    super(what + ' gives another value in a replay')
-    this.name = 'NotRepeatable'
-  }
-};
 {
-  const Refused = globalThis.NotRepeatable
-  const refuse = (what) => () => { throw new Refused(what) }
+  const refuse = (what) => () => {
+    const error = new Error(what + ' gives another value in a replay')
+    error.name = 'NotRepeatable'
+    throw error
+  }
+  const now = refuse('the time of now')
   const RealDate = Date
   const FixedDate = function Date(...parts) {
-    if (new.target === undefined || parts.length === 0) throw new Refused('the time of now')
+    if (new.target === undefined || parts.length === 0) now()
     return Reflect.construct(RealDate, parts, new.target === FixedDate ? RealDate : new.target)
   }
   FixedDate.prototype = RealDate.prototype
