@@ -134,9 +134,9 @@ function outcomeOf({ kind, result }: JobRow): string | null {
 
 function retried({ resolved, stale, failed, undecided, dryRun }: NonNullable<JobRow['result']>): string {
   const parts = [
-    `${resolved} resolved${Number(stale) > 0 ? ` (${stale} of them older than what their keys have)` : ''}`,
+    `${resolved} resolved${Number(stale) > 0 ? ` (${stale} stale)` : ''}`,
     `${failed} failed again`,
-    ...(Number(undecided) > 0 ? [`${undecided} left: the log no longer says what came after them`] : []),
+    ...(Number(undecided) > 0 ? [`${undecided} undecided`] : []),
   ]
   return `${dryRun === true ? 'would be: ' : ''}${parts.join(', ')}`
 }

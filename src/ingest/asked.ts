@@ -1,4 +1,4 @@
-import { LakeError } from '../error.ts'
+import type { LakeError } from '../error.ts'
 
 /** What a run is asked for, and looks at between two batches. */
 export interface Asked {
@@ -10,21 +10,21 @@ export interface Asked {
 
 /**
  * Asks for something, unless it was asked before, and gives it back when it is done. `until` resolves when its argument
- * holds, or when the pipeline is paused. Throws why it was given up, and `pipeline.paused`.
+ * holds, or when nobody here is going to do it. Throws why it was given up, or `whyNot`.
  */
 export async function finished<R extends Asked>(
-  pipeline: string,
   all: Map<string, R>,
   key: string,
   asked: R,
   until: (holds: () => boolean) => Promise<void>,
+  whyNot: () => LakeError,
 ): Promise<R> {
   const request = all.get(key) ?? asked
   all.set(key, request)
   try {
     await until(() => !request.isOpen)
     if (request.error !== undefined) throw request.error
-    if (!request.isDone) throw new LakeError('pipeline.paused', `pipeline ${pipeline} was paused meanwhile`)
+    if (!request.isDone) throw whyNot()
   } finally {
     all.delete(key)
   }

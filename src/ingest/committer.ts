@@ -152,7 +152,6 @@ export class Committer {
    */
   async settle(settled: Settled, given: Reread | undefined, signal?: AbortSignal): Promise<SettleResult> {
     if (given !== undefined) {
-      assertCounted(given.table)
       const prepared = await this.#keyed.prepare(stagedAlone(given))
       if (prepared.kind === 'baseless') return prepared
       const table = prepared.staged.tables[0]!

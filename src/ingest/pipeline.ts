@@ -5,7 +5,6 @@ import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
 import type { PartitionId, Positions, Source } from '../log.ts'
 import type { Version } from '../version.ts'
-import { archivesOf } from './archive/archive.ts'
 import type { ChangeSink } from './change-sink.ts'
 import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
@@ -134,9 +133,7 @@ export async function run(
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
-    const archives = () => archivesOf(definition, committer.head, storage)
-    const asked = control.settling ?? new Map()
-    const settling = new Settling({ definition, storage, chain, committer, letters: lanes.letters, archives, asked })
+    const settling = new Settling({ definition, storage, chain, committer, lanes, asked: control.settling })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
     const isLossAccepted = definition.onDataLoss === 'record-gap'

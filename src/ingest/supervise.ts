@@ -50,7 +50,7 @@ export class Supervisor implements PipelineControl {
   readonly #options: SupervisorOptions
   readonly #progress: Progress
   readonly #stop = new AbortController()
-  readonly #control: Control
+  readonly #control: Control & Required<Pick<Control, 'settling'>>
   #state: PipelineState = 'starting'
   #reason: ErrorMessage | undefined
   #head: Version | undefined
@@ -62,7 +62,6 @@ export class Supervisor implements PipelineControl {
   readonly #codes: CodeWatch
   #isRestartAsked = false
   #isAtWork = false
-  readonly #settling = new Map<string, SettleJob>()
 
   constructor(options: SupervisorOptions) {
     this.name = options.definition.name
@@ -74,7 +73,7 @@ export class Supervisor implements PipelineControl {
       pauseReason: undefined,
       isHurried: false,
       compactions: new Map(),
-      settling: this.#settling,
+      settling: new Map(),
       onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
@@ -189,21 +188,21 @@ export class Supervisor implements PipelineControl {
   }
 
   async compact(table: string): Promise<Compacted> {
-    const request = new CompactionRequest()
-    const { removedFiles, addedFiles, bytes } = await this.#finished(this.#control.compactions, table, request)
+    const { compactions } = this.#control
+    const { removedFiles, addedFiles, bytes } = await this.#finished(compactions, table, new CompactionRequest())
     return { removedFiles, addedFiles, bytes }
   }
 
   async settle(job: string, request: SettleRequest): Promise<SettledCounts> {
-    const { counts } = await this.#finished(this.#settling, job, new SettleJob(job, request))
-    return counts
+    return (await this.#finished(this.#control.settling, job, new SettleJob(job, request))).counts
   }
 
   async #finished<R extends Asked>(all: Map<string, R>, key: string, asked: R): Promise<R> {
-    if (this.#isPaused)
-      throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`, { fix: 'Resume it first.' })
+    if (this.#isPaused) throw this.#paused('is paused')
     this.#assertOwner()
-    return finished(this.name, all, key, asked, (isOver) => this.#until(() => isOver() || this.#isPaused))
+    const until = (isOver: () => boolean) => this.#until(() => isOver() || this.#isPaused || this.#state === 'standby')
+    const stopped = () => (this.#isPaused ? this.#paused('was paused') : this.#notOwner(`${this.name} let go`))
+    return finished(all, key, asked, until, stopped)
   }
 
   async expire(table: string): Promise<Expired> {
@@ -267,10 +266,9 @@ export class Supervisor implements PipelineControl {
   }
 
   get #pipeline(): Pipeline {
-    const { compaction } = this.#options
     return {
       ...this.#options,
-      compaction,
+      compaction: this.#options.compaction,
       control: this.#control,
       observer: (event: LakeEvent) => this.#observe(event),
     }
@@ -371,6 +369,10 @@ export class Supervisor implements PipelineControl {
     throw this.#notOwner(`pipeline ${this.name} is ${this.#state} here`)
   }
 
+  #paused(how: string): LakeError {
+    return new LakeError('pipeline.paused', `pipeline ${this.name} ${how}`, { fix: 'Resume it first.' })
+  }
+
   #notOwner(message: string): LakeError {
     const fix = 'Ask the process that writes it; its name is in the newest version.'
     return new LakeError('pipeline.not_owner', message, { fix })
@@ -378,7 +380,7 @@ export class Supervisor implements PipelineControl {
 
   /** Throws when no further version will come without a person. */
   #assertMoving(): void {
-    if (this.#state === 'paused') throw new LakeError('pipeline.paused', `pipeline ${this.name} is paused`)
+    if (this.#isPaused) throw this.#paused('is paused')
     if (!['failed', 'superseded', 'stopped'].includes(this.#state)) return
     throw new LakeError('pipeline.stopped', `pipeline ${this.name} is ${this.#state}: ${this.#reason?.message ?? ''}`, {
       context: { reason: this.#reason?.code },

@@ -29,11 +29,18 @@ export async function runReplays(parts: ReplayParts, signal: AbortSignal): Promi
       if (signal.aborted) break
       const isOurs = JSON.stringify(Object.entries(job.request.codes).toSorted()) === codes
       if (index > 0) await refuse(parts, job, replays[0]!).catch(() => undefined)
+      // What is settled on main while a fork is built would be lost: it comes to its end first.
+      else if (isOurs && job.replay === undefined && open.some(isSettling)) continue
       else if (isOurs) await doReplay(parts, job, signal).catch(() => undefined)
       else await abandoned.look(job).catch(() => undefined)
     }
     await changes.wait(LOOK_EVERY_MS, signal)
   }
+}
+
+/** Dead letters are being read again, or discarded. */
+function isSettling({ request, state }: Job): boolean {
+  return (request.kind === 'retry' || request.kind === 'discard') && state === 'running'
 }
 
 /** Throws only when the store cannot be written: then the job stands as it was. */

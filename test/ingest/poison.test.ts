@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { LakeError } from '../../src/error.ts'
 import type { Staged } from '../../src/ingest/lane.ts'

@@ -228,6 +228,7 @@ const letters: readonly Row[] = Array.from({ length: 12 }, (_, index) => ({
   code_hash: 'c0de',
   status: 'pending',
   attempts: 0,
+  _clock: index === 0 ? null : BigInt(index) * 1_000_000n,
 }))
 
 const ticks = Array.from({ length: 140 }, (_, index): Row => ({

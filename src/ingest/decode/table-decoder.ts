@@ -3,7 +3,7 @@ import { keptColumns } from '../../define-computed.ts'
 import type { Salts } from '../../define-redact.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
-import { recordText, type RetriedRecords } from '../letters/letters.ts'
+import { retriedAt, type RetriedRecords } from '../letters/letters.ts'
 import { AvroReader, type RowReader } from './avro-reader.ts'
 import type { Schemas } from './avro-schemas.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
@@ -336,10 +336,7 @@ export class TableDecoder {
       })
     if (onError === 'skip' && reason !== FATAL) count.skipped++
     else {
-      const before = this.#retried?.get(
-        recordText(batch.topic, { partition: batch.partition, offset: batch.offsets[i]! }),
-      )
-      this.#deadLetters.add(batch, i, reason, before)
+      this.#deadLetters.add(batch, i, reason, retriedAt(this.#retried, batch, i))
       count.deadLetters++
     }
   }

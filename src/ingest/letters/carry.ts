@@ -21,7 +21,8 @@ const GONE: ReadonlySet<string> = new Set(['store.corrupt', 'version.unknown', '
  * is the next one. Undefined: there is nothing to carry.
  */
 export async function carryDiscarded(parts: SettlingParts, signal: AbortSignal): Promise<CommitResult | undefined> {
-  const { chain, committer, letters } = parts
+  const { chain, committer } = parts
+  const { letters } = parts.lanes
   const cut = letters === undefined ? undefined : await lastCutover(chain, committer.head)
   if (cut === undefined) return undefined
   try {

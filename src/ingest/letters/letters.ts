@@ -2,7 +2,7 @@ import type { DeadLetterFilter, LetterPosition } from '../../dead-letters.ts'
 import type { TableDefinition } from '../../define.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import type { DataFile, DeletedRows, WritePlan } from '../../lake/table.ts'
-import type { Cursor, PartitionId, Positions } from '../../log.ts'
+import type { Cursor, PartitionId, Positions, RecordBatch } from '../../log.ts'
 import type { Archive } from '../archive/archive.ts'
 import type { StagedTable, TablePlan } from '../lane.ts'
 
@@ -117,6 +117,15 @@ export interface LetterWork {
 
 export function recordText(topic: string, { partition, offset }: Pick<FoundLetter, 'partition' | 'offset'>): string {
   return `${topic}/${partition}@${offset}`
+}
+
+/** What was known of record `i` of a batch, when it is read again. */
+export function retriedAt(
+  retried: RetriedRecords | undefined,
+  { topic, partition, offsets }: RecordBatch,
+  i: number,
+): RetriedRecord | undefined {
+  return retried?.get(recordText(topic, { partition, offset: offsets[i]! }))
 }
 
 /** Dead letters that have no record: nothing can be read again. */

@@ -33,7 +33,7 @@ export interface ReadingParts {
 export class ReadingAgain {
   readonly table: TableDefinition
   readonly #parts: ReadingParts
-  readonly #found: readonly FoundLetter[]
+  #found: readonly FoundLetter[]
   readonly #files: ReadonlyMap<string, DataFile>
   readonly #rules: KeyRules
   readonly #hasRowWindows: boolean
@@ -56,8 +56,10 @@ export class ReadingAgain {
     this.#found = found
     this.#files = files
     this.#parts = parts
-    const hasTombstones = table.recordKey !== 'none'
-    const hasDeletes = hasTombstones || table.value === 'debezium'
+    const isStream = table.value === 'debezium'
+    // In a change stream a null value follows the delete that says its version.
+    const hasTombstones = table.recordKey !== 'none' && !isStream
+    const hasDeletes = hasTombstones || isStream
     this.#rules = { isVersioned: table.version !== undefined, hasTombstones, hasDeletes }
     this.#hasRowWindows = parts.definition.windows.some(
       ({ source, input }) => source === table.name && input === 'rows',
@@ -67,6 +69,11 @@ export class ReadingAgain {
   /** Undefined: nobody can tell of any of them what came after. */
   get restaged(): Restaged | undefined {
     return this.#restaged
+  }
+
+  /** Those that it is about, in order: the first ones of what was given. */
+  get found(): readonly FoundLetter[] {
+    return this.#found
   }
 
   /** Dead letters that are settled, and those that failed again. */
@@ -96,6 +103,10 @@ export class ReadingAgain {
       if (this.#restaged === undefined && this.settled.length > 0) this.#restaged = await this.#restage()
       if (this.#restaged !== undefined) assertNoTruncation(this.#restaged.staged)
       const keys = this.#restaged?.staged.keys
+      if (keys !== undefined && this.#isShortened(keys)) {
+        await this.drop()
+        continue
+      }
       const verdict = keys === undefined || keys.count === 0 ? undefined : await this.#judge(keys)
       if (verdict === undefined) return
       const { stale, undecided } = verdict
@@ -120,6 +131,28 @@ export class ReadingAgain {
     const staged = this.#restaged?.staged
     this.#restaged = undefined
     if (staged !== undefined) await removePartials({ tables: [staged] })
+  }
+
+  /**
+   * A record that keeps values takes those of the record of its key before it, also in one micro-batch; which that is, only
+   * the key index knows when others lie between them. So two of a key are not read together.
+   */
+  #isShortened(keys: StagedKeys): boolean {
+    if (this.table.missing !== 'keep' && this.table.value !== 'debezium') return false
+    const records = recordsOfKeys(this.table.topic, keys)
+    const seen = new Set<string>()
+    for (const [operation, record] of records.entries()) {
+      const key = keys.hashes.subarray(4 * operation, 4 * operation + 4).join(' ')
+      if (seen.has(key)) {
+        this.#found = this.#found.slice(
+          0,
+          this.#found.findIndex((letter) => this.#recordOf(letter) === record),
+        )
+        return true
+      }
+      seen.add(key)
+    }
+    return false
   }
 
   #restage(): Promise<Restaged> {

@@ -3,6 +3,7 @@ import type { Baseless } from '../keyed-tables.ts'
 import { TRUNCATE, type StagedKeys } from '../keys.ts'
 import { LakeError } from '../../error.ts'
 import type { Staged, StagedTable } from '../lane.ts'
+import { assertCounted } from '../pending.ts'
 import { partitionsOf } from './judge.ts'
 import { recordText } from './letters.ts'
 
@@ -25,8 +26,9 @@ export function assertNoTruncation({ table, keys }: StagedTable): void {
   })
 }
 
-/** As a batch that nothing else is in. What is stale lacks nothing: nobody reads it. */
+/** As a batch that nothing else is in, of whole files. What is stale lacks nothing: nobody reads it. */
 export function stagedAlone({ table, stale }: Reread): Staged {
+  assertCounted(table)
   const { keys } = table
   const staged = keys === undefined ? table : { ...table, keys: withoutHoles(keys, stale) }
   return { lane: 0, ranges: [], tables: [staged], records: 0, bytes: 0, encodeMs: 0 }

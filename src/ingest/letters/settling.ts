@@ -11,8 +11,9 @@ import {
   type Storage,
   type TableChange,
 } from '../../lake/table.ts'
-import type { Archive } from '../archive/archive.ts'
+import { archivesOf } from '../archive/archive.ts'
 import type { Committer } from '../committer.ts'
+import type { Lanes } from '../lanes.ts'
 import { carryDiscarded } from './carry.ts'
 import { filesOf, positionsOf, withRows } from './letter-files.ts'
 import type { SettleResult } from './reread.ts'
@@ -29,19 +30,19 @@ export interface SettlingParts {
   readonly storage: Storage
   readonly chain: Chain
   readonly committer: Committer
-  readonly letters: LetterWork | undefined
-  archives(): Promise<readonly Archive[]>
+  readonly lanes: Pick<Lanes, 'letters'>
   /** Jobs that somebody waits for, the oldest first. */
-  readonly asked: ReadonlyMap<string, SettleJob>
+  readonly asked: ReadonlyMap<string, SettleJob> | undefined
 }
 
 /** Dead letters of one table that the next version settles. */
 interface Batch {
   readonly job: SettleJob
   readonly table: TableDefinition
+  /** In order. */
   readonly found: readonly FoundLetter[]
   readonly files: readonly LetterFile[]
-  /** Of a retry. */
+  /** Of a retry, which may make do with the first ones. */
   readonly again: ReadingAgain | undefined
   /** Of a job that discards them: their rows as they will be. */
   readonly discarded: DataFile | undefined
@@ -72,7 +73,9 @@ export class Settling {
       this.#isCarried = true
       if (carried !== undefined) return carried
     }
-    const job = [...this.#parts.asked.values()].find(({ isOpen }) => isOpen)
+    const { asked } = this.#parts
+    if (asked === undefined || asked.size === 0) return undefined
+    const job = [...asked.values()].find(({ isOpen }) => isOpen)
     if (job === undefined || this.#isBusy) return undefined
     const batch = this.#batch
     this.#batch = undefined
@@ -152,7 +155,8 @@ export class Settling {
     found: readonly FoundLetter[],
     files: readonly LetterFile[],
   ): Promise<Batch> {
-    const { definition, committer, archives } = this.#parts
+    const { definition, storage, committer } = this.#parts
+    const archives = () => archivesOf(definition, committer.head, storage)
     const parts = { definition, committer, work: this.#letters, archives }
     const again = new ReadingAgain(table, found, new Map(files.map(({ file }) => [file.key, file])), parts)
     await again.look()
@@ -194,7 +198,7 @@ export class Settling {
     }
     for (;;) {
       const counts = addCounts(job.counts, countsOf(batch))
-      const last = batch.found.at(-1)!
+      const last = (again?.found ?? batch.found).at(-1)!
       const behind = { table: batch.table.name, partition: last.partition, offset: String(last.offset) }
       const isNothing = again !== undefined && again.restaged === undefined
       if (isDry || isNothing) {
@@ -257,7 +261,7 @@ export class Settling {
   }
 
   get #letters(): LetterWork {
-    const { letters } = this.#parts
+    const { letters } = this.#parts.lanes
     if (letters === undefined)
       throw new LakeError('config.unsupported', 'the lanes of this process settle no dead letters')
     return letters

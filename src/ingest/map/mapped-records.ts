@@ -9,7 +9,7 @@ import { JsonText, MISFIT } from '../decode/json-text.ts'
 import type { NativeText } from '../decode/native-text.ts'
 import type { Slab, SlabPool } from '../decode/slab.ts'
 import type { Decoded, MutableCounts } from '../decode/table-decoder.ts'
-import { recordText, type RetriedRecords } from '../letters/letters.ts'
+import { retriedAt, type RetriedRecords } from '../letters/letters.ts'
 import { MapRunner } from './map-function.ts'
 
 /** Records with the values that a function gives for theirs. */
@@ -144,8 +144,7 @@ export class MapRecords {
       })
     if (onError === 'skip') count.skipped++
     else {
-      const place = { partition: batch.partition, offset: batch.offsets[i]! }
-      this.#deadLetters.add(batch, i, reason, this.#retried?.get(recordText(batch.topic, place)))
+      this.#deadLetters.add(batch, i, reason, retriedAt(this.#retried, batch, i))
       count.deadLetters++
     }
   }

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { offsetRanges } from '../../../src/dead-letters.ts'
 import type { Stands } from '../../../src/ingest/fillings.ts'
@@ -103,9 +103,11 @@ test.each([false, true])('versions %s: read again, the log is what it would have
       for (const [k, each] of again.entries()) if (!stale.has(k)) fold(state, each, isVersioned)
       const whole = new Map<number, State>()
       for (const each of log) fold(whole, each, isVersioned)
-      // A delete that ties with the version of a row, both read again or one of them, is told by nothing but the log.
-      if (!isVersioned || new Set(log.map(({ key, version }) => `${key} ${version}`)).size === log.length)
-        expect(rowsOf(state)).toEqual(rowsOf(whole))
+      // A delete that ties with the version of another record of its key is told from it by nothing but the log.
+      const isTied = log.some(({ key, version, what }, k) =>
+        log.some((each, j) => j !== k && each.key === key && each.version === version && what === 'delete'),
+      )
+      if (!isVersioned || !isTied) expect(rowsOf(state)).toEqual(rowsOf(whole))
     }),
     { numRuns: 500 },
   )

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { LetterClocks } from '../../../src/ingest/decode/letter-clocks.ts'
 import type { Slab, SlabColumn } from '../../../src/ingest/decode/slab.ts'
