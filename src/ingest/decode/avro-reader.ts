@@ -7,9 +7,8 @@ import { AvroValues } from './avro-values.ts'
 import type { OwnText } from './column-builder.ts'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { ReadRecord } from './compiled-reader.ts'
-import { ExtraText } from './extra-text.ts'
+import type { ExtraText } from './extra-text.ts'
 import type { Plan } from './plan.ts'
-import type { JsonRule } from './redact-text.ts'
 
 /** Reads rows into the builders of a plan. */
 export interface RowReader {
@@ -19,6 +18,15 @@ export interface RowReader {
   extraStart: number
   /** Why the last record does not fit. */
   readonly reason: Reason
+}
+
+/** What a reader of rows works with. */
+export interface RowParts {
+  readonly plan: Plan
+  readonly own: OwnText
+  /** Where fields go that no column has. */
+  readonly extra: ExtraText
+  readonly schemas: Schemas
 }
 
 /** Reads the values of a table in Avro into the builders of its plan. */
@@ -34,17 +42,11 @@ export class AvroReader implements RowReader {
   readonly #fixed: OpenAvro | undefined
 
   /** Throws `schema.incompatible` when the schema of the definition does not fit the columns. */
-  constructor(
-    table: TableDefinition,
-    plan: Plan,
-    own: OwnText,
-    schemas: Schemas,
-    redact: ReadonlyMap<string, JsonRule> = new Map(),
-  ) {
-    this.#extra = new ExtraText(redact)
+  constructor(table: TableDefinition, { plan, own, extra, schemas }: RowParts) {
     this.#table = table
     this.#own = own
-    const values = new AvroValues(this.#source, own, this.#extra)
+    this.#extra = extra
+    const values = new AvroValues(this.#source, own, extra)
     this.#compiled = new CompiledSchemas(table, schemas, (schema) => {
       const resolved = resolveAvro(plan.root, schema)
       if (resolved.kind === 'incompatible') return resolved.problems
