@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import type { ServerDoor } from './door.ts'
+import type { Settings } from '../settings.ts'
 import { operation, type Operation } from './operation.ts'
 
 const SECRET = /password|secret|token|sasl|authorization|accesskey|^key$/i
@@ -13,9 +14,14 @@ export function configOperations(door: ServerDoor): readonly Operation[] {
       id: 'getConfig',
       summary: 'Definition and settings in force; secrets are masked',
       answer: z.object({ settings: z.object({}).loose(), definition: z.object({}).loose() }),
-      handle: () => ({ settings: masked(door.settings), definition: masked(door.definition) }),
+      handle: () => ({ settings: masked(shown(door.settings)), definition: masked(door.definition) }),
     }),
   ]
+}
+
+/** Of salts their names alone: nothing in their form says that they are secrets. */
+function shown({ salts, ...settings }: Settings): unknown {
+  return salts === undefined ? settings : { ...settings, salts: Object.keys(salts) }
 }
 
 /** Plain JSON without a secret in it: by the name of the field, and where an address carries a password. */
