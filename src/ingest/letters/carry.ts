@@ -25,15 +25,19 @@ export async function carryDiscarded(parts: SettlingParts, signal: AbortSignal):
   const { letters } = parts.lanes
   const cut = letters === undefined ? undefined : await lastCutover(chain, committer.head)
   if (cut === undefined) return undefined
+  const settled = await unlessGone(() => carried(parts, letters!, cut))
+  if (settled === undefined) return undefined
+  if (committer.hasPending) {
+    const first = await committer.commit({}, signal)
+    if (first.kind !== 'committed') return first
+  }
+  const result = await committer.settle(settled, undefined, signal)
+  return result.kind === 'baseless' ? undefined : result
+}
+
+async function unlessGone<T>(read: () => Promise<T | undefined>): Promise<T | undefined> {
   try {
-    const settled = await carried(parts, letters!, cut)
-    if (settled === undefined) return undefined
-    if (committer.hasPending) {
-      const first = await committer.commit({}, signal)
-      if (first.kind !== 'committed') return first
-    }
-    const result = await committer.settle(settled, undefined, signal)
-    return result.kind === 'baseless' ? undefined : result
+    return await read()
   } catch (error) {
     if (GONE.has(asLakeError(error).code)) return undefined
     throw error
@@ -46,14 +50,11 @@ async function lastCutover(
   { jump }: Version,
 ): Promise<{ readonly version: Version; readonly before: Version } | undefined> {
   if (jump === undefined) return undefined
-  try {
+  return unlessGone(async () => {
     const version = await chain.at({ kind: 'number', number: jump })
     if (version.kind !== 'cutover' || version.fork === undefined) return undefined
     return { version, before: await chain.at({ kind: 'number', number: jump - 1n }) }
-  } catch (error) {
-    if (GONE.has(asLakeError(error).code)) return undefined
-    throw error
-  }
+  })
 }
 
 async function carried(
