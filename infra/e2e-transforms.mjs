@@ -203,10 +203,12 @@ async function kept(lake, processes) {
         if (text.includes(SECRET) || Buffer.from(text, 'base64').toString('latin1').includes(SECRET)) found++
       }
   }
+  const config = JSON.stringify(await lake.ask('/v1/config'))
   const printed = processes.filter(({ log }) => readIf(log).match(new RegExp(`${SECRET}|${SALT}`)) !== null)
   return [
     say('secrets', found, 'values', '0', found === 0),
     say('printed', printed.length, 'logs', '0', printed.length === 0),
+    say('shown', Number(config.includes(SALT)), 'salts', '0', config.includes('"people"') && !config.includes(SALT)),
   ]
 }
 

@@ -134,9 +134,9 @@ class Desk {
   }
 
   #letterOptions(onStep: () => void): LetterWorkOptions {
-    const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
+    const { memoryBytesMax: memoryMaxBytes, partialsFolder, salts } = settings
     const openLog = (archives: readonly Archive[], until: Positions): Source => bounded(openLaneLog(archives), until)
-    return { storage, clock: systemClock, memoryMaxBytes, partialsFolder, onStep, openLog }
+    return { storage, clock: systemClock, memoryMaxBytes, partialsFolder, salts, registry, onStep, openLog }
   }
 }
 

@@ -323,3 +323,24 @@ test('rows of keys are found although other columns are redacted, and values tha
     await encoder.close()
   }
 })
+
+test('dead letters are read again as they are kept: nothing is hashed twice, and nothing is deleted', async () => {
+  const def = visits()
+  const encoder = await openEncoder({ tables: [def], storage, clock, salts: { people: SALT } })
+  try {
+    const records = ['', '{"id":"a","kind":"throw"}', '{"id":"a"}'].map((value) => ({ value }))
+    const retried = new Map(
+      records.map((_, k) => [`shop.orders/0@${k}`, { clockMs: undefined, attempts: 2, isStale: false }] as const),
+    )
+    const none = new Set<string>()
+    const plan = tablePlan(def)
+    const { files, deadLetterFiles } = await encoder.encode(plan, [batchOf(records)], none, none, {}, retried)
+    expect(await rowsOf(files, '_offset, email')).toEqual([[2n, null]])
+    expect(await rowsOf(deadLetterFiles, '_offset, code, attempts, decode(value)')).toEqual([
+      [0n, 'decode.json', 3, ''],
+      [1n, 'transform.map_failed', 3, '{"id":"a","kind":"throw"}'],
+    ])
+  } finally {
+    await encoder.close()
+  }
+})

@@ -516,6 +516,7 @@ describe('descriptions', () => {
   test('settings show no secret', async () => {
     const text = await (await app.request('/v1/config')).text()
     expect(text).toContain('localhost:9092')
+    expect(text).toContain('"salts":["people"]')
     expect(text).not.toContain('hidden')
   })
 

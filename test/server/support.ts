@@ -134,6 +134,7 @@ export const settings: Settings = {
     kafka: { brokers: ['localhost:9092'], sasl: { mechanism: 'plain', username: 'u', password: 'hidden-1' } },
   },
   store: { url: 's3://bucket/prefix', endpoint: 'http://me:hidden-2@localhost:1', secretAccessKey: 'hidden-3' },
+  salts: { people: 'hidden-4, as long as a salt is' },
   commit: { minIntervalMs: 500, microBatch: { bytesMax: 1, recordsMax: 1, ageMsMax: 1 }, heartbeatMs: 60_000 },
   lanes: 1,
   takeoverAfterMs: 90_000,
