@@ -1,4 +1,4 @@
-// Starts a real schema registry, Apicurio with Confluent's routes, in memory: what `npm run setup -- registry` installed.
+// Starts a real schema registry, Apicurio with Confluent's routes, in memory: what `npm run setup` installed.
 // Tests import startRegistry.
 import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import os from 'node:os'
@@ -21,7 +21,7 @@ export function registryJar() {
 
 export async function startRegistry() {
   const jar = registryJar()
-  if (jar === undefined) throw new Error('the schema registry is missing: run `npm run setup -- registry`')
+  if (jar === undefined) throw new Error('the schema registry is missing: run `npm run setup`')
   const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-apicurio-'))
   const log = openSync(path.join(folder, 'log'), 'a')
   const port = await freePort()

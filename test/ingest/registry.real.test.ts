@@ -2,12 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { registryJar, startRegistry, type StartedRegistry } from '../../infra/registry.mjs'
+import { startRegistry, type StartedRegistry } from '../../infra/registry.mjs'
 import { systemClock } from '../../src/clock.ts'
 import { openRegistry, type SchemaRegistry } from '../../src/ingest/registry.ts'
 
-// 110 MB that only this needs: it runs where `npm run setup -- registry` was asked for.
-describe.skipIf(registryJar() === undefined)('Apicurio (npm run setup -- registry)', () => {
+describe('Apicurio', () => {
   let server: StartedRegistry
   let registry: SchemaRegistry
   let cacheDir: string
