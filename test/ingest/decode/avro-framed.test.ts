@@ -53,6 +53,15 @@ describe('values that name their schemas', () => {
     )
   })
 
+  test.each([
+    ['drop', null],
+    ['mask', '{"note":"****"}'],
+  ] as const)('have no redacted field in _extra: %s', (how, extra) => {
+    const written = [{ value: value(2, V2, { id: 'a', n: { long: 1n }, note: 'secret' }) }]
+    const { of } = decodeTable(orders(undefined, { redact: { note: how } }), written, schemas)
+    expect([...of].map(([, row]) => row)).toEqual([['a', '1', extra]])
+  })
+
   test('whose schema cannot be used are dead letters where the table says so', () => {
     const { of, messages } = decodeTable(
       orders('dead-letter'),
