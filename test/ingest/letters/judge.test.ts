@@ -120,7 +120,7 @@ test('a key of two partitions is left to a person', () => {
   expect(questionsOf(keys, rules, () => elsewhere)).toMatchObject({ undecided: [0], rows: [], log: [] })
   const two = {
     ...keysOf(
-      [...[1, 2]].map((offset) => ({ key: 1, what: 'upsert' as const, version: 0, isDead: true, offset })),
+      [1, 2].map((offset) => ({ key: 1, what: 'upsert' as const, version: 0, isDead: true, offset })),
       false,
     ),
   }
