@@ -1,15 +1,13 @@
 import { mkdir } from 'node:fs/promises'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
-import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
-import type { DataFile, Storage, WritePlan } from '../../lake/table.ts'
+import type { DataFile, WritePlan } from '../../lake/table.ts'
 import type { Cursor, PartitionId, Positions, Source } from '../../log.ts'
 import type { Archive } from '../archive/archive.ts'
 import { copyDataFile } from '../decode/data-file-writer.ts'
 import { openDuckDb } from '../decode/open-duckdb.ts'
-import { openEncoder } from '../encoder.ts'
+import { openEncoder, type EncoderOptions } from '../encoder.ts'
 import { stage, type Assignment, type StagedTable } from '../lane.ts'
-import type { SchemaRegistry } from '../registry.ts'
 import { withLocalFiles } from '../table-work/local-files.ts'
 import { MarkedRows, Marks } from '../table-work/marked-rows.ts'
 import { removePartials } from '../window/partial-files.ts'
@@ -28,19 +26,10 @@ import {
   type RestageRequest,
 } from './letters.ts'
 
-export interface LetterWorkOptions {
-  readonly storage: Storage
-  readonly clock: Clock
+/** What encoders are opened with, and what is read beside dead letters. DuckDB may take as much as an encoder's. */
+export interface LetterWorkOptions extends Omit<EncoderOptions, 'tables' | 'windows'> {
   /** The log as lanes read it, up to `until`. Closed after use. */
   openLog(archives: readonly Archive[], until: Positions): Source
-  /** What DuckDB may take, here and in the encoder. Default: 512 MiB. */
-  readonly memoryMaxBytes?: number | undefined
-  /** Of tables whose values name their schemas. */
-  readonly registry?: SchemaRegistry | undefined
-  /** What redacted fields are hashed with, by name. */
-  readonly salts?: Readonly<Record<string, string>> | undefined
-  /** As in `EncoderOptions`. */
-  readonly partialsFolder?: string | undefined
   /** Called while long work gets on. */
   readonly onStep?: () => void
 }
@@ -175,14 +164,14 @@ class DuckLetterWork implements LetterWork {
 
   /** Reads what one partition holds of operations on keys. */
   async #scan(request: LaterRequest, id: PartitionId, cursor: Cursor, asked: AskedKeys): Promise<void> {
-    const { storage, clock, memoryMaxBytes, salts, registry, onStep, openLog } = this.#options
+    const { clock, onStep, openLog } = this.#options
     const until: Positions = new Map([[id, request.until.get(id)!]])
     if (cursor.offset >= until.get(id)!) return
     // What cannot be read was a dead letter then, and is none of our business now.
     const definition = { ...request.definition, onError: 'skip', onTruncate: 'apply' } as const
     const log = openLog(request.archives, until)
     try {
-      const encoder = await openEncoder({ tables: [definition], storage, clock, memoryMaxBytes, salts, registry })
+      const encoder = await openEncoder({ ...this.#options, tables: [definition] })
       try {
         const { windows: _, ...plan } = request.plan
         const tables = [{ ...plan, isKeysOnly: true }]
@@ -203,8 +192,8 @@ class DuckLetterWork implements LetterWork {
 
   async #stage(request: RestageRequest, batches: Awaited<ReturnType<typeof letterBatches>>): Promise<StagedTable> {
     const { definition, windows, plan, records, baseless } = request
-    const { storage, clock, ...how } = this.#options
-    const encoder = await openEncoder({ ...how, tables: [definition], windows, storage, clock })
+    const { clock } = this.#options
+    const encoder = await openEncoder({ ...this.#options, tables: [definition], windows })
     try {
       const { source, from } = recordsOf(batches)
       const assignment: Assignment = {
