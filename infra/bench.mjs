@@ -10,7 +10,17 @@ import { fileURLToPath } from 'node:url'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 /** Cheapest first: a broken build is known soon. */
-const BENCHMARKS = ['record-batch', 'json-decoder', 'commit', 'query-deletes', 'append', 'upsert', 'windows', 'replay']
+const BENCHMARKS = [
+  'record-batch',
+  'json-decoder',
+  'avro',
+  'commit',
+  'query-deletes',
+  'append',
+  'upsert',
+  'windows',
+  'replay',
+]
 const LIMIT_MS = 15 * 60_000
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { peer: { type: 'string' } } })

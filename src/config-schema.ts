@@ -4,7 +4,7 @@ import { keys } from './config-keys.ts'
 import { pipelinesSchema } from './define-check.ts'
 import { duration, invalidField, leaf, parseFields, problem, size, strict, whole } from './define-fields.ts'
 import { isServedSafely, UNSAFE_HOST } from './served.ts'
-import type { HttpSettings, KafkaSettings, Settings, StoreSettings } from './settings.ts'
+import type { HttpSettings, KafkaSettings, RegistrySettings, Settings, StoreSettings } from './settings.ts'
 
 /**
  * The one schema of settings, for YAML, TypeScript, the environment and flags. Every key with its default:
@@ -45,7 +45,7 @@ const kafka = strict(
     fetchPartitionBytesMax: size(64 * 1024),
     fetchWait: duration({ maxMs: 30_000 }),
   },
-  { registry: 'schema registries are', topics: 'topic settings are' },
+  { topics: 'topic settings are' },
 )
 
 const storeFields = strict({
@@ -55,6 +55,16 @@ const storeFields = strict({
   accessKeyId: optionalText,
   secretAccessKey: optionalText,
   sessionToken: optionalText,
+})
+
+const registry = strict({
+  url: text.refine(isPlainUrl, { error: 'must be an http or https address without user name and query' }),
+  username: optionalText,
+  password: optionalText,
+  token: optionalText,
+  ca: optionalText,
+  timeout: duration({ minMs: 100, maxMs: 30_000 }).prefault('10s'),
+  cacheDir: optionalText,
 })
 
 const share = leaf('a share such as 0.15', (given): number => {
@@ -86,6 +96,7 @@ export const settingsSchema = strict(
     writer: text,
     kafka,
     store: storeFields,
+    registry: registry.optional(),
     commit: strict({
       minInterval: duration({ maxMs: 600_000 }),
       microBatch: strict({ bytes: size(64 * 1024), age: duration({ minMs: 1 }), records: whole(1, 10_000_000) }),
@@ -125,7 +136,6 @@ export const settingsSchema = strict(
     catalog: 'an Iceberg REST catalog is',
     retention: 'retention settings are',
     replicas: 'replicas are',
-    registry: 'schema registries are',
   },
 )
 
@@ -178,6 +188,8 @@ export const SECRETS: readonly string[] = [
   'kafka.sasl.password',
   'kafka.ssl.key',
   'kafka.ssl.passphrase',
+  'registry.password',
+  'registry.token',
   'store.secretAccessKey',
   'store.sessionToken',
 ]
@@ -189,6 +201,7 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
     writer: given.writer,
     source: { kind: 'kafka', kafka: toKafka(given.kafka) },
     store: { ...present(given.store), url: storeUrl } as StoreSettings,
+    ...(given.registry === undefined ? {} : { registry: toRegistry(given.registry) }),
     commit: {
       minIntervalMs: given.commit.minInterval,
       microBatch: {
@@ -270,11 +283,21 @@ function toKafka(given: z.output<typeof kafka>): KafkaSettings {
   }
 }
 
+function toRegistry({ url, timeout, ...others }: z.output<typeof registry>): RegistrySettings {
+  return { url, timeoutMs: timeout, ...present(others) }
+}
+
 /** Without the entries that are undefined or empty. */
 function present<T extends Readonly<Record<string, string | undefined>>>(given: T): { [K in keyof T]?: string } {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined && value !== '')) as {
     [K in keyof T]?: string
   }
+}
+
+function isPlainUrl(given: string): boolean {
+  const url = URL.canParse(given) ? new URL(given) : undefined
+  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
+  return url !== undefined && isHttp && `${url.username}${url.password}${url.search}${url.hash}` === ''
 }
 
 function readBoolean(given: string): boolean {

@@ -79,6 +79,8 @@ export interface SettingsInput {
   }
   /** `file:./lake` (relative to the working folder), `s3://bucket/prefix`, or an object with `url` and credentials. */
   readonly store?: string | StoreSettings
+  /** Where schemas of values in Avro are. */
+  readonly registry?: { readonly url: string; readonly [key: string]: string | undefined }
   readonly writer?: string
   readonly commit?: {
     readonly minInterval?: string

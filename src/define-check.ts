@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SYSTEM_COLUMNS, type Column } from './batch.ts'
+import { columnText, SYSTEM_COLUMNS, type Column } from './batch.ts'
 import type { EventTime, LakeDefinition, PipelineDefinition, TableDefinition } from './define.ts'
 import { columnsProblem, readColumn } from './define-type.ts'
 import {
@@ -22,6 +22,7 @@ import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
 import { archiveSchema, archiveTables } from './define-archive.ts'
+import { toFormat, writtenFormat } from './define-avro.ts'
 import { RAW_COLUMNS } from './define-raw.ts'
 import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
@@ -124,8 +125,9 @@ function word<W extends string>(words: readonly W[], later: readonly string[], w
   })
 }
 
-const value = word(['json', 'raw', 'debezium'], ['avro', 'protobuf', 'csv', 'text'], 'values')
-const recordKey = word(['string', 'json', 'debezium', 'none'], ['avro', 'protobuf'], 'keys')
+const valueWord = word(['json', 'raw', 'debezium', 'avro'], ['protobuf', 'csv', 'text'], 'values')
+const value = z.union([valueWord, writtenFormat], { error: 'must be a format, or an object with one' })
+const recordKey = word(['string', 'json', 'avro', 'debezium', 'none'], ['protobuf'], 'keys')
 
 const eventTimeSchema = strict({
   column: z.string(),
@@ -144,7 +146,7 @@ export const tableSchema = strict(
         key: recordKey.optional(),
         startAt: z.union([startAt, strict({ timestamp: instant })]).prefault('earliest'),
       },
-      { topics: 'several topics for one table are', registry: 'schema registries are' },
+      { topics: 'several topics for one table are' },
     ),
     columns: z.record(z.string(), z.string()).optional(),
     key: z.array(z.string()).optional(),
@@ -203,20 +205,22 @@ export function checkPipelines(input: unknown, at: FieldPath): LakeDefinition {
 
 function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: FieldPath): TableDefinition {
   const { from, onError } = fields
-  const isRaw = from.value === 'raw'
+  const format = toFormat(from.value, [...at, 'from', 'value'])
+  const isRaw = format.value === 'raw'
   if (isRaw && fields.columns !== undefined)
     throw invalidField([...at, 'columns'], 'a raw table has the columns key, value and headers', 'Remove "columns".')
   if (isRaw && fields.unknown !== undefined)
     throw invalidField([...at, 'unknown'], 'a raw table has no unknown fields', 'Remove "unknown".')
-  const declared = isRaw ? RAW_COLUMNS : readColumns(fields.columns, [...at, 'columns'])
-  const { columns, ...keyed } = toKeyed(fields, declared, at)
+  const declared = isRaw ? RAW_COLUMNS : readColumns(fields.columns, [...at, 'columns'], format.columns)
+  const { columns, ...keyed } = toKeyed({ ...fields, from: { ...from, ...format } }, declared, at)
   const partitionBy = readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy'])
   checkKept({ columns, partitionBy, ...keyed }, at)
   const table: TableDefinition = {
     kind: 'table',
     name: tableName,
     topic: from.topic,
-    value: from.value,
+    value: format.value,
+    ...(format.avro === undefined ? {} : { avro: format.avro }),
     startAt: typeof from.startAt === 'object' ? startOf(from.startAt) : from.startAt,
     columns,
     eventTime:
@@ -233,14 +237,21 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
   return table
 }
 
-function readColumns(declared: Readonly<Record<string, string>> | undefined, at: FieldPath): Column[] {
-  if (declared === undefined || Object.keys(declared).length === 0)
+/** `known`: what the columns are when none is declared. */
+function readColumns(
+  declared: Readonly<Record<string, string>> | undefined,
+  at: FieldPath,
+  known: readonly Column[] = [],
+): readonly Column[] {
+  const isDeclared = declared !== undefined && Object.keys(declared).length > 0
+  if (!isDeclared && known.length === 0)
     throw invalidField(
       at,
       'a table needs a column',
       'Add one, such as "id: string required", or take the records as they are with value: raw.',
     )
-  const columns = Object.entries(declared).map(([column, text]) => {
+  const written = isDeclared ? declared : Object.fromEntries(known.map((column) => [column.name, columnText(column)]))
+  const columns = Object.entries(written).map(([column, text]) => {
     try {
       return readColumn(column, text)
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { Column, ColumnType } from './batch.ts'
-import { APPEND, type RecordKey, type TableDefinition, type ValueFormat } from './define.ts'
+import { APPEND, type AvroFormat, type RecordKey, type TableDefinition, type ValueFormat } from './define.ts'
 import { didYouMean, invalidField, type FieldPath } from './define-fields.ts'
 
 /** What is written of a table's key, as the schema read it. */
@@ -8,7 +8,11 @@ export interface KeyFields {
   readonly version?: string | undefined
   readonly missing?: 'null' | 'keep' | null | undefined
   readonly onTruncate?: 'stop' | 'apply' | undefined
-  readonly from: { readonly value: ValueFormat; readonly key?: RecordKey | undefined }
+  readonly from: {
+    readonly value: ValueFormat
+    readonly avro?: AvroFormat | undefined
+    readonly key?: RecordKey | undefined
+  }
 }
 
 type Keyed = Pick<TableDefinition, 'columns' | keyof typeof APPEND>
@@ -43,7 +47,7 @@ export function toKeyed(fields: KeyFields, columns: readonly Column[], at: Field
   return {
     columns: columns.map((column) => (key.includes(column.name) ? { ...column, required: true } : column)),
     key,
-    recordKey: readRecordKey(fields.from.key, value, types, [...at, 'from', 'key']),
+    recordKey: readRecordKey(fields.from, types, [...at, 'from', 'key']),
     version: version === undefined ? undefined : readVersion(version, key, value, columns, [...at, 'version']),
     missing: missing ?? 'null',
     onTruncate: onTruncate ?? 'stop',
@@ -110,8 +114,7 @@ function keyType(name: string, isTwin: boolean, columns: readonly Column[], at: 
 }
 
 function readRecordKey(
-  given: RecordKey | undefined,
-  value: ValueFormat,
+  { key: given, value, avro }: KeyFields['from'],
   types: readonly ColumnType[],
   at: FieldPath,
 ): RecordKey {
@@ -122,7 +125,10 @@ function readRecordKey(
       'a record key of plain text is that of one column of string, enum or uuid',
       'Write json, or none when null values mean nothing.',
     )
-  return given ?? (value === 'debezium' ? 'debezium' : isText ? 'string' : 'json')
+  // Whoever writes values with schemas of a registry writes keys so too, but for plain texts.
+  const hasRegistry = avro !== undefined && avro.schema === undefined
+  if (value === 'debezium') return given ?? (avro === undefined ? 'debezium' : hasRegistry ? 'avro' : 'json')
+  return given ?? (isText ? 'string' : hasRegistry ? 'avro' : 'json')
 }
 
 const VERSION_KINDS = ['int', 'long', 'date', 'timestamp', 'timestamptz']

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { columnText, typeText, type Column } from './batch.ts'
 import { archiveTables, type ArchiveOption } from './define-archive.ts'
+import type { AvroOptions, WrittenFormat } from './define-avro.ts'
 import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
@@ -15,8 +16,8 @@ export { cumulate, hopping, session, tumbling, windowSql } from './define-window
 export interface TableOptions<C extends string = string, S extends ColumnSpecs<C> = ColumnSpecs<C>> {
   readonly from: {
     readonly topic: string
-    /** `json()` (default), `raw()` or `debezium()`. */
-    readonly value?: ValueFormat
+    /** `json()` (default), `avro()`, `raw()` or `debezium()`. */
+    readonly value?: ValueFormat | WrittenFormat
     /** How the record's key names the row that a null value removes. */
     readonly key?: RecordKey
     /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
@@ -73,8 +74,13 @@ export const json = (): ValueFormat => 'json'
 /** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
 export const raw = (): ValueFormat => 'raw'
 
+/** Values are Avro: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
+export const avro = (options: AvroOptions = {}): WrittenFormat => ({ format: 'avro', ...options })
+
 /** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
-export const debezium = (): ValueFormat => 'debezium'
+export const debezium = (
+  options: { readonly encoding?: 'json' | 'avro' } & AvroOptions = {},
+): ValueFormat | WrittenFormat => ({ format: 'debezium', ...options })
 
 /** The whole of a lake: pipelines by name, each a list of tables and windows, or an object with the pipeline's own options. */
 export function defineLake(
@@ -110,7 +116,15 @@ export interface PipelineOptions {
 }
 
 /** How a record's value becomes columns. `raw` keeps key, value and headers as they are; `debezium` is a change envelope. */
-export type ValueFormat = 'json' | 'raw' | 'debezium'
+export type ValueFormat = 'json' | 'raw' | 'debezium' | 'avro'
+
+/** Of values in Avro. */
+export interface AvroFormat {
+  /** Text of the schema of all values; undefined: each value names one of a registry. */
+  readonly schema: string | undefined
+  /** What becomes of records whose schema does not fit the columns. */
+  readonly onIncompatible: 'stop' | 'dead-letter'
+}
 
 export interface EventTime {
   /** A declared column of type timestamp, timestamptz or long, or `_timestamp` (the record's own timestamp). */
@@ -129,6 +143,8 @@ export interface TableDefinition {
   readonly name: string
   readonly topic: string
   readonly value: ValueFormat
+  /** Present where values, or the envelopes of a change stream, are Avro. */
+  readonly avro?: AvroFormat
   readonly startAt: StartAt
   readonly columns: readonly Column[]
   readonly eventTime: EventTime | undefined
@@ -156,7 +172,7 @@ export interface TableDefinition {
   readonly isArchive?: true
 }
 
-export type RecordKey = 'string' | 'json' | 'debezium' | 'none'
+export type RecordKey = 'string' | 'json' | 'avro' | 'debezium' | 'none'
 
 /** What a table without a key has in its place. */
 export const APPEND = { key: [], recordKey: 'none', version: undefined, missing: 'null', onTruncate: 'stop' } as const
@@ -194,6 +210,7 @@ export function definitionText(table: TableDefinition): string {
     name: table.name,
     topic: table.topic,
     value: table.value,
+    ...(table.avro === undefined ? {} : { avro: table.avro }),
     columns: table.columns.map((column) => [column.name, columnText(column)]),
     eventTime: table.eventTime,
     partitionBy: table.partitionBy,

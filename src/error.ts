@@ -64,6 +64,9 @@ export type LakeErrorCode =
   | 'kafka.log_truncated'
   | 'kafka.gap'
   | 'publish.too_large' // a change topic refuses records of the size of a row
+  | 'registry.unavailable' // the schema registry does not answer, or not as one
+  | 'registry.denied' // it refuses our credentials
+  | 'schema.incompatible' // a schema of the registry, or of the definition, does not fit the columns
   | 'lane.failed'
   | 'lane.hung'
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row

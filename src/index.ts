@@ -3,6 +3,7 @@ import type { Hono } from 'hono'
 import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
 import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
+import { checkRegistry } from './define-avro.ts'
 import { windowTableNames } from './define-window.ts'
 import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
@@ -37,7 +38,20 @@ import type { Settings } from './settings.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
-export { cumulate, debezium, defineLake, hopping, json, raw, session, t, table, tumbling, windowSql } from './define.ts'
+export {
+  avro,
+  cumulate,
+  debezium,
+  defineLake,
+  hopping,
+  json,
+  raw,
+  session,
+  t,
+  table,
+  tumbling,
+  windowSql,
+} from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
 export type { WindowDefinition } from './define-window.ts'
@@ -143,6 +157,7 @@ async function assemble(
   parts: Parts,
 ): Promise<Lake> {
   const { clock = systemClock, signal, readOnly: isReadOnly = false } = options
+  checkRegistry(definition, settings)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
   let hasWarned = false
@@ -162,6 +177,7 @@ async function assemble(
     settings: {
       source: settings.source,
       store: settings.store,
+      ...(settings.registry === undefined ? {} : { registry: settings.registry }),
       memoryBytesMax: LANE_MEMORY_BYTES_MAX,
       partialsFolder: storage.scratch,
     },

@@ -5,6 +5,7 @@ import { stage, type Encoder } from './ingest/lane.ts'
 import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-messages.ts'
 import { openArchiveLog } from './ingest/archive/stored-archive.ts'
 import { openReplaySource } from './ingest/archive-source.ts'
+import { openRegistry } from './ingest/registry.ts'
 import { openTableWork } from './ingest/table-work.ts'
 import { removePartials } from './ingest/window/partial-files.ts'
 import { perform } from './ingest/work-messages.ts'
@@ -27,6 +28,7 @@ if (!process.connected) die()
 
 const settings = JSON.parse(process.env['KAPPALAKE_LANE']!) as LaneSettings
 const storage = await openStorage(settings.store, systemClock)
+const registry = settings.registry === undefined ? undefined : openRegistry(settings.registry, systemClock)
 const jobs = new Map<string, Job>()
 
 /** One assignment under way. */
@@ -64,7 +66,8 @@ class Job {
     const { memoryBytesMax: memoryMaxBytes, partialsFolder } = settings
     let encoder: Encoder | undefined
     try {
-      encoder = await openEncoder({ tables, windows, storage, clock: systemClock, memoryMaxBytes, partialsFolder })
+      const parts = { storage, clock: systemClock, registry }
+      encoder = await openEncoder({ tables, windows, ...parts, memoryMaxBytes, partialsFolder })
       const announced = announcing(encoder, pipeline, task)
       for await (const staged of stage(source, assignment, announced, systemClock, signal)) {
         if (signal.aborted) return await removePartials(staged)

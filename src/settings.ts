@@ -9,6 +9,8 @@ export interface Settings {
   readonly writer: string
   readonly source: SourceSettings
   readonly store: StoreSettings
+  /** Where schemas of values in Avro are; absent where no table needs one. */
+  readonly registry?: RegistrySettings
   readonly commit: CommitSettings
   /** Lane processes; `auto` in a file means one per core. */
   readonly lanes: number
@@ -91,6 +93,21 @@ export interface StoreSettings {
   readonly accessKeyId?: string
   readonly secretAccessKey?: string
   readonly sessionToken?: string
+}
+
+/** A schema registry with the routes of Confluent's. */
+export interface RegistrySettings {
+  /** With the path of the API, `https://registry:8081` or `http://apicurio:8080/apis/ccompat/v7`. */
+  readonly url: string
+  readonly username?: string
+  readonly password?: string
+  /** In place of user name and password. */
+  readonly token?: string
+  /** PEM of an authority, beside those of the system. */
+  readonly ca?: string
+  readonly timeoutMs?: number
+  /** Folder of schemas that were read. Default: in the system's temporary folder. */
+  readonly cacheDir?: string
 }
 
 export interface CommitSettings {

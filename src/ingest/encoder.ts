@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
+import { needsRegistry } from '../define-avro.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
@@ -18,7 +19,9 @@ import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
+import type { SchemaRegistry } from './registry.ts'
 import { checkRowWise } from './row-wise.ts'
+import { SchemaBook } from './schema-book.ts'
 import { LaneWindows } from './window/lane-windows.ts'
 import { removeLocal } from './window/partial-files.ts'
 import { RowChanges } from './window/row-changes.ts'
@@ -30,6 +33,8 @@ export interface EncoderOptions {
   readonly windows?: readonly WindowDefinition[]
   readonly storage: Storage
   readonly clock: Clock
+  /** Of tables whose values name their schemas. */
+  readonly registry?: SchemaRegistry | undefined
   /** Where partials of windows go, on this machine: it must outlive this process's part in them. Default: the scratch. */
   readonly partialsFolder?: string | undefined
   /** What DuckDB may take; the raw batches and decoded columns come on top. Default: 512 MiB. */
@@ -79,6 +84,7 @@ class DuckEncoder implements Encoder {
   readonly #storage: Storage
   readonly #partialsFolder: string
   readonly #clock: Clock
+  readonly #schemas: SchemaBook
   readonly #native = new NativeText()
   readonly #pool = new SlabPool()
   readonly #tables: ReadonlyMap<string, Table>
@@ -91,6 +97,7 @@ class DuckEncoder implements Encoder {
     this.#storage = storage
     this.#partialsFolder = options.partialsFolder ?? storage.scratch
     this.#clock = clock
+    this.#schemas = new SchemaBook(options.registry, clock)
     this.#tables = new Map(
       tables.map((definition, k) => {
         const fed = windows.filter(({ source }) => source === definition.name)
@@ -115,7 +122,10 @@ class DuckEncoder implements Encoder {
     const transform = RowTransform.of(definition, this.#connection, `inputs_${k}`, this.#native, this.#pool)
     return {
       definition,
-      decoder: new TableDecoder(definition, this.#native, this.#pool, { hasLaneColumns }),
+      decoder: new TableDecoder(definition, this.#native, this.#pool, {
+        hasLaneColumns,
+        schemas: this.#schemas.schemas,
+      }),
       rows,
       transform,
       clock:
@@ -144,6 +154,7 @@ class DuckEncoder implements Encoder {
     checkColumns(plan.deadLetters, deadLetterColumns)
     this.#isBusy = true
     try {
+      if (needsRegistry(table.definition)) await this.#schemas.learn(table.definition, batches)
       const { decoded, lagMsMax } = await this.#judged(
         table,
         table.decoder.decode(batches, fatal, { uuid: plan.data.uuid, baseless }),

@@ -2,7 +2,7 @@ import type { TableDefinition } from '../define.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import type { ErrorMessage } from '../error.ts'
 import type { PartitionId } from '../log.ts'
-import type { SourceSettings, StoreSettings } from '../settings.ts'
+import type { RegistrySettings, SourceSettings, StoreSettings } from '../settings.ts'
 import type { Archive } from './archive/archive.ts'
 import type { Assignment, Staged } from './lane.ts'
 import type { WorkCall } from './work-messages.ts'
@@ -56,6 +56,7 @@ export interface Span {
 export interface LaneSettings {
   readonly source: SourceSettings
   readonly store: StoreSettings
+  readonly registry?: RegistrySettings
   readonly memoryBytesMax: number
   /** A folder of the process that starts the lanes, for partials of windows. Default: the lane's own scratch. */
   readonly partialsFolder?: string

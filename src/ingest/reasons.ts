@@ -9,6 +9,7 @@ export const NEEDS_A_PERSON: ReadonlySet<LakeErrorCode> = new Set([
   'transform.not_row_wise',
   'decode.too_many_dead_letters',
   'decode.stopped',
+  'schema.incompatible',
   'upsert.key_in_two_partitions',
   'window.open_rows_max',
   'aggregate.overflow',

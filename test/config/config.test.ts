@@ -154,6 +154,14 @@ describe('references', () => {
     expect(sources.get('kafka.sasl.password')).toMatchObject({ isSecret: true })
   })
 
+  test('are secrets of a schema registry too', async () => {
+    const registry = 'registry: { url: "http://r:8081", username: lake, password: "${PASSWORD}" }\n'
+    const { settings, sources } = await load(BROKERS + registry + PIPELINES, { env: { PASSWORD: 'hush' } })
+    expect(settings.registry).toEqual({ url: 'http://r:8081', username: 'lake', password: 'hush', timeoutMs: 10_000 })
+    expect(sources.get('registry.password')).toMatchObject({ isSecret: true })
+    expect((await load(BROKERS + PIPELINES)).settings).not.toHaveProperty('registry')
+  })
+
   test('an empty text is an absent one', async () => {
     const { settings } = await load(
       `${BROKERS}store: { url: s3://bucket, endpoint: "\${S3_ENDPOINT:-}" }\n${PIPELINES}`,
@@ -168,8 +176,8 @@ describe('errors name file, line, field and fix', () => {
     ['kafka: { broker: [a:1] }', 'config.unknown_key', 'kafka.broker', /did you mean "brokers"/, /"brokers"/],
     ['kafka: { brokers: [a] }', 'config.invalid', 'kafka.brokers', /"a" is not host:port/, /localhost:9092/],
     ['kafka: { brokers: [] }', 'config.invalid', 'kafka.brokers', /names no broker/],
-    ['kafka: { brokers: [a:1], registry: { url: x } }', 'config.unsupported', 'kafka.registry', /not in this release/],
     ['kafka: { brokers: [a:1], ssl: { ca: ca.pem } }', 'config.invalid', 'kafka.ssl.ca', /not a PEM/, /\$\{file:/],
+    ['kafka: { brokers: [a:1], topics: {} }', 'config.unsupported', 'kafka.topics', /not in this release/],
     [
       'kafka: { brokers: [a:1], ssl: { cert: x, kee: y } }',
       'config.unknown_key',
@@ -192,6 +200,11 @@ describe('errors name file, line, field and fix', () => {
     [BROKERS + 'query: { timeout: { s: 1 } }', 'config.invalid', 'query.timeout', /must be a duration/],
     [BROKERS + 'http: 80', 'config.invalid', 'http', /must be a mapping/, /Write \{host: …, port: …/],
     [BROKERS + 'auth: {}', 'config.unsupported', 'auth', /http\.keys/],
+    [BROKERS + 'registry: { url: x }', 'config.invalid', 'registry.url', /must be an http or https address/],
+    [BROKERS + 'registry: { url: "http://a:b@c" }', 'config.invalid', 'registry.url', /without user name/],
+    [BROKERS + 'registry: {}', 'config.invalid', 'registry.url', /is missing/],
+    [BROKERS + 'registry: { url: "http://a", timeout: 1h }', 'config.invalid', 'registry.timeout', /longer than/],
+    [BROKERS + 'registry: { url: "http://a", token: abc }', 'config.invalid', 'registry.token', /written out/],
   ])('%j', async (settings, code, field, message, fix) => {
     const error = await failing(load(`\n${settings}\n${PIPELINES}`))
     expect(error.context.path).toBe(field)

@@ -23,6 +23,12 @@ export type DeadLetterCode =
   | 'decode.range'
   /** A required column that is absent or null. */
   | 'decode.required'
+  /** Avro whose bytes are not what the schema says, end too early or go on behind the value. */
+  | 'decode.avro'
+  /** The id of a schema that the registry does not know. */
+  | 'schema.unknown'
+  /** A schema that does not fit the columns, in a table with `onIncompatible: dead-letter`. */
+  | 'schema.incompatible'
   /** A field that no column has, in a table with `unknown: fail`. */
   | 'decode.unknown_field'
   /** A keyed table's record without its key: a key column that is null or absent, or a null value without a key. */

@@ -7,12 +7,22 @@ import { JsonText, latin1, MISFIT } from './json-text.ts'
 /** What a change event asks for. `tombstone` is a null in the schema wrapper, `message` no change of a table at all. */
 export type ChangeKind = 'upsert' | 'delete' | 'truncate' | 'message' | 'tombstone'
 
+/** What a change event says: places in the record's buffer, valid until the next event is read. */
+export interface Change {
+  readonly kind: ChangeKind
+  /** The row after the change; only of upserts. */
+  readonly after: Range
+  /** The row before it; −1 when it is null or absent. Of use for its key columns alone: it may be partial. */
+  readonly before: Range
+  readonly version: bigint | undefined
+}
+
 /**
  * Finds the parts of a change event (Debezium's envelope, bare or as `payload` beside its `schema`) without building it:
  * places in the record's buffer, valid until the next `read`. The row itself, `after`, is only delimited, which is sound
  * because its reader judges every byte of it; all else is checked strictly.
  */
-export class ChangeEnvelope {
+export class ChangeEnvelope implements Change {
   kind: ChangeKind = 'message'
   /** `after`, an object; only of upserts. */
   readonly after: Range = { start: -1, end: -1 }
@@ -237,30 +247,33 @@ export class ChangeEnvelope {
       this.kind = 'tombstone'
       return
     }
-    switch (this.#op) {
-      case C:
-      case R:
-      case U:
-        if (!this.#isAfterObject) this.#fail('an insert or update without the row after it')
-        this.kind = 'upsert'
-        return
-      case D:
-        this.kind = 'delete'
-        return
-      case T:
-        this.kind = 'truncate'
-        return
-      case M:
-        this.kind = 'message'
-        return
-      default:
-        this.#fail(this.#isAfterObject ? 'an unknown operation' : 'no change envelope: it has no operation and no row')
+    const kind = kindOf(this.#op, this.#isAfterObject)
+    if (typeof kind !== 'string') {
+      this.#text.reason = kind
+      throw MISFIT
     }
+    this.kind = kind
   }
+}
 
-  #fail(message: string): never {
-    this.#text.reason = { code: 'decode.debezium', message }
-    throw MISFIT
+/** What an operation, one letter, asks for; the reason when that cannot be. */
+export function kindOf(op: number, hasRow: boolean): ChangeKind | Reason {
+  switch (op) {
+    case C:
+    case R:
+    case U:
+      return hasRow ? 'upsert' : { code: 'decode.debezium', message: 'an insert or update without the row after it' }
+    case D:
+      return 'delete'
+    case T:
+      return 'truncate'
+    case M:
+      return 'message'
+    default:
+      return {
+        code: 'decode.debezium',
+        message: hasRow ? 'an unknown operation' : 'no change envelope: it has no operation and no row',
+      }
   }
 }
 

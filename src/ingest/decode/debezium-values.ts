@@ -1,3 +1,4 @@
+import type { Reason } from './codes.ts'
 import { found, latin1, type JsonText, MISFIT } from './json-text.ts'
 import type { Dialect, JsonReader } from './json-reader.ts'
 import { exactNumber, scaledFloor } from './number.ts'
@@ -52,14 +53,24 @@ export class ChangeValues implements Dialect {
     for (const node of this.#lacking) this.#plan.kept.add(node, row)
   }
 
+  /** The record does not carry this part of a column. The reason when the row cannot keep it. */
+  lacks(node: PlanNode): Reason | undefined {
+    const column = this.#columnOf.get(node)!
+    if (column.isKey) return { code: 'key.null', message: `${node.path}: unavailable in a column of the key` }
+    if (!this.#isKeyed)
+      return {
+        code: 'cdc.unavailable_without_base',
+        message: `${node.path}: unavailable, in a table without a key`,
+      }
+    this.#lacking.add(column)
+    return undefined
+  }
+
   read(reader: JsonReader, node: PlanNode, c: number, row: number): boolean {
     const { text } = reader
     if (this.#isUnavailable(text, c)) {
-      const column = this.#columnOf.get(node)!
-      if (column.isKey) text.fail('key.null', `${node.path}: unavailable in a column of the key`)
-      if (!this.#isKeyed)
-        text.fail('cdc.unavailable_without_base', `${node.path}: unavailable, in a table without a key`)
-      this.#lacking.add(column)
+      const reason = this.lacks(node)
+      if (reason !== undefined) text.fail(reason.code, reason.message)
       node.builder.setNull(row)
       return true
     }

@@ -19,15 +19,12 @@ export class ChangeReader {
   /** `version`: what orders changes, `source.lsn` when it is a field of the source. */
   constructor(plan: Plan, own: OwnText, version: string | undefined) {
     this.#plan = plan
-    this.envelope = new ChangeEnvelope(
-      own,
-      version?.startsWith(SOURCE) === true ? version.slice(SOURCE.length) : undefined,
-    )
+    this.envelope = new ChangeEnvelope(own, versionFieldOf(version))
     this.values = new ChangeValues(plan)
   }
 
   /** Opens a record: `envelope` has its parts, `values` its schema. The reason when it is no change event. */
-  open(bytes: Uint8Array, segment: number, start: number, end: number): Reason | undefined {
+  change(bytes: Uint8Array, segment: number, start: number, end: number): Reason | undefined {
     const reason = this.envelope.read(bytes, segment, start, end)
     if (reason !== undefined) return reason
     const { schema, schemaText } = this.envelope
@@ -47,6 +44,11 @@ export class ChangeReader {
 }
 
 const SOURCE = 'source.'
+
+/** Name of the field of the source that orders changes; undefined when none does. */
+export function versionFieldOf(version: string | undefined): string | undefined {
+  return version?.startsWith(SOURCE) === true ? version.slice(SOURCE.length) : undefined
+}
 
 /**
  * The key of a change: that of its record, an object of the key's columns, or the value of the only one, bare or beside

@@ -191,6 +191,29 @@ let k = q - f, ok = k > 0 && (k === 1 || b[f] !== 48)
 if (c === 46) { c = b[++q]; const s = q; while (c >= 48 && c <= 57) { v = v * 10 + (c - 48); c = b[++q] } r = q - s; k += r; ok = ok && r > 0 }
 ok = ok && k <= 15 && c !== 101 && c !== 69`
 
+/** text: a text at [p, e) into its cell. long: a whole number that a double holds into two words. */
+export const STORE = `
+function text(b, d, I, U, n, p, e, seg) {
+  const at = n << 2, length = e - p
+  I[at] = length
+  if (length > 12) {
+    I[at + 1] = d.getInt32(p, true); I[at + 2] = p; I[at + 3] = seg
+  } else if (p + 12 <= b.length) {
+    const bits = length << 3
+    I[at + 1] = length >= 4 ? d.getInt32(p, true) : d.getInt32(p, true) & ((1 << bits) - 1)
+    I[at + 2] = length >= 8 ? d.getInt32(p + 4, true) : length > 4 ? d.getInt32(p + 4, true) & ((1 << (bits - 32)) - 1) : 0
+    I[at + 3] = length >= 12 ? d.getInt32(p + 8, true) : length > 8 ? d.getInt32(p + 8, true) & ((1 << (bits - 64)) - 1) : 0
+  } else {
+    I[at + 1] = 0; I[at + 2] = 0; I[at + 3] = 0
+    for (let k = 0; k < length; k++) U[at * 4 + 4 + k] = b[p + k]
+  }
+}
+function long(I, at, v) {
+  const high = Math.floor(v * 2.3283064365386963e-10)
+  I[at] = v - high * 4294967296
+  I[at + 1] = high
+}`
+
 /**
  * scan: from behind an opening quote to the closing one; −1 when there is an escape, a control character or the end;
  * −2 − e when the string ends at e and has bytes over 127. Four bytes at a time: a byte that is a quote, a backslash or
@@ -213,26 +236,7 @@ function scan(b, d, p, end) {
   }
   return -1
 }
-function text(b, d, I, U, n, p, e, seg) {
-  const at = n << 2, length = e - p
-  I[at] = length
-  if (length > 12) {
-    I[at + 1] = d.getInt32(p, true); I[at + 2] = p; I[at + 3] = seg
-  } else if (p + 12 <= b.length) {
-    const bits = length << 3
-    I[at + 1] = length >= 4 ? d.getInt32(p, true) : d.getInt32(p, true) & ((1 << bits) - 1)
-    I[at + 2] = length >= 8 ? d.getInt32(p + 4, true) : length > 4 ? d.getInt32(p + 4, true) & ((1 << (bits - 32)) - 1) : 0
-    I[at + 3] = length >= 12 ? d.getInt32(p + 8, true) : length > 8 ? d.getInt32(p + 8, true) & ((1 << (bits - 64)) - 1) : 0
-  } else {
-    I[at + 1] = 0; I[at + 2] = 0; I[at + 3] = 0
-    for (let k = 0; k < length; k++) U[at * 4 + 4 + k] = b[p + k]
-  }
-}
-function long(I, at, v) {
-  const high = Math.floor(v * 2.3283064365386963e-10)
-  I[at] = v - high * 4294967296
-  I[at + 1] = high
-}`
+${STORE}`
 
 /** Whether these bytes stand at p + skip, four at a time. */
 function match(bytes: Buffer, skip = 1): { readonly condition: string; readonly length: number } {

@@ -8,7 +8,8 @@ import type { Reason } from './codes.ts'
 import { computedColumns, mayRead } from './columns.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
-import type { ChangeEnvelope } from './debezium-envelope.ts'
+import type { Schemas } from './avro-schemas.ts'
+import type { Change } from './debezium-envelope.ts'
 import { DeleteMarkers } from './delete-markers.ts'
 import { KeyOperations } from './key-ops.ts'
 import type { NativeText } from './native-text.ts'
@@ -52,6 +53,7 @@ export class KeyedRows {
     own: OwnText,
     native: NativeText,
     pool: SlabPool,
+    schemas: Schemas,
   ) {
     const { version } = definition
     this.markers = version === undefined ? undefined : new DeleteMarkers(definition, native, pool)
@@ -59,7 +61,7 @@ export class KeyedRows {
     this.#plan = plan
     this.#own = own
     this.operations = new KeyOperations(version !== undefined)
-    this.#recordKeys = new RecordKeys(definition)
+    this.#recordKeys = new RecordKeys(definition, schemas)
     const name = columns.some((column) => column.name === version) ? version : SYSTEM_COLUMNS.version
     this.#version = builders[columns.findIndex((column) => column.name === name)]
     const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
@@ -142,7 +144,7 @@ export class KeyedRows {
    * A delete event: removes the row of the record's key, or, when that names none, of the key in the row before. Without
    * both, the change of a table without a key, it is no operation. The reason when there is a key that names no row.
    */
-  delete(batch: RecordBatch, i: number, envelope: ChangeEnvelope): Reason | undefined {
+  delete(batch: RecordBatch, i: number, envelope: Change): Reason | undefined {
     const { keyRanges, buffer } = batch
     const start = this.#definition.recordKey === 'none' ? -1 : keyRanges[2 * i]!
     if (start < 0 && envelope.before.start < 0) return undefined

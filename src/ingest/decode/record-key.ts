@@ -2,12 +2,15 @@ import { isUtf8 } from 'node:buffer'
 import type { Column } from '../../batch.ts'
 import type { TableDefinition } from '../../define.ts'
 import type { KeyEncoder, KeyHasher } from '../key-hash.ts'
+import type { Schemas } from './avro-schemas.ts'
 import type { Reason } from './codes.ts'
 import { OWN_SEGMENT, OwnText } from './column-builder.ts'
 import { ChangeKey } from './debezium.ts'
-import type { ChangeEnvelope } from './debezium-envelope.ts'
+import { AvroChange } from './debezium-avro.ts'
+import { ChangeEnvelope, type Change } from './debezium-envelope.ts'
 import { JsonReader } from './json-reader.ts'
 import { planOf, type Plan } from './plan.ts'
+import { AvroKey } from './record-key-avro.ts'
 import { RowKeys } from './row-keys.ts'
 import { parseUuid } from './text.ts'
 
@@ -25,23 +28,27 @@ export class RecordKeys {
   readonly #own = new OwnText()
   readonly #form: Form
   readonly #changeKey: ChangeKey
+  readonly #avroKey: AvroKey
   readonly #changePlan: Plan
   #formRows: RowKeys | undefined
   #changeRows: RowKeys | undefined
   /** Those of the key that was read last. */
   #rows: RowKeys | undefined
 
-  constructor(definition: TableDefinition) {
+  constructor(definition: TableDefinition, schemas: Schemas) {
     const { key, recordKey } = definition
     const columns = key.map((name) => definition.columns.find((column) => column.name === name)!)
     this.#changePlan = planOf(columns, { key })
     this.#changeKey = new ChangeKey(this.#changePlan, this.#own)
+    this.#avroKey = new AvroKey(definition, this.#changePlan, this.#own, schemas)
     this.#form =
       recordKey === 'string'
         ? textForm(columns[0]!)
         : recordKey === 'debezium'
           ? changeForm(this.#changeKey, this.#changePlan)
-          : jsonForm(columns, this.#own)
+          : recordKey === 'avro'
+            ? changeForm(this.#avroKey, this.#changePlan)
+            : jsonForm(columns, this.#own)
   }
 
   useHasher(hasher: KeyHasher, encoder: KeyEncoder): void {
@@ -58,10 +65,12 @@ export class RecordKeys {
   }
 
   /** Reads the key of the row before a change. The reason when it has none. */
-  readBefore(bytes: Uint8Array, envelope: ChangeEnvelope): Reason | undefined {
+  readBefore(bytes: Uint8Array, change: Change): Reason | undefined {
     this.#own.used = 0
     this.#rows = this.#changeRows
-    return this.#changeKey.readBefore(bytes, SEGMENT, envelope)
+    if (change instanceof ChangeEnvelope) return this.#changeKey.readBefore(bytes, SEGMENT, change)
+    if (!(change instanceof AvroChange) || change.beforeSchema === undefined) return NO_BEFORE
+    return this.#avroKey.readBefore(bytes, SEGMENT, change.beforeSchema, change.before)
   }
 
   /** The key that was read last, from these bytes: row 0. */
@@ -72,6 +81,7 @@ export class RecordKeys {
 }
 
 const SEGMENT = OWN_SEGMENT + 1
+const NO_BEFORE: Reason = { code: 'key.null', message: 'a delete without a key and without the row before it' }
 
 /** An object with the key columns; of one column also its bare value. */
 function jsonForm(columns: readonly Column[], own: OwnText): Form {
@@ -86,8 +96,8 @@ function jsonForm(columns: readonly Column[], own: OwnText): Form {
   }
 }
 
-/** The same as a change stream writes it, bare or beside its schema. */
-function changeForm(key: ChangeKey, plan: Plan): Form {
+/** The same as a change stream writes it, bare or beside its schema, or in Avro. */
+function changeForm(key: Pick<ChangeKey, 'read'>, plan: Plan): Form {
   return { plan, read: (bytes, start, end) => key.read(bytes, SEGMENT, start, end) }
 }
 

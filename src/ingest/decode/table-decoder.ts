@@ -1,57 +1,32 @@
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
+import { keptColumns } from '../../define-computed.ts'
 import { LakeError } from '../../error.ts'
 import { partitionId, type PartitionId, type RecordBatch } from '../../log.ts'
+import { AvroReader, type RowReader } from './avro-reader.ts'
+import type { Schemas } from './avro-schemas.ts'
 import { buildersOf, OWN_SEGMENT, OwnText, VECTOR_ROWS, type ColumnBuilder } from './column-builder.ts'
 import { computedColumns, hasExtra, laneColumns, tableColumns, valueColumns } from './columns.ts'
 import type { Reason } from './codes.ts'
 import { CompiledReader } from './compiled-reader.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { ChangeReader } from './debezium.ts'
+import { AvroChanges } from './debezium-avro.ts'
+import type { Decoded, KeptValues, MutableCounts } from './decoded.ts'
 import { EventClock, eventLimits, NO_EVENT } from './event-clock.ts'
 import { JsonReader } from './json-reader.ts'
-import type { KeyOperations } from './key-ops.ts'
 import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
 import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
-/** What became of the records of some batches of one table. */
-export interface Decoded {
-  readonly rows: readonly Slab[]
-  readonly deadLetters: readonly Slab[]
-  readonly counts: ReadonlyMap<PartitionId, MutableCounts>
-  /** Rows of `<table>__deletes`, of a table with a version. */
-  readonly markers: readonly Slab[]
-  /** Of keyed tables, valid until the next call. */
-  readonly operations: KeyOperations | undefined
-  /** What records do not carry, of decoders that leave the clocks to others; in the order of the rows. */
-  readonly kept: readonly KeptValues[]
-}
-
-/** A row with values of an earlier one, as far as this micro-batch happens to know them: they say nothing of the event. */
-export interface KeptValues {
-  readonly row: number
-  readonly partition: number
-  readonly offset: bigint
-  /** Numbers of the columns. */
-  readonly columns: readonly number[]
-}
-
-/** Counts of one partition while they are made. */
-export interface MutableCounts {
-  rows: number
-  deadLetters: number
-  tombstones: number
-  skipped: number
-  filtered?: number
-  futureEvents?: number
-  clockMs: number | undefined
-}
+export type { Decoded, KeptValues, MutableCounts } from './decoded.ts'
 
 export interface DecoderOptions {
   /** Rows get the columns that windows need beside those of the table, empty. */
   readonly hasLaneColumns?: boolean
+  /** Of a registry, by id: those that stand in the records which are decoded. */
+  readonly schemas?: Schemas | undefined
 }
 
 /** From raw records to columns, for one table. Keeps no state from call to call but buffers. */
@@ -76,11 +51,13 @@ export class TableDecoder {
     readonly timestamp: ColumnBuilder
   }
   /** Of a change stream. */
-  readonly #changes: ChangeReader | undefined
+  readonly #changes: ChangeReader | AvroChanges | undefined
   /** The column of a version that stands beside the row, in the change's source. */
   readonly #sourceVersion: ColumnBuilder | undefined
   readonly #json: JsonReader
   readonly #compiled: CompiledReader
+  /** Of values in Avro. */
+  readonly #avro: RowReader | undefined
   readonly #clock: EventClock
   readonly #deadLetters: DeadLetters
   readonly #keyed: KeyedRows | undefined
@@ -97,7 +74,7 @@ export class TableDecoder {
     definition: TableDefinition,
     native: NativeText,
     pool: SlabPool,
-    { hasLaneColumns = false }: DecoderOptions = {},
+    { hasLaneColumns = false, schemas = new Map() }: DecoderOptions = {},
   ) {
     this.#definition = definition
     this.#native = native
@@ -119,16 +96,22 @@ export class TableDecoder {
     const [partition, offset, timestamp] = system.slice(-3) as [ColumnBuilder, ColumnBuilder, ColumnBuilder]
     this.#system = { partition, offset, timestamp }
     this.#sourceVersion = isSourceVersion(definition) ? system.at(-4) : undefined
-    if (definition.value === 'debezium') this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
+    const isAvro = definition.avro !== undefined
+    if (definition.value === 'debezium')
+      this.#changes = isAvro
+        ? new AvroChanges(definition, this.#plan, this.#own, schemas)
+        : new ChangeReader(this.#plan, this.#own, definition.version)
     this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
+    if (this.#changes instanceof AvroChanges) this.#avro = this.#changes
+    else if (isAvro) this.#avro = new AvroReader(definition, this.#plan, this.#own, schemas)
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
     this.#eventColumn = definition.columns.findIndex(({ name }) => name === definition.eventTime?.column)
     this.#keyed =
       definition.key.length === 0
         ? undefined
-        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own, native, pool)
+        : new KeyedRows(definition, this.#plan, this.#builders, columns, this.#own, native, pool, schemas)
     this.#sizes = new Float64Array(this.#plan.elements.length)
   }
 
@@ -177,7 +160,8 @@ export class TableDecoder {
     const isRaw = this.#definition.value === 'raw'
     const { offsets, valueRanges } = batch
     const changes = this.#changes
-    let read = this.#compiled.open(batch.buffer, segment)
+    const avro = this.#avro
+    let read = (avro ?? this.#compiled).open(batch.buffer, segment)
     let first = this.#row
     let judged = 0
     for (let i = 0; i < batch.count; i++) {
@@ -200,6 +184,7 @@ export class TableDecoder {
           isPlain = changes.isPlain
         }
         if (isPlain && read(start, end, row)) this.#finishRow(batch, i, count)
+        else if (avro !== undefined) this.#refuse(batch, i, avro.reason, count)
         else {
           if (!this.#slow(batch, i, segment, start, end, count)) continue
           if (this.#compiled.learn(i - judged + 1)) read = this.#compiled.open(batch.buffer, segment)
@@ -224,10 +209,16 @@ export class TableDecoder {
   }
 
   /** A change event; whether it has a row, which is in `after`. Throws `cdc.truncate`. */
-  #change(changes: ChangeReader, batch: RecordBatch, i: number, segment: number, count: MutableCounts): boolean {
+  #change(
+    changes: ChangeReader | AvroChanges,
+    batch: RecordBatch,
+    i: number,
+    segment: number,
+    count: MutableCounts,
+  ): boolean {
     const { valueRanges } = batch
     const { envelope } = changes
-    const reason = changes.open(batch.buffer, segment, valueRanges[2 * i]!, valueRanges[2 * i + 1]!)
+    const reason = changes.change(batch.buffer, segment, valueRanges[2 * i]!, valueRanges[2 * i + 1]!)
     if (reason !== undefined) this.#reject(batch, i, reason, count)
     else if (envelope.kind === 'upsert') {
       if (this.#sourceVersion !== undefined) setVersion(this.#sourceVersion, this.#row, envelope.version)
@@ -274,18 +265,20 @@ export class TableDecoder {
     if (reason !== undefined) return this.#refuse(batch, i, reason, count)
     const row = this.#row++
     if (this.#extra === undefined) return
-    const at = this.#json.extraStart
+    const reader = this.#avro ?? this.#json
+    const at = reader.extraStart
     if (at < 0) return this.#extra.setNull(row)
     this.#extra.setText(row, this.#own.bytes, OWN_SEGMENT, at, this.#own.used)
     this.#extra.setValid(row)
-    this.#json.extraStart = -1
+    reader.extraStart = -1
   }
 
   /** The row that was begun does not come about. */
   #refuse(batch: RecordBatch, i: number, reason: Reason, count: MutableCounts): void {
     this.#undo()
     for (const builder of this.#plan.builders) builder.resetRow(this.#row)
-    this.#json.extraStart = -1
+    const reader = this.#avro ?? this.#json
+    reader.extraStart = -1
     this.#reject(batch, i, reason, count)
   }
 
@@ -372,12 +365,6 @@ const OWN_TEXT_MAX = 8 * 1024 * 1024
 const FATAL: Reason = { code: 'decode.fatal', message: 'the record ended two lanes that tried to read it' }
 
 const NO_KEYS: KeyContext = { uuid: '', baseless: new Set() }
-
-/** Columns that a record which does not carry them keeps: all but those that name and order it. */
-function keptColumns({ columns, key, version, missing }: TableDefinition): readonly string[] {
-  if (missing === 'null') return []
-  return columns.map(({ name }) => name).filter((name) => name !== version && !key.includes(name))
-}
 
 function setVersion(builder: ColumnBuilder, row: number, version: bigint | undefined): void {
   if (version === undefined) return builder.setNull(row)

@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
 import type { DuckDBValue } from '@duckdb/node-api'
+import { parseAvro } from '../../../src/avro-schema.ts'
 import { systemClock } from '../../../src/clock.ts'
 import type { TableDefinition } from '../../../src/define.ts'
 import { table, type TableOptions } from '../../../src/define.ts'
 import { openEncoder } from '../../../src/ingest/encoder.ts'
 import { DELETE, TRUNCATE } from '../../../src/ingest/keys.ts'
 import type { StagedTable } from '../../../src/ingest/lane.ts'
+import type { SchemaRegistry } from '../../../src/ingest/registry.ts'
 import { MemoryStorage } from '../../../src/lake/storage/memory.ts'
 import { batchOf, tablePlan } from '../../support/lake-table.ts'
 import type { ParquetReader } from '../../support/parquet.ts'
@@ -20,6 +22,38 @@ export interface Captured {
   readonly timestamp: string
   readonly key: string | null
   readonly value: string | null
+}
+
+/** What of a record is decoded. */
+export interface Bare {
+  readonly key: string | Uint8Array | null
+  readonly value: string | Uint8Array | null
+}
+
+/** The stream in Avro, and the registry that its ids are of. */
+export function avroCapture(): {
+  readonly records: readonly (Bare & Pick<Captured, 'topic'>)[]
+  readonly registry: SchemaRegistry
+} {
+  const schemas = new Map(
+    (lines('postgres/avro-schemas.ndjson.gz') as readonly { id: number; schema: string | object }[]).map(
+      ({ id, schema }) => [id, parseAvro(schema)] as const,
+    ),
+  )
+  const bytes = (text: string | null) => (text === null ? null : Buffer.from(text, 'base64'))
+  return {
+    records: capture('postgres/avro.ndjson.gz').map(({ topic, key, value }) => ({
+      topic,
+      key: bytes(key),
+      value: bytes(value),
+    })),
+    registry: {
+      schema: (id) => {
+        const schema = schemas.get(id)
+        return Promise.resolve(schema === undefined ? { kind: 'unknown' } : { kind: 'schema', schema })
+      },
+    },
+  }
 }
 
 const FIXTURES = new URL('../../fixtures/debezium/', import.meta.url)
@@ -45,8 +79,9 @@ export function changeTable(
   name: string,
   columns: Readonly<Record<string, string>>,
   keyed: Pick<TableOptions, 'key' | 'version' | 'missing' | 'onTruncate'> = {},
+  value: NonNullable<TableOptions['from']['value']> = 'debezium',
 ): TableDefinition {
-  return table(name, { from: { topic: name, value: 'debezium' }, columns, ...keyed })
+  return table(name, { from: { topic: name, value }, columns, ...keyed })
 }
 
 export interface DecodedRecords {
@@ -65,11 +100,12 @@ export interface DecodedRecords {
 /** What the encoder makes of records, read back from its files. */
 export async function decoded(
   definition: TableDefinition,
-  records: readonly Pick<Captured, 'key' | 'value'>[],
+  records: readonly Bare[],
   reader: ParquetReader,
+  registry?: SchemaRegistry,
 ): Promise<DecodedRecords> {
   const storage = new MemoryStorage('changes')
-  const encoder = await openEncoder({ tables: [definition], storage, clock: systemClock })
+  const encoder = await openEncoder({ tables: [definition], storage, clock: systemClock, registry })
   const bare = records.map(({ key, value }) => ({ key, value }))
   const batch = batchOf(bare, { topic: definition.topic })
   const staged = await encoder.encode(tablePlan(definition), [batch], new Set())
@@ -104,12 +140,13 @@ export interface Folded {
 /** The rows that the staged operations leave, by key: in micro-batches of so many records. */
 export async function folded(
   definition: TableDefinition,
-  records: readonly Pick<Captured, 'key' | 'value'>[],
+  records: readonly Bare[],
   reader: ParquetReader,
   size = records.length,
+  registry?: SchemaRegistry,
 ): Promise<Folded> {
   const storage = new MemoryStorage('changes')
-  const encoder = await openEncoder({ tables: [definition], storage, clock: systemClock })
+  const encoder = await openEncoder({ tables: [definition], storage, clock: systemClock, registry })
   const state = new Map<string, Row>()
   const dead: [string, string][] = []
   const versions: bigint[] = []

@@ -1,0 +1,167 @@
+import { z } from 'zod'
+import { avroText, parseAvro, type AvroRecord, type AvroSchema } from './avro-schema.ts'
+import type { Column, ColumnType } from './batch.ts'
+import type { AvroFormat, LakeDefinition, TableDefinition, ValueFormat } from './define.ts'
+import { invalidField, strict, type FieldPath } from './define-fields.ts'
+import { LakeError } from './error.ts'
+import type { Settings } from './settings.ts'
+
+/** What is written of values in Avro. */
+export interface AvroOptions {
+  /**
+   * The schema that all values are written with, as text or as JSON. Without it each value names its schema: a zero, four
+   * bytes of an id of a Confluent-compatible registry (setting `registry.url`), then the value.
+   */
+  readonly schema?: string | object
+  /** What a schema of the registry does that does not fit the columns: `stop` of the pipeline (default), or `dead-letter`. */
+  readonly onIncompatible?: 'stop' | 'dead-letter'
+}
+
+/** A format with its options. YAML takes the same: `value: { format: avro, schema: "${file:order.avsc}" }`. */
+export interface WrittenFormat extends AvroOptions {
+  readonly format: ValueFormat
+  /** Of change envelopes: in JSON (default) or in Avro. */
+  readonly encoding?: 'json' | 'avro'
+}
+
+/** The object form of `from.value`. */
+export const writtenFormat = strict({
+  format: z.enum(['json', 'raw', 'debezium', 'avro']),
+  encoding: z.enum(['json', 'avro']).optional(),
+  schema: z.union([z.string(), z.record(z.string(), z.unknown()), z.array(z.unknown())]).optional(),
+  onIncompatible: z.enum(['stop', 'dead-letter']).optional(),
+})
+
+/** How values are read, and the columns that a schema in the definition has. */
+export interface Format {
+  readonly value: ValueFormat
+  readonly avro: AvroFormat | undefined
+  /** Undefined where the definition has no schema. */
+  readonly columns: readonly Column[] | undefined
+}
+
+/** A format as it runs. Throws `config.invalid`. */
+export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at: FieldPath): Format {
+  const written = typeof given === 'string' ? { format: given } : given
+  const { format: value, encoding, schema, onIncompatible } = written as z.output<typeof writtenFormat>
+  if (encoding !== undefined && value !== 'debezium')
+    throw invalidField([...at, 'encoding'], `is of change envelopes, not of ${value}`, 'Remove "encoding".')
+  const isAvro = value === 'avro' || encoding === 'avro'
+  if (!isAvro && (schema !== undefined || onIncompatible !== undefined))
+    throw invalidField(
+      [...at, schema === undefined ? 'onIncompatible' : 'schema'],
+      `is of values in Avro, not of ${value}`,
+      'Remove it, or write format: avro.',
+    )
+  if (!isAvro) return { value, avro: undefined, columns: undefined }
+  const parsed = schema === undefined ? undefined : parsedAt(schema, [...at, 'schema'])
+  return {
+    value,
+    avro: {
+      schema: parsed === undefined ? undefined : avroText(parsed),
+      onIncompatible: onIncompatible ?? 'stop',
+    },
+    columns: parsed === undefined || value === 'debezium' ? undefined : columnsOfAvro(parsed),
+  }
+}
+
+/** Whether schemas of a registry are needed to read a table. */
+export function needsRegistry({ avro, recordKey }: Pick<TableDefinition, 'avro' | 'recordKey'>): boolean {
+  return recordKey === 'avro' || (avro !== undefined && avro.schema === undefined)
+}
+
+/** Throws `config.invalid` when a table is read with schemas of a registry, and none is set. */
+export function checkRegistry({ pipelines }: LakeDefinition, { registry }: Pick<Settings, 'registry'>): void {
+  const table = pipelines.flatMap(({ tables }) => tables).find(needsRegistry)
+  if (registry !== undefined || table === undefined) return
+  throw invalidField(
+    ['registry', 'url'],
+    `is missing: the records of "${table.name}" name schemas of a registry`,
+    'Set registry.url, or give the table its schema: value: { format: avro, schema: … }.',
+  )
+}
+
+/**
+ * The columns of a schema: what its fields are, in its order. A field that is no column by name or type (a union of
+ * several types, a type that holds itself) is left to `_extra`. Enums are texts, so that a new symbol changes no column.
+ */
+export function columnsOfAvro(schema: AvroSchema): readonly Column[] {
+  return schema.kind === 'record' ? columnsOf(schema, [], (name) => /^[A-Za-z]/.test(name)) : []
+}
+
+/** Nesting of types that is looked into. */
+const DEPTH_MAX = 30
+
+function columnsOf(
+  record: AvroRecord,
+  around: readonly AvroSchema[],
+  isName: (name: string) => boolean = () => true,
+): readonly Column[] {
+  const columns: Column[] = []
+  for (const { name, type } of record.fields) {
+    const isTwin = columns.some((column) => column.name.toLowerCase() === name.toLowerCase())
+    if (isTwin || !isName(name) || !/^[A-Za-z_][A-Za-z0-9_]{0,254}$/.test(name)) continue
+    const [inner, isNullable] = withoutNull(type)
+    const columnType = inner && columnTypeOf(inner, [...around, record])
+    if (columnType !== undefined) columns.push({ name, type: columnType, ...(isNullable ? {} : { required: true }) })
+  }
+  return columns
+}
+
+/** What a type is beside null; undefined: several types, or none. */
+function withoutNull(schema: AvroSchema): readonly [AvroSchema | undefined, boolean] {
+  if (schema.kind !== 'union') return [schema, false]
+  const others = schema.branches.filter(({ kind }) => kind !== 'null')
+  return [others.length === 1 ? others[0] : undefined, others.length < schema.branches.length]
+}
+
+function columnTypeOf(schema: AvroSchema, around: readonly AvroSchema[]): ColumnType | undefined {
+  if (around.includes(schema) || around.length > DEPTH_MAX) return undefined
+  switch (schema.kind) {
+    case 'null':
+    case 'union':
+      return undefined
+    case 'boolean':
+    case 'float':
+    case 'double':
+      return { kind: schema.kind }
+    case 'int':
+    case 'long':
+      if (schema.logical === undefined) return { kind: schema.kind }
+      if (schema.logical.kind === 'date') return { kind: 'date' }
+      return { kind: schema.logical.kind === 'local' ? 'timestamp' : 'timestamptz' }
+    case 'enum':
+      return { kind: 'string' }
+    case 'string':
+    case 'bytes':
+    case 'fixed': {
+      const { logical } = schema
+      if (logical?.kind === 'uuid') return { kind: 'uuid' }
+      if (logical?.kind === 'decimal' && logical.precision <= 38)
+        return { kind: 'decimal', precision: logical.precision, scale: logical.scale }
+      return { kind: schema.kind === 'string' ? 'string' : 'binary' }
+    }
+    case 'array':
+    case 'map': {
+      const [inner] = withoutNull(schema.kind === 'array' ? schema.items : schema.values)
+      const type = inner && columnTypeOf(inner, [...around, schema])
+      if (type === undefined) return undefined
+      return schema.kind === 'array' ? { kind: 'list', element: type } : { kind: 'map', value: type }
+    }
+    case 'record': {
+      const fields = columnsOf(schema, around)
+      return fields.length === 0 ? undefined : { kind: 'struct', fields }
+    }
+  }
+}
+
+function parsedAt(schema: string | object, at: FieldPath): AvroSchema {
+  try {
+    const parsed = parseAvro(schema)
+    if (parsed.kind === 'record') return parsed
+    throw new LakeError('config.invalid', `the Avro schema is of type ${parsed.kind}, and a row is a record`)
+  } catch (error) {
+    if (error instanceof LakeError) throw invalidField(at, error.message, error.fix)
+    throw error
+  }
+}
