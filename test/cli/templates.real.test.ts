@@ -1,8 +1,9 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startBroker, type Broker } from '../../infra/kafka.mjs'
 import { link, pack } from '../../infra/pack.mjs'
@@ -26,8 +27,8 @@ afterAll(async () => {
 })
 
 test('orders-json', async () => {
-  const project = init('orders-json')
-  project.node('produce.mjs')
+  const project = await init('orders-json')
+  await project.node('produce.mjs')
   const port = await freePort()
   const { end } = await project.start(
     ['node_modules/kappalake/dist/main.js', 'start', '--lanes=1', `--port=${port}`],
@@ -35,20 +36,20 @@ test('orders-json', async () => {
   )
   const url = `http://127.0.0.1:${port}`
   await until(() => project.query(url, 'select count(*)::int n from orders'), [{ n: 19 }])
-  expect(project.query(url, 'select status, count(*)::int n from orders group by 1 order by 1')).toEqual([
+  expect(await project.query(url, 'select status, count(*)::int n from orders group by 1 order by 1')).toEqual([
     { status: 'cancelled', n: 4 },
     { status: 'created', n: 5 },
     { status: 'paid', n: 5 },
     { status: 'shipped', n: 5 },
   ])
-  expect(project.query(url, 'select count(*)::int n from orders__dlq')).toEqual([{ n: 1 }])
-  expect(project.query(url, 'select sum(n)::int n from revenue_1m')).toEqual([{ n: 19 }])
+  expect(await project.query(url, 'select count(*)::int n from orders__dlq')).toEqual([{ n: 1 }])
+  expect(await project.query(url, 'select sum(n)::int n from revenue_1m')).toEqual([{ n: 19 }])
   expect(await end()).toBe(0)
 })
 
 test('debezium', async () => {
-  const project = init('debezium')
-  project.node('produce.mjs')
+  const project = await init('debezium')
+  await project.node('produce.mjs')
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const { end } = await project.start(
@@ -66,10 +67,10 @@ test('debezium', async () => {
 })
 
 test('embedded-hono', async () => {
-  const project = init('embedded-hono')
+  const project = await init('embedded-hono')
   // The topic holds the orders of the first template; another twenty bring the same keys again.
-  project.node('produce.mjs')
-  project.node('node_modules/typescript/bin/tsc')
+  await project.node('produce.mjs')
+  await project.node('node_modules/typescript/bin/tsc')
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const { end } = await project.start(['dist/server.js'], `${url}/lake`, { PORT: String(port) })
@@ -83,26 +84,28 @@ test('embedded-hono', async () => {
     ],
   )
   expect(await get('/orders/none')).toEqual({ error: 'no such order' })
-  expect(project.query(`${url}/lake`, 'select count(*)::int n from orders')).toEqual([{ n: 5 }])
+  expect(await project.query(`${url}/lake`, 'select count(*)::int n from orders')).toEqual([{ n: 5 }])
   expect(await end()).toBe(0)
 })
 
 /** Makes a project; what is run in it has the package and its declared dependencies, and nothing else. */
-function init(template: string) {
+const execute = promisify(execFile)
+
+async function init(template: string, more: Readonly<Record<string, string>> = {}) {
   const place = path.join(folder, template)
-  execFileSync(process.execPath, [path.resolve('dist/main.js'), 'init', place, '--template', template])
-  link(tarball, place, ['typescript', '@types/node', 'kafkajs', 'hono', '@hono/node-server'])
-  const env = { PATH: process.env.PATH, KAFKA_BROKERS: broker.address }
-  const run = (args: readonly string[]) => execFileSync(process.execPath, args, { cwd: place, env, encoding: 'utf8' })
+  await execute(process.execPath, [path.resolve('dist/main.js'), 'init', place, '--template', template])
+  link(tarball, place, ['typescript', '@types/node'])
+  const env = { PATH: process.env.PATH, KAFKA_BROKERS: broker.address, ...more }
+  const run = async (args: readonly string[]) => (await execute(process.execPath, args, { cwd: place, env })).stdout
   return {
     node: (...args: string[]) => run(args),
-    query: (url: string, sql: string): unknown =>
-      JSON.parse(run(['node_modules/kappalake/dist/main.js', 'query', '--url', url, '-o', 'json', sql])),
+    query: async (url: string, sql: string): Promise<unknown> =>
+      JSON.parse(await run(['node_modules/kappalake/dist/main.js', 'query', '--url', url, '-o', 'json', sql])),
     /** Starts a server; resolves when it is ready. `end` asks it to end, and resolves with its exit code. */
-    start: async (args: readonly string[], url: string, more: Readonly<Record<string, string>> = {}) => {
+    start: async (args: readonly string[], url: string, own: Readonly<Record<string, string>> = {}) => {
       const child = spawn(process.execPath, args, {
         cwd: place,
-        env: { ...env, ...more },
+        env: { ...env, ...own },
         stdio: ['ignore', 'pipe', 'pipe'],
       })
       started.push(child)
