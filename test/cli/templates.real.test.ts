@@ -88,9 +88,9 @@ test('embedded-hono', async () => {
   expect(await end()).toBe(0)
 })
 
-/** Makes a project; what is run in it has the package and its declared dependencies, and nothing else. */
 const execute = promisify(execFile)
 
+/** Makes a project; what is run in it has the package and its declared dependencies, and nothing else. */
 async function init(template: string, more: Readonly<Record<string, string>> = {}) {
   const place = path.join(folder, template)
   await execute(process.execPath, [path.resolve('dist/main.js'), 'init', place, '--template', template])
