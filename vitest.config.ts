@@ -1,8 +1,17 @@
 import { defineConfig } from 'vitest/config'
 
 // fast: no network, no Java, no Python; files share their workers, so that DuckDB and the modules are loaded once.
-// real: against Apache Kafka, an S3 server, foreign Iceberg readers and processes of ours; and whatever takes seconds.
+// engine: what takes seconds because DuckDB computes it: no broker, no server; two files beside each other.
+// real: against Apache Kafka, an S3 server, foreign Iceberg readers and processes of ours, one after the other.
 const real = ['test/**/*.real.test.ts']
+const engine = [
+  'test/ingest/{compare,fork-laws,row-transform,row-wise,seeding,window-plants}.real.test.ts',
+  'test/ingest/window/*.real.test.ts',
+  'test/query/{exact,open-windows,prune,top-rows}.real.test.ts',
+  'test/replay/verify.real.test.ts',
+  'test/window/*.real.test.ts',
+]
+const lasting = { testTimeout: 180_000, hookTimeout: 180_000, setupFiles: ['test/support/laws.ts'] }
 export default defineConfig({
   test: {
     globalSetup: ['test/support/build.ts'],
@@ -20,11 +29,15 @@ export default defineConfig({
       },
       {
         extends: true,
+        test: { name: 'engine', include: engine, ...lasting, maxWorkers: 2 },
+      },
+      {
+        extends: true,
         test: {
           name: 'real',
           include: real,
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
+          exclude: engine,
+          ...lasting,
           fileParallelism: false,
           // Of the tests that say that they may run beside each other.
           maxConcurrency: 2,

@@ -128,7 +128,7 @@ async function lag(lake, seconds, isMeant = () => true) {
   await watching
   const timeOf = (count) => sent.find(([, produced]) => produced >= count)?.[0]
   const found = versionsIn(chainOf(lake.store)).flatMap(({ position, ms }, i, all) => {
-    const from = (all[i - 1]?.position ?? before) - before
+    const from = (all[i - 1]?.position ?? 0) - before
     const sentMs = from < 0 ? undefined : timeOf((from + position - before) / 2)
     return sentMs === undefined || ms > untilMs || position - before === from ? [] : [ms - sentMs]
   })

@@ -23,7 +23,7 @@ const entry = strict({
   sha256: z.string().regex(/^[0-9a-f]{64}$/, {
     error: 'must be the SHA-256 of the key as 64 lower-case hexadecimal digits; "kappalake key new" makes both',
   }),
-  role: z.enum(ROLE_NAMES as [Role, ...Role[]], { error: `must be one of ${ROLE_NAMES.join(', ')}` }).optional(),
+  role: z.enum(ROLE_NAMES as [Role, ...Role[]]).optional(),
   scopes: scopes.optional(),
   expires: leaf('an RFC 3339 instant', parseInstant).optional(),
 }).superRefine(({ role, scopes: list }, context) => {
@@ -103,7 +103,7 @@ function byKeyId(given: readonly Entry[]): Map<string, Entry[]> {
 }
 
 function rightsOf({ role, scopes: list }: Entry): readonly Scope[] {
-  return role === undefined ? (list as readonly Scope[]) : ROLES[role]
+  return role === undefined ? ((list ?? []) as readonly Scope[]) : ROLES[role]
 }
 
 function toKey(given: Entry): ApiKey {

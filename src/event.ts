@@ -122,6 +122,8 @@ export type LakeEvent =
       /** Offsets that the fork is behind the log; undefined before it catches up. */
       readonly lag: bigint | undefined
     }
+  /** A request over HTTP without a key that counts (401), without the right (403), or beyond a limit (429). */
+  | { readonly kind: 'refused'; readonly status: number }
   | {
       readonly kind: 'query'
       readonly id: string

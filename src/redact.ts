@@ -23,7 +23,7 @@ const FORMS: readonly (readonly [RegExp, string])[] = [
   [/\b([a-z][a-z0-9_-]{0,62})\.[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])/g, `$1.${MASK}`],
   // a JSON Web Token
   [/\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?/g, MASK],
-  [/\b(bearer|basic)\s+(?=\S*[\d+/=_])[A-Za-z0-9+/=._~-]{8,}/gi, `$1 ${MASK}`],
+  [/\b(bearer|basic)\s+(?:(?=\S*[\d+/=_])[\w+/=.~-]{8,}|[\w+/=.~-]{20,})/gi, `$1 ${MASK}`],
   // an address with a password
   [/(\/\/)[^/@\s]+@/g, `$1${MASK}@`],
   [/-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)/g, MASK],

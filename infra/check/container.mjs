@@ -117,7 +117,7 @@ async function main() {
     if (touched.length > 0) throw new Error(`it wrote where it must not: ${touched.join(', ')}`)
     console.log(`  SIGTERM: ended after ${((performance.now() - endingMs) / 1_000).toFixed(1)} s`)
   } finally {
-    for (const part of parts.reverse()) await part.stop()
+    for (const part of parts.toReversed()) await part.stop()
     rmSync(folder, { recursive: true, force: true })
   }
 }

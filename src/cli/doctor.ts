@@ -9,6 +9,7 @@ import type { LoadedConfig } from '../config.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { Storage } from '../lake/storage/storage.ts'
 import { partitionId, type Source } from '../log.ts'
+import { redacted } from '../redact.ts'
 import type { HttpSettings, Settings, SourceSettings, StoreSettings } from '../settings.ts'
 import { EXIT, fixOf, paint, type CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
@@ -85,7 +86,8 @@ export async function runCheck(check: Check): Promise<CheckResult> {
     return { check: check.name, ok: true, detail: await check.run(), fix: undefined }
   } catch (error) {
     const known = asLakeError(error)
-    return { check: check.name, ok: false, detail: `${known.code}: ${known.message}`, fix: fixOf(known) }
+    const detail = redacted(`${known.code}: ${known.message}`)
+    return { check: check.name, ok: false, detail, fix: redacted(fixOf(known)) }
   }
 }
 

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { loadConfig, type LoadedConfig } from '../config.ts'
 import type { Lake } from '../index.ts'
+import { redacted } from '../redact.ts'
 import type { CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption } from './read.ts'
@@ -72,7 +73,7 @@ export function printable({ sources }: LoadedConfig): { setting: string; value: 
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([setting, { value, source, isSecret }]) => ({
       setting,
-      value: isSecret ? mask(value) : withoutUser(value),
+      value: isSecret ? mask(value) : inOneLine(redacted(value)),
       source,
     }))
 }
@@ -81,9 +82,10 @@ function mask(value: string): string {
   return value === '' ? '' : '••••••'
 }
 
-/** An address may carry a password: `http://user:password@host`. */
-function withoutUser(value: string): string {
-  return value.replace(/(\/\/)[^/@\s]+@/g, '$1••••••@')
+/** A certificate has many lines; which one it is, its source says. */
+function inOneLine(value: string): string {
+  const [first = '', ...more] = value.trim().split('\n')
+  return more.length === 0 ? first : `${first} …`
 }
 
 function banner({ definition, settings, file }: LoadedConfig): string {

@@ -27,6 +27,11 @@ export function createApp(door: ServerDoor): Hono {
   const { http } = door.settings
   const access = openAccess(http, door.clock)
   const app = new Hono()
+  app.use(async (context, next) => {
+    await next()
+    const { status } = context.res
+    if (REFUSED.includes(status)) door.metrics.observe({ kind: 'refused', status })
+  })
   app.use(headers)
   app.use(guardOf(http))
   for (const each of operationsOf(door))
@@ -58,6 +63,8 @@ export function operationsOf(door: ServerDoor): readonly Operation[] {
   ]
   return [...operations, documentation(operations)]
 }
+
+const REFUSED = [401, 403, 429]
 
 const NOT_FOUND = { fix: 'The routes are listed in /openapi.json.' }
 

@@ -122,6 +122,7 @@ function makeMeters(registry: Registry) {
       'pipeline',
       'replay',
     ]),
+    refused: counter('http_refused_total', 'Requests without a key, a right, or beyond a limit', ['status']),
     queries: histogram('query_duration_seconds', 'Time of a query', ['format', 'outcome'], QUERY_BUCKETS_S),
     queriesRunning: gauge('query_running', 'Queries that run', []),
     queriesQueued: gauge('query_queued', 'Queries that wait for a process', []),
@@ -172,6 +173,8 @@ function count(meters: Meters, event: LakeEvent): void {
     }
     case 'replay':
       return showReplay(meters, event)
+    case 'refused':
+      return meters.refused.inc({ status: String(event.status) })
     case 'query':
       meters.queries.observe({ format: event.format, outcome: event.outcome }, event.durationMs / 1_000)
       return

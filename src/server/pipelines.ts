@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { LakeError, type ErrorMessage } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
+import { redacted } from '../redact.ts'
 import type { PipelineControl } from '../status.ts'
 import { isOver, type ReplayStatus } from '../replay-status.ts'
 import type { Version } from '../version.ts'
@@ -234,7 +235,7 @@ function pipelineJson(pipeline: PipelineControl): z.output<typeof pipelineSchema
 function reasonJson(reason: ErrorMessage | undefined): z.output<typeof reasonSchema> | null {
   if (reason === undefined) return null
   const { code, message, retryable, fix } = reason
-  return { code, message, retryable, ...(fix === undefined ? {} : { fix }) }
+  return { code, message: redacted(message), retryable, ...(fix === undefined ? {} : { fix }) }
 }
 
 function lagOf(position: bigint, end: bigint): bigint {

@@ -1,4 +1,5 @@
 import { asLakeError, LakeError, type LakeErrorCode } from '../error.ts'
+import { redacted } from '../redact.ts'
 
 /** RFC 9457, with the stable code, whether it may help to try again, and what to do. */
 export interface Problem {
@@ -79,7 +80,7 @@ export function problemOf(error: unknown, instance?: string, queryId?: string): 
     title: code.replaceAll(/[._]/g, ' '),
     status,
     // What was not foreseen may name paths or foreign text: its place is the log.
-    detail: error instanceof LakeError ? message : 'something failed that should not',
+    detail: error instanceof LakeError ? redacted(message) : 'something failed that should not',
     ...(instance === undefined ? {} : { instance }),
     code,
     retryable,

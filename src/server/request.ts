@@ -3,6 +3,8 @@ import { LakeError } from '../error.ts'
 import { suggestion } from './suggest.ts'
 
 export const BODY_BYTES_MAX = 1024 * 1024
+/** What is deeper is refused before it is read: what comes after reading it goes down step by step. */
+const NESTING_MAX = 100
 
 /** Checks a part of a request against its schema; every problem is told in one sentence each. */
 export function parse<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
@@ -40,11 +42,26 @@ export async function readJson(request: Request): Promise<unknown> {
     })
   const text = await readText(request)
   if (text.trim() === '') return {}
+  if (nestingOf(text) > NESTING_MAX)
+    throw new LakeError('request.invalid', `more than ${NESTING_MAX} brackets of the body are open at once`)
   try {
     return JSON.parse(text)
   } catch (cause) {
     throw new LakeError('request.invalid', 'the body is not JSON', { cause })
   }
+}
+
+/** How many brackets are open at once, those in strings left out. Of what is not JSON, something. */
+function nestingOf(text: string): number {
+  let [depth, deepest, isString] = [0, 0, false]
+  for (let i = 0; i < text.length; i++) {
+    const letter = text[i]
+    if (letter === '"') isString = !isString
+    else if (isString) i += letter === '\\' ? 1 : 0
+    else if (letter === '[' || letter === '{') deepest = Math.max(deepest, ++depth)
+    else if (letter === ']' || letter === '}') depth--
+  }
+  return deepest
 }
 
 /** `application/json` of `Application/JSON; charset=utf-8`; empty when there is none. */

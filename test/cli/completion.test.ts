@@ -22,7 +22,7 @@ describe('bash', () => {
     expect(offered('kappalake ')).toEqual(
       expect.arrayContaining(['start', 'demo', 'replay', 'completion', '--version']),
     )
-    expect(offered('kappalake re')).toEqual(['replay', 'resume'])
+    expect(offered('kappalake rep')).toEqual(['replay'])
     expect(offered('kappalake replay st')).toEqual(['start'])
     expect(offered('kappalake replay start shop --mo')).toEqual(['--mode'])
     expect(offered('kappalake tables --li')).toEqual([])
@@ -38,7 +38,7 @@ describe('bash', () => {
 
   test('goes by commands, not by what stands for something else', () => {
     expect(offered('kappalake query replay --as')).toEqual(['--as-of'])
-    expect(offered('kappalake rollback replay --t')).toEqual(['--to'])
+    expect(offered('kappalake rollback replay --y')).toEqual(['--yes'])
   })
 })
 

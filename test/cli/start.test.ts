@@ -173,7 +173,7 @@ describe('doctor', () => {
   })
 
   test('an address that is taken: by kappalake itself is well, by another is not', async () => {
-    const taken = net.createServer((socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'))
+    const taken = net.createServer((socket) => socket.resume().end('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi'))
     await new Promise<void>((done) => taken.listen(0, '127.0.0.1', done))
     const { port } = taken.address() as net.AddressInfo
     const http = { host: '127.0.0.1', port }

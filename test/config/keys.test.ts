@@ -41,7 +41,7 @@ describe('keys', () => {
     ['two kinds of rights', { ...entry, scopes: ['metrics'] }, /a role and scopes/],
     ['no scope', { id: 'k', sha256: hash('x'), scopes: [] }, /names no scope/],
     ['a scope that is none', { id: 'k', sha256: hash('x'), scopes: ['query'] }, /"query" is not a scope/],
-    ['a role that is none', { ...entry, role: 'root' }, /one of reader, operator, admin/],
+    ['a role that is none', { ...entry, role: 'root' }, /reader or operator or admin/],
     ['the key itself in the place of its hash', { ...entry, sha256: `grafana.${'A'.repeat(43)}` }, /SHA-256/],
     ['an id that is none', { ...entry, id: 'Grafana' }, /lower-case/],
     ['a field that nobody knows', { ...entry, rôle: 'admin' }, /rôle/],

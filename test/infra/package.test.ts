@@ -17,7 +17,7 @@ describe('package.json', () => {
         (match) => match[1]!,
       ),
     )
-    const packages = new Set(imported.filter((name) => !name.startsWith('node:') && !name.startsWith('.')))
+    const packages = new Set(imported.filter((name) => !/^(node$|\.)/.test(name)))
     packages.delete('kappalake')
     const declared = Object.keys(manifest.dependencies)
     expect([...packages].filter((name) => !declared.includes(name)).toSorted()).toEqual([])

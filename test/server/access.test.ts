@@ -331,6 +331,17 @@ describe('limits of a key', () => {
   })
 })
 
+test('who was refused is counted', async () => {
+  const given = await makeDoor({ keys: [keys.reader.entry] })
+  const served = createApp(given)
+  await served.request('/v1/tables')
+  await served.request('/iceberg/v1/config')
+  await served.request('/v1/config', { headers: bearer(keys.reader.text) })
+  const text = await (await served.request('/metrics', { headers: bearer(keys.reader.text) })).text()
+  expect(text).toContain('kappalake_http_refused_total{status="401"} 2')
+  expect(text).toContain('kappalake_http_refused_total{status="403"} 1')
+})
+
 describe('without keys', () => {
   test('this machine may do everything', async () => {
     const open = createApp(await makeDoor())

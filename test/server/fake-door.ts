@@ -9,6 +9,8 @@ import type { PipelineControl } from '../../src/status.ts'
 import { InstantClock } from '../support/instant-clock.ts'
 import { definition, makeLake, settings } from './support.ts'
 
+const VERSIONS: ReadonlyMap<string, bigint> = new Map(['shop', 'before', 'after'].map((name) => [name, 1n]))
+
 /** Answers at once with no rows, but for `sleep`: such a query runs until it is cancelled. It knows tables by `from`. */
 export class FakeEngine implements Engine {
   readonly asked: QueryRequest[] = []
@@ -20,12 +22,13 @@ export class FakeEngine implements Engine {
     for (const table of new Set(tables)) request.checkTable?.(table)
     const id = request.id ?? `q${this.asked.length}`
     if (request.sql.includes('sleep')) await this.#sleep(id, request)
-    const text = JSON.stringify({ columns: [], rows: [], stats: { rows: 0, elapsedMs: 0 }, versions: {} })
+    const rows = request.sql.includes('AS added') ? [{ added: '0', removed: '0', changed: '0' }] : []
+    const text = JSON.stringify({ columns: [], rows, stats: { rows: 0, elapsedMs: 0 }, versions: {} })
     const body = (async function* () {
       yield Buffer.from(text)
     })()
     const stats = { rows: 0, elapsedMs: 0 }
-    return { id, format: request.format, columns: [], versions: new Map([['shop', 1n]]), stats, body }
+    return { id, format: request.format, columns: [], versions: VERSIONS, stats, body }
   }
 
   #sleep(id: string, { sql, format, owner }: QueryRequest): Promise<never> {

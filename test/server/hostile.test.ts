@@ -49,7 +49,8 @@ const get = (headers: Record<string, string> = {}): RequestInit => ({ headers: {
 async function expectRefusal(response: Response, statuses: readonly number[]): Promise<void> {
   const text = await response.text()
   expect(statuses, text).toContain(response.status)
-  expect(text).not.toMatch(/\n\s+at |node_modules|\.ts:\d|file:\/\//)
+  expect(text).not.toMatch(/\n\s+at |node_modules|\.ts:\d/)
+  expect(text).not.toContain(process.cwd())
   for (const secret of SECRETS) expect(text).not.toContain(secret)
   expect(response.headers.get('x-content-type-options')).toBe('nosniff')
   expect(response.headers.get('content-security-policy')).toContain("frame-ancestors 'none'")
@@ -111,7 +112,7 @@ const BODIES: readonly Case[] = [
   ['__proto__', '/v1/query', post('{"sql":"select 1","__proto__":{"maxRows":1}}'), 400],
   ['constructor', '/v1/query', post('{"sql":"select 1","constructor":{"prototype":{}}}'), 400],
   ['a field that nobody knows', '/v1/query', post('{"sql":"select 1","password":"hunter2-password"}'), 400],
-  ['brackets without end', '/v1/query', post(`{"sql":"select 1","params":${deep(100_000)}}`), 200, 400, 413, 422],
+  ['brackets without end', '/v1/query', post(`{"sql":"select 1","params":${deep(100_000)}}`), 400],
   ['bytes that are no UTF-8', '/v1/query', post(new Uint8Array([0x7b, 0xff, 0xfe, 0x7d])), 400],
   ['a lone surrogate', '/v1/query', post('{"sql":"\\ud800","format":"\\udfff"}'), 400, 406],
   ['gzip', '/v1/query', post(new Uint8Array([0x1f, 0x8b, 8, 0]), { 'content-encoding': 'gzip' }), 400],
@@ -169,7 +170,7 @@ const NAMES = [
   '<script>alert(1)<%2fscript>',
   'orders\\',
   'ORDERS',
-  'orders ',
+  'orders%20',
   '*',
   '%0d%0aset-cookie:x=1',
   'file:%2f%2f%2fetc%2fpasswd',

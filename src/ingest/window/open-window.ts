@@ -76,9 +76,6 @@ export class OpenWindow {
     this.#retained = this.#retaining(stored.results, schema)
     this.#expiredUntil = await this.#expiredBy(stored.watermarkMs)
     this.#goneUntil = greatest(loaded.goneUntil, this.#expiredUntil)
-    // Of a final window some slices may be here for the sake of others, and some not.
-    if (this.#relations.slices !== undefined && canRebuild(this.#relations))
-      this.#goneUntil = greatest(this.#goneUntil, this.#finalUntil)
     if (this.#rows === undefined) return
     const { name } = this.#relations.definition
     if (stored.source === undefined) throw new LakeError('internal', `${name}: old values are read from its source`)
@@ -127,6 +124,10 @@ export class OpenWindow {
     checkColumns(request.results, resultColumns(relations.shape))
     checkColumns(request.state, partialColumns(relations.shape))
     const fold = ++this.#fold
+    // Of a final window that was read back some slices may be here for the sake of others, and some not: those that are
+    // touched are made again, where that can be done.
+    if (fold === 1 && relations.slices !== undefined && request.head !== undefined && canRebuild(relations))
+      this.#goneUntil = greatest(this.#goneUntil, this.#finalUntil)
     this.#retained ??= this.#retaining([], request.results.schema)
     const bounds = this.#bounds(request)
     await stage(database, relations, this.#rows === undefined ? request.partials : [])
