@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
 import { statfs } from 'node:fs/promises'
-import net from 'node:net'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import type { Command } from 'commander'
@@ -10,11 +9,11 @@ import { asLakeError, LakeError } from '../error.ts'
 import type { Storage } from '../lake/storage/storage.ts'
 import { partitionId, type Source } from '../log.ts'
 import { redacted } from '../redact.ts'
-import type { HttpSettings, Settings, SourceSettings, StoreSettings } from '../settings.ts'
+import type { Settings, SourceSettings, StoreSettings } from '../settings.ts'
 import { EXIT, fixOf, paint, type CliContext } from './context.ts'
+import { httpCheck } from './doctor-http.ts'
 import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption } from './read.ts'
-import { addressOf } from './serve.ts'
 import { load, withSettings, type SettingFlags } from './start.ts'
 
 /** What the doctor looks at: the very parts that a lake is opened with. */
@@ -156,41 +155,6 @@ async function checkLog(
   } finally {
     await source.close()
   }
-}
-
-/** Whether the API can be served: nobody is there, or kappalake is already. */
-export function httpCheck(http: HttpSettings, fetchWith: typeof fetch): Check {
-  const address = addressOf(http)
-  return {
-    name: 'http',
-    run: async () => {
-      const problem = await listenOnce(http)
-      if (problem === undefined) return `${address} is free`
-      if (problem.code !== 'EADDRINUSE')
-        throw new LakeError('config.invalid', `${address} cannot be served: ${problem.message}`, {
-          cause: problem,
-          fix: 'Correct http.host and http.port: an address of this machine, and a port above 1023.',
-        })
-      const answer = await fetchWith(`${address}/healthz`, { signal: AbortSignal.timeout(HTTP_MS_MAX) })
-        .then((response) => response.json() as Promise<{ status?: unknown }>)
-        .catch(() => undefined)
-      if (answer?.status === 'ok') return `kappalake answers at ${address} already`
-      throw new LakeError('config.invalid', `another program listens at ${address}`, {
-        fix: 'End it, or choose another port with --port or http.port.',
-      })
-    },
-  }
-}
-
-const HTTP_MS_MAX = 2_000
-
-/** Takes the address for a moment; resolves with why it could not be had. */
-function listenOnce({ host, port }: HttpSettings): Promise<NodeJS.ErrnoException | undefined> {
-  return new Promise((resolve) => {
-    const server = net.createServer()
-    server.once('error', resolve)
-    server.listen(port, host, () => server.close(() => resolve(undefined)))
-  })
 }
 
 const DISK_BYTES_MIN = 2 ** 30

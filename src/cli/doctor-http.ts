@@ -1,0 +1,40 @@
+import net from 'node:net'
+import { LakeError } from '../error.ts'
+import type { HttpSettings } from '../settings.ts'
+import type { Check } from './doctor.ts'
+import { addressOf } from './serve.ts'
+
+const HTTP_MS_MAX = 2_000
+
+/** Whether the API can be served: nobody is there, or kappalake is already. */
+export function httpCheck(http: HttpSettings, fetchWith: typeof fetch): Check {
+  const address = addressOf(http)
+  return {
+    name: 'http',
+    run: async () => {
+      const problem = await listenOnce(http)
+      if (problem === undefined) return `${address} is free`
+      if (problem.code !== 'EADDRINUSE')
+        throw new LakeError('config.invalid', `${address} cannot be served: ${problem.message}`, {
+          cause: problem,
+          fix: 'Correct http.host and http.port: an address of this machine, and a port above 1023.',
+        })
+      const answer = await fetchWith(`${address}/healthz`, { signal: AbortSignal.timeout(HTTP_MS_MAX) })
+        .then((response) => response.json() as Promise<{ status?: unknown }>)
+        .catch(() => undefined)
+      if (answer?.status === 'ok') return `kappalake answers at ${address} already`
+      throw new LakeError('config.invalid', `another program listens at ${address}`, {
+        fix: 'End it, or choose another port with --port or http.port.',
+      })
+    },
+  }
+}
+
+/** Takes the address for a moment; resolves with why it could not be had. */
+function listenOnce({ host, port }: HttpSettings): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const server = net.createServer()
+    server.once('error', resolve)
+    server.listen(port, host, () => server.close(() => resolve(undefined)))
+  })
+}
