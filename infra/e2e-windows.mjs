@@ -1,7 +1,8 @@
 // `npm run e2e:windows`: windows over the topics of a real broker, defined in YAML, while the whole process tree and its
 // children are killed at random; then every window table and every late table against a recomputation from the
 // producer's log: at versions along the way over HTTP, and at the end as PyIceberg and DuckDB's Iceberg extension read
-// them. What a reader of their topics of changes has, repeats included, against the tables. `--store s3` does it on S3, `--full` both, with one lane and three.
+// them. What a reader of their topics of changes has, repeats included, against the tables. `--store s3` does it on S3, `--full` both, with one lane and three;
+// `--format avro` has the orders in Avro.
 import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -18,6 +19,7 @@ const { values } = parseArgs({
     kills: { type: 'string', default: '4' },
     versions: { type: 'string', default: '8' },
     windows: { type: 'string' },
+    format: { type: 'string', default: 'json' },
     seed: { type: 'string', default: '1' },
     limit: { type: 'string', default: '55' },
     full: { type: 'boolean', default: false },
@@ -67,7 +69,7 @@ async function run(world, { kind, lanes, name }) {
   const startedMs = performance.now()
   const restMs = () => limitMs - (performance.now() - startedMs)
   const ledger = path.join(world.folder, `log-${name}.ndjson`)
-  const { lake, store, log } = await newLake(world, { name, kind, lanes, windows: chosen })
+  const { lake, store, log } = await newLake(world, { name, kind, lanes, windows: chosen, format: values.format })
   let isProducing = true
   const producing = produce(world, {
     records: number('records'),
@@ -75,6 +77,7 @@ async function run(world, { kind, lanes, name }) {
     seed: number('seed'),
     baseMs: Date.now(),
     log: ledger,
+    format: values.format,
   }).finally(() => (isProducing = false))
   producing.catch(() => undefined)
   lake.start()

@@ -79,6 +79,13 @@ const parts = [
     ],
   },
   {
+    // Only for whom it is asked by name, as it takes 0.1 GB: a schema registry for one test.
+    name: 'registry',
+    isOptional: true,
+    recipe: ['infra/parts/registry/install.sh'],
+    steps: (dir) => [['bash', 'infra/parts/registry/install.sh', dir]],
+  },
+  {
     // Only for whom it is asked by name, as it takes 0.9 GB: one more reader of `npm run interop -- --spark`.
     name: 'spark',
     isOptional: true,

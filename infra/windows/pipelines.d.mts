@@ -22,4 +22,7 @@ export interface RunWindow {
 export const SOURCES: Readonly<Record<'orders' | 'events' | 'metrics' | 'processed_events', RunSource>>
 export const WINDOWS: readonly RunWindow[]
 /** What stands in `pipelines` of a configuration, with these windows or all. */
-export function pipelineConfig(names?: readonly string[]): Readonly<Record<'tables' | 'windows', unknown>>
+export function pipelineConfig(
+  names?: readonly string[],
+  format?: 'json' | 'avro',
+): Readonly<Record<'tables' | 'windows', unknown>>

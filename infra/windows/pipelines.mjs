@@ -208,12 +208,30 @@ export const WINDOWS = [
 ]
 
 /** What stands in `pipelines` of a configuration. */
-export function pipelineConfig(names = WINDOWS.map(({ name }) => name)) {
+export function pipelineConfig(names = WINDOWS.map(({ name }) => name), format = 'json') {
   const windows = WINDOWS.filter(({ name }) => names.includes(name))
   return {
-    tables: Object.fromEntries(Object.entries(SOURCES).map(([name, { config }]) => [name, config])),
+    tables: Object.fromEntries(Object.entries(SOURCES).map(([name, source]) => [name, tableConfig(source, format)])),
     windows: Object.fromEntries(windows.map(({ name, config }) => [name, config])),
   }
+}
+
+/** In Avro the records of the table with a key, whose fields are always there. */
+export const AVRO = {
+  type: 'record',
+  name: 'Order',
+  fields: [
+    { name: 'status', type: { type: 'enum', name: 'Status', symbols: ['created', 'paid', 'cancelled'] } },
+    { name: 'timestamp', type: 'long' },
+    { name: 'amount', type: 'double' },
+    { name: 'customer_id', type: ['null', 'string'] },
+    { name: 'order_id', type: 'string' },
+  ],
+}
+
+function tableConfig({ config, key }, format) {
+  if (format !== 'avro' || key === undefined) return config
+  return { ...config, from: { ...config.from, value: { format, schema: AVRO }, key: 'string' } }
 }
 
 /** Starts and ends of the windows that an instant belongs to, the earliest first (rules W1, W2). */

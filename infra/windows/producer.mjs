@@ -1,12 +1,14 @@
 // Produces the records of all topics to a real broker at a given pace, in a process of its own, and keeps the log: one
 // JSON line a record, with the offset that the broker gave it.
 import { appendFileSync, writeFileSync } from 'node:fs'
+import avsc from 'avsc'
 import { Kafka, logLevel } from 'kafkajs'
 import { randomOf } from '../exact/random.mjs'
-import { SOURCES } from './pipelines.mjs'
+import { AVRO, SOURCES } from './pipelines.mjs'
 import { closing, records } from './stream.mjs'
 
-const { brokers, partitions, records: total, perSecond, seed, baseMs, log } = JSON.parse(process.argv[2])
+const { brokers, partitions, records: total, perSecond, seed, baseMs, log, format } = JSON.parse(process.argv[2])
+const avro = format === 'avro' ? avsc.Type.forSchema(AVRO) : undefined
 const random = randomOf(seed)
 const batchMax = Math.max(20, Math.min(1_000, Math.round(perSecond / 20)))
 const each = Math.ceil(total / Object.keys(SOURCES).length / partitions)
@@ -23,8 +25,24 @@ const streams = Object.values(SOURCES).flatMap((source) =>
   })),
 )
 
-async function send({ source: { topic }, partition }, batch) {
-  const messages = batch.map(({ key, kts, value }) => ({ key, value, partition, timestamp: String(kts) }))
+/** As the topic has it: the log keeps JSON. Poison stays what it is. */
+function written({ key }, value) {
+  if (avro === undefined || key === undefined || value === null) return value
+  try {
+    return avro.toBuffer(JSON.parse(value))
+  } catch {
+    return value
+  }
+}
+
+async function send({ source, partition }, batch) {
+  const { topic } = source
+  const messages = batch.map(({ key, kts, value }) => ({
+    key,
+    value: written(source, value),
+    partition,
+    timestamp: String(kts),
+  }))
   const [{ baseOffset }] = await producer.send({ topic, messages, acks: -1 })
   const first = Number(baseOffset)
   const lines = batch.map((record, index) => JSON.stringify({ topic, partition, offset: first + index, ...record }))

@@ -16,7 +16,7 @@ const here = path.dirname(fileURLToPath(import.meta.url))
 export const PIPELINE = 'flow'
 
 /** A `kappalake start` over all pipelines in a store of its own; `kind` is `disk` or `s3`. */
-export async function newLake(world, { name, kind, lanes, windows }) {
+export async function newLake(world, { name, kind, lanes, windows, format }) {
   const store =
     kind === 's3'
       ? { url: `${world.server.url}/${name}`, endpoint: world.server.endpoint, region: 'us-east-1' }
@@ -33,7 +33,7 @@ export async function newLake(world, { name, kind, lanes, windows }) {
     commit: { minInterval: kind === 's3' ? '300ms' : '150ms', microBatch: { age: '100ms' } },
     http: { port },
     query: { cacheDir: path.join(world.folder, `cache-${name}`), children: 1 },
-    pipelines: { [PIPELINE]: pipelineConfig(windows) },
+    pipelines: { [PIPELINE]: pipelineConfig(windows, format) },
   }
   writeFileSync(config, JSON.stringify(settings))
   const { accessKeyId = 'test', secretAccessKey = 'test' } = world.server?.settings ?? {}

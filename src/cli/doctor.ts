@@ -5,7 +5,10 @@ import { promisify } from 'node:util'
 import type { Command } from 'commander'
 import type { Clock } from '../clock.ts'
 import type { LoadedConfig } from '../config.ts'
+import { checkRegistry, needsRegistry } from '../define-avro.ts'
+import type { LakeDefinition } from '../define.ts'
 import { asLakeError, LakeError } from '../error.ts'
+import { openRegistry } from '../ingest/registry.ts'
 import type { Storage } from '../lake/storage/storage.ts'
 import { partitionId, type Source } from '../log.ts'
 import { redacted } from '../redact.ts'
@@ -74,6 +77,7 @@ export function checksOf(
   return [
     { name: 'store', run: () => checkStore(settings.store, parts, clock) },
     { name: 'log', run: () => checkLog(settings.source, topics, parts, clock) },
+    ...registryChecks(definition, settings, clock),
     { name: 'disk', run: () => checkDisk(settings) },
     httpCheck(settings.http, fetchWith),
     { name: 'query', run: checkDuckDb },
@@ -155,6 +159,18 @@ async function checkLog(
   } finally {
     await source.close()
   }
+}
+
+/** Only where a table is read with schemas of a registry. */
+function registryChecks(definition: LakeDefinition, settings: Settings, clock: Clock): Check[] {
+  const { registry } = settings
+  if (!definition.pipelines.some(({ tables }) => tables.some(needsRegistry))) return []
+  const run = async (): Promise<string> => {
+    checkRegistry(definition, settings)
+    await openRegistry(registry!, clock).reach()
+    return `the schema registry at ${registry!.url} answers`
+  }
+  return [{ name: 'registry', run }]
 }
 
 const DISK_BYTES_MIN = 2 ** 30

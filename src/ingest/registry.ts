@@ -15,6 +15,12 @@ export interface SchemaRegistry {
   schema(id: number): Promise<SchemaEntry>
 }
 
+/** One that is somewhere else. */
+export interface RemoteRegistry extends SchemaRegistry {
+  /** Whether it answers as a registry does, and lets us in. Throws as `schema` does. */
+  reach(): Promise<void>
+}
+
 /** Of one answer. */
 const BYTES_MAX = 8 * 1024 * 1024
 /** Schemas that one schema may refer to, directly or by others. */
@@ -22,7 +28,7 @@ const REFERENCES_MAX = 200
 const TIMEOUT_MS = 10_000
 
 /** A registry with the routes of Confluent's: `GET /schemas/ids/7`, `GET /subjects/{subject}/versions/{version}`. */
-export function openRegistry(settings: RegistrySettings, clock: Clock): SchemaRegistry {
+export function openRegistry(settings: RegistrySettings, clock: Clock): RemoteRegistry {
   return new ConfluentRegistry(settings, clock)
 }
 
@@ -38,7 +44,7 @@ interface Reference {
   readonly version: number
 }
 
-class ConfluentRegistry implements SchemaRegistry {
+class ConfluentRegistry implements RemoteRegistry {
   readonly #settings: RegistrySettings
   readonly #clock: Clock
   readonly #base: URL
@@ -59,6 +65,11 @@ class ConfluentRegistry implements SchemaRegistry {
     if (stored === undefined) return { kind: 'unknown' }
     if (kept === undefined) await this.#files.write(id, stored)
     return entryOf(stored)
+  }
+
+  async reach(): Promise<void> {
+    // An id that no registry has: one without it says so in a registry's own way.
+    await this.#get(`schemas/ids/${0x7fff_ffff}`)
   }
 
   async #ask(id: number): Promise<StoredSchema | undefined> {

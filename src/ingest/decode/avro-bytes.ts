@@ -62,7 +62,7 @@ export class AvroBytes {
   /** Reads a length of bytes that are there, into the first of `words`. */
   length(p: number, end: number): number {
     const behind = this.varint(p, end)
-    const [length, high] = this.words as unknown as readonly [number, number]
+    const [length, high] = [this.words[0]!, this.words[1]!]
     if (high !== 0 || length < 0 || length > end - behind) this.broken(p, 'a length beyond the end')
     return behind
   }

@@ -7,7 +7,7 @@ import { AvroValues } from './avro-values.ts'
 import type { OwnText } from './column-builder.ts'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { ReadRecord } from './compiled-reader.ts'
-import { ExtraText } from './extra-text.ts'
+import type { ExtraText } from './extra-text.ts'
 import type { Plan } from './plan.ts'
 
 /** Reads rows into the builders of a plan. */
@@ -20,6 +20,15 @@ export interface RowReader {
   readonly reason: Reason
 }
 
+/** What a reader of rows works with. */
+export interface RowParts {
+  readonly plan: Plan
+  readonly own: OwnText
+  /** Where fields go that no column has. */
+  readonly extra: ExtraText
+  readonly schemas: Schemas
+}
+
 /** Reads the values of a table in Avro into the builders of its plan. */
 export class AvroReader implements RowReader {
   extraStart = -1
@@ -27,16 +36,17 @@ export class AvroReader implements RowReader {
   readonly #table: TableDefinition
   readonly #own: OwnText
   readonly #source = new AvroBytes()
-  readonly #extra = new ExtraText()
+  readonly #extra: ExtraText
   readonly #compiled: CompiledSchemas<OpenAvro>
   /** The reader of all records; undefined where each names its schema. */
   readonly #fixed: OpenAvro | undefined
 
   /** Throws `schema.incompatible` when the schema of the definition does not fit the columns. */
-  constructor(table: TableDefinition, plan: Plan, own: OwnText, schemas: Schemas) {
+  constructor(table: TableDefinition, { plan, own, extra, schemas }: RowParts) {
     this.#table = table
     this.#own = own
-    const values = new AvroValues(this.#source, own, this.#extra)
+    this.#extra = extra
+    const values = new AvroValues(this.#source, own, extra)
     this.#compiled = new CompiledSchemas(table, schemas, (schema) => {
       const resolved = resolveAvro(plan.root, schema)
       if (resolved.kind === 'incompatible') return resolved.problems

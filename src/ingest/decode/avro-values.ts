@@ -141,7 +141,7 @@ export class AvroValues {
   variable(node: PlanNode, p: number, end: number, row: number): number {
     const { source } = this
     let until = source.varint(p, end)
-    const [scale, high] = source.words as unknown as [number, number]
+    const [scale, high] = [source.words[0]!, source.words[1]!]
     if (high !== scale >> 31 || Math.abs(scale) > VARIABLE_SCALE_MAX) this.range(node, p)
     until = source.length(until, end)
     const start = until

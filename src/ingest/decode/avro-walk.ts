@@ -104,7 +104,7 @@ export class AvroWalk {
   #integer(schema: Extract<AvroSchema, { readonly kind: 'int' | 'long' }>, p: number, end: number): number {
     const source = this.#source
     const until = source.varint(p, end)
-    const [low, high] = source.words as unknown as readonly [number, number]
+    const [low, high] = [source.words[0]!, source.words[1]!]
     if (schema.kind === 'int' && high !== low >> 31) source.broken(p, 'an int of more than 32 bits')
     if (this.#isWriting) this.#put(integerText((BigInt(high) << 32n) | BigInt(low >>> 0), schema.logical))
     return until
@@ -132,9 +132,9 @@ export class AvroWalk {
     for (;;) {
       const from = p
       p = source.varint(p, end)
-      let [count, high] = source.words as unknown as [number, number]
+      let count = source.words[0]!
       let until = -1
-      if (high !== count >> 31 || count === -2147483648) source.broken(from, 'a count beyond the end')
+      if (source.words[1] !== count >> 31 || count === -2147483648) source.broken(from, 'a count beyond the end')
       if (count < 0) {
         count = -count
         p = source.length(p, end)

@@ -2,9 +2,9 @@ import type { AvroRecord, AvroSchema } from '../../avro-schema.ts'
 import type { TableDefinition } from '../../define.ts'
 import { AvroBytes } from './avro-bytes.ts'
 import { generateAvro, type OpenAvro } from './avro-generate.ts'
-import { NO_FRAME, tooLarge, type RowReader } from './avro-reader.ts'
+import { NO_FRAME, tooLarge, type RowParts, type RowReader } from './avro-reader.ts'
 import { resolveAvro } from './avro-resolve.ts'
-import { CompiledSchemas, FRAME_BYTES, Unusable, type Schemas } from './avro-schemas.ts'
+import { CompiledSchemas, FRAME_BYTES, Unusable } from './avro-schemas.ts'
 import { AvroValues } from './avro-values.ts'
 import { AvroWalk } from './avro-walk.ts'
 import type { OwnText } from './column-builder.ts'
@@ -13,10 +13,10 @@ import type { ReadRecord } from './compiled-reader.ts'
 import { versionFieldOf } from './debezium.ts'
 import { kindOf, type Change, type ChangeKind, type Range } from './debezium-envelope.ts'
 import { ChangeValues } from './debezium-values.ts'
-import { ExtraText } from './extra-text.ts'
+import type { ExtraText } from './extra-text.ts'
 import { JsonReader } from './json-reader.ts'
 import { MISFIT } from './json-text.ts'
-import type { Plan, PlanNode } from './plan.ts'
+import type { PlanNode } from './plan.ts'
 
 /** What is made of the schema of an envelope. */
 interface Compiled {
@@ -42,7 +42,7 @@ export class AvroChanges implements RowReader {
   readonly #own: OwnText
   readonly #source = new AvroBytes()
   readonly #walk = new AvroWalk(this.#source)
-  readonly #extra = new ExtraText()
+  readonly #extra: ExtraText
   readonly #versionField: string | undefined
   readonly #compiled: CompiledSchemas<Compiled>
   readonly #fixed: Compiled | undefined
@@ -53,14 +53,15 @@ export class AvroChanges implements RowReader {
   #first = 0
 
   /** Throws `schema.incompatible` when the schema of the definition does not fit. */
-  constructor(table: TableDefinition, plan: Plan, own: OwnText, schemas: Schemas) {
+  constructor(table: TableDefinition, { plan, own, extra, schemas }: RowParts) {
     this.#table = table
     this.#own = own
+    this.#extra = extra
     this.#versionField = versionFieldOf(table.version)
     this.values = new ChangeValues(plan)
     const json = new JsonReader(plan, own, 'ignore', this.values)
     const changes = { json, lacks: (node: PlanNode) => this.values.lacks(node) }
-    const values = new AvroValues(this.#source, own, this.#extra, changes)
+    const values = new AvroValues(this.#source, own, extra, changes)
     this.#compiled = new CompiledSchemas<Compiled>(table, schemas, (schema) => {
       if (schema.kind !== 'record' || !schema.fields.some(({ name }) => name === 'op'))
         return ['it is no change envelope: it has no operation']
@@ -153,7 +154,7 @@ export class AvroChanges implements RowReader {
     let start = p
     if (type.kind === 'union') {
       start = this.#source.varint(p, end)
-      const [low, high] = this.#source.words as unknown as readonly [number, number]
+      const [low, high] = [this.#source.words[0]!, this.#source.words[1]!]
       if (high !== 0 || type.branches[low] !== row) return this.#walk.skip(type, p, end)
     }
     if (row === undefined) return this.#walk.skip(type, p, end)

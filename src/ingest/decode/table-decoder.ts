@@ -97,14 +97,13 @@ export class TableDecoder {
     this.#system = { partition, offset, timestamp }
     this.#sourceVersion = isSourceVersion(definition) ? system.at(-4) : undefined
     const isAvro = definition.avro !== undefined
-    if (definition.value === 'debezium')
-      this.#changes = isAvro
-        ? new AvroChanges(definition, this.#plan, this.#own, schemas)
-        : new ChangeReader(this.#plan, this.#own, definition.version)
+    const hasChanges = definition.value === 'debezium'
+    if (hasChanges && !isAvro) this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
     this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
-    if (this.#changes instanceof AvroChanges) this.#avro = this.#changes
-    else if (isAvro) this.#avro = new AvroReader(definition, this.#plan, this.#own, schemas)
+    const parts = { plan: this.#plan, own: this.#own, extra: this.#json.extra, schemas }
+    if (isAvro && hasChanges) this.#avro = this.#changes = new AvroChanges(definition, parts)
+    else if (isAvro) this.#avro = new AvroReader(definition, parts)
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
     this.#eventColumn = definition.columns.findIndex(({ name }) => name === definition.eventTime?.column)

@@ -4,24 +4,24 @@ import * as fc from 'fast-check'
 /** A schema as JSON, a value of it as avsc takes it (unions wrapped, longs as bigint). */
 export type Json = string | readonly Json[] | { readonly [key: string]: unknown }
 
+const long = avsc.types.LongType.__with({
+  fromBuffer: (buffer: Buffer) => buffer.readBigInt64LE(),
+  toBuffer: (value: bigint) => {
+    const buffer = Buffer.alloc(8)
+    buffer.writeBigInt64LE(value)
+    return buffer
+  },
+  fromJSON: BigInt,
+  toJSON: String,
+  isValid: (value: unknown) => typeof value === 'bigint' && BigInt.asIntN(64, value) === value,
+  compare: (a: bigint, b: bigint) => (a < b ? -1 : a > b ? 1 : 0),
+})
+
 /** avsc with exact longs: a hook, since longs are also written as objects. */
 export function avscType(schema: Json): avsc.Type {
-  const long = avsc.types.LongType.__with({
-    fromBuffer: (buffer: Buffer) => buffer.readBigInt64LE(),
-    toBuffer: (value: bigint) => {
-      const buffer = Buffer.alloc(8)
-      buffer.writeBigInt64LE(value)
-      return buffer
-    },
-    fromJSON: BigInt,
-    toJSON: String,
-    isValid: (value: unknown) => typeof value === 'bigint' && BigInt.asIntN(64, value) === value,
-    compare: (a: bigint, b: bigint) => (a < b ? -1 : a > b ? 1 : 0),
-  })
-  const isLong = (given: any): boolean => given === 'long' || given?.type === 'long'
   return avsc.Type.forSchema(structuredClone(schema) as avsc.Schema, {
     wrapUnions: true,
-    typeHook: (given) => (isLong(given) ? long : undefined),
+    typeHook: (given: any) => (given === 'long' || given?.type === 'long' ? long : undefined),
   })
 }
 

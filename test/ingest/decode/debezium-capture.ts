@@ -40,12 +40,11 @@ export function avroCapture(): {
       ({ id, schema }) => [id, parseAvro(schema)] as const,
     ),
   )
-  const bytes = (text: string | null) => (text === null ? null : Buffer.from(text, 'base64'))
   return {
     records: capture('postgres/avro.ndjson.gz').map(({ topic, key, value }) => ({
       topic,
-      key: bytes(key),
-      value: bytes(value),
+      key: key && Buffer.from(key, 'base64'),
+      value: value && Buffer.from(value, 'base64'),
     })),
     registry: {
       schema: (id) => {
