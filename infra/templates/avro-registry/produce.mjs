@@ -42,7 +42,7 @@ const messages = Array.from({ length: count }, (_, i) => ({
   key: `o-${i >> 2}`,
   value: encode({
     orderId: `o-${i >> 2}`,
-    customerId: i % 5 === 0 ? null : { string: `c-${i % 7}` },
+    customerId: i % 5 === 0 ? null : `c-${i % 7}`,
     status: steps[i % 4],
     amount: cents(1_000 + (i % 90) * 25),
     updatedAt: startedMs + i * 1_000,
