@@ -58,6 +58,8 @@ export const keys = z
   .union([z.array(entry), lines], { error: 'must be a list of keys, or one JSON object a line' })
   .superRefine((given, context) => {
     const problems = [
+      // A secret that is empty by mistake must not open the door.
+      ...(given.length === 0 ? [{ message: 'holds no key', fix: 'Add one, or remove http.keys.' }] : []),
       ...(given.length > KEYS_MAX ? [{ message: `has more than ${KEYS_MAX} keys`, fix: 'Remove some.' }] : []),
       ...conflicts(given),
     ]

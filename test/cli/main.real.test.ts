@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -51,6 +51,17 @@ test('exit codes and streams', async () => {
   const failed = await kappalake(['start']).ended
   expect([failed.code, failed.err]).toEqual([1, expect.stringMatching(/^✗ config\.invalid: pipelines: is missing/)])
   expect(failed.err).not.toMatch(/\n\s+at /)
+})
+
+test('a terminal is coloured, but not with NO_COLOR', () => {
+  const onTerminal = (env: Readonly<Record<string, string>>): string =>
+    spawnSync('script', ['-qec', `'${process.execPath}' '${main}' tables --url http://127.0.0.1:1`, '/dev/null'], {
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, TERM: 'xterm', ...env },
+    }).stdout
+  expect(onTerminal({})).toContain('\u001B[31m✗\u001B[0m not_ready')
+  for (const env of [{ NO_COLOR: '1' }, { TERM: 'dumb' }] as Record<string, string>[])
+    expect(onTerminal(env)).toMatch(/^✗ not_ready/)
 })
 
 test('a long answer arrives whole through a pipe', async () => {

@@ -26,7 +26,6 @@ describe('keys', () => {
     const expected = [{ id: 'grafana', sha256: hash('x'), scopes: ROLES.reader }]
     for (const keys of [[entry], JSON.stringify(entry), `\n${JSON.stringify(entry)}\n\n`, JSON.stringify([entry])])
       expect(httpOf({ keys }).keys).toEqual(expected)
-    expect(httpOf({ keys: '' }).keys).toEqual([])
   })
 
   test('with scopes and an end', () => {
@@ -51,6 +50,10 @@ describe('keys', () => {
     expect(error.message).toMatch(message)
     expect(error.message).toContain('http.keys')
     expect(JSON.stringify([error.message, error.fix, error.context])).not.toContain('A'.repeat(43))
+  })
+
+  test.each(['', ' \n', '[]', []])('none at all, which is no door without a lock: %j', (none) => {
+    expect(failing({ keys: none }).message).toMatch(/http\.keys: holds no key/)
   })
 
   test('two of one id are a rotation: not three, not of different rights, not the same twice', () => {
@@ -81,7 +84,6 @@ describe('where the API is served', () => {
 
   test.each(['0.0.0.0', '::', '10.0.0.1', 'lake.example'])('%s needs keys, or a word', (host) => {
     expect(failing({ host }).message).toMatch(/no keys are asked for/)
-    expect(failing({ host, keys: '' }).context.path).toBe('http.host')
     expect(httpOf({ host, keys }).host).toBe(host)
     expect(httpOf({ host, insecure: true }).host).toBe(host)
   })

@@ -269,6 +269,12 @@ test('whatever stands in a header, a name or a body, the answer is no defect of 
   )
 })
 
+test('the settings that are shown hold no hash of a key', async () => {
+  const text = await (await app.request('/v1/config', get())).text()
+  expect(text).toContain('"admin"')
+  expect(text).not.toContain(admin.entry.sha256)
+})
+
 test('no secret that was sent is printed', () => {
   for (const secret of SECRETS) expect(printed.join('\n')).not.toContain(secret)
 })
