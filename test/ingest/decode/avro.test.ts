@@ -1,54 +1,12 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { avroText, parseAvro } from '../../../src/avro-schema.ts'
+import { parseAvro } from '../../../src/avro-schema.ts'
 import type { Column } from '../../../src/batch.ts'
 import { columnsOfAvro } from '../../../src/define-avro.ts'
-import type { TableDefinition } from '../../../src/define.ts'
-import { deadLetterColumns, tableColumns } from '../../../src/ingest/decode/columns.ts'
-import { NativeText } from '../../../src/ingest/decode/native-text.ts'
-import { SlabPool } from '../../../src/ingest/decode/slab.ts'
-import { TableDecoder } from '../../../src/ingest/decode/table-decoder.ts'
-import { batchOf, definition } from '../../support/lake-table.ts'
-import { slabRows } from '../../support/slab-rows.ts'
 import { avscType, schemaArbitrary, valueArbitrary, type Json } from './avro-arbitrary.ts'
+import { decode } from './avro-decode.ts'
 import { fieldPlain, plainAvro } from './avro-reference.ts'
 import type { Plain } from './reference.ts'
-
-interface Verdicts {
-  /** By offset: the row, or the code of the dead letter. */
-  readonly of: ReadonlyMap<number, readonly Plain[] | string>
-  readonly messages: ReadonlyMap<number, string>
-}
-
-function decode(
-  schema: Json,
-  columns: readonly Column[],
-  values: readonly Uint8Array[],
-  parts: Partial<TableDefinition> = {},
-): Verdicts {
-  const native = new NativeText()
-  const table = definition({
-    value: 'avro',
-    avro: { schema: avroText(parseAvro(schema)), onIncompatible: 'stop' },
-    columns,
-    ...parts,
-  })
-  const all = tableColumns(table)
-  const decoder = new TableDecoder(table, native, new SlabPool())
-  try {
-    const decoded = decoder.decode([batchOf(values.map((value) => ({ value })))], new Set())
-    const of = new Map<number, readonly Plain[] | string>()
-    const messages = new Map<number, string>()
-    for (const row of slabRows(decoded.rows, all)) of.set(Number(row.at(-2)), row.slice(0, -3))
-    for (const row of slabRows(decoded.deadLetters, deadLetterColumns)) {
-      of.set(Number(row[2]), row[8] as string)
-      messages.set(Number(row[2]), row[9] as string)
-    }
-    return { of, messages }
-  } finally {
-    native.clear()
-  }
-}
 
 const withValues = schemaArbitrary.chain((schema) =>
   fc.tuple(fc.constant(schema), fc.array(valueArbitrary(schema), { minLength: 1, maxLength: 20, size: 'max' })),
@@ -73,7 +31,7 @@ test('what avsc writes is what the columns of the schema hold', () => {
         expect(of.get(k), `${JSON.stringify(schema)} ${messages.get(k)}`).toEqual(expected)
       })
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 120) },
+    { numRuns: Number(process.env['RUNS'] ?? 60) },
   )
 })
 
@@ -110,7 +68,7 @@ test('any choice and order of the columns reads the same values', () => {
         expect(extra === null ? [] : Object.keys(JSON.parse(extra))).toEqual(others)
       })
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 80) },
+    { numRuns: Number(process.env['RUNS'] ?? 40) },
   )
 })
 
@@ -130,7 +88,7 @@ test('changed bytes are a dead letter, or what avsc reads of them', () => {
         expect(verdict).toEqual(columns.map((column) => unsigned(fieldPlain(value, schema as any, column))))
       })
     }),
-    { numRuns: Number(process.env['RUNS'] ?? 120) },
+    { numRuns: Number(process.env['RUNS'] ?? 60) },
   )
 })
 
