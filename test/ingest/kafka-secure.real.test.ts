@@ -303,7 +303,7 @@ const HASTY: Clock = { ...systemClock, monotonicMs: () => systemClock.monotonicM
 
 async function doctor(given: KafkaSettings, clock = systemClock) {
   const loaded = {
-    settings: { source: { kind: 'kafka', kafka: given } },
+    settings: { source: { kind: 'kafka', kafka: given }, http: { host: '127.0.0.1', port: 1 } },
     definition: { pipelines: [{ tables: [{ topic: 'secure' }] }] },
   } as unknown as LoadedConfig
   const unused = () => Promise.reject(new Error('not looked at'))
