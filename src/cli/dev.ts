@@ -23,7 +23,7 @@ export function addDevCommand(program: Command, context: CliContext, openLake: O
 export async function runDev(context: CliContext, openLake: OpenLake, flags: SettingFlags): Promise<void> {
   const watched = new WatchedConfig(context, flags)
   const opened = { last: undefined as LoadedConfig | undefined }
-  for (let loaded: LoadedConfig | undefined = await watched.load(); loaded !== undefined;) {
+  for (let loaded: LoadedConfig | undefined = await watched.load(); loaded !== undefined && !context.signal.aborted;) {
     const asked: LoadedConfig = loaded
     try {
       loaded = (await session(context, openLake, asked, watched, opened))?.loaded
