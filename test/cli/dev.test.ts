@@ -213,6 +213,22 @@ describe('dev', () => {
     expect(log).toEqual(['open a', 'closed a', 'open a', 'closed a', 'open a,b', 'closed a,b'])
   })
 
+  test('what is missing may come as a file that nobody has read yet', async () => {
+    const port = await freePort()
+    const log: string[] = []
+    write(port, '{ a: int }')
+    const told = start(log, 'refused')
+    await told('watching the definition')
+    writeFileSync(path.join(folder, 'map.ts'), "import { b } from './b.ts'\nexport default () => ({ b })\n")
+    write(port, '{ b: int }, map: ./map.ts')
+    await told('Could not resolve')
+    writeFileSync(path.join(folder, 'b.ts'), 'export const b = 1\n')
+    await until('the new one', () => log.at(-1) === 'open b', 5_000)
+    // From now on it is watched like any other.
+    writeFileSync(path.join(folder, 'b.ts'), 'export const b = 22\n')
+    await told('b.ts: shop.orders changed')
+  })
+
   test('what cannot be opened at first is an error like that of start', async () => {
     write(await freePort(), '{ refused: int }')
     start([], 'refused')
