@@ -4,6 +4,7 @@ import path from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { freePort } from '../../infra/ports.mjs'
 import type { OpenLake } from '../../src/cli/serve.ts'
+import { loadConfig } from '../../src/config.ts'
 import { open, type Lake } from '../../src/index.ts'
 import { childrenOf, until } from '../support/processes.ts'
 import { boundedShop, shopSettings, trustStore } from '../support/shop-store.ts'
@@ -16,7 +17,7 @@ const LIMIT_MS = 120_000
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-dev-'))
 const store = { url: `file:${folder}/lake` }
 const texts = { out: '', err: '' }
-const ending = new AbortController()
+let ending = new AbortController()
 let running: Promise<Ran> | undefined
 let lake: Lake | undefined
 
@@ -41,6 +42,18 @@ const told = async (text: string | RegExp) => {
     throw new Error(`${error.message}\n${texts.out}${texts.err}`)
   })
 }
+async function start(): Promise<void> {
+  ending = new AbortController()
+  Object.assign(texts, { out: '', err: '' })
+  running = run(['dev', '--config', 'src/kappalake.yaml'], {
+    folder,
+    signal: ending.signal,
+    parts: { open: openShop },
+    onText: (to, text) => void (texts[to] += text),
+  })
+  await told('watching the definition')
+}
+
 const revenue = async (port: number): Promise<string> => {
   const sql = encodeURIComponent('SELECT count(*) AS n, sum(revenue) AS revenue FROM revenue_1m')
   const response = await fetch(`http://127.0.0.1:${port}/v1/query?q=${sql}`)
@@ -67,13 +80,7 @@ export default defineLake({ shop: [orders, revenue] })
 `,
   )
   write('kappalake.yaml', `kafka: { brokers: [localhost:9092] }\nhttp: { port: ${port} }\nstore: file:../lake\n`)
-  running = run(['dev', '--config', 'src/kappalake.yaml'], {
-    folder,
-    signal: ending.signal,
-    parts: { open: openShop },
-    onText: (to, text) => void (texts[to] += text),
-  })
-  await told('watching the definition')
+  await start()
   await lake!.pipelines[0]!.flush()
   const before = await revenue(port)
 
@@ -107,6 +114,34 @@ export default defineLake({ shop: [orders, revenue] })
   expect(texts.out.match(/replay [0-9a-f]{8} of shop/g)).toHaveLength(1)
 
   ending.abort()
-  expect((await running).code).toBe(0)
+  expect((await running!).code).toBe(0)
   await until('no process left', () => childrenOf(process.pid).length === 0)
 })
+
+test(
+  'a replay that is under way goes on, and one of a definition that has changed since is replaced',
+  {
+    timeout: LIMIT_MS,
+  },
+  async () => {
+    write('select.ts', select('max(amount)'))
+    const { definition, settings } = await loadConfig({ folder: path.join(folder, 'src') })
+    const before = await openShop(definition, settings)
+    await until('other code', () => before.pipelines[0]!.status().state === 'superseded')
+    const slow = await before.replay('shop', { autoCutover: 'always', rateLimit: 20 })
+    await until('a rebuild', async () => (await slow.status()).progress?.phase === 'rebuilding')
+    await before.close()
+
+    await start()
+    await told(`the replay ${slow.id.slice(0, 8)} of this definition goes on`)
+    write('select.ts', select('min(amount)'))
+    await told(/replay [0-9a-f]{8} of shop: cut-over/)
+    expect((await lake!.replays.get(slow.id)).state).toBe('cancelled')
+    expect((await lake!.replays.list()).filter(({ state }) => state === 'done')).toHaveLength(2)
+    expect(texts.out).toContain(`≠ revenue_1m`)
+
+    ending.abort()
+    expect((await running!).code).toBe(0)
+    await until('no process left', () => childrenOf(process.pid).length === 0)
+  },
+)

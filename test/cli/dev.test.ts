@@ -23,7 +23,7 @@ const options = { ...REPLAY, autoCutover: 'always' } as const
 const OLD = 'b'.repeat(64)
 
 /** Replays that get on by a step whenever somebody waits. */
-function world(steps: readonly (() => void)[], replays = new FakeReplays()) {
+function world(steps: readonly (() => void)[], replays = new FakeReplays(), isTty = false) {
   const clock = new InstantClock()
   const ending = new AbortController()
   const sleep = clock.sleep.bind(clock)
@@ -34,7 +34,7 @@ function world(steps: readonly (() => void)[], replays = new FakeReplays()) {
     if (at > 100) ending.abort()
   }
   const texts: string[] = []
-  const out = { write: (text: string) => void texts.push(text), isTty: false, columns: 80, hasColor: false }
+  const out = { write: (text: string) => void texts.push(text), isTty, columns: 80, hasColor: false }
   const context: CliContext = {
     env: {},
     folder: '/nowhere',
@@ -75,6 +75,14 @@ describe('a rebuild', () => {
       /^11111111 queued\n11111111 rebuilding\n11111111 verifying\n11111111 catching-up\n[\s\S]*≠ revenue_1m[\s\S]*difference d1ff0000\n\n11111111 ready\n11111111 cut-over\n✓ replay 11111111 of shop: cut-over[\s\S]*version 13 has its tables[\s\S]*next: kappalake replay rollback 11111111\n$/,
     )
     expect(told()).not.toContain('accept:')
+  })
+
+  test('is a bar on a terminal', async () => {
+    const replays = new FakeReplays()
+    const { context, lake, told } = world(life(replays, '1'.repeat(64)), replays, true)
+    await rebuild(lake, shop, context)
+    expect(told()).toMatch(/\r\u001B\[2Krebuilding +█+░+ +50\.0 %[^\n]*\r\u001B\[2K/)
+    expect(told()).not.toContain('11111111 rebuilding\n')
   })
 
   test('that was under way is gone on with', async () => {
