@@ -194,9 +194,9 @@ export const SECRETS: readonly string[] = [
   'kafka.sasl.clientSecret',
   'kafka.sasl.password',
   'kafka.ssl.key',
+  'kafka.ssl.passphrase',
   'registry.password',
   'registry.token',
-  'kafka.ssl.passphrase',
   'store.secretAccessKey',
   'store.sessionToken',
 ]

@@ -10,6 +10,7 @@ import type { CliContext } from './context.ts'
 export const TEMPLATES = {
   'orders-json': 'records of JSON, a table of them and a window over it',
   debezium: 'a change stream: a table that holds what a database holds',
+  'avro-registry': 'values in Avro that name a schema of a registry',
   'embedded-hono': 'a web server of your own that holds its lake',
 } as const
 

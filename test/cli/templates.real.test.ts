@@ -1,7 +1,10 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
+import { text } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -65,6 +68,50 @@ test('debezium', async () => {
   )
   expect(await end()).toBe(0)
 })
+
+test('avro-registry', async () => {
+  await using registry = await startRegistry()
+  const project = await init('avro-registry', { REGISTRY_URL: registry.url })
+  await project.node('produce.mjs')
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const { end } = await project.start(
+    ['node_modules/kappalake/dist/main.js', 'start', '--lanes=1', `--port=${port}`],
+    url,
+  )
+  await until(
+    () => project.query(url, 'select status, count(*)::int n, sum(amount) sum from orders group by 1 order by 1'),
+    [
+      { status: 'cancelled', n: 5, sum: '63.75' },
+      { status: 'created', n: 5, sum: '60.00' },
+      { status: 'paid', n: 5, sum: '61.25' },
+      { status: 'shipped', n: 5, sum: '62.50' },
+    ],
+  )
+  expect(await project.query(url, 'select count(*)::int n from orders where customerId is null')).toEqual([{ n: 4 }])
+  expect(await project.query(url, 'select sum(n)::int n from revenue_1m')).toEqual([{ n: 20 }])
+  expect(await end()).toBe(0)
+})
+
+/** A registry that takes one schema, with the two routes that the template's programs ask. */
+async function startRegistry(): Promise<AsyncDisposable & { readonly url: string }> {
+  let schema: string | undefined
+  const server = http.createServer(async (request, response) => {
+    if (request.method === 'POST' && request.url === '/subjects/shop.orders.avro-value/versions')
+      schema = (JSON.parse(await text(request)) as { schema: string }).schema
+    const isKnown = schema !== undefined && (request.method === 'POST' || request.url === '/schemas/ids/7')
+    response.writeHead(isKnown ? 200 : 404, { 'content-type': 'application/vnd.schemaregistry.v1+json' })
+    response.end(JSON.stringify(isKnown ? { id: 7, schema } : { error_code: 40403, message: 'not found' }))
+  })
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections()
+      await new Promise((done) => server.close(done))
+    },
+  }
+}
 
 test('embedded-hono', async () => {
   const project = await init('embedded-hono')

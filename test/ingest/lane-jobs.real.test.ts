@@ -40,19 +40,19 @@ let writer: PlainWriter
 beforeAll(async () => {
   storage = await LocalStorage.open(path.join(folder, 'lake'))
   writer = await PlainWriter.open()
-  const text = 'result: await perform(this.#work, call)'
+  const text = 'await perform(await this.#tableWork(run, tables, onStep), call)'
   bundle = await mutatedBundle('jobs', [
     {
       file: 'src/lane-child.ts',
       text,
-      replacement: `result: await (async () => {
+      replacement: `await (async () => {
         const { existsSync, writeFileSync } = await import('node:fs')
         if (call.method === 'fill') { die(); for (;;); }
         if (call.method === 'readKeys' && !existsSync('${goOn}')) {
           writeFileSync('${waiting}', String(process.pid))
           await new Promise(() => {})
         }
-        return perform(this.#work, call)
+        return perform(await this.#tableWork(run, tables, onStep), call)
       })()`,
     },
   ])

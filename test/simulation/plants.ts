@@ -173,9 +173,9 @@ export const plants: readonly Plant[] = [
       },
       {
         file: COMMITTER,
-        find: 'export interface CommitterParts {',
+        find: 'export class Committer {',
         replace: `const remembered = new WeakMap<Chain, Pending>()
-export interface CommitterParts {`,
+export class Committer {`,
       },
     ],
   },
@@ -235,7 +235,8 @@ export interface CommitterParts {`,
     edits: [
       {
         file: COMMITTER,
-        find: 'const of = this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)',
+        find: `const of =
+          letters ?? this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)`,
         replace: `const later = (this as unknown as { later?: Map<string, DataFile[]> }).later ?? new Map<string, DataFile[]>()
         Object.assign(this, { later })
         const files = name.endsWith('__dlq') ? later.get(name) : pending.files.get(name)
