@@ -70,6 +70,7 @@ export class ReadStamps {
   /** Of a definition that could not be read: what it lacks may be in files that it has not come to, or in new ones. */
   addAround(before: Stamps): void {
     for (const [file, stamp] of before) if (!this.#stamps.has(file)) this.#stamps.set(file, stamp)
-    for (const file of [...this.#stamps.keys()]) this.note(path.dirname(file))
+    const folders = [...this.#stamps.keys()].map((file) => path.dirname(file))
+    for (const folder of folders) this.note(folder)
   }
 }
