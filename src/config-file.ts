@@ -8,6 +8,7 @@ import { build } from 'esbuild'
 import { isMap, isSeq, LineCounter, parseDocument, type Document } from 'yaml'
 import type { FieldPath } from './define-fields.ts'
 import { fromErrorMessage, LakeError, type ErrorMessage } from './error.ts'
+import { tellingReads, type OnRead } from './read-files.ts'
 
 /** A configuration file as it was written, and where in it each field stands. */
 export interface ConfigFile {
@@ -20,14 +21,15 @@ export interface ConfigFile {
 }
 
 /** Reads `.yaml`, `.yml`, `.json`, `.ts`, `.mts`, `.js` or `.mjs`. Throws `config.invalid`. */
-export async function readConfigFile(file: string): Promise<ConfigFile> {
+export async function readConfigFile(file: string, onRead: OnRead = () => undefined): Promise<ConfigFile> {
+  onRead(file)
   if (!existsSync(file))
     throw new LakeError('config.invalid', `${file} does not exist`, {
       context: { file },
       fix: 'Name an existing file with --config, or make one with "kappalake init".',
     })
   if (/\.(ya?ml|json)$/.test(file)) return readYaml(file)
-  if (/\.m?[jt]s$/.test(file)) return readModule(file)
+  if (/\.m?[jt]s$/.test(file)) return readModule(file, onRead)
   throw new LakeError('config.invalid', `${file} is neither YAML nor TypeScript`, { context: { file } })
 }
 
@@ -38,17 +40,19 @@ export function interpolate(
   folder: string,
   fail: (at: FieldPath, message: string, fix: string) => LakeError,
   at: FieldPath = [],
+  onRead: OnRead = () => undefined,
 ): unknown {
-  if (Array.isArray(value)) return value.map((item, i) => interpolate(item, env, folder, fail, [...at, i]))
+  if (Array.isArray(value)) return value.map((item, i) => interpolate(item, env, folder, fail, [...at, i], onRead))
   if (typeof value === 'object' && value !== null)
     return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => [key, interpolate(item, env, folder, fail, [...at, key])]),
+      Object.entries(value).map(([key, item]) => [key, interpolate(item, env, folder, fail, [...at, key], onRead)]),
     )
   if (typeof value !== 'string') return value
   return value.replace(/\$\$\{|\$\{([^}]*)\}/g, (whole, inner: string | undefined) => {
     if (inner === undefined) return '${'
     if (inner.startsWith('file:')) {
       const file = path.resolve(folder, inner.slice('file:'.length))
+      onRead(file)
       if (!existsSync(file)) throw fail(at, `the file of ${whole} does not exist`, `Write the value to ${file}.`)
       return readFileSync(file, 'utf8').trim()
     }
@@ -120,7 +124,7 @@ function offsetOf(document: Document, field: FieldPath): number | undefined {
  * and imports that. `kappalake` is this very installation, so a definition needs no package of its own. Where the folder
  * may only be read, as in a container, the bundle lies elsewhere, with the same packages beside it.
  */
-async function readModule(file: string): Promise<ConfigFile> {
+async function readModule(file: string, onRead: OnRead): Promise<ConfigFile> {
   const fail = (cause: unknown, fix?: string): LakeError =>
     new LakeError('config.invalid', `${file}: ${cause instanceof Error ? cause.message.trim() : String(cause)}`, {
       context: { file },
@@ -136,6 +140,7 @@ async function readModule(file: string): Promise<ConfigFile> {
     target: 'node20',
     logLevel: 'silent',
     plugins: [
+      tellingReads(onRead),
       {
         name: 'kappalake',
         setup(plugin) {

@@ -10,6 +10,7 @@ import { didYouMean, invalidField, parseFields, pathText, type FieldPath } from 
 import type { LakeDefinition } from './define.ts'
 import { LakeError } from './error.ts'
 import { withMaps } from './map-bundle.ts'
+import type { OnRead } from './read-files.ts'
 import type { KafkaSettings, Settings, StoreSettings } from './settings.ts'
 
 /** What a lake is and how it runs, and where each value came from. */
@@ -38,6 +39,8 @@ export interface LoadOptions {
   readonly flags?: Readonly<Record<string, string | undefined>>
   /** Default: the working folder. */
   readonly folder?: string
+  /** Also told of files that were looked for and are not there. */
+  readonly onRead?: OnRead
 }
 
 /**
@@ -45,9 +48,9 @@ export interface LoadOptions {
  * with its line (or the variable, or the flag), the field and the fix.
  */
 export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfig> {
-  const { env = {}, flags = {}, folder = process.cwd() } = options
-  const found = options.file ?? FILES.find((candidate) => existsSync(path.join(folder, candidate)))
-  const file = found === undefined ? undefined : await readConfigFile(path.resolve(folder, found))
+  const { env = {}, flags = {}, folder = process.cwd(), onRead = () => undefined } = options
+  const found = options.file ?? FILES.find((candidate) => isThere(path.join(folder, candidate), onRead))
+  const file = found === undefined ? undefined : await readConfigFile(path.resolve(folder, found), onRead)
   const content = file === undefined ? {} : isLake(file.content) ? { pipelines: file.content } : file.content
   return withOrigin(file, async () => {
     if (typeof content !== 'object' || content === null || Array.isArray(content))
@@ -58,8 +61,8 @@ export async function loadConfig(options: LoadOptions = {}): Promise<LoadedConfi
       pipelines,
       definition: reference,
       ...written
-    } = interpolate(content, env, base, invalidField) as Record<string, unknown>
-    const { definition, hash } = await readDefinition(pipelines, reference, base, file)
+    } = interpolate(content, env, base, invalidField, [], onRead) as Record<string, unknown>
+    const { definition, hash } = await readDefinition(pipelines, reference, base, file, onRead)
     const layers = [
       { origin: (at: FieldPath) => fileOrigin(file, at), values: normalStore(written) },
       ...envLayers(env),
@@ -145,8 +148,13 @@ function resolve(layers: readonly Layer[], base: string): { settings: Settings; 
   }
 }
 
-function checked({ pipelines }: LakeDefinition, folder: string): Promise<LakeDefinition> {
-  return withMaps(checkLake(pipelines, []), folder)
+function isThere(file: string, onRead: OnRead): boolean {
+  onRead(file)
+  return existsSync(file)
+}
+
+function checked({ pipelines }: LakeDefinition, folder: string, onRead: OnRead): Promise<LakeDefinition> {
+  return withMaps(checkLake(pipelines, []), folder, onRead)
 }
 
 /** The definition: `pipelines` in the file, or a TypeScript module named by `definition`, or a lake.ts beside the file. */
@@ -155,28 +163,29 @@ async function readDefinition(
   reference: unknown,
   base: string,
   file: ConfigFile | undefined,
+  onRead: OnRead,
 ): Promise<{ definition: LakeDefinition; hash: string | undefined }> {
   if (pipelines !== undefined && reference !== undefined)
     throw invalidField(['definition'], 'stands beside "pipelines"', 'Keep one of the two.')
-  if (isLake(pipelines)) return { definition: await checked(pipelines, base), hash: file?.hash }
+  if (isLake(pipelines)) return { definition: await checked(pipelines, base, onRead), hash: file?.hash }
   if (pipelines !== undefined)
-    return { definition: await withMaps(checkPipelines(pipelines, ['pipelines']), base), hash: undefined }
-  if (isLake(reference)) return { definition: await checked(reference, base), hash: file?.hash }
+    return { definition: await withMaps(checkPipelines(pipelines, ['pipelines']), base, onRead), hash: undefined }
+  if (isLake(reference)) return { definition: await checked(reference, base, onRead), hash: file?.hash }
   const named =
     reference === undefined ? 'lake.ts' : parseFields(fileSchema.shape.definition, reference, ['definition'])
-  if (reference === undefined && !existsSync(path.join(base, named)))
+  if (reference === undefined && !isThere(path.join(base, named), onRead))
     throw invalidField(
       ['pipelines'],
       'is missing: no table is defined',
       'Add pipelines, or put a lake.ts beside the file; "kappalake init" writes an example.',
     )
-  const module = await readConfigFile(path.resolve(base, named))
+  const module = await readConfigFile(path.resolve(base, named), onRead)
   if (!isLake(module.content))
     throw new LakeError('config.invalid', `${module.file}: the default export is not a lake`, {
       context: { file: module.file },
       fix: 'Write export default defineLake({ … }).',
     })
-  return { definition: await checked(module.content, path.dirname(module.file)), hash: module.hash }
+  return { definition: await checked(module.content, path.dirname(module.file), onRead), hash: module.hash }
 }
 
 const ENV_PREFIX = 'KAPPALAKE__'

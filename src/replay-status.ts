@@ -151,6 +151,8 @@ export interface ReplayStatus {
   readonly id: string
   readonly pipeline: string
   readonly options: ReplayOptions
+  /** Of source tables and windows: the definition that it was asked for with. */
+  readonly codes: Readonly<Record<string, string>>
   readonly state: 'queued' | 'running' | 'done' | 'failed' | 'cancelled'
   readonly createdMs: number
   readonly endedMs: number | null

@@ -12,7 +12,7 @@ import { keepShop } from './demo-state.ts'
 import { runTour, STEPS, type TourStep } from './demo-tour.ts'
 import { judge, type Verdict } from './demo-verdict.ts'
 import { wholeNumber } from './read.ts'
-import { addressOf, runLake, showStatus, untilEnd, type OpenLake } from './serve.ts'
+import { addressOf, narrator, runLake, showStatus, untilEnd, type OpenLake } from './serve.ts'
 
 export interface DemoOptions {
   readonly seed?: number
@@ -224,11 +224,6 @@ function besides(settings: Settings, folder: string): Settings {
     lanes: 1,
     query: { ...settings.query, children: 1, cacheDir: path.join(folder, 'cache-tour') },
   }
-}
-
-/** Lines above the one that shows how the pipeline stands. */
-function narrator({ out }: CliContext): (line: string) => void {
-  return (line) => out.write(out.isTty ? `\r\u001B[2K${line}\n` : `${line}\n`)
 }
 
 function positive(text: string): number {

@@ -4,6 +4,7 @@ import { addCompletionCommand } from './completion.ts'
 import { errorText, EXIT, exitCodeOf, type CliContext } from './context.ts'
 import { addDeadLetterCommands } from './dead-letters.ts'
 import { addDemoCommand } from './demo.ts'
+import { addDevCommand } from './dev.ts'
 import { addDoctorCommand, type DoctorParts } from './doctor.ts'
 import { addInitCommand } from './init.ts'
 import { addKeyCommand } from './key.ts'
@@ -52,6 +53,7 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
   addDemoCommand(program, context, parts.open, exit)
   addInitCommand(program, context, parts.version)
   addKeyCommand(program, context)
+  addDevCommand(program, context, parts.open)
   addStartCommands(program, context, parts.open)
   addDoctorCommand(program, context, parts.doctor, exit)
   addReadCommands(program, context)

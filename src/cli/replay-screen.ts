@@ -68,7 +68,7 @@ export function differenceScreen(replay: ReplayJson, difference: DifferenceJson,
           'yellow',
           hasColor,
         ),
-    ...(difference.equal || replay.progress?.phase !== 'ready'
+    ...(difference.equal || replay.progress?.phase !== 'ready' || replay.options.autoCutover === 'always'
       ? []
       : [
           `  accept: kappalake replay cutover ${shortId(replay.id)} --approve ${shortId(difference.id)}`,

@@ -45,7 +45,7 @@ export function phases(terminal: Terminal): Telling {
 
 /** Looks on until `isDone`, or until it is over. Throws why it failed, and `replay.state` when it was cancelled. */
 export async function watchReplay(
-  client: Client,
+  ask: (id: string) => Promise<ReplayJson>,
   first: ReplayJson,
   context: CliContext,
   telling: Telling,
@@ -53,7 +53,7 @@ export async function watchReplay(
 ): Promise<ReplayJson> {
   let told: string | undefined
   try {
-    for (let replay = first; ; replay = await again(client, first.id, context)) {
+    for (let replay = first; ; replay = await ask(first.id)) {
       const text = JSON.stringify(replay)
       if (text !== told) telling.tell(replay)
       told = text
@@ -151,15 +151,18 @@ function spanText(seconds: number): string {
   return `${Math.floor(whole / 3_600)} h ${Math.floor((whole % 3_600) / 60)} min`
 }
 
-async function again(client: Client, id: string, { clock, signal }: CliContext): Promise<ReplayJson> {
-  const sinceMs = clock.monotonicMs()
-  for (;;) {
-    try {
-      return await client.get<ReplayJson>(pathOf(id))
-    } catch (error) {
-      const isAway = error instanceof LakeError && error.code === 'not_ready' && !signal.aborted
-      if (!isAway || clock.monotonicMs() - sinceMs > AWAY_MS_MAX) throw error
-      await clock.sleep(ASK_EVERY_MS, signal)
+/** How a server is asked for a replay, again and again. */
+export function fromServer(client: Client, { clock, signal }: CliContext): (id: string) => Promise<ReplayJson> {
+  return async (id) => {
+    const sinceMs = clock.monotonicMs()
+    for (;;) {
+      try {
+        return await client.get<ReplayJson>(pathOf(id))
+      } catch (error) {
+        const isAway = error instanceof LakeError && error.code === 'not_ready' && !signal.aborted
+        if (!isAway || clock.monotonicMs() - sinceMs > AWAY_MS_MAX) throw error
+        await clock.sleep(ASK_EVERY_MS, signal)
+      }
     }
   }
 }

@@ -8,7 +8,7 @@ import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption, wholeNumber } from './read.ts'
 import { confirm, findReplay, namesOf, pathOf, readPoint, shortId } from './replay-args.ts'
 import { differenceScreen, LIST_COLUMNS, onScreen, stateOf } from './replay-screen.ts'
-import { bar, failIfFailed, isWaiting, lines, outcome, phases, watchReplay } from './replay-watch.ts'
+import { bar, failIfFailed, fromServer, isWaiting, lines, outcome, phases, watchReplay } from './replay-watch.ts'
 
 const CSV_COLUMNS = [
   'id',
@@ -64,7 +64,8 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
   /** A bar for a person; for a program a line for each change, of which the last is the outcome. */
   const look = async (client: Client, first: ReplayJson, options: Common): Promise<void> => {
     const isSeen = context.out.isTty && isScreen(options)
-    const found = await watchReplay(client, first, context, isSeen ? bar(context.out) : lines(context.out), isWaiting)
+    const telling = isSeen ? bar(context.out) : lines(context.out)
+    const found = await watchReplay(fromServer(client, context), first, context, telling, isWaiting)
     if (isSeen) conclude(found, options)
   }
   const show = async (client: Client, found: ReplayJson, options: Common): Promise<DifferenceJson> => {
@@ -173,7 +174,7 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
       const started = await client.post<ReplayJson>('/v1/replays', request)
       // The answer is the difference: how it gets on is told beside it.
       const telling = context.err.isTty ? bar(context.err) : phases(context.err)
-      const found = await watchReplay(client, started, context, telling, () => false)
+      const found = await watchReplay(fromServer(client, context), started, context, telling, () => false)
       if (!(await show(client, found, options)).equal) exit(EXIT.failed)
     },
   )

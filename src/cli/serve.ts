@@ -21,14 +21,15 @@ export async function runLake<T>(
   definition: LakeDefinition,
   settings: Settings,
   work: (lake: Lake, signal: AbortSignal) => Promise<T>,
-  options: Pick<OpenOptions, 'acceptCode'> = {},
+  options: Pick<OpenOptions, 'acceptCode'> & { readonly lineOf?: (event: LakeEvent) => string | undefined } = {},
 ): Promise<T> {
+  const { lineOf = stateLine, ...opened } = options
   const lake = await openLake(definition, settings, {
-    ...options,
+    ...opened,
     signal: context.signal,
     clock: context.clock,
     observer: (event) => {
-      const line = settings.log.level === 'silent' ? undefined : stateLine(event)
+      const line = settings.log.level === 'silent' ? undefined : lineOf(event)
       if (line !== undefined) context.err.write(line)
     },
   })
@@ -57,6 +58,7 @@ export function addressOf({ host, port }: HttpSettings): string {
 /** One line for each pipeline, again and again: rewritten on a terminal, every ten seconds otherwise. */
 export async function showStatus(context: CliContext, lake: Lake, signal: AbortSignal): Promise<void> {
   const { out, clock } = context
+  let isShown = false
   while (!signal.aborted) {
     await clock.sleep(out.isTty ? STATUS_MS.tty : STATUS_MS.other, signal)
     if (signal.aborted) break
@@ -64,8 +66,14 @@ export async function showStatus(context: CliContext, lake: Lake, signal: AbortS
     // A line that wraps could not be rewritten.
     const line = [...lines.join(' │ ')].slice(0, out.columns - 1).join('')
     out.write(out.isTty ? `\r\u001B[2K${line}` : `${lines.join('\n')}\n`)
+    isShown = true
   }
-  if (out.isTty) out.write('\n')
+  if (out.isTty && isShown) out.write('\n')
+}
+
+/** Lines above the one that shows how the pipelines stand. */
+export function narrator({ out }: CliContext): (line: string) => void {
+  return (line) => out.write(out.isTty ? `\r\u001B[2K${line}\n` : `${line}\n`)
 }
 
 /** `shop running · version 14 · 40,812 records · lag 3 · fresh 1.1s · 48 rec/s`, and why when it does not run. */

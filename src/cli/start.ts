@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { loadConfig, type LoadedConfig } from '../config.ts'
 import type { Lake } from '../index.ts'
+import type { OnRead } from '../read-files.ts'
 import { redacted } from '../redact.ts'
 import type { CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
@@ -51,8 +52,9 @@ export function withSettings(command: Command): Command {
     .option('--lanes <n>', 'lanes: auto or a number')
 }
 
-export function load(context: CliContext, options: SettingFlags): Promise<LoadedConfig> {
+export function load(context: CliContext, options: SettingFlags, onRead?: OnRead): Promise<LoadedConfig> {
   return loadConfig({
+    ...(onRead === undefined ? {} : { onRead }),
     file: options.config,
     env: context.env,
     folder: context.folder,
@@ -88,7 +90,7 @@ function inOneLine(value: string): string {
   return more.length === 0 ? first : `${first} …`
 }
 
-function banner({ definition, settings, file }: LoadedConfig): string {
+export function banner({ definition, settings, file }: LoadedConfig): string {
   const { source, store, http, lanes } = settings
   const from = source.kind === 'kafka' ? `Kafka at ${source.kafka.brokers.join(', ')}` : 'the in-process demo log'
   const tables = definition.pipelines.map(

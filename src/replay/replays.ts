@@ -180,6 +180,7 @@ function statusOf({ id, request, state, createdMs, endedMs, writer, error, repla
     id,
     pipeline: request.pipeline,
     options: request.options,
+    codes: request.codes,
     state,
     createdMs,
     endedMs,

@@ -25,13 +25,18 @@ export async function run(
   world: Partial<Omit<CliContext, 'out' | 'err'>> & {
     readonly parts?: Partial<CliParts>
     readonly clock?: Clock
+    /** Told of what is written, for commands that go on. */
+    readonly onText?: (to: 'out' | 'err', text: string) => void
     readonly terminal?: { readonly isTty?: boolean; readonly columns?: number; readonly hasColor?: boolean }
   } = {},
 ): Promise<Ran> {
   const texts = { out: '', err: '' }
-  const { parts, terminal: looks, ...rest } = world
+  const { parts, terminal: looks, onText = () => undefined, ...rest } = world
   const terminal = (to: keyof typeof texts) => ({
-    write: (text: string) => void (texts[to] += text),
+    write: (text: string) => {
+      texts[to] += text
+      onText(to, text)
+    },
     isTty: false,
     columns: 80,
     hasColor: false,

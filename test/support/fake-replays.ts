@@ -131,6 +131,7 @@ export const QUEUED: ReplayStatus = {
   id: 'a'.repeat(64),
   pipeline: 'shop',
   options: REPLAY,
+  codes: {},
   state: 'queued',
   createdMs: Date.UTC(2026, 10, 21, 10),
   endedMs: null,
