@@ -163,7 +163,8 @@ export class PlainFold implements WindowFold {
       const isCorrected = before?.isFinal === true && before.n !== n
       if (isCorrected) corrected++
       const corrections = (before?.corrections ?? 0) + (isCorrected ? 1 : 0)
-      const isSettled = clockMsMin >= start + sizeMs + latenessMs + boundMs
+      // Where all partitions are idle, clocks may be ahead of what is final.
+      const isSettled = isFinal && clockMsMin >= start + sizeMs + latenessMs + boundMs
       touched.push({ cell, isSettled, result: { group, start, n, isFinal, corrections } })
     }
     const results = await this.#write(
