@@ -104,8 +104,10 @@ export class JobRecord {
 
   async #write(job: ReplayJob): Promise<void> {
     const replay = { ...job.replay!, beat: job.replay!.beat + 1 }
-    this.#job = { ...job, replay }
-    await this.#jobs.update(this.#job)
+    const next = { ...job, replay }
+    // What could not be written has not come to be: an end that is not known would be the end of a job that goes on.
+    await this.#jobs.update(next)
+    this.#job = next
     // The beat is no news by itself.
     this.#written = JSON.stringify(this.#job)
     this.#writtenMs = this.#clock.monotonicMs()

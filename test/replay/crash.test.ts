@@ -7,10 +7,13 @@ import { fresh, isOver, NEW, OLD, shop, write, type Bench } from './bench.ts'
 /** What happens at one request to the store: nothing is ever answered again; it fails, before or after it was done. */
 type Fate = 'dies' | 'lost' | 'unheard'
 
-/** A store whose request number `at` meets its fate, counted from when `arm` was called. */
+/** By name and arguments. */
+type Request = (name: string, args: readonly unknown[]) => boolean
+
+/** A store whose request number `at`, or each of a kind, meets its fate, counted from when `arm` was called. */
 function fateful(
   fate: Fate,
-  at: number | ((key: string) => boolean),
+  at: number | Request,
 ): { through: (storage: Storage) => Storage; arm: () => void; seen: () => number } {
   let [isArmed, seen, isDead] = [false, 0, false]
   const away = () => new LakeError('store.unavailable', 'no answer', { retryable: true })
@@ -24,11 +27,10 @@ function fateful(
         )
           return typeof value === 'function' ? value.bind(target) : value
         return (...args: unknown[]) => {
-          const isNow =
-            isArmed && (++seen, typeof at === 'number' ? seen === at : name === 'putIfAbsent' && at(String(args[0])))
+          const isNow = isArmed && (++seen, typeof at === 'number' ? seen === at : at(String(name), args))
           const call = () => Reflect.apply(value, target, args)
-          // A create of a given key is done, and nobody hears of it.
-          if (isNow && typeof at !== 'number') void call()
+          // What is meant by its kind is done, and nobody hears of it.
+          if (isNow && fate === 'dies' && typeof at !== 'number') void call()
           if (isNow && fate === 'dies') isDead = true
           if (name === 'list') return isDead ? hangs() : isNow ? throws(away()) : call()
           if (isDead) return new Promise(() => undefined)
@@ -86,7 +88,19 @@ describe('a replay whose process dies, or whose store fails', () => {
   })
 
   it('is cut over once, also when nobody hears of it', async () => {
-    for (const fate of ['dies', 'unheard'] as const) await replayed(fate, (key) => key.startsWith('pipelines/shop/v'))
+    const isVersion: Request = (name, [key]) => name === 'putIfAbsent' && String(key).startsWith('pipelines/shop/v')
+    for (const fate of ['dies', 'unheard'] as const) await replayed(fate, isVersion)
+  })
+
+  it.each(['dies', 'lost', 'unheard'] as const)('is over once, also when that could not be told: %s', async (fate) => {
+    let told = 0
+    const isEnd: Request = (name, [key, bytes]) =>
+      name === 'put' &&
+      String(key).startsWith('jobs/') &&
+      /"state":\s*"done"/.test(Buffer.from(bytes as Uint8Array).toString()) &&
+      ++told === 1
+    await replayed(fate, isEnd)
+    expect(told).toBeGreaterThan(0)
   })
 
   it.each(['dies', 'lost', 'unheard'] as const)('goes on where its fork stands: %s', async (fate) => {
