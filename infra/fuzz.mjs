@@ -1,23 +1,10 @@
 // Mutated bytes into everything that reads bytes from outside: FUZZ_SECONDS=60 (for each target), FUZZ_SEED=n,
 // FUZZ_TARGET=name (that one alone), and with FUZZ_INPUT=base64 one input again. See test/fuzz/.
-import { build } from 'esbuild'
 import { randomInt } from 'node:crypto'
-import path from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
+import { bundleProgram } from './bundle.mjs'
 
-const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
-const outfile = path.join(root, '.cache', 'fuzz', 'main.mjs')
-await build({
-  entryPoints: [path.join(root, 'test/fuzz/main.ts')],
-  outfile,
-  bundle: true,
-  packages: 'external',
-  platform: 'node',
-  format: 'esm',
-  target: 'node20',
-  sourcemap: 'inline',
-  logLevel: 'warning',
-})
+const outfile = await bundleProgram('test/fuzz/main.ts', '.cache/fuzz/main.mjs')
 const { again, run } = await import(pathToFileURL(outfile).href)
 const { FUZZ_SECONDS = '10', FUZZ_SEED, FUZZ_TARGET, FUZZ_INPUT } = process.env
 let pass

@@ -6,27 +6,16 @@ import { fork } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { bundleProgram } from './bundle.mjs'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const DEFAULT_SEEDS = [1, 2000]
 const PLANT_SEEDS_MAX = 1000
 
 /** Bundles the simulation, with one planted bug when `plant` is given; returns the path of the bundle. */
-export async function bundleSimulation(plant) {
-  const outfile = path.join(root, '.cache', 'sim', `${plant?.name ?? 'sound'}.mjs`)
-  await build({
-    entryPoints: [path.join(root, 'test/simulation/main.ts')],
-    outfile,
-    bundle: true,
-    packages: 'external',
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    sourcemap: 'inline',
-    logLevel: 'warning',
-    plugins: plant === undefined ? [] : [planting(plant)],
-  })
-  return outfile
+export function bundleSimulation(plant) {
+  const plugins = plant === undefined ? [] : [planting(plant)]
+  return bundleProgram('test/simulation/main.ts', `.cache/sim/${plant?.name ?? 'sound'}.mjs`, plugins)
 }
 
 /** Changes the text of production files while they are bundled, and fails when a text to change is not there. */

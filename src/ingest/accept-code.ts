@@ -68,7 +68,7 @@ export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Prom
     }
     const result = await chain.append(head, { commitId, build }, signal)
     if (result.kind === 'committed') {
-      await writeVersionHints(storage, changedTables(head, result.version))
+      await writeVersionHints(storage, rewritten(head, result.version))
       return result.version
     }
     if (result.kind === 'superseded' || attempt >= ATTEMPTS_MAX)
@@ -149,6 +149,6 @@ function leastWatermark({ windows }: PipelineDefinition, { watermarksMs }: Versi
   return all.length === 0 || all.includes(undefined) ? undefined : Math.min(...(all as number[]))
 }
 
-function changedTables({ tables: before }: Version, { tables }: Version): Version['tables'][string][] {
+function rewritten({ tables: before }: Version, { tables }: Version): Version['tables'][string][] {
   return Object.entries(tables).flatMap(([name, table]) => (before[name]?.metadata === table.metadata ? [] : [table]))
 }

@@ -16,6 +16,7 @@ import {
   readTags,
   type IcebergSchema,
 } from '../../src/lake/table.ts'
+import { content } from '../support/scripted-chain.ts'
 
 // A file of the store that is broken is named, and nothing else happens: no crash, no answer that is half right.
 
@@ -48,23 +49,9 @@ beforeAll(async () => {
   await chain.append(undefined, {
     commitId: 'c',
     build: () =>
-      Promise.resolve({
-        kind: 'ingest',
-        writer: 'test',
-        tables: { t: { metadata, snapshot: table.snapshot, code: 'c0de' } },
-        positions: new Map(),
-        clocksMs: {},
-        watermarksMs: {},
-        published: {},
-        watermarkMs: undefined,
-        topicIds: {},
-        tails: new Map(),
-        holes: new Map(),
-        paused: undefined,
-        released: false,
-        fork: undefined,
-        origins: new Map(),
-      }),
+      Promise.resolve(
+        content(0n, { tables: { t: { metadata, snapshot: table.snapshot, code: 'c0de' } }, positions: new Map() }),
+      ),
   })
   await claimTable(storage, 't', 'shop', systemClock)
   await storage.put('pipelines/shop/tags/base-r.json', Buffer.from('{"version":"1","untilMs":null}'))

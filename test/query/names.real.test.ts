@@ -14,6 +14,7 @@ import { lakeResolver } from '../../src/query/view.ts'
 import { naughtyStrings } from '../ingest/decode/corpora.ts'
 import { batchOf, tablePlan } from '../support/lake-table.ts'
 import { CHILD_PATH, querySettings } from './support.ts'
+import { content } from '../support/scripted-chain.ts'
 
 // Tables and columns of every naughty name that a definition takes: written, and asked for by that name.
 
@@ -69,24 +70,7 @@ beforeAll(async () => {
   const chain = openChain(storage, 'shop', systemClock)
   await chain.append(undefined, {
     commitId: systemClock.uuid(),
-    build: () =>
-      Promise.resolve({
-        kind: 'ingest',
-        writer: 'test',
-        tables,
-        positions: new Map(),
-        clocksMs: {},
-        watermarksMs: {},
-        published: {},
-        watermarkMs: undefined,
-        topicIds: {},
-        tails: new Map(),
-        holes: new Map(),
-        paused: undefined,
-        released: false,
-        fork: undefined,
-        origins: new Map(),
-      }),
+    build: () => Promise.resolve(content(0n, { tables, positions: new Map() })),
   })
   const settings = querySettings({ children: 1, cacheDir: path.join(folder, 'cache') })
   const resolve = lakeResolver({ storage, chains: new Map([['shop', chain]]), settings, clock: systemClock })

@@ -1,39 +1,17 @@
-import type { Hono } from 'hono'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
-import type { Engine } from '../../src/query/engine.ts'
-import { createApp } from '../../src/server/app.ts'
-import { createMetrics } from '../../src/server/metrics.ts'
-import { definition, makeLake, settings, type TestLake } from './support.ts'
+import { appOver, makeLake, type TestLake } from './support.ts'
 
 let lake: TestLake
-let app: Hono
+let ask: ReturnType<typeof appOver>['ask']
 
 beforeAll(async () => {
   lake = await makeLake({ shop: ['orders'] })
   await lake.commit('shop', 0)
   await lake.commit('shop', 0)
-  // No route of a job runs SQL.
-  const engine = undefined as unknown as Engine
-  app = createApp({
-    ...lake,
-    engine,
-    definition,
-    settings,
-    metrics: createMetrics(),
-    clock: systemClock,
-    pipelines: [],
-  })
+  ;({ ask } = appOver(lake))
 })
 afterAll(() => lake.close())
-
-async function ask(path: string, body?: unknown, headers: Record<string, string> = {}) {
-  const response = await app.request(path, {
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
-    headers: { host: 'localhost', 'content-type': 'application/json', ...headers },
-  })
-  return { status: response.status, body: (await response.json()) as any, location: response.headers.get('location') }
-}
 
 test('a job is recorded, and told of', async () => {
   const asked = await ask('/v1/tables/orders/expire', {})

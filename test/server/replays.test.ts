@@ -1,39 +1,16 @@
-import type { Hono } from 'hono'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
 import { LakeError } from '../../src/error.ts'
-import type { Engine } from '../../src/query/engine.ts'
-import { createApp } from '../../src/server/app.ts'
-import { createMetrics } from '../../src/server/metrics.ts'
 import { DIFFERENCE, PROGRESS } from '../support/fake-replays.ts'
-import { definition, makeLake, settings, type TestLake } from './support.ts'
+import { appOver, makeLake, type TestLake } from './support.ts'
 
 let lake: TestLake
-let app: Hono
+let ask: ReturnType<typeof appOver>['ask']
 
 beforeEach(async () => {
   lake = await makeLake({ shop: ['orders'] }, 'memory')
-  // No route of a replay runs SQL.
-  const engine = undefined as unknown as Engine
-  app = createApp({
-    ...lake,
-    engine,
-    definition,
-    settings,
-    metrics: createMetrics(),
-    clock: systemClock,
-    pipelines: [],
-  })
+  ;({ ask } = appOver(lake))
 })
 afterEach(() => lake.close())
-
-async function ask(path: string, body?: unknown, headers: Record<string, string> = {}) {
-  const response = await app.request(path, {
-    ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
-    headers: { host: 'localhost', 'content-type': 'application/json', ...headers },
-  })
-  return { status: response.status, body: (await response.json()) as any, headers: response.headers }
-}
 
 const start = async () => (await ask('/v1/replays', { pipeline: 'shop' })).body.id as string
 

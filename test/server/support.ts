@@ -13,6 +13,8 @@ import { appendFiles, createTable, openTable, type DataFile, type Storage } from
 import type { PartitionId } from '../../src/log.ts'
 import { openEngine, type Engine } from '../../src/query/engine.ts'
 import { lakeResolver } from '../../src/query/view.ts'
+import { createApp } from '../../src/server/app.ts'
+import { createMetrics } from '../../src/server/metrics.ts'
 import { MAINTENANCE, type Settings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 import { CHILD_PATH, querySettings, writeParquet } from '../query/support.ts'
@@ -142,4 +144,26 @@ export const settings: Settings = {
   http: { host: '127.0.0.1', port: 0 },
   query: querySettings(),
   log: { level: 'info' },
+}
+
+/** The API over a lake whose routes run no SQL, and how to ask it: a body is posted as JSON. */
+export function appOver(lake: TestLake, given: LakeDefinition = definition) {
+  const app = createApp({
+    ...lake,
+    engine: undefined as unknown as Engine,
+    definition: given,
+    settings,
+    metrics: createMetrics(),
+    clock: systemClock,
+    pipelines: [],
+  })
+  const ask = async (path: string, body?: unknown, headers: Record<string, string> = {}) => {
+    const response = await app.request(path, {
+      ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
+      headers: { host: 'localhost', 'content-type': 'application/json', ...headers },
+    })
+    const location = response.headers.get('location')
+    return { status: response.status, body: (await response.json()) as any, headers: response.headers, location }
+  }
+  return { app, ask }
 }

@@ -6,6 +6,7 @@ import { readProtobuf } from '../../../src/protobuf-text.ts'
 import { definition } from '../../support/lake-table.ts'
 import { Outcomes } from './outcomes.ts'
 import { decoded, reference } from './protobuf-reference.ts'
+import { PROTO_SCALARS } from '../../../src/protobuf-schema.ts'
 
 function tableOf(
   schema: string,
@@ -45,28 +46,11 @@ function typeOf(schema: string, message = 'M'): protobuf.Type {
 }
 
 const HEAD = 'syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";'
-const SCALARS = [
-  'double',
-  'float',
-  'int32',
-  'int64',
-  'uint32',
-  'uint64',
-  'sint32',
-  'sint64',
-  'fixed32',
-  'fixed64',
-  'sfixed32',
-  'sfixed64',
-  'bool',
-  'string',
-  'bytes',
-] as const
 type Made = { readonly type: string; readonly value: fc.Arbitrary<unknown> }
 
 const long = (min: bigint, max: bigint) =>
   fc.oneof(fc.bigInt({ min, max }), fc.constantFrom(min, max, 0n, 1n)).map((value) => String(value))
-const VALUES: Readonly<Record<(typeof SCALARS)[number], fc.Arbitrary<unknown>>> = {
+const VALUES: Readonly<Record<(typeof PROTO_SCALARS)[number], fc.Arbitrary<unknown>>> = {
   double: fc.double(),
   float: fc.float(),
   int32: fc.integer(),
@@ -83,7 +67,7 @@ const VALUES: Readonly<Record<(typeof SCALARS)[number], fc.Arbitrary<unknown>>> 
   string: fc.string({ unit: 'grapheme', maxLength: 30 }),
   bytes: fc.uint8Array({ maxLength: 30 }),
 }
-const scalar: fc.Arbitrary<Made> = fc.constantFrom(...SCALARS).map((type) => ({ type, value: VALUES[type] }))
+const scalar: fc.Arbitrary<Made> = fc.constantFrom(...PROTO_SCALARS).map((type) => ({ type, value: VALUES[type] }))
 const leaf: fc.Arbitrary<Made> = fc.oneof(
   { weight: 6, arbitrary: scalar },
   fc.constant<Made>({ type: 'E', value: fc.constantFrom('ZERO', 'ONE', 'MINUS', 77) }),
