@@ -1,7 +1,7 @@
 import { Decompress } from 'fzstd'
 import lz4 from 'lz4-napi'
-import snappy from 'snappyjs'
 import * as zlib from 'node:zlib'
+import { uncompressSync } from 'snappy'
 
 /** Codec numbers of a record batch's attributes, bits 0 to 2. */
 export const CODEC = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 } as const
@@ -32,20 +32,35 @@ const XERIAL_MAGIC = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00
 const XERIAL_HEADER_BYTES = 16
 
 function unsnappy(data: Uint8Array, bytesMax: number): Uint8Array {
-  if (Buffer.compare(data.subarray(0, XERIAL_MAGIC.length), XERIAL_MAGIC) !== 0)
-    return snappy.uncompress(data, bytesMax)
+  if (Buffer.compare(data.subarray(0, XERIAL_MAGIC.length), XERIAL_MAGIC) !== 0) return unsnappyBlock(data, bytesMax)
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   const blocks: Uint8Array[] = []
   let total = 0
   for (let at = XERIAL_HEADER_BYTES; at < data.length;) {
     const length = view.getInt32(at)
     if (length < 0 || at + 4 + length > data.length) throw new Error('a Snappy block is cut off')
-    const block = snappy.uncompress(data.subarray(at + 4, at + 4 + length), bytesMax - total)
+    const block = unsnappyBlock(data.subarray(at + 4, at + 4 + length), bytesMax - total)
     blocks.push(block)
     total += block.length
     at += 4 + length
   }
   return blocks.length === 1 ? blocks[0]! : Buffer.concat(blocks, total)
+}
+
+/** The densest that Snappy packs: three bytes that say "64 bytes from there". */
+const SNAPPY_RATIO_MAX = 64 / 3
+
+/** A raw block begins with its unpacked size, a varint; the library reserves that much before it reads on. */
+function unsnappyBlock(data: Uint8Array, bytesMax: number): Uint8Array {
+  let bytes = 0
+  for (let at = 0, scale = 1, byte = 128; byte > 127; at++, scale *= 128) {
+    if (at >= data.length) throw new Error('a Snappy block is cut off')
+    byte = data[at]!
+    bytes += (byte & 127) * scale
+  }
+  if (bytes > bytesMax) throw new Error(`it unpacks to more than ${bytesMax} bytes`)
+  if (bytes > data.length * SNAPPY_RATIO_MAX) throw new Error('a Snappy block promises more than it can hold')
+  return uncompressSync(data) as Buffer
 }
 
 const LZ4_FRAME_MAGIC = 0x184d2204

@@ -23,6 +23,19 @@ test('Snappy in the frames of Java', () => {
   expect(() => decompress(CODEC.snappy, compressXerial(text).subarray(0, -1), MAX)).toThrow()
 })
 
+test('a Snappy block that lies about a length is an error at once, whatever it promises', () => {
+  // A literal of 2^32 bytes, which as a signed number is a step back.
+  expect(() => decompress(CODEC.snappy, Buffer.from([4, 0xfc, 0xfb, 0xff, 0xff, 0xff, 1, 2, 3]), MAX)).toThrow()
+  // A size of 200 MiB in front of some bytes: nothing is reserved for it.
+  const before = process.memoryUsage().arrayBuffers
+  const promising = Buffer.from([0x80, 0x80, 0x80, 0x64, 0, 1])
+  expect(() => decompress(CODEC.snappy, promising, 256 << 20)).toThrow('promises more than it can hold')
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1 << 20)
+  // The densest there is.
+  const zeros = Buffer.alloc(100_000)
+  expect(Buffer.compare(decompress(CODEC.snappy, compress('snappy', zeros), MAX), zeros)).toBe(0)
+})
+
 test('Zstandard with compressed blocks and a checksum, as the reference library streams it', () => {
   const packed = Buffer.from(
     'KLUv/QRYxAEAxAJ0aGUgcXVpY2sgYnJvd24gZm94IGp1bXBzIG92ZXIgdGhlIGxhenkgZG9nLgIAzP9QZcAQZhlNAAAIaAEAHD8dCAGNecB5',

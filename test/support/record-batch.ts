@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import { crc32c } from '@node-rs/crc32'
 import lz4 from 'lz4-napi'
-import snappy from 'snappyjs'
+import { compressSync } from 'snappy'
 import type { LogRecord } from '../../src/ingest/memory-log.ts'
 
 /** Writes record batches of format 2 as a producer and a broker do: the other half of what src/ingest reads. */
@@ -53,7 +53,7 @@ export function compress(compression: Compression, data: Buffer): Buffer {
     case 'gzip':
       return gzipSync(data, { level: 1 })
     case 'snappy':
-      return Buffer.from(snappy.compress(data))
+      return compressSync(data)
     case 'lz4':
       return lz4.compressFrameSync(data)
     case 'zstd':
@@ -63,9 +63,9 @@ export function compress(compression: Compression, data: Buffer): Buffer {
 
 /** Snappy in the frames of Java's producer: blocks of 32 KiB behind a header. */
 export function compressXerial(data: Buffer): Buffer {
-  const parts = [Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1])]
+  const parts: Buffer[] = [Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0, 0, 0, 0, 1, 0, 0, 0, 1])]
   for (let at = 0; at < data.length; at += 32 << 10) {
-    const block = Buffer.from(snappy.compress(data.subarray(at, at + (32 << 10))))
+    const block = compressSync(data.subarray(at, at + (32 << 10)))
     const length = Buffer.alloc(4)
     length.writeInt32BE(block.length)
     parts.push(length, block)

@@ -1,4 +1,4 @@
-import snappy from 'snappyjs'
+import { compressSync } from 'snappy'
 import { packBits, type Column } from './columns.ts'
 import { leavesOf, levelBytes, type Leaf } from './levels.ts'
 import { parquetSchema, physicalType } from './parquet-schema.ts'
@@ -79,7 +79,7 @@ function pageOf(leaf: Leaf): Page {
     levelBytes(leaf.definitions, leaf.definitionMax),
     plainValues(leaf.column, leaf.present),
   ])
-  const body = snappy.compress(plain)
+  const body = compressSync(plain)
   const counts = struct({ 1: i32(leaf.definitions.length), 2: i32(PLAIN), 3: i32(RLE), 4: i32(RLE) })
   const header = thriftBytes(struct({ 1: i32(0), 2: i32(plain.length), 3: i32(body.length), 5: counts }))
   return { header, body, plainBytes: plain.length }
