@@ -24,16 +24,28 @@ export interface LiveRow {
   readonly row: number
 }
 
+const STRETCH_SHIFT = 10
+const STRETCH = 1 << STRETCH_SHIFT
+
 /** Which Kafka partition each row of a file came from: few runs, since a micro-batch writes partition after partition. */
 export class Partitions {
   readonly runs: readonly KeyRun[]
   readonly #ends: Float64Array
+  /** Of each stretch of `STRETCH` rows: their partition, −1 when they are of several. */
+  readonly #stretches: Int32Array
 
   constructor(runs: readonly KeyRun[]) {
     this.runs = runs
     this.#ends = new Float64Array(runs.length)
     let end = 0
     for (const [k, run] of runs.entries()) this.#ends[k] = end += run.count
+    this.#stretches = new Int32Array((end >>> STRETCH_SHIFT) + 1).fill(-1)
+    let start = 0
+    for (const { partition, count } of runs) {
+      const first = (start + STRETCH - 1) >>> STRETCH_SHIFT
+      start += count
+      if (first < start >>> STRETCH_SHIFT) this.#stretches.fill(partition, first, start >>> STRETCH_SHIFT)
+    }
   }
 
   /** Rows in all. */
@@ -42,7 +54,8 @@ export class Partitions {
   }
 
   at(row: number): number {
-    if (this.runs.length === 1) return this.runs[0]!.partition
+    const only = this.#stretches[row >>> STRETCH_SHIFT]!
+    if (only >= 0) return only
     let [low, high] = [0, this.#ends.length - 1]
     while (low < high) {
       const middle = (low + high) >> 1

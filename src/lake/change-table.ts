@@ -20,12 +20,13 @@ import {
 import { mergeManifests } from './merge-manifests.ts'
 import { withSnapshot, type Snapshot } from './metadata.ts'
 import { encodePuffin } from './puffin.ts'
+import { Puts } from './puts.ts'
 import { uriOf, type Storage } from './storage/storage.ts'
 import { summaryOf, type Effect, type Stamp } from './summary.ts'
 import type { AddedFile, FileDeletes, TableChange } from './table-change.ts'
 
 /**
- * Makes a new snapshot of a new metadata file. What it costs grows with the change, the live deletion vectors and the
+ * Makes a new snapshot of a new metadata file; its objects go into the store beside each other. What it costs grows with the change, the live deletion vectors and the
  * length of the manifest list; manifests of data files are read when files are removed, and when small ones are merged
  * now and then. Nobody sees any of it until a version names the metadata file. A change of nothing gives the table back
  * as it is. Throws `internal` where the change cannot be meant: an unknown file, deletes of a v2 table, fewer deleted
@@ -42,10 +43,11 @@ export async function changeTable(
   assertChange(table, change)
   const { raw } = table
   const sequenceNumber = raw['last-sequence-number'] + 1n
-  const commit: ManifestCommit = { storage, table, snapshotId: newSnapshotId(clock), sequenceNumber, clock }
+  const puts = new Puts(storage)
+  const commit: ManifestCommit = { puts, storage, table, snapshotId: newSnapshotId(clock), sequenceNumber, clock }
   const before = (table.manifests ?? (await readManifestList(storage, table))).filter(isLive)
-  const [added, data, vectors] = await Promise.all([
-    writeAdded(commit, change.added),
+  const added = writeAdded(commit, change.added)
+  const [data, vectors] = await Promise.all([
     removeFiles(commit, before.filter(isOf('data')), change.removed),
     changeVectors(commit, before.filter(isOf('deletes')), change),
   ])
@@ -54,9 +56,14 @@ export async function changeTable(
   const { manifests, nextRowId } = withRowIds(list, raw['next-row-id'])
   const { kind } = change
   const effect = { kind, added: change.added, removed: data.removed, ...vectors.effect }
-  const snapshot = await writeSnapshot(commit, manifests, nextRowId, effect, stamp)
+  const snapshot = writeSnapshot(commit, manifests, nextRowId, effect, stamp)
   const next = expireSnapshots(withSnapshot(raw, snapshot, uriOf(storage, table.metadata)))
-  return writeMetadata(storage, table, metadataNumber(table.metadata) + 1, stamp.commitId, next, manifests)
+  const number = metadataNumber(table.metadata) + 1
+  const [written] = await Promise.all([
+    writeMetadata(storage, table, number, stamp.commitId, next, manifests),
+    puts.done(),
+  ])
+  return written
 }
 
 /** `changeTable` with nothing but new files. Without files the table comes back as it is. */
@@ -91,7 +98,7 @@ function assertChange(table: LakeTable, { added, deletes, removed }: TableChange
   assertOnce([...deletes.map(({ file }) => file.key), ...removed])
 }
 
-async function writeAdded(commit: ManifestCommit, files: readonly AddedFile[]): Promise<readonly ManifestFile[]> {
+function writeAdded(commit: ManifestCommit, files: readonly AddedFile[]): readonly ManifestFile[] {
   if (files.length === 0) return []
   const entries = files.map(({ sequenceNumber, ...file }): ManifestEntry => ({
     status: 'added',
@@ -102,8 +109,7 @@ async function writeAdded(commit: ManifestCommit, files: readonly AddedFile[]): 
     path: uriOf(commit.storage, file.key),
     file,
   }))
-  const added = await writeManifest(commit, 'm0', commit.table.spec['spec-id'], entries)
-  return [added]
+  return [writeManifest(commit, 'm0', commit.table.spec['spec-id'], entries)]
 }
 
 interface HeldFiles {
@@ -143,7 +149,7 @@ async function removeFiles(
       context: { table: table.name },
     })
   const touched = held.filter(({ gone }) => gone.length > 0)
-  const rewritten = await inBatches(touched, ({ manifest, entries }) =>
+  const rewritten = touched.map(({ manifest, entries }) =>
     writeManifest(
       commit,
       'm2',
@@ -184,19 +190,19 @@ async function changeVectors(
       listOf(bySpec, specId).push(isGone ? deleted(entry, commit) : existing(entry))
     }
   if (deletes.length === 0 && before.size === 0) return unchanged
-  const vectorsAdded = await writeVectors(commit, deletes, bySpec, before)
+  const vectorsAdded = writeVectors(commit, deletes, bySpec, before)
   const vectorsRemoved = [...before.values()].map(({ entry }) => entry)
-  const written = await inBatches([...bySpec], ([specId, entries]) => writeDeleteManifest(commit, specId, entries))
+  const written = [...bySpec].map(([specId, entries]) => writeDeleteManifest(commit, specId, entries))
   return { manifests: written, effect: { vectorsAdded, vectorsRemoved } }
 }
 
 /** Writes the vectors of a commit into one Puffin file, and their entries to those of the spec of each data file. */
-async function writeVectors(
-  { storage, table, snapshotId, clock }: ManifestCommit,
+function writeVectors(
+  { puts, storage, table, snapshotId, clock }: ManifestCommit,
   deletes: readonly FileDeletes[],
   bySpec: Map<number, DeleteEntry[]>,
   before: ReadonlyMap<string, { readonly specId: number; readonly entry: DeleteEntry }>,
-): Promise<readonly DeleteEntry[]> {
+): readonly DeleteEntry[] {
   if (deletes.length === 0) return []
   const key = `tables/${table.folder}/data/${clock.uuid()}-deletes.puffin`
   const puffin = encodePuffin(deletes.map(({ file, rows }) => ({ dataFile: uriOf(storage, file.key), rows })))
@@ -220,23 +226,23 @@ async function writeVectors(
     listOf(bySpec, old?.specId ?? table.spec['spec-id']).push(entry)
     return entry
   })
-  await storage.put(key, puffin.bytes)
+  puts.add(key, puffin.bytes)
   return entries
 }
 
-async function writeSnapshot(
-  { storage, table, snapshotId, sequenceNumber, clock }: ManifestCommit,
+function writeSnapshot(
+  { puts, storage, table, snapshotId, sequenceNumber, clock }: ManifestCommit,
   manifests: readonly ManifestFile[],
   nextRowId: bigint | undefined,
   effect: Effect,
   stamp: Stamp,
-): Promise<Snapshot> {
+): Snapshot {
   const { raw, formatVersion } = table
   const listKey = `tables/${table.folder}/metadata/snap-${snapshotId}-1-${clock.uuid()}.avro`
   const parentSnapshotId = raw['current-snapshot-id']
   const firstRowId = raw['next-row-id']
   const head = { formatVersion, snapshotId, parentSnapshotId, sequenceNumber, firstRowId }
-  await storage.put(listKey, encodeManifestList(head, manifests))
+  puts.add(listKey, encodeManifestList(head, manifests))
   return {
     'snapshot-id': snapshotId,
     ...(parentSnapshotId === undefined ? {} : { 'parent-snapshot-id': parentSnapshotId }),

@@ -1,3 +1,9 @@
+/** Rows that one container of a deletion vector covers. */
+export const CONTAINER_ROWS = 65_536
+const CONTAINER_SHIFT = 16
+/** From a word's number to its container's. */
+const WORDS_SHIFT = 11
+
 /**
  * The deleted rows of one data file: a bit per row, so that adding one is a word's write, counting up to a position is
  * fast, and a deletion vector is made by copying.
@@ -6,13 +12,18 @@ export class DeletedRows {
   /** Rows of the data file. */
   readonly rows: number
   readonly #words: Uint32Array
-  #count: number
+  #count = 0
+  /** Deleted rows in each `CONTAINER_ROWS`: a vector is made with every commit, and need not count them. */
+  readonly #counts: Uint32Array
 
-  constructor(rows: number, words = new Uint32Array((rows + 31) >>> 5)) {
+  /** Without `words` none is deleted. */
+  constructor(rows: number, words?: Uint32Array) {
     this.rows = rows
-    this.#words = words
-    this.#count = 0
-    for (let k = 0; k < words.length; k++) if (words[k] !== 0) this.#count += ones(words[k]!)
+    this.#words = words ?? new Uint32Array((rows + 31) >>> 5)
+    this.#counts = new Uint32Array((rows + CONTAINER_ROWS - 1) >>> CONTAINER_SHIFT)
+    if (words === undefined) return
+    for (let k = 0; k < words.length; k++) if (words[k] !== 0) this.#counts[k >>> WORDS_SHIFT]! += ones(words[k]!)
+    for (const count of this.#counts) this.#count += count
   }
 
   /** Rows that are deleted. */
@@ -25,6 +36,11 @@ export class DeletedRows {
     return this.#words
   }
 
+  /** How many are deleted in each stretch of `CONTAINER_ROWS` rows. Not to be changed. */
+  get counts(): Uint32Array {
+    return this.#counts
+  }
+
   has(row: number): boolean {
     return (this.#words[row >>> 5]! & (1 << (row & 31))) !== 0
   }
@@ -35,6 +51,7 @@ export class DeletedRows {
     const word = this.#words[row >>> 5]!
     if ((word & bit) !== 0) return false
     this.#words[row >>> 5] = word | bit
+    this.#counts[row >>> CONTAINER_SHIFT]!++
     this.#count++
     return true
   }
@@ -42,6 +59,9 @@ export class DeletedRows {
   addAll(): void {
     this.#words.fill(0xffff_ffff)
     if ((this.rows & 31) !== 0) this.#words[this.rows >>> 5] = (1 << (this.rows & 31)) - 1
+    this.#counts.fill(CONTAINER_ROWS)
+    if ((this.rows & (CONTAINER_ROWS - 1)) !== 0)
+      this.#counts[this.rows >>> CONTAINER_SHIFT] = this.rows & (CONTAINER_ROWS - 1)
     this.#count = this.rows
   }
 

@@ -1,10 +1,10 @@
 import { crc32 } from '@node-rs/crc32'
 import { LakeError } from '../error.ts'
-import { DeletedRows, ones } from './deleted-rows.ts'
+import { CONTAINER_ROWS, DeletedRows } from './deleted-rows.ts'
 
 // Iceberg's deletion vector: the length of what follows (big endian), a magic number, a Roaring bitmap of 64-bit
 // positions in the portable format, and the CRC-32 of magic and bitmap (big endian). A data file has less than 2^32
-// rows, so there is at most one 32-bit bitmap, of key 0. A container of it covers 65,536 positions.
+// rows, so there is at most one 32-bit bitmap, of key 0. A container of it covers CONTAINER_ROWS positions.
 
 const MAGIC = 0x6439_d3d1
 const COOKIE_PLAIN = 12_346
@@ -20,20 +20,32 @@ const CRC_BYTES = 4
 
 /** The blob as it stands in a Puffin file: containers are copied out of the bitmap, arrays where few rows are deleted. */
 export function encodeDeletionVector(deleted: DeletedRows): Buffer {
-  const { words } = deleted
-  const containers = containersOf(words)
-  const size = containers.reduce((sum, { count }) => sum + 8 + containerBytes(count), 0)
-  const bitmapBytes = containers.length === 0 ? 0 : 4 + 8 + size
-  const blob = Buffer.alloc(HEAD_BYTES + bitmapBytes + CRC_BYTES)
+  const blob = Buffer.allocUnsafe(vectorBytes(deleted))
+  writeDeletionVector(deleted, blob)
+  return blob
+}
+
+/** Bytes of its blob. */
+export function vectorBytes({ counts }: DeletedRows): number {
+  let size = 0
+  for (const count of counts) if (count > 0) size += 8 + containerBytes(count)
+  return HEAD_BYTES + (size === 0 ? 0 : 4 + 8 + size) + CRC_BYTES
+}
+
+/** Writes the blob into `blob`, which is as long as `vectorBytes` says. */
+export function writeDeletionVector(deleted: DeletedRows, blob: Buffer): void {
+  const containers: Container[] = []
+  for (const [key, count] of deleted.counts.entries()) if (count > 0) containers.push({ key, count })
   const end = blob.length - CRC_BYTES
   blob.writeUInt32BE(end - 4, 0)
   blob.writeUInt32LE(MAGIC, 4)
+  blob.writeUInt32LE(containers.length > 0 ? 1 : 0, 8)
+  blob.writeUInt32LE(0, 12)
   if (containers.length > 0) {
-    blob.writeUInt32LE(1, 8)
-    writeBitmap(blob, HEAD_BYTES + 4, words, containers)
+    blob.writeUInt32LE(0, HEAD_BYTES)
+    writeBitmap(blob, HEAD_BYTES + 4, deleted.words, containers)
   }
   blob.writeUInt32BE(crc32(blob.subarray(4, end)), end)
-  return blob
 }
 
 /** Reads a blob of a file with `rows` rows. Throws `store.corrupt` when it is not whole or deletes what is not there. */
@@ -54,17 +66,6 @@ interface Container {
   readonly count: number
 }
 
-function containersOf(words: Uint32Array): Container[] {
-  const containers: Container[] = []
-  for (let start = 0; start < words.length; start += CONTAINER_WORDS) {
-    const end = Math.min(start + CONTAINER_WORDS, words.length)
-    let count = 0
-    for (let k = start; k < end; k++) if (words[k] !== 0) count += ones(words[k]!)
-    if (count > 0) containers.push({ key: start / CONTAINER_WORDS, count })
-  }
-  return containers
-}
-
 function containerBytes(count: number): number {
   return count <= ARRAY_MAX ? 2 * count : CONTAINER_BYTES
 }
@@ -81,7 +82,11 @@ function writeBitmap(blob: Buffer, start: number, words: Uint32Array, containers
     blob.writeUInt32LE(at - start, offsets + 4 * index)
     const part = words.subarray(key * CONTAINER_WORDS, (key + 1) * CONTAINER_WORDS)
     if (count <= ARRAY_MAX) writeArray(blob, at, part)
-    else blob.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at)
+    else {
+      blob.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at)
+      // The last container ends with its file.
+      blob.fill(0, at + part.byteLength, at + CONTAINER_BYTES)
+    }
     at += containerBytes(count)
   }
 }
@@ -117,12 +122,12 @@ function readBitmap(vector: Buffer, start: number, rows: number): DeletedRows {
   const heads = hasRuns ? flags + ((length + 7) >>> 3) : start + 8
   let at = heads + 4 * length + (!hasRuns || length >= OFFSETS_FROM ? 4 * length : 0)
   // Whole containers, so that one can be copied whatever the last row is.
-  const words = new Uint32Array(Math.ceil(rows / 65_536) * CONTAINER_WORDS)
+  const words = new Uint32Array(Math.ceil(rows / CONTAINER_ROWS) * CONTAINER_WORDS)
   let [total, last] = [0, -1]
   for (let index = 0; index < length; index++) {
     const key = vector.readUInt16LE(heads + 4 * index)
     const count = vector.readUInt16LE(heads + 4 * index + 2) + 1
-    if (key <= last || key * 65_536 >= rows) throw new Error(`its container ${key} is out of place`)
+    if (key <= last || key * CONTAINER_ROWS >= rows) throw new Error(`its container ${key} is out of place`)
     const part = words.subarray(key * CONTAINER_WORDS, (key + 1) * CONTAINER_WORDS)
     const isRun = hasRuns && (vector[flags + (index >>> 3)]! & (1 << (index & 7))) !== 0
     at = isRun ? readRuns(vector, at, part) : readContainer(vector, at, part, count)

@@ -54,7 +54,7 @@ export class KeyIndex {
     const shard = this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!
     const slot = shard.find(hashes, at)
     if (slot < 0) {
-      shard.insert(hashes, at, file, row, version)
+      shard.insert(~slot, hashes, at, file, row, version)
       return false
     }
     this.#tell(shard, slot)
@@ -134,14 +134,14 @@ class Shard {
     return this.words[this.#home(word) * SLOT_WORDS + 3]!
   }
 
-  /** Slot of the key, −1 when it is not there. */
+  /** Slot of the key; when it is not there, the complement of the one that it would get. */
   find(hashes: Uint32Array, at: number): number {
     const { words } = this
     const a = hashes[at]!
     const b = hashes[at + 1]!
     const c = hashes[at + 2]!
     for (let slot = this.#home(a), i = slot * SLOT_WORDS; ;) {
-      if (words[i + 3] === 0) return -1
+      if (words[i + 3] === 0) return ~slot
       if (words[i] === a && words[i + 1] === b && words[i + 2] === c) return slot
       slot++
       i += SLOT_WORDS
@@ -149,10 +149,14 @@ class Shard {
     }
   }
 
-  insert(hashes: Uint32Array, at: number, file: number, row: number, version: bigint): void {
-    if (this.size + 1 > this.#capacity * LOAD_MAX) this.#grow()
+  /** `free` is what `find` gave. */
+  insert(free: number, hashes: Uint32Array, at: number, file: number, row: number, version: bigint): void {
+    let slot = free
+    if (this.size + 1 > this.#capacity * LOAD_MAX) {
+      this.#grow()
+      slot = this.#free(hashes[at]!)
+    }
     this.size++
-    const slot = this.#free(hashes[at]!)
     this.words[slot * SLOT_WORDS] = hashes[at]!
     this.words[slot * SLOT_WORDS + 1] = hashes[at + 1]!
     this.words[slot * SLOT_WORDS + 2] = hashes[at + 2]!

@@ -14,10 +14,12 @@ import {
   type DeleteEntry,
   type ManifestEntry,
 } from './manifest.ts'
+import type { Puts } from './puts.ts'
 import { keyOf, uriOf, type Storage } from './storage/storage.ts'
 
 /** A commit that writes manifests. */
 export interface ManifestCommit {
+  readonly puts: Puts
   readonly storage: Storage
   readonly table: LakeTable
   readonly snapshotId: bigint
@@ -96,17 +98,17 @@ export function shapeOf(table: LakeTable, { specId }: Pick<ManifestFile, 'specId
   return { formatVersion: table.formatVersion, schema: table.schema, spec: spec ?? table.spec }
 }
 
-/** Writes a manifest of data files. */
-export async function writeManifest(
+/** Writes a manifest of data files: it is on its way, and there when the commit's puts are done. */
+export function writeManifest(
   commit: ManifestCommit,
   suffix: string,
   specId: number,
   entries: readonly ManifestEntry[],
-): Promise<ManifestFile> {
+): ManifestFile {
   const shape = shapeOf(commit.table, { specId })
   const { file, key } = manifestOf(commit, shape, 'data', suffix, entries, ({ file }) => file)
   const bytes = encodeManifest(shape, entries)
-  await commit.storage.put(key, bytes)
+  commit.puts.add(key, bytes)
   const live = entries.filter(({ status }) => status !== 'deleted')
   // Where every entry has its own row id, the manifest's only has to be there, and the least is true.
   const firstRowId = live.every((entry) => entry.firstRowId !== undefined)
@@ -119,15 +121,15 @@ export async function writeManifest(
 }
 
 /** Writes a manifest of deletion vectors. Row ids are those of data files only. */
-export async function writeDeleteManifest(
+export function writeDeleteManifest(
   commit: ManifestCommit,
   specId: number,
   entries: readonly DeleteEntry[],
-): Promise<ManifestFile> {
+): ManifestFile {
   const shape = shapeOf(commit.table, { specId })
   const { file, key } = manifestOf(commit, shape, 'deletes', 'd0', entries, vectorSize)
   const bytes = encodeDeleteManifest(shape, entries)
-  await commit.storage.put(key, bytes)
+  commit.puts.add(key, bytes)
   const written = { ...file, length: bytes.length }
   // The next commit of this process has to know them all.
   const live = entries.filter(({ status }) => status !== 'deleted')

@@ -25,7 +25,9 @@ export async function mergeManifests(
     if (group.size === 0) continue
     const { storage, table } = commit
     const entries = (await inBatches([...group], (manifest) => readManifest(storage, table, manifest))).flat()
-    const merged = await writeManifest(commit, 'm1', table.spec['spec-id'], entries.map(existing))
+    const merged = writeManifest(commit, 'm1', table.spec['spec-id'], entries.map(existing))
+    // The next tier may read it.
+    await commit.puts.done()
     const newest = all.find((manifest) => group.has(manifest))
     all = all.flatMap((manifest) => (manifest === newest ? [merged] : group.has(manifest) ? [] : [manifest]))
   }

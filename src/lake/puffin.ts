@@ -1,6 +1,6 @@
 import { LakeError } from '../error.ts'
 import type { DeletedRows } from './deleted-rows.ts'
-import { decodeDeletionVector, encodeDeletionVector } from './deletion-vector.ts'
+import { decodeDeletionVector, vectorBytes, writeDeletionVector } from './deletion-vector.ts'
 import type { Storage } from './storage/storage.ts'
 import type { DeletionVectorRef } from './table-change.ts'
 
@@ -23,15 +23,12 @@ export interface Puffin {
 }
 
 export function encodePuffin(vectors: readonly VectorOf[]): Puffin {
-  const parts: Buffer[] = [MAGIC]
-  const blobs: { readonly offset: number; readonly length: number }[] = []
   let offset = MAGIC.length
-  for (const { rows } of vectors) {
-    const blob = encodeDeletionVector(rows)
-    parts.push(blob)
-    blobs.push({ offset, length: blob.length })
+  const blobs = vectors.map(({ rows }) => {
+    const blob = { offset, length: vectorBytes(rows) }
     offset += blob.length
-  }
+    return blob
+  })
   const footer = {
     blobs: vectors.map(({ dataFile, rows }, index) => ({
       type: 'deletion-vector-v1',
@@ -46,7 +43,15 @@ export function encodePuffin(vectors: readonly VectorOf[]): Puffin {
   const payload = Buffer.from(JSON.stringify(footer), 'utf8')
   const end = Buffer.alloc(8)
   end.writeInt32LE(payload.length, 0)
-  return { bytes: Buffer.concat([...parts, MAGIC, payload, end, MAGIC]), blobs }
+  // All in one piece: the vectors of a large table are megabytes, with every commit.
+  const bytes = Buffer.allocUnsafe(offset + 2 * MAGIC.length + payload.length + end.length)
+  MAGIC.copy(bytes)
+  for (const [index, { rows }] of vectors.entries()) {
+    const blob = blobs[index]!
+    writeDeletionVector(rows, bytes.subarray(blob.offset, blob.offset + blob.length))
+  }
+  for (const part of [MAGIC, payload, end, MAGIC]) offset += part.copy(bytes, offset)
+  return { bytes, blobs }
 }
 
 /**
