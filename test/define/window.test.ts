@@ -82,7 +82,7 @@ describe('a window', () => {
     })
   })
 
-  test('every record counts over append tables, and what stands over keyed ones', () => {
+  test('A1: every record counts over append tables, and what stands over keyed ones', () => {
     const select = { n: 'count()' }
     expect(tumbling('w', clicks, { size: '1m', select }).input).toBe('events')
     expect(tumbling('w', orders, { size: '1m', select }).input).toBe('rows')

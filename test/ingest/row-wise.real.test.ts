@@ -80,7 +80,7 @@ describe('good texts', () => {
   })
 })
 
-describe('bad texts', () => {
+describe('T5: bad texts', () => {
   test.each([
     ['random() > 0.5', /random gives another value/, 0],
     [`id = 'äö' AND now() > ts`, /now gives another value/, 14],

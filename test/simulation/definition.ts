@@ -65,14 +65,14 @@ export function codeOf({ tables, windows }: PipelineDefinition, name: string): s
 }
 
 /** Its group is that of `groupOf`, which no column is: what matters of it here are the names and places of its tables. */
-function windowOf({ name, kind, sizeMs, latenessMs }: SimWindow, source: string): WindowDefinition {
+function windowOf({ name, kind, input, sizeMs, latenessMs }: SimWindow, source: string): WindowDefinition {
   return {
     kind: 'window',
     name,
     source,
     window: kind === 'session' ? { kind, gapMs: sizeMs } : { kind, sizeMs, offsetMs: 0 },
     allowedLatenessMs: latenessMs,
-    input: 'events',
+    input,
     groupBy: ['v'],
     nullGroup: 'keep',
     where: undefined,

@@ -253,14 +253,7 @@ export class Fleet {
           )
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
-      openFold: () =>
-        Promise.resolve(
-          new SimFold(
-            process,
-            storage,
-            plan.tables.flatMap(({ windows }) => windows),
-          ),
-        ),
+      openFold: () => Promise.resolve(new SimFold(process, storage, plan.tables)),
       startLanes,
     })
     const stop = new AbortController()

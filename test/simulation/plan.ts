@@ -1,6 +1,7 @@
 import type { CompactionPolicy } from '../../src/lake/table.ts'
 import type { StartAt } from '../../src/log.ts'
 import { faultKinds as storeFaultKinds, type FaultKind, type FaultRates } from '../support/faulty-storage.ts'
+import { withRowWindows, withWindows } from './plan-windows.ts'
 import { Random } from './random.ts'
 
 /** Everything beside the store that can go wrong, by the name under which it is counted. */
@@ -172,7 +173,7 @@ export interface SimTable {
   readonly onError: 'dead-letter' | 'skip'
   /** Undefined: an append table. */
   readonly keyed: KeyedPlan | undefined
-  /** Over its events. */
+  /** Over its events, or its rows. */
   readonly windows: readonly SimWindow[]
   /** Of its event time, the timestamp of the record; where there are windows. */
   readonly idleAfterMs: number
@@ -183,6 +184,7 @@ export interface SimTable {
 export interface SimWindow {
   readonly name: string
   readonly kind: 'tumbling' | 'session'
+  readonly input: 'events' | 'rows'
   /** Of a session the gap. */
   readonly sizeMs: number
   readonly latenessMs: number
@@ -240,7 +242,10 @@ export function planOf(seed: number): Plan {
   const plain = topics.map((topic, index) => tableOf(`t${index}`, topic, random))
   if (random.chance(0.3)) plain.push(tableOf('again', topics[0]!, random))
   // What a cut-over or a rollback names anew is checked for tables of rows alone.
-  const tables = story === 'replay' ? plain : withWindows(plain, topics, new Random(seed, 'windows'))
+  const ofEvents = story === 'replay' ? plain : withWindows(plain, topics, new Random(seed, 'windows'))
+  const tables = story === 'replay' ? plain : withRowWindows(ofEvents, topics, new Random(seed, 'windows over rows'))
+  // What a truncation removes may have gone with its file, and so may what moved the clock by which others are judged.
+  if (tables.some(({ keyed, windows }) => keyed?.isTruncated && windows.length > 0)) rates.K10 = 0
   calm(rates, tables)
   return {
     seed,
@@ -291,25 +296,6 @@ function tableOf(name: string, topic: TopicPlan, random: Random): SimTable {
 }
 
 const NO_WINDOWS = { windows: [], idleAfterMs: 0 }
-
-/** Some seeds have a window or two; none over a table that is truncated, whose rows may be gone before they are seen. */
-function withWindows(tables: readonly SimTable[], topics: readonly TopicPlan[], random: Random): readonly SimTable[] {
-  if (!random.chance(0.35)) return tables
-  const fit = tables.filter(({ topic }) => !topics.find((each) => each.topic === topic)!.isTruncated)
-  if (fit.length === 0) return tables
-  const chosen = random.pick(fit)
-  const boundMs = random.pick([0, 500, 2_000])
-  const kinds = random.pick<readonly SimWindow['kind'][]>([['tumbling'], ['session'], ['tumbling', 'session']])
-  const windows = kinds.map((kind): SimWindow => ({
-    name: `w_${kind}`,
-    kind,
-    sizeMs: random.pick(kind === 'session' ? [50, 400] : [500, 3_000]),
-    latenessMs: random.pick([0, 0, 1_000]),
-    boundMs,
-  }))
-  const idleAfterMs = random.pick([1_000, 5_000, 3_600_000])
-  return tables.map((table) => (table === chosen ? { ...table, windows, idleAfterMs } : table))
-}
 
 /** Numbers so small that files are put together all the time. */
 function compactionOf(random: Random): CompactionPolicy {

@@ -10,7 +10,7 @@ export interface Plant {
   readonly edits: readonly Edit[]
 }
 
-/** `find` stands exactly once in the production file that ends with `file`. */
+/** `find` stands exactly once in the file that ends with `file`: production's, or what stands in for DuckDB. */
 export interface Edit {
   readonly file: string
   readonly find: string

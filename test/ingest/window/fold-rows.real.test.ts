@@ -63,7 +63,7 @@ const order = ([order_id, customer_id, amount, time, status]: readonly [
 })
 const P1: readonly TestRecord[] = [order(['F', 'c3', 1, '10:15:00', 'created']), { key: 'F', value: null }]
 
-describe('P1-rows', () => {
+describe('A1: P1-rows, an update takes the old row back', () => {
   test.each([
     [1, false],
     [3, true],
