@@ -58,6 +58,9 @@ export {
 } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
+export type { Table, TableReference, Window } from './define-reference.ts'
+export type { AnyRow, DeadLetterRow, Decimal, LateRow } from './define-row.ts'
+export type { Condition, Expression, Expressions } from './define-expression.ts'
 export type { LookupOptions, MapFunction, Redaction } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
