@@ -46,7 +46,10 @@ export interface TableOptions<
   }
   /** `{ id: t.string().required(), amount: t.decimal(12, 2) }`, or the text form of types. Not for `raw()`. */
   readonly columns?: S
-  /** More columns, computed from the others: `(o, { mul }) => ({ total: t.decimal(14, 2).as(mul(o.price, o.quantity)) })`. */
+  /**
+   * More columns, computed from the others: `(o, { mul }) => ({ total: t.decimal(14, 2).as(mul(o.price, o.quantity)) })`.
+   * Those that rows are partitioned by stand in `columns`.
+   */
   readonly computed?: (columns: ColumnsOf<RowOfColumns<S>>, expressions: Expressions) => M
   /** Row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
   readonly where?: Condition<RowOfColumns<S>>
