@@ -81,6 +81,7 @@ export type LakeErrorCode =
   | 'upsert.key_in_two_partitions' // no version column says which of its records is the later one
   | 'window.open_rows_max' // a window table holds more open cells than `openRowsMax`
   | 'window.old_values_max' // a window over rows would hold the values of more keys than it may
+  | 'window.memory_max' // open windows need more memory at once than `windows.memory`, whatever is written to disk
   | 'window.fold_failed' // the process that holds the open windows died, or its disk is full
   | 'aggregate.overflow' // an exact sum no longer fits its column
   | 'aggregate.negative_count' // more rows were taken back than were counted: the source table contradicts the log

@@ -166,7 +166,7 @@ async function assemble(
       tables,
       windows,
       childPath: childPath('fold-child'),
-      settings: { store: settings.store, memoryBytesMax: FOLD_MEMORY_BYTES_MAX },
+      settings: { store: settings.store, memoryBytesMax: settings.windows?.memoryBytesMax ?? FOLD_MEMORY_BYTES_MAX },
       clock,
       onOutput: (text) => options.onOutput?.(text),
       priority,

@@ -1,6 +1,6 @@
 import type { FoldDatabase } from './fold-database.ts'
-import { becameFinal, END, list, PART, type Relations, same, START, upTo } from './fold-relations.ts'
-import type { ResultOptions } from './fold-results.ts'
+import { becameFinal, END, list, PART, partOf, type Relations, same, START, upTo } from './fold-relations.ts'
+import type { ResultOptions, UsePart } from './fold-results.ts'
 import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
 import { mergeSql } from '../../window/sql.ts'
 
@@ -23,7 +23,8 @@ export async function chooseIslands(
   database: FoldDatabase,
   relations: Relations,
   { fold, finalUntil, finalBefore, goneUntil, isReopened, openSince }: ResultOptions,
-): Promise<string> {
+  use: UsePart,
+): Promise<void> {
   const { cells, columns, definition, groups, shape } = relations
   const group = list([...groups, 'true AS __any'])
   // What is not due now is known by its cells later, also where all that happened is that one of them went.
@@ -51,8 +52,16 @@ export async function chooseIslands(
     'chosen',
     `SELECT ${list(rows)} FROM ${cells} c JOIN islands i ON ${same('c', 'i', [...groups, START])} WHERE ${isHere}`,
   )
-  await database.temporary('chosen_rows', mergeSql(shape, 'chosen'))
-  return 'chosen_rows'
+  const [count, vanished] = await database.numbers(
+    'SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM vanished)',
+  )
+  if (count! + vanished! === 0) return
+  const parts = Math.max(1, Math.ceil(count! / database.rowsMax))
+  for (let k = 0; k < parts; k++) {
+    const isOurs = partOf(groups, k, parts)
+    await database.temporary('chosen_rows', mergeSql(shape, `(SELECT * FROM chosen WHERE ${isOurs})`))
+    await use({ rows: 'chosen_rows', gone: `(SELECT * FROM vanished WHERE ${isOurs})`, isMerged: false })
+  }
 }
 
 /** Result rows that begin where no session begins any more, and the first session that has a part of them, if one does. */

@@ -109,6 +109,11 @@ export function list(columns: readonly string[], of?: string): string {
   return columns.map((name) => (of === undefined ? name : `${of}.${name}`)).join(', ')
 }
 
+/** SQL: whether a row is of the k-th of so many parts, of rows that are equal in these columns. */
+export function partOf(columns: readonly string[], k: number, parts: number): string {
+  return parts === 1 || columns.length === 0 ? 'true' : `hash(${list(columns)}) % ${parts} = ${k}`
+}
+
 /** `column <= bound`; false without a bound. */
 export function upTo(column: string, bound: number | undefined): string {
   return bound === undefined ? 'false' : `${column} <= ${bound}`
