@@ -66,6 +66,7 @@ function orderOf(role: TableRole): readonly string[] {
 
 /** Of a source table or a window. What a definition does not name is not part of what a test says. */
 const SYSTEM: ReadonlySet<string> = new Set([
+  SYSTEM_COLUMNS.extra,
   SYSTEM_COLUMNS.version,
   SYSTEM_COLUMNS.partition,
   SYSTEM_COLUMNS.offset,
