@@ -71,6 +71,7 @@ export type LakeErrorCode =
   | 'lookup.ambiguous' // a record would find two rows of the table that is looked up in
   | 'lookup.not_found' // the table, version or column that a look-up names is not there
   | 'lookup.too_large'
+  | 'testing.does_not_hold' // of a lab: the same records gave other rows when they were run in another way
   | 'transform.map_refused' // the function of a table asks for what is another thing in a replay, or is none
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row
   | 'window.expression_failed' // the filter of a change topic fails on the values of a row

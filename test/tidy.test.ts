@@ -12,6 +12,7 @@ const COMPOSITION_ROOTS = [
   'src/lane-child.ts',
   'src/fold-child.ts',
   'src/query/child.ts',
+  'src/testing.ts',
 ]
 
 /** Folder → what it may import outside itself and the vocabulary. `null`: everything. */
@@ -43,6 +44,7 @@ const ARROWS: Record<string, readonly string[] | null> = {
     'src/replay/fork.ts',
   ],
   cli: null,
+  testing: null,
   root: null,
 }
 const NOT_VOCABULARY = [...COMPOSITION_ROOTS]
