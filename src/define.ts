@@ -9,12 +9,13 @@ import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
 import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
 import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
+import { writtenTopic, type ChangeTopic, type TopicOptions } from './define-topic.ts'
 import { specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
-export type { LookupOptions, MapFunction, Redaction }
+export type { LookupOptions, MapFunction, Redaction, TopicOptions }
 export { cumulate, hopping, session, tumbling, windowSql } from './define-window-options.ts'
 
 /** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */
@@ -64,6 +65,8 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   readonly lookup?: Readonly<Record<string, LookupOptions>>
   /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
   readonly redact?: Readonly<Record<string, Redaction>>
+  /** Where committed rows are published. */
+  readonly to?: TopicOptions
 }
 
 /**
@@ -74,13 +77,14 @@ export function table<const S extends ColumnSpecs>(
   name: string,
   options: TableOptions<keyof S & string, S>,
 ): TableOf<KindsOf<S>> {
-  const { columns, map } = options
+  const { columns, map, to } = options
   const texts =
     columns === undefined || columns === null || typeof columns !== 'object'
       ? {}
       : { columns: Object.fromEntries(Object.entries<TypeSpec | string>(columns).map(([c, s]) => [c, specText(s)])) }
   const written = map === undefined ? {} : { map: writtenMap(map) }
-  return checkTable(name, { ...options, ...texts, ...written }, [name])
+  const topic = to === undefined ? {} : { to: writtenTopic(to) }
+  return checkTable(name, { ...options, ...texts, ...written, ...topic }, [name])
 }
 
 /**
@@ -198,6 +202,8 @@ export interface TableDefinition {
   readonly lookup?: readonly LookupDefinition[] | undefined
   /** What is not stored as the record has it. */
   readonly redact?: Redactions | undefined
+  /** Where committed rows are published; no part of its code. */
+  readonly to?: ChangeTopic | undefined
   /** What it was called before; no part of its code. */
   readonly renamedFrom?: string | undefined
   /** It keeps the raw log of its topic, for replays to read where the log itself no longer reaches. */

@@ -189,7 +189,7 @@ describe('changes', () => {
   test('a condition that fails on the values of a row is told', async () => {
     const after = await rowsOf(PLAN, [['x', 0n, 1n]])
     await expect(changes(PLAN, [], [after], { where: 'CAST(g AS INTEGER) > 0' })).rejects.toMatchObject({
-      code: 'window.expression_failed',
+      code: 'publish.expression_failed',
       context: { table: 'w' },
     })
     expect(await changes(PLAN, [], [after])).toHaveLength(1)
