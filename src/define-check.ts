@@ -21,6 +21,7 @@ import { checkLookups, lookupSchema, toLookups } from './define-lookup.ts'
 import { checkMap, mapSchema, toMap } from './define-map.ts'
 import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
+import { checkTableTopic, topicSchema, toTopic } from './define-topic.ts'
 import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
@@ -166,6 +167,7 @@ export const tableSchema = strict(
     map: mapSchema.optional(),
     lookup: lookupSchema.optional(),
     redact: redactSchema.optional(),
+    to: topicSchema.optional(),
     renamedFrom: name.optional(),
   },
   {
@@ -173,7 +175,6 @@ export const tableSchema = strict(
     transform: 'transforms are',
     dedup: 'deduplication is',
     retain: 'retention is',
-    to: 'change topics are',
     evolve: 'schema evolution is',
     maxDeadLetterRatio: 'a limit for dead letters is',
   },
@@ -242,6 +243,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...toMap(fields.map, at),
     ...toLookups(fields.lookup),
     ...toRedactions(fields.redact),
+    ...(fields.to === undefined ? {} : { to: toTopic(fields.to) }),
     ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
@@ -249,6 +251,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
   checkMap(table, at)
   checkLookups(table, at)
   checkRedact(table, at)
+  checkTableTopic(table, at)
   return table
 }
 

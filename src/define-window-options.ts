@@ -6,6 +6,7 @@ import { withLate, type Window } from './define-reference.ts'
 import type { AnyRow } from './define-row.ts'
 import type { Results, WindowRow } from './define-window-row.ts'
 import type { TableDefinition } from './define.ts'
+import { writtenTopic, type TopicOptions } from './define-topic.ts'
 import { specText, type TypeSpec } from './define-type.ts'
 import { checkWindow, windowOverWindow } from './define-window-check.ts'
 import type { KIND_KEYS } from './define-window-fields.ts'
@@ -29,7 +30,8 @@ export interface CommonWindowOptions {
   readonly retain?: string
   /** What it was called before: its rows stay, and are found by the new name. */
   readonly renamedFrom?: string
-  readonly to?: { readonly topic: string; readonly where?: string }
+  /** Where committed changes are published. */
+  readonly to?: TopicOptions
 }
 
 /**
@@ -204,5 +206,6 @@ function over(name: string, source: TableDefinition, options: Readonly<Record<st
   if ((source as { readonly kind?: string } | undefined)?.kind !== 'table')
     throw invalidField([name, 'source'], 'must be a table', 'Give the table that table(…) made.')
   if ('source' in options) throw invalidField([name, 'source'], 'stands twice', 'The second argument is the source.')
-  return checkWindow(name, { ...options, source: source.name }, () => source, at)
+  const to = 'to' in options ? { to: writtenTopic(options['to']) } : {}
+  return checkWindow(name, { ...options, ...to, source: source.name }, () => source, at)
 }

@@ -19,12 +19,13 @@ import { writtenMap, type MapDefinition, type MapFunction } from './define-map.t
 import type { Redaction, Redactions } from './define-redact.ts'
 import { withDeadLetters, type Table } from './define-reference.ts'
 import type { AnyRow, DeclaredRow, RawRow, RowOf, SystemRow } from './define-row.ts'
+import { writtenTopic, type ChangeTopic, type TopicOptions } from './define-topic.ts'
 import { parseColumn, specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
-export type { LookupOptions, MapFunction, Redaction }
+export type { LookupOptions, MapFunction, Redaction, TopicOptions }
 export { cumulate, hopping, session, tumbling, windowSql } from './define-window-options.ts'
 
 /** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */
@@ -85,6 +86,8 @@ export interface TableOptions<
   readonly lookup?: Readonly<Record<string, LookupOptions>>
   /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
   readonly redact?: Readonly<Record<string, Redaction>>
+  /** Where committed rows are published. */
+  readonly to?: TopicOptions
 }
 
 /** Columns that are computed. */
@@ -125,7 +128,7 @@ export function table<
 }
 
 /** The form that is checked: types, conditions and functions as texts. */
-function writtenTable(name: string, { columns, computed, where, map, ...rest }: TableOptions): object {
+function writtenTable(name: string, { columns, computed, where, map, to, ...rest }: TableOptions): object {
   // In plain JavaScript anything may stand there: what is wrong is told by the check.
   const declared = typeof columns === 'object' && columns !== null ? columns : undefined
   const refs = columnsAs<AnyRow>((column) => typeOf(declared?.[column]))
@@ -142,6 +145,7 @@ function writtenTable(name: string, { columns, computed, where, map, ...rest }: 
       : { columns: Object.fromEntries(specs.map(([column, spec]) => [column, specText(spec)])) }),
     ...(where === undefined ? {} : { where: conditionText(where, refs) }),
     ...(map === undefined ? {} : { map: writtenMap(map) }),
+    ...(to === undefined ? {} : { to: writtenTopic(to) }),
   }
 }
 
@@ -270,6 +274,8 @@ export interface TableDefinition {
   readonly lookup?: readonly LookupDefinition[] | undefined
   /** What is not stored as the record has it. */
   readonly redact?: Redactions | undefined
+  /** Where committed rows are published; no part of its code. */
+  readonly to?: ChangeTopic | undefined
   /** What it was called before; no part of its code. */
   readonly renamedFrom?: string | undefined
   /** It keeps the raw log of its topic, for replays to read where the log itself no longer reaches. */

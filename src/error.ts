@@ -63,6 +63,7 @@ export type LakeErrorCode =
   | 'kafka.topic_replaced'
   | 'kafka.log_truncated'
   | 'kafka.gap'
+  | 'publish.expression_failed' // the filter of a change topic fails on the values of a row
   | 'publish.too_large' // a change topic refuses records of the size of a row
   | 'registry.unavailable' // the schema registry does not answer, or not as one
   | 'registry.denied' // it refuses our credentials
@@ -74,7 +75,6 @@ export type LakeErrorCode =
   | 'testing.does_not_hold' // of a lab: the same records gave other rows when they were run in another way
   | 'transform.map_refused' // the function of a table asks for what is another thing in a replay, or is none
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row
-  | 'window.expression_failed' // the filter of a change topic fails on the values of a row
   | 'decode.too_many_dead_letters'
   | 'decode.stopped' // a record that could not be read, in a table with `onError: stop`
   | 'cdc.truncate' // the source of a change stream was truncated, in a table with `onTruncate: stop`

@@ -1,5 +1,6 @@
 import { backoffMs, type Clock } from '../clock.ts'
 import type { PipelineDefinition } from '../define.ts'
+import { publishedTables } from '../define-topic.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
 import { evolveTable, writeVersionHints, type Storage, type TableSpec } from '../lake/table.ts'
@@ -33,6 +34,7 @@ const ATTEMPTS_MAX = 50
  */
 export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Promise<Version> {
   const { definition, chain, storage, writer, clock } = parts
+  const published = new Set(publishedTables(definition).map(({ name }) => name))
   for (let attempt = 0; ; attempt++) {
     const head = await chain.at({ kind: 'head' })
     const differences = codeDifferences(definition, head, await openTables(storage, head.tables))
@@ -53,13 +55,11 @@ export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Prom
         origins: new Map([...current!.origins, ...topics.positions]),
         topicIds: { ...current!.topicIds, ...topics.topicIds },
         watermarkMs: leastWatermark(definition, current!),
-        // Windows that are new are sent from here on: nothing is in them.
+        // Tables that are new are sent from here on: nothing is in them.
         published: {
           ...current!.published,
           ...Object.fromEntries(
-            differences
-              .filter(({ table, isNew }) => isNew && definition.windows.some(({ name, to }) => name === table && to))
-              .map(({ table }) => [table, number]),
+            differences.filter(({ table, isNew }) => isNew && published.has(table)).map(({ table }) => [table, number]),
           ),
         },
         released: false,

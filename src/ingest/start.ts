@@ -1,4 +1,5 @@
 import { deadLetterTable, deletesTable, type PipelineDefinition } from '../define.ts'
+import { publishedTables } from '../define-topic.ts'
 import { lateTable } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
@@ -255,8 +256,8 @@ async function firstVersion(
 }
 
 /** Nothing is in the tables of the first version, so all of what comes is sent. */
-function firstPublished({ windows }: PipelineDefinition, version: bigint): Version['published'] {
-  return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, version]))
+function firstPublished(definition: PipelineDefinition, version: bigint): Version['published'] {
+  return Object.fromEntries(publishedTables(definition).map(({ name }) => [name, version]))
 }
 
 function hasCode(definition: PipelineDefinition, head: Version): boolean {

@@ -171,5 +171,7 @@ class DuckTableWork implements TableWork, ArchiveWork {
 async function openDuck(memoryMaxBytes = 512 * 1024 * 1024): Promise<Duck> {
   const instance = await openDuckDb({ memoryMaxBytes })
   const connection = await instance.connect()
+  // What an expression makes of a time must not depend on where this runs.
+  await connection.run(`SET TimeZone = 'UTC'`)
   return { instance, connection, alive: new AliveRows(connection), marked: new MarkedRows(connection) }
 }

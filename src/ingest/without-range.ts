@@ -146,8 +146,8 @@ function placeOf(file: DataFile, plan: WritePlan, ranges: readonly OffsetRange[]
   return isWhole && BigInt(met.length) === partitions.most - partitions.least + 1n ? 'inside' : 'unknown'
 }
 
-/** The least and the greatest value of an int or a long. */
-function boundsOf(
+/** The least and the greatest value of an int or a long in a file, where its statistics say. */
+export function boundsOf(
   { metrics }: DataFile,
   { schema }: WritePlan,
   name: string,
