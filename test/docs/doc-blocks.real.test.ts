@@ -30,7 +30,7 @@ beforeAll(async () => {
   const store = { url: `file:${folder}/lake` }
   await trustStore(store)
   const http = { host: '127.0.0.1', port: 0 }
-  const settings = { ...shopSettings(store, boundedShop(300), folder), lanes: 1, http }
+  const settings = { ...shopSettings(store, boundedShop(330), folder), lanes: 1, http }
   lake = await open(defineLake({ shop: [...tables, revenue] }), settings)
   await lake.pipelines[0]!.flush()
   server = await listen(lake.http(), http)

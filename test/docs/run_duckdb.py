@@ -11,5 +11,5 @@ from read_duckdb import connect  # noqa: E402
 
 connection = connect()
 sql = re.sub(r"(?m)^\s*INSTALL \w+;\s*LOAD \w+;", "", sys.argv[1])
-for row in connection.execute(sql).fetchall():
-    print(row)
+for row in connection.execute(sql).arrow().read_all().to_pylist():
+    print(tuple(row.values()))

@@ -98,8 +98,8 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
     run(inCache('spark/bin/python'), [script('run_spark.py'), inCache('spark/jars'), text], place),
   yaml: async (text, { folder, env = {} }) => {
     writeFileSync(path.join(folder, 'of-the-docs.yaml'), text)
-    const { settings } = await loadConfig({ file: path.join(folder, 'of-the-docs.yaml'), env })
-    return JSON.stringify(settings)
+    const { definition, settings } = await loadConfig({ file: path.join(folder, 'of-the-docs.yaml'), env })
+    return [...definition.pipelines.map(({ name }) => name), settings.store.url].join('\n')
   },
 }
 
