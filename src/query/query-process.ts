@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { fromErrorMessage, LakeError } from '../error.ts'
+import { lower } from '../priority.ts'
 import type { FromProcess, ProcessSettings, ToProcess } from './messages.ts'
 
 export interface QueryProcessOptions {
@@ -27,6 +28,11 @@ const FILES_MAX = 32_768
 /** V8's own heap: results on their way and the syntax tree. */
 const HEAP_MIB_MAX = 256
 const STDERR_CHARS_MAX = 2_000
+/**
+ * Ingestion goes first: whoever asks, and whatever is asked, tables stay fresh. What a query gets of a machine whose
+ * cores are all taken is a tenth of what a lane gets.
+ */
+const PRIORITY = 10
 
 /**
  * One child process with DuckDB in it, without the environment of this one. Messages are pulled with `receive`, which
@@ -46,6 +52,7 @@ export class QueryProcess {
 
   constructor(options: QueryProcessOptions) {
     this.#child = start(options)
+    lower(this.#child, PRIORITY)
     this.#child.on('message', (message: FromProcess) => this.#deliver(message))
     this.#child.stderr?.on('data', (text: Buffer) => {
       this.#stderr = (this.#stderr + text.toString('utf8')).slice(-STDERR_CHARS_MAX)
