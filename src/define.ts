@@ -7,6 +7,7 @@ import { checkLake, checkTable } from './define-check.ts'
 import { fieldError } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
 import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
+import type { Evolve } from './evolve-columns.ts'
 import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
 import { specText, type TypeSpec } from './define-type.ts'
@@ -30,6 +31,11 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   }
   /** `{ id: t.string().required(), amount: t.decimal(12, 2) }`, or the text form of types. Not for `raw()`. */
   readonly columns?: S
+  /**
+   * What schemas of the registry may do to the columns: `add-widen` (default where no columns are declared), `add-only` or
+   * `strict`. With it, declared columns stay as they are, and all others come from the schemas.
+   */
+  readonly evolve?: Evolve
   /** SQL, row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
   readonly where?: string
   /** Whether rows are kept (default), or only fed to windows. */
@@ -172,7 +178,10 @@ export interface TableDefinition {
   /** What stands before each value, and before keys that are JSON, and is passed over. */
   readonly framing?: 'confluent'
   readonly startAt: StartAt
+  /** Those of the definition; where a table stands in a version, those that came from a registry's schemas too. */
   readonly columns: readonly Column[]
+  /** Present where the schemas of a registry add columns to those that are declared. */
+  readonly evolve?: Evolve | undefined
   readonly eventTime: EventTime | undefined
   /** Iceberg transforms over columns: `status`, `day(updatedAt)`, `bucket(16, orderId)`, `truncate(4, zip)`, `hour month year`. */
   readonly partitionBy: readonly string[]
@@ -224,6 +233,11 @@ export interface LakeDefinition {
   readonly pipelines: readonly PipelineDefinition[]
 }
 
+/** Columns that the definition itself has: those that a registry's schemas added are none of it. */
+export function declaredColumns({ columns }: Pick<TableDefinition, 'columns'>): readonly Column[] {
+  return columns.filter(({ fromRegistry }) => fromRegistry !== true)
+}
+
 /** Raised only when a release changes what the same definition and log give. */
 const SEMANTICS = 1
 
@@ -245,7 +259,8 @@ export function definitionText(table: TableDefinition): string {
     ...(table.avro === undefined ? {} : { avro: table.avro }),
     ...(table.protobuf === undefined ? {} : { protobuf: table.protobuf }),
     ...(table.framing === undefined ? {} : { framing: table.framing }),
-    columns: table.columns.map((column) => [column.name, columnText(column)]),
+    columns: declaredColumns(table).map((column) => [column.name, columnText(column)]),
+    ...(table.evolve === undefined ? {} : { evolve: table.evolve }),
     eventTime: table.eventTime,
     partitionBy: table.partitionBy,
     onError: table.onError,

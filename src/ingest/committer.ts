@@ -1,8 +1,10 @@
+import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import {
   changeTable,
+  writeEvolved,
   writeVersionHints,
   type LakeTable,
   type Stamp,
@@ -13,6 +15,7 @@ import { parsePartitionId, type Cursor, type PartitionId } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
 import type { LiveTable, Replacement } from './compactor.ts'
 import type { CommitPolicy, CommitterParts, FoldVerdict } from './committer-parts.ts'
+import { GrowingTables } from './growing.ts'
 import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
 import { stagedAlone, type Reread, type SettleResult } from './letters/reread.ts'
@@ -37,6 +40,7 @@ export class Committer {
   readonly #observer: Observer
   readonly #keyed: KeyedTables
   readonly #windows: WindowTables
+  readonly growing: GrowingTables
   readonly #live: ReadonlyMap<string, LiveTable>
   readonly #own: ReadonlySet<string> | undefined
   readonly #published: () => Version['published']
@@ -56,6 +60,7 @@ export class Committer {
     this.#observer = parts.observer
     this.#keyed = parts.keyed ?? KeyedTables.none
     this.#windows = parts.windows ?? WindowTables.none
+    this.growing = parts.growing ?? GrowingTables.none
     this.#live = new Map([...this.#keyed.all, ...this.#windows.all].map((table) => [table.name, table]))
     this.#own = parts.own
     this.#published = () => parts.published?.() ?? {}
@@ -197,9 +202,22 @@ export class Committer {
         if (letters !== undefined && table.metadata !== before.get(name)?.metadata) throw compactedElsewhere(name)
         const of =
           letters ?? this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
-        return changeTable(this.#storage, table, of, { ...stamp, ranges }, this.#clock)
+        return this.#change(table, pending.needed.get(name), of, { ...stamp, ranges })
       }),
     )
+  }
+
+  /** New columns come in the version of the first rows that need them. */
+  async #change(
+    table: LakeTable,
+    needed: readonly Column[] | undefined,
+    change: TableChange,
+    stamp: Stamp,
+  ): Promise<LakeTable> {
+    const grown = this.growing.grow(table, needed)
+    const changed = await changeTable(this.#storage, grown, change, stamp, this.#clock)
+    const isUnwritten = changed === grown && grown !== table
+    return isUnwritten ? writeEvolved(this.#storage, grown, stamp.commitId, this.#clock) : changed
   }
 
   /** Swaps files of a table for the one that holds their rows, as a version of its own. Nothing may be pending. */

@@ -1,3 +1,4 @@
+import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import type { DataFile, WritePlan } from '../lake/table.ts'
 import type { Cursor, PartitionId, Positions, RecordBatch, Source, Tail } from '../log.ts'
@@ -36,6 +37,8 @@ export interface TablePlan {
   readonly table: string
   readonly topic: string
   readonly data: WritePlan
+  /** Of a table whose columns come from a registry: with those that are known and not in it yet. */
+  readonly grown?: WritePlan
   readonly deadLetters: WritePlan
   /** Of a table with a version column: its name, and how the markers of deleted keys are written. */
   readonly version?: string
@@ -81,6 +84,8 @@ export interface StagedTable {
   readonly deleteFiles?: readonly DataFile[]
   /** Of the windows that the table feeds, in the order of its plan. */
   readonly windows?: readonly StagedWindow[]
+  /** Columns of a registry that the table must have to have the files; undefined: it has them. */
+  readonly needed?: readonly Column[] | undefined
   /** False: its rows are counted, and no file has them. Default: true. */
   readonly isStored?: boolean
   /** The same of its dead letters. */

@@ -9,7 +9,9 @@ import type { ChangeSink } from './change-sink.ts'
 import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
+import type { Subjects } from './first-columns.ts'
 import { finish, within } from './finish.ts'
+import { GrowingTables } from './growing.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import type { SettleJob } from './letters/settle-job.ts'
@@ -48,6 +50,8 @@ export interface Pipeline {
   startLanes(source: Source, until?: Positions): Promise<Lanes>
   /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
+  /** Where tables that are new find the columns of their subject's newest schema. */
+  readonly registry?: Subjects | undefined
   /** Where changes of window tables go; without it nothing is published. */
   openSink?(): ChangeSink
 }
@@ -103,7 +107,7 @@ export async function run(
   signal: AbortSignal,
 ): Promise<RunResult> {
   const { definition, storage, clock, observer, control } = pipeline
-  const opened = await openHead(source, definition, chain, storage, policy, clock, signal)
+  const opened = await openHead(source, pipeline, chain, policy, signal)
   if (opened.kind !== 'head') return opened
   if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }
 
@@ -118,7 +122,8 @@ export async function run(
     const published = () => publisher.published
     const isFork = pipeline.fork !== undefined
     const own = new Set(namesOf(definition))
-    const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
+    const growing = new GrowingTables(definition.tables)
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, growing, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard(policy.deadLetters)
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
@@ -129,7 +134,7 @@ export async function run(
     const assign = () =>
       lanes.assign({
         from: ownPartitions(definition, committer.cursors),
-        tables: tablePlans(definition, committer.tables, unwritten),
+        tables: tablePlans(definition, committer.tables, unwritten, growing),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
@@ -189,6 +194,10 @@ export async function run(
           const { partition, from, until } = answer
           return { kind: 'gap', partition, from: result.version.positions.get(partition) ?? from, until }
         }
+        case 'evolves':
+          growing.learn(committer.tables.get(answer.table)!, answer.wanted)
+          assign()
+          break
         case 'ended':
           return await finish(committer, publisher, { kind: 'drained' }, { isLast: true }, signal)
         case 'idle':

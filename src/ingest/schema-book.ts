@@ -39,9 +39,9 @@ export class SchemaBook {
 
   /**
    * Learns the schemas of all records in the batches. Throws `registry.unavailable` and `registry.denied`: nothing is said
-   * about a record then.
+   * about a record then. Gives the ids of values, in the order in which they come.
    */
-  async learn({ avro, recordKey, name }: TableDefinition, batches: readonly RecordBatch[]): Promise<void> {
+  async learn({ avro, recordKey, name }: TableDefinition, batches: readonly RecordBatch[]): Promise<readonly number[]> {
     if (this.#registry === undefined)
       throw new LakeError('config.invalid', `${name} is read with schemas of a registry, and none is set`, {
         fix: 'Set registry.url.',
@@ -49,12 +49,14 @@ export class SchemaBook {
     const ids = new Set<number>()
     for (const batch of batches) {
       if (avro !== undefined && avro.schema === undefined) collect(batch, batch.valueRanges, ids)
-      if (recordKey === 'avro') collect(batch, batch.keyRanges, ids)
     }
+    const ofValues = [...ids]
+    for (const batch of batches) if (recordKey === 'avro') collect(batch, batch.keyRanges, ids)
     if (this.#entries.size > IDS_MAX) this.#entries.clear()
     const due = [...ids].filter((id) => this.#isDue(id))
     for (const id of due.slice(NEW_IDS_MAX)) this.#entries.set(id, UNKNOWN)
     await this.#ask(due.slice(0, NEW_IDS_MAX))
+    return ofValues
   }
 
   #isDue(id: number): boolean {

@@ -22,7 +22,7 @@ import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { untilOurTurn, untilResumed } from './standby.ts'
 import { gapError, ownPartitions } from './start.ts'
 
-export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink'> {
+export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink' | 'registry'> {
   readonly definition: PipelineDefinition
   readonly source: Source
   readonly storage: Storage
