@@ -1,10 +1,8 @@
-import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain, CommitResult, VersionContent } from '../lake/chain.ts'
 import {
   changeTable,
-  writeEvolved,
   writeVersionHints,
   type LakeTable,
   type Stamp,
@@ -15,7 +13,7 @@ import { parsePartitionId, type Cursor, type PartitionId } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
 import type { LiveTable, Replacement } from './compactor.ts'
 import type { CommitPolicy, CommitterParts, FoldVerdict } from './committer-parts.ts'
-import { GrowingTables } from './growing.ts'
+import { changeGrown, GrowingTables } from './growing.ts'
 import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
 import { stagedAlone, type Reread, type SettleResult } from './letters/reread.ts'
@@ -202,22 +200,10 @@ export class Committer {
         if (letters !== undefined && table.metadata !== before.get(name)?.metadata) throw compactedElsewhere(name)
         const of =
           letters ?? this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
-        return this.#change(table, pending.needed.get(name), of, { ...stamp, ranges })
+        const grown = this.growing.grow(table, pending.needed.get(name))
+        return changeGrown(this.#storage, table, grown, of, { ...stamp, ranges }, this.#clock)
       }),
     )
-  }
-
-  /** New columns come in the version of the first rows that need them. */
-  async #change(
-    table: LakeTable,
-    needed: readonly Column[] | undefined,
-    change: TableChange,
-    stamp: Stamp,
-  ): Promise<LakeTable> {
-    const grown = this.growing.grow(table, needed)
-    const changed = await changeTable(this.#storage, grown, change, stamp, this.#clock)
-    const isUnwritten = changed === grown && grown !== table
-    return isUnwritten ? writeEvolved(this.#storage, grown, stamp.commitId, this.#clock) : changed
   }
 
   /** Swaps files of a table for the one that holds their rows, as a version of its own. Nothing may be pending. */

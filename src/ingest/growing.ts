@@ -1,15 +1,21 @@
-import { type Column } from '../batch.ts'
+import type { Column } from '../batch.ts'
+import type { Clock } from '../clock.ts'
 import { declaredColumns, type TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import { evolveColumns, hasColumns, joinColumns, type WantedColumns } from '../evolve-columns.ts'
 import {
+  changeTable,
   columnType,
   planSchema,
   storedFields,
   withColumns,
+  writeEvolved,
   writePlan,
   type IcebergSchema,
   type LakeTable,
+  type Stamp,
+  type Storage,
+  type TableChange,
   type WritePlan,
 } from '../lake/table.ts'
 import { tableColumns } from './decode/columns.ts'
@@ -82,6 +88,19 @@ function evolves({ name }: TableDefinition, wanted: readonly WantedColumns[]): L
     retryable: true,
     context: { table: name, wanted },
   })
+}
+
+/** New columns come in the version of the first rows that need them: `changeTable` of the table that has them. */
+export async function changeGrown(
+  storage: Storage,
+  table: LakeTable,
+  grown: LakeTable,
+  change: TableChange,
+  stamp: Stamp,
+  clock: Clock,
+): Promise<LakeTable> {
+  const changed = await changeTable(storage, grown, change, stamp, clock)
+  return changed === grown && grown !== table ? writeEvolved(storage, grown, stamp.commitId, clock) : changed
 }
 
 /** What the committer knows of the columns of growing tables beyond those of its head. */
