@@ -21,6 +21,7 @@ import { Relation } from './decode/relation.ts'
 import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
+import { located } from './located.ts'
 import { GrowingReader } from './growing-reader.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import type { SchemaRegistry } from './registry.ts'
@@ -206,7 +207,9 @@ class DuckEncoder implements Encoder {
       checkColumns(data, table.rows.columns)
       const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
-      const read = table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried)
+      const read = located(records, () =>
+        table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried),
+      )
       const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs, retried)
       const { rows, deadLetters, counts, operations } = decoded
       if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)

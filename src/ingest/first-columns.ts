@@ -3,12 +3,15 @@ import { wantedColumns } from '../define-avro.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import { evolveColumns } from '../evolve-columns.ts'
+import type { SchemaUse } from './holds.ts'
 import type { SchemaEntry } from './decode/avro-schemas.ts'
 
 /** What a registry has under a name, rather than under an id. */
 export interface Subjects {
   /** The newest version of a subject; `unknown` while there is none. Throws as `SchemaRegistry.schema` does. */
   newest(subject: string): Promise<SchemaEntry>
+  /** Subjects and versions that are the schema of an id. Throws as `newest` does. */
+  usesOf(id: number): Promise<readonly SchemaUse[]>
 }
 
 /**

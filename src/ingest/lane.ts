@@ -5,7 +5,7 @@ import type { Cursor, PartitionId, Positions, RecordBatch, Source, Tail } from '
 import type { Clocks } from '../version.ts'
 import type { StagedKeys } from './keys.ts'
 import type { RetriedRecords } from './letters/letters.ts'
-import { MicroBatch, split } from './micro-batch.ts'
+import { heldAt, MicroBatch, split } from './micro-batch.ts'
 import type { StagedWindow, WindowPlan } from './window/window.ts'
 
 /** What a lane is told to do: which partitions from where, and how its output must look. A lane keeps nothing else. */
@@ -14,6 +14,8 @@ export interface Assignment {
   readonly from: ReadonlyMap<PartitionId, Cursor>
   /** Where a bounded log ends; undefined: it does not. */
   readonly until?: Positions
+  /** Offsets at which partitions wait, whatever the log has behind them. */
+  readonly holds?: Positions
   readonly tables: readonly TablePlan[]
   readonly microBatch: MicroBatchLimits
   /** Records that killed a lane twice, `topic/partition@offset`: dead letters without a look inside. */
@@ -138,7 +140,8 @@ export async function* stage(
 ): AsyncGenerator<Staged, void, undefined> {
   let micro = new MicroBatch(assignment, assignment.from, assignment.clocksMs)
   for await (const batch of source.read(assignment.from, signal)) {
-    for (const piece of split(batch, assignment.microBatch.recordsMax)) {
+    const held = heldAt(batch, assignment.holds)
+    for (const piece of split(held, assignment.microBatch.recordsMax)) {
       micro.add(piece, clock.monotonicMs())
       if (!micro.isDue(clock.monotonicMs())) continue
       yield await micro.encode(encoder, clock)

@@ -15,6 +15,8 @@ export interface LaneTask {
   /** See `Assignment`. */
   readonly until?: Positions
   /** See `Assignment`. */
+  readonly holds?: Positions
+  /** See `Assignment`. */
   readonly baseless?: ReadonlySet<string>
   /** See `Assignment`. */
   readonly clocksMs?: Clocks
@@ -42,6 +44,13 @@ export type LaneAnswer =
   | { readonly kind: 'gap'; readonly partition: PartitionId; readonly from: bigint; readonly until: bigint }
   /** Records of a table need columns that it does not have: the task is to be given anew, with their ids. */
   | { readonly kind: 'evolves'; readonly table: string; readonly wanted: readonly WantedColumns[] }
+  /** Nothing can be made of a record: its partition is to wait there. */
+  | {
+      readonly kind: 'incompatible'
+      readonly partition: PartitionId
+      readonly offset: bigint
+      readonly error: LakeError
+    }
   /** A bounded log is drained: every lane has come to its end. */
   | { readonly kind: 'ended' }
   | { readonly kind: 'idle' }
@@ -51,7 +60,15 @@ export const ENDED: LaneAnswer = { kind: 'ended' }
 
 /** What its pipeline decides what to do about is an answer; every other error of a lane stops the run. */
 export function answerOf(error: unknown): LaneAnswer {
-  const { code, context } = asLakeError(error)
+  const known = asLakeError(error)
+  const { code, context } = known
+  if (code === 'schema.incompatible' && typeof context['offset'] === 'string')
+    return {
+      kind: 'incompatible',
+      partition: context['partition'] as PartitionId,
+      offset: BigInt(context['offset']),
+      error: known,
+    }
   if (code === 'schema.evolves') {
     const { table, wanted } = context as { table: string; wanted: readonly WantedColumns[] }
     return { kind: 'evolves', table, wanted }

@@ -12,6 +12,7 @@ import type { CompactionRequest } from './compactor.ts'
 import type { Subjects } from './first-columns.ts'
 import { finish, within } from './finish.ts'
 import { GrowingTables } from './growing.ts'
+import { hold, Holds } from './holds.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import type { SettleJob } from './letters/settle-job.ts'
@@ -73,6 +74,8 @@ export interface Control {
   isHurried: boolean
   /** Compactions that somebody waits for, by table. */
   readonly compactions: Map<string, CompactionRequest>
+  /** Partitions that wait for a person. */
+  readonly holds?: Holds
   /** Jobs on dead letters, by their ids. */
   readonly settling?: Map<string, SettleJob>
   /**
@@ -133,7 +136,8 @@ export async function run(
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
-        from: ownPartitions(definition, committer.cursors),
+        from: holds.readable(ownPartitions(definition, committer.cursors)),
+        holds: holds.until,
         tables: tablePlans(definition, committer.tables, unwritten, growing),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
@@ -141,6 +145,8 @@ export async function run(
     const settling = new Settling({ definition, storage, chain, committer, lanes, asked: control.settling })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
+    const { holds = new Holds() } = control
+    holds.clear()
     const isLossAccepted = definition.onDataLoss === 'record-gap'
     for (const [partition, hole] of await lostRanges(source, committer.head, definition)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
@@ -176,7 +182,7 @@ export async function run(
       switch (answer.kind) {
         case 'staged': {
           const verdict = await committer.fold(answer.staged)
-          if (verdict === 'gap' || verdict === 'baseless') assign()
+          if (verdict === 'gap' || verdict === 'baseless' || holds.haveArrived(committer.cursors)) assign()
           if (verdict === 'folded') guard.check(answer.staged)
           for (const { partition, until, end } of answer.staged.ranges)
             observer({ kind: 'progress', pipeline: definition.name, partition, position: until, end })
@@ -198,6 +204,18 @@ export async function run(
           growing.learn(committer.tables.get(answer.table)!, answer.wanted)
           assign()
           break
+        case 'incompatible':
+          // What a replay leaves out would be missing at its end.
+          if (pipeline.fork !== undefined) throw answer.error
+          void hold(
+            holds,
+            { observer, registry: pipeline.registry, pipeline: definition.name },
+            answer.partition,
+            answer.offset,
+            answer.error,
+          )
+          assign()
+          break
         case 'ended':
           return await finish(committer, publisher, { kind: 'drained' }, { isLast: true }, signal)
         case 'idle':
@@ -211,6 +229,10 @@ export async function run(
           { paused: { reason: control.pauseReason } },
           signal,
         )
+      if (holds.isReleased) {
+        holds.clear()
+        assign()
+      }
       if (control.isHurried) committer.hurry()
       control.isHurried = false
       if (committer.dueInMs() > 0) continue

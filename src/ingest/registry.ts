@@ -4,6 +4,7 @@ import { asLakeError, LakeError } from '../error.ts'
 import type { RegistrySettings } from '../settings.ts'
 import type { SchemaEntry } from './decode/avro-schemas.ts'
 import type { Subjects } from './first-columns.ts'
+import type { SchemaUse } from './holds.ts'
 import { SchemaFiles } from './registry-files.ts'
 import { get, type HttpAnswer } from './registry-http.ts'
 
@@ -71,6 +72,12 @@ class ConfluentRegistry implements RemoteRegistry {
   async newest(subject: string): Promise<SchemaEntry> {
     const answer = await this.#get(`subjects/${encodeURIComponent(subject)}/versions/latest`)
     return answer === undefined ? { kind: 'unknown' } : entryOf(await this.#stored(answer))
+  }
+
+  async usesOf(id: number): Promise<readonly SchemaUse[]> {
+    const answer = await this.#get(`schemas/ids/${id}/versions`)
+    const given: unknown = answer === undefined ? [] : JSON.parse(answer.body)
+    return Array.isArray(given) ? given.map((each) => this.#reference(each)) : []
   }
 
   async reach(): Promise<void> {

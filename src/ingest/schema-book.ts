@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { RecordBatch } from '../log.ts'
-import { FRAME_BYTES, type SchemaEntry, type Schemas } from './decode/avro-schemas.ts'
+import { schemaIdAt, type SchemaEntry, type Schemas } from './decode/avro-schemas.ts'
 import type { SchemaRegistry } from './registry.ts'
 
 /** A registry has copies that lag: an id is missing when it is missing so often, with pauses between. */
@@ -116,9 +116,8 @@ function collect({ buffer, count }: RecordBatch, ranges: Int32Array, ids: Set<nu
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
   let last = -1
   for (let i = 0; i < count; i++) {
-    const start = ranges[2 * i]!
-    if (start < 0 || ranges[2 * i + 1]! - start < FRAME_BYTES || buffer[start] !== 0) continue
-    const id = view.getInt32(start + 1)
+    const id = schemaIdAt(view, ranges[2 * i]!, ranges[2 * i + 1]!)
+    if (id === undefined) continue
     if (id !== last) ids.add((last = id))
   }
 }
