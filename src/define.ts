@@ -15,6 +15,7 @@ import {
 import { fieldError, invalidField } from './define-fields.ts'
 import type { ColumnSpecs, KindsOf } from './define-kinds.ts'
 import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
+import type { Evolve } from './evolve-columns.ts'
 import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
 import { withDeadLetters, type Table } from './define-reference.ts'
@@ -54,6 +55,11 @@ export interface TableOptions<
   readonly computed?: (columns: ColumnsOf<RowOfColumns<S>>, expressions: Expressions) => M
   /** Row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
   readonly where?: Condition<RowOfColumns<S>>
+  /**
+   * What schemas of the registry may do to the columns: `add-widen` (default where no columns are declared), `add-only` or
+   * `strict`. With it, declared columns stay as they are, and all others come from the schemas.
+   */
+  readonly evolve?: Evolve
   /** Whether rows are kept (default), or only fed to windows. */
   readonly store?: boolean
   /** Columns that name a row: a later record of the same key replaces it. */
@@ -248,7 +254,10 @@ export interface TableDefinition {
   /** What stands before each value, and before keys that are JSON, and is passed over. */
   readonly framing?: 'confluent'
   readonly startAt: StartAt
+  /** Those of the definition; where a table stands in a version, those that came from a registry's schemas too. */
   readonly columns: readonly Column[]
+  /** Present where the schemas of a registry add columns to those that are declared. */
+  readonly evolve?: Evolve | undefined
   readonly eventTime: EventTime | undefined
   /** Iceberg transforms over columns: `status`, `day(updatedAt)`, `bucket(16, orderId)`, `truncate(4, zip)`, `hour month year`. */
   readonly partitionBy: readonly string[]
@@ -302,6 +311,11 @@ export interface LakeDefinition {
   readonly pipelines: readonly PipelineDefinition[]
 }
 
+/** Columns that the definition itself has: those that a registry's schemas added are none of it. */
+export function declaredColumns({ columns }: Pick<TableDefinition, 'columns'>): readonly Column[] {
+  return columns.filter(({ fromRegistry }) => fromRegistry !== true)
+}
+
 /** Raised only when a release changes what the same definition and log give. */
 const SEMANTICS = 1
 
@@ -323,7 +337,8 @@ export function definitionText(table: TableDefinition): string {
     ...(table.avro === undefined ? {} : { avro: table.avro }),
     ...(table.protobuf === undefined ? {} : { protobuf: table.protobuf }),
     ...(table.framing === undefined ? {} : { framing: table.framing }),
-    columns: table.columns.map((column) => [column.name, columnText(column)]),
+    columns: declaredColumns(table).map((column) => [column.name, columnText(column)]),
+    ...(table.evolve === undefined ? {} : { evolve: table.evolve }),
     eventTime: table.eventTime,
     partitionBy: table.partitionBy,
     onError: table.onError,

@@ -68,6 +68,7 @@ export type LakeErrorCode =
   | 'registry.unavailable' // the schema registry does not answer, or not as one
   | 'registry.denied' // it refuses our credentials
   | 'schema.incompatible' // a schema of the registry, or of the definition, does not fit the columns
+  | 'schema.evolves' // records need columns that their table is about to get: lanes say so, nobody else sees it
   | 'lane.failed'
   | 'lookup.ambiguous' // a record would find two rows of the table that is looked up in
   | 'lookup.not_found' // the table, version or column that a look-up names is not there

@@ -98,6 +98,14 @@ export type LakeEvent =
       readonly isWhole: boolean
       readonly error?: ErrorMessage
     }
+  /** A partition waits at a record for a person; all others go on. */
+  | {
+      readonly kind: 'held'
+      readonly pipeline: string
+      readonly partition: PartitionId
+      readonly offset: bigint
+      readonly reason: ErrorMessage
+    }
   | {
       readonly kind: 'lane'
       readonly lane: number

@@ -11,6 +11,7 @@ import { withArchives } from './ingest/archive-source.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool, type LanePoolOptions } from './ingest/lane-pool.ts'
 import { lanesOnDemand } from './ingest/lanes-on-demand.ts'
+import { openRegistry } from './ingest/registry.ts'
 import { openSink, openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
 import { startFold } from './ingest/window/fold-pool.ts'
@@ -201,6 +202,7 @@ async function assemble(
     takeoverAfterMs: settings.takeoverAfterMs,
     clock,
     observer,
+    registry: settings.registry === undefined ? undefined : openRegistry(settings.registry, clock),
   }
   const supervisors = definition.pipelines.map(
     (pipeline) =>

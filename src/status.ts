@@ -43,6 +43,8 @@ export interface PartitionStatus {
   readonly clockMs: number | undefined
   /** Whether the watermark does not wait for it (rule C6); undefined where this process does not read it. */
   readonly isIdle?: boolean | undefined
+  /** The record that it waits at for a person, and why; undefined where it does not. */
+  readonly held?: { readonly offset: bigint; readonly reason: ErrorMessage } | undefined
 }
 
 /** What people and programs may ask of a running pipeline. Every verb is idempotent. */

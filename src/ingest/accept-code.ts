@@ -11,6 +11,8 @@ import { storedWindow } from '../window-property.ts'
 import { codeDifferences, type CodeDifference } from './code-difference.ts'
 import { sourceOf, tableCodes } from './codes.ts'
 import { emptyTables, tableSpecs } from './create-tables.ts'
+import type { Subjects } from './first-columns.ts'
+import { definitionAt } from './growing.ts'
 import { openTables, type Tables } from './tables.ts'
 import { windowSpecs } from './window/create.ts'
 
@@ -20,6 +22,7 @@ export interface AcceptParts {
   readonly storage: Storage
   readonly source: Source
   readonly writer: string
+  readonly registry?: Subjects | undefined
   readonly clock: Clock
 }
 
@@ -115,7 +118,7 @@ async function newTopics(
 }
 
 async function nextTables(
-  { definition, storage, clock }: AcceptParts,
+  { definition, storage, clock, registry }: AcceptParts,
   differences: readonly CodeDifference[],
   head: Pick<Version, 'tables' | 'positions'>,
   tables: Tables,
@@ -124,7 +127,7 @@ async function nextTables(
   const created = new Set(differences.filter(({ isNew }) => isNew).map(({ table }) => table))
   const next: Record<string, TableVersion> = {
     ...head.tables,
-    ...(await emptyTables(definition, created, head.tables, storage, clock, { begins: head.positions })),
+    ...(await emptyTables(definition, created, head.tables, storage, clock, { begins: head.positions, registry })),
   }
   const codes = tableCodes(definition)
   for (const { table: name } of differences.filter(({ isNew }) => !isNew))
@@ -138,7 +141,10 @@ async function nextTables(
 /** What a source table or window and its companions are from here on. */
 function specsOf(definition: PipelineDefinition, name: string, tables: Tables): readonly TableSpec[] {
   const window = definition.windows.find((each) => each.name === name)
-  if (window === undefined) return tableSpecs(definition.tables.find((each) => each.name === name)!)
+  if (window === undefined) {
+    const table = definition.tables.find((each) => each.name === name)!
+    return tableSpecs(definitionAt(table, tables.get(name)))
+  }
   // Windows that were left out stay so.
   const fromMs = storedWindow(tables.get(name)!.properties)?.fromMs
   return windowSpecs(window, sourceOf(window, definition), fromMs)

@@ -9,7 +9,10 @@ import type { ChangeSink } from './change-sink.ts'
 import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
 import type { CompactionRequest } from './compactor.ts'
+import type { Subjects } from './first-columns.ts'
 import { finish, within } from './finish.ts'
+import { GrowingTables } from './growing.ts'
+import { hold, Holds } from './holds.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import type { SettleJob } from './letters/settle-job.ts'
@@ -48,6 +51,8 @@ export interface Pipeline {
   startLanes(source: Source, until?: Positions): Promise<Lanes>
   /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
+  /** Where tables that are new find the columns of their subject's newest schema. */
+  readonly registry?: Subjects | undefined
   /** Where changes of window tables go; without it nothing is published. */
   openSink?(): ChangeSink
 }
@@ -69,6 +74,8 @@ export interface Control {
   isHurried: boolean
   /** Compactions that somebody waits for, by table. */
   readonly compactions: Map<string, CompactionRequest>
+  /** Partitions that wait for a person. */
+  readonly holds?: Holds
   /** Jobs on dead letters, by their ids. */
   readonly settling?: Map<string, SettleJob>
   /**
@@ -103,7 +110,7 @@ export async function run(
   signal: AbortSignal,
 ): Promise<RunResult> {
   const { definition, storage, clock, observer, control } = pipeline
-  const opened = await openHead(source, definition, chain, storage, policy, clock, signal)
+  const opened = await openHead(source, pipeline, chain, policy, signal)
   if (opened.kind !== 'head') return opened
   if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }
 
@@ -118,7 +125,8 @@ export async function run(
     const published = () => publisher.published
     const isFork = pipeline.fork !== undefined
     const own = new Set(namesOf(definition))
-    const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
+    const growing = new GrowingTables(definition.tables)
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, growing, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard(policy.deadLetters)
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
@@ -128,14 +136,17 @@ export async function run(
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
-        from: ownPartitions(definition, committer.cursors),
-        tables: tablePlans(definition, committer.tables, unwritten),
+        from: holds.readable(ownPartitions(definition, committer.cursors)),
+        holds: holds.until,
+        tables: tablePlans(definition, committer.tables, unwritten, growing),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
     const settling = new Settling({ definition, storage, chain, committer, lanes, asked: control.settling })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
+    const { holds = new Holds() } = control
+    holds.clear()
     const isLossAccepted = definition.onDataLoss === 'record-gap'
     for (const [partition, hole] of await lostRanges(source, committer.head, definition)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
@@ -171,7 +182,7 @@ export async function run(
       switch (answer.kind) {
         case 'staged': {
           const verdict = await committer.fold(answer.staged)
-          if (verdict === 'gap' || verdict === 'baseless') assign()
+          if (verdict === 'gap' || verdict === 'baseless' || holds.haveArrived(committer.cursors)) assign()
           if (verdict === 'folded') guard.check(answer.staged)
           for (const { partition, until, end } of answer.staged.ranges)
             observer({ kind: 'progress', pipeline: definition.name, partition, position: until, end })
@@ -189,6 +200,22 @@ export async function run(
           const { partition, from, until } = answer
           return { kind: 'gap', partition, from: result.version.positions.get(partition) ?? from, until }
         }
+        case 'evolves':
+          growing.learn(committer.tables.get(answer.table)!, answer.wanted)
+          assign()
+          break
+        case 'incompatible':
+          // What a replay leaves out would be missing at its end.
+          if (pipeline.fork !== undefined) throw answer.error
+          void hold(
+            holds,
+            { observer, registry: pipeline.registry, pipeline: definition.name },
+            answer.partition,
+            answer.offset,
+            answer.error,
+          )
+          assign()
+          break
         case 'ended':
           return await finish(committer, publisher, { kind: 'drained' }, { isLast: true }, signal)
         case 'idle':
@@ -202,6 +229,10 @@ export async function run(
           { paused: { reason: control.pauseReason } },
           signal,
         )
+      if (holds.isReleased) {
+        holds.clear()
+        assign()
+      }
       if (control.isHurried) committer.hurry()
       control.isHurried = false
       if (committer.dueInMs() > 0) continue

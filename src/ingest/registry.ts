@@ -3,6 +3,8 @@ import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { RegistrySettings } from '../settings.ts'
 import type { SchemaEntry } from './decode/avro-schemas.ts'
+import type { Subjects } from './first-columns.ts'
+import type { SchemaUse } from './holds.ts'
 import { SchemaFiles } from './registry-files.ts'
 import { get, type HttpAnswer } from './registry-http.ts'
 
@@ -16,7 +18,7 @@ export interface SchemaRegistry {
 }
 
 /** One that is somewhere else. */
-export interface RemoteRegistry extends SchemaRegistry {
+export interface RemoteRegistry extends SchemaRegistry, Subjects {
   /** Whether it answers as a registry does, and lets us in. Throws as `schema` does. */
   reach(): Promise<void>
 }
@@ -67,6 +69,17 @@ class ConfluentRegistry implements RemoteRegistry {
     return entryOf(stored)
   }
 
+  async newest(subject: string): Promise<SchemaEntry> {
+    const answer = await this.#get(`subjects/${encodeURIComponent(subject)}/versions/latest`)
+    return answer === undefined ? { kind: 'unknown' } : entryOf(await this.#stored(answer))
+  }
+
+  async usesOf(id: number): Promise<readonly SchemaUse[]> {
+    const answer = await this.#get(`schemas/ids/${id}/versions`)
+    const given: unknown = answer === undefined ? [] : JSON.parse(answer.body)
+    return Array.isArray(given) ? given.map((each) => this.#reference(each)) : []
+  }
+
   async reach(): Promise<void> {
     // An id that no registry has: one without it says so in a registry's own way.
     await this.#get(`schemas/ids/${0x7fff_ffff}`)
@@ -74,7 +87,10 @@ class ConfluentRegistry implements RemoteRegistry {
 
   async #ask(id: number): Promise<StoredSchema | undefined> {
     const answer = await this.#get(`schemas/ids/${id}`)
-    if (answer === undefined) return undefined
+    return answer === undefined ? undefined : this.#stored(answer)
+  }
+
+  async #stored(answer: HttpAnswer): Promise<StoredSchema> {
     const { schema, type, references } = this.#read(answer)
     const texts: string[] = []
     if (type === 'AVRO') await this.#follow(references, texts, new Set())

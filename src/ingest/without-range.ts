@@ -23,6 +23,7 @@ import { parsePartitionId, type Positions } from '../log.ts'
 import type { TableVersion } from '../version.ts'
 import { tableSpecs } from './create-tables.ts'
 import { tableColumns } from './decode/columns.ts'
+import { definitionAt } from './growing.ts'
 import type { OffsetRange, TableWork } from './keys.ts'
 
 /** What `withoutRange` needs beside the table. */
@@ -70,7 +71,7 @@ async function assertSameColumns(
 ): Promise<void> {
   const { name, partitionBy } = definition
   const { schema, spec } = await openTable(storage, tables[name]!.metadata)
-  const wanted = schemaOf(tableColumns(definition), [], { schema, lastColumnId: 0 }).schema
+  const wanted = schemaOf(tableColumns(definitionAt(definition, { schema })), [], { schema, lastColumnId: 0 }).schema
   const partitions = partitionSpec(name, partitionBy, schema, { specs: [spec], lastFieldId: 0 })
   const isSame = JSON.stringify(wanted.fields) === JSON.stringify(schema.fields)
   if (isSame && JSON.stringify(partitions.fields) === JSON.stringify(spec.fields)) return

@@ -17,6 +17,11 @@ export type Schemas = ReadonlyMap<number, SchemaEntry>
 /** Bytes before a value: a zero, and the id, big endian. */
 export const FRAME_BYTES = 5
 
+/** The id that a value names; undefined where it names none. */
+export function schemaIdAt(view: DataView, start: number, end: number): number | undefined {
+  return start < 0 || end - start < FRAME_BYTES || view.getUint8(start) !== 0 ? undefined : view.getInt32(start + 1)
+}
+
 /** What is made of each schema that a table's records are written with, and of those that cannot be used the reason why. */
 export class CompiledSchemas<T> {
   readonly #table: Pick<TableDefinition, 'name' | 'avro'>
@@ -74,7 +79,7 @@ export class CompiledSchemas<T> {
     const { name } = this.#table
     return new LakeError('schema.incompatible', `${name}: ${problem}`, {
       context: { table: name, ...(id === undefined ? {} : { schemaId: id }) },
-      fix: 'Change the columns to what the schema has, or pass such records over with onIncompatible: dead-letter.',
+      fix: 'Mend the producer and let such records be dead letters with onIncompatible: dead-letter, or declare columns that take what the schema has; then resume.',
     })
   }
 }

@@ -1,3 +1,4 @@
+import type { Column } from '../../batch.ts'
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { keptColumns } from '../../define-computed.ts'
 import type { Salts } from '../../define-redact.ts'
@@ -33,6 +34,8 @@ export interface DecoderOptions {
   readonly hasLaneColumns?: boolean
   /** Of a registry, by id: those that stand in the records which are decoded. */
   readonly schemas?: Schemas | undefined
+  /** See `RowParts`. */
+  readonly known?: readonly Column[] | undefined
   /** By name, of a table that hashes by them. */
   readonly salts?: Salts
 }
@@ -85,7 +88,7 @@ export class TableDecoder {
     definition: TableDefinition,
     native: NativeText,
     pool: SlabPool,
-    { hasLaneColumns = false, schemas = new Map(), salts = {} }: DecoderOptions = {},
+    { hasLaneColumns = false, schemas = new Map(), known, salts = {} }: DecoderOptions = {},
   ) {
     this.#definition = definition
     this.#native = native
@@ -116,7 +119,7 @@ export class TableDecoder {
     if (hasChanges && !isAvro) this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
     this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values, rules)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
-    const parts = { plan: this.#plan, own: this.#own, extra: this.#json.extra, schemas }
+    const parts = { plan: this.#plan, own: this.#own, extra: this.#json.extra, schemas, known }
     if (isAvro && hasChanges) this.#avro = this.#changes = new AvroChanges(definition, parts)
     else if (isAvro) this.#avro = new AvroReader(definition, parts)
     else if (definition.protobuf !== undefined)

@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
 import type { Clock } from '../../clock.ts'
-import type { TableDefinition } from '../../define.ts'
+import { declaredColumns, type TableDefinition } from '../../define.ts'
 import { isSliced, type WindowDefinition } from '../../define-window.ts'
 import { LakeError } from '../../error.ts'
 import type { Storage, WritePlan } from '../../lake/table.ts'
@@ -196,11 +196,13 @@ export class LaneWindows {
     plan: WritePlan,
   ): Promise<StagedWindow['lateFiles'][number]> {
     const { connection, storage, clock } = this.#parts
-    checkColumns(plan, lateColumns(tableColumns(this.#source)))
+    // What came from a registry is none of theirs.
+    const source = { ...this.#source, columns: declaredColumns(this.#source) }
+    checkColumns(plan, lateColumns(tableColumns(source)))
     const unsaid = kept.length === 0 ? kept : await this.#keptIn(late, kept)
     this.#rows.feed(slabs)
     try {
-      const from = lateRowsSql(this.#source, definition, `${this.#rows.name}()`, late, unsaid)
+      const from = lateRowsSql(source, definition, `${this.#rows.name}()`, late, unsaid)
       return await copyDataFile(connection, storage, clock, plan, { from, rows: count, tuple: [] })
     } finally {
       this.#rows.feed([])
