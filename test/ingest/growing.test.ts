@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import type { AvroSchema } from '../../src/avro-schema.ts'
 import { wantedColumns } from '../../src/define-avro.ts'
 import { evolveColumns, joinColumns, type Evolved, type WantedColumns } from '../../src/evolve-columns.ts'
-import { registryColumns } from '../../src/ingest/growing.ts'
+import { tableColumns } from '../../src/ingest/decode/columns.ts'
+import { GrowingTables, registryColumns } from '../../src/ingest/growing.ts'
 import { Holds } from '../../src/ingest/holds.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
@@ -11,7 +12,7 @@ import { run, type RunResult } from '../../src/ingest/pipeline.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { dataFiles } from '../../src/lake/scan.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
-import { openTable } from '../../src/lake/table.ts'
+import { createTable, openTable, writeEvolved } from '../../src/lake/table.ts'
 import { parsePartitionId } from '../../src/log.ts'
 import { Random } from '../simulation/random.ts'
 import { World } from '../simulation/world.ts'
@@ -63,7 +64,7 @@ describe('columns', () => {
         const [a, b] = [after(one), after(other)]
         if (a !== undefined && b !== undefined) expect(columnsText(a)).toBe(columnsText(b))
       }),
-      { numRuns: 120 },
+      { numRuns: 250 },
     )
   })
 
@@ -302,7 +303,7 @@ describe('a growing table', () => {
         const positions = await bench.check()
         for (const partition of [0, 1, 2]) expect(positions.get(partition)).toBe(bench.log.end('orders', partition))
       }),
-      { numRuns: 12 },
+      { numRuns: 25 },
     )
   })
 
@@ -321,8 +322,37 @@ describe('a growing table', () => {
           if (hold !== undefined) expect(hold.reason.code).toBe('schema.incompatible')
         }
       }),
-      { numRuns: 12 },
+      { numRuns: 25 },
     )
     expect(held).toBeGreaterThan(0)
+  })
+})
+
+describe('ids', () => {
+  const x = wantedOf({ type: 'record', name: 'R', fields: [{ name: 'x', type: 'int' }] })
+  const y = wantedOf({ type: 'record', name: 'R', fields: [{ name: 'y', type: 'int' }] })
+  const text = wantedOf({ type: 'record', name: 'R', fields: [{ name: 'x', type: 'string' }] })
+
+  test('are given once: also where a later column is in the table before an earlier one', async () => {
+    const storage = new MemoryStorage('ids')
+    const clock = new World().clock(new Random(1))
+    const spec = { name: 'orders', columns: tableColumns(TABLE), partitionBy: [], formatVersion: 2 } as const
+    const table = await createTable(storage, spec, clock)
+    const growing = new GrowingTables([TABLE])
+    expect(growing.planOf(table)).toBeUndefined()
+    growing.learn(table, [x])
+    const first = leavesOf(growing.planOf(table)!.schema.fields).get('x')!.id
+    growing.learn(table, [text, y])
+    const second = leavesOf(growing.planOf(table)!.schema.fields)
+    expect(second.get('x')).toEqual({ id: first, type: 'int' })
+    expect(second.get('y')!.id).toBeGreaterThan(first)
+    const grown = await writeEvolved(storage, growing.grow(table, y.columns), 'c', clock)
+    expect([...leavesOf(grown.schema.fields).keys()]).not.toContain('x')
+    const both = leavesOf(growing.grow(grown, x.columns).schema.fields)
+    expect([both.get('x')!.id, both.get('y')!.id]).toEqual([first, second.get('y')!.id])
+    // Whoever goes on from the version gives none of them to another column.
+    const next = new GrowingTables([TABLE])
+    next.learn(grown, [wantedOf({ type: 'record', name: 'R', fields: [{ name: 'z', type: 'int' }] })])
+    expect(leavesOf(next.planOf(grown)!.schema.fields).get('z')!.id).toBeGreaterThan(second.get('y')!.id)
   })
 })
