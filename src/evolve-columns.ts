@@ -105,19 +105,16 @@ class Merge {
 }
 
 /**
- * Whether a column reads values of a type as they are, each exactly or not at all. An order: of two types each of which
- * takes the other there are none, so that it does not matter which of them came first.
+ * Whether a column holds values of a type as they are: it is of the type, or of one that it may become. No more than that,
+ * though a double could hold an int: which of them came first would then decide what the column is.
  */
-function takes(column: ColumnType, { kind, ...given }: ColumnType): boolean {
-  if (column.kind === 'decimal' && 'precision' in given)
-    return column.scale === given.scale && column.precision >= given.precision
-  return column.kind === kind || (WIDER[kind]?.includes(column.kind) ?? false)
+function takes(column: ColumnType, wanted: ColumnType): boolean {
+  return isSame(column, wanted) || promoted(wanted, column) !== undefined
 }
 
-const WIDER: Partial<Record<ColumnType['kind'], readonly ColumnType['kind'][]>> = {
-  int: ['long', 'float', 'double', 'decimal'],
-  long: ['float', 'double', 'decimal'],
-  float: ['double'],
+function isSame(a: ColumnType, b: ColumnType): boolean {
+  if (a.kind === 'decimal' && b.kind === 'decimal') return a.precision === b.precision && a.scale === b.scale
+  return a.kind === b.kind
 }
 
 /** Iceberg's promotions: types that files of the narrower one can be read as. */

@@ -1,6 +1,8 @@
 import { LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { Cursor, PartitionId, Positions } from '../log.ts'
+import type { PipelineDefinition } from '../define.ts'
+import type { LaneAnswer } from './lanes.ts'
 import type { Subjects } from './first-columns.ts'
 
 /** A record that its partition waits at. */
@@ -24,13 +26,16 @@ export class Holds {
     return this.#of
   }
 
-  /** A person wants it to be tried again: `isReleased` until it is. */
+  /** A person wants it to be tried again: `areReleased` tells the run. */
   release(): void {
     this.#isReleased = this.#of.size > 0
   }
 
-  get isReleased(): boolean {
-    return this.#isReleased
+  /** Whether partitions may be read again just now: then none waits any more. */
+  areReleased(): boolean {
+    if (!this.#isReleased) return false
+    this.clear()
+    return true
   }
 
   add(partition: PartitionId, hold: Hold): void {
@@ -75,9 +80,9 @@ export class Holds {
 }
 
 export interface HoldParts {
-  readonly pipeline: string
+  readonly definition: Pick<PipelineDefinition, 'name'>
   readonly observer: Observer
-  readonly registry: Subjects | undefined
+  readonly registry?: Subjects | undefined
 }
 
 /**
@@ -86,10 +91,12 @@ export interface HoldParts {
  */
 export async function hold(
   holds: Holds,
-  { pipeline, observer, registry }: HoldParts,
-  partition: PartitionId,
-  offset: bigint,
-  error: LakeError,
+  { definition, observer, registry }: HoldParts,
+  {
+    partition,
+    offset,
+    error,
+  }: Pick<Extract<LaneAnswer, { readonly kind: 'incompatible' }>, 'partition' | 'offset' | 'error'>,
 ): Promise<void> {
   const reason = toErrorMessage(error)
   holds.add(partition, { offset, reason })
@@ -98,7 +105,7 @@ export async function hold(
   if (holds.all.get(partition)?.reason !== reason) return
   const named = withUses(reason, uses ?? [])
   holds.add(partition, { offset, reason: named })
-  observer({ kind: 'held', pipeline, partition, offset, reason: named })
+  observer({ kind: 'held', pipeline: definition.name, partition, offset, reason: named })
 }
 
 function withUses(reason: ErrorMessage, uses: readonly SchemaUse[]): ErrorMessage {

@@ -140,8 +140,7 @@ export async function* stage(
 ): AsyncGenerator<Staged, void, undefined> {
   let micro = new MicroBatch(assignment, assignment.from, assignment.clocksMs)
   for await (const batch of source.read(assignment.from, signal)) {
-    const held = heldAt(batch, assignment.holds)
-    for (const piece of split(held, assignment.microBatch.recordsMax)) {
+    for (const piece of split(heldAt(batch, assignment.holds), assignment.microBatch.recordsMax)) {
       micro.add(piece, clock.monotonicMs())
       if (!micro.isDue(clock.monotonicMs())) continue
       yield await micro.encode(encoder, clock)

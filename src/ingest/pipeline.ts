@@ -3,19 +3,16 @@ import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
-import type { PartitionId, Positions, Source } from '../log.ts'
-import type { Version } from '../version.ts'
+import type { Positions, Source } from '../log.ts'
 import type { ChangeSink } from './change-sink.ts'
 import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
-import type { CompactionRequest } from './compactor.ts'
 import type { Subjects } from './first-columns.ts'
 import { finish, within } from './finish.ts'
 import { GrowingTables } from './growing.ts'
 import { hold, Holds } from './holds.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
-import type { SettleJob } from './letters/settle-job.ts'
 import { Settling } from './letters/settling.ts'
 import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
@@ -23,6 +20,7 @@ import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from '
 import { Publisher } from './publisher.ts'
 import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
+import type { Control, ForkRun, RunResult } from './run-parts.ts'
 import { WindowTables } from './windows.ts'
 
 export { archivesOf, type Archive } from './archive/archive.ts'
@@ -34,6 +32,7 @@ export type { ChangedRows, CompareRange, CompareRequest, Comparison, TableWork }
 export type { Lanes } from './lanes.ts'
 export { assertSeedable, partOf, seedingOf, type Part } from './part.ts'
 export { NEEDS_A_PERSON } from './reasons.ts'
+export type { Control, ForkRun, RunResult } from './run-parts.ts'
 export { withoutRange } from './without-range.ts'
 
 /** Everything that a run needs beside the log and the chain. */
@@ -56,39 +55,6 @@ export interface Pipeline {
   /** Where changes of window tables go; without it nothing is published. */
   openSink?(): ChangeSink
 }
-
-/** A run on a fork. While it is building, the log is bounded and where it ends nothing is closed. */
-export interface ForkRun {
-  /** Source tables that only feed windows while it is built: their rows and dead letters are not written. */
-  readonly unwritten: ReadonlySet<string>
-  /**
-   * Of source tables whose code did not change: their watermark in the base, undefined where it had none. What was final
-   * at the end of the bounded log stays final, and no more is.
-   */
-  readonly watermarksMsMin: Readonly<Record<string, number | undefined>>
-}
-
-/** What others ask of a run while it is under way; it looks here between two batches. */
-export interface Control {
-  pauseReason: string | undefined
-  isHurried: boolean
-  /** Compactions that somebody waits for, by table. */
-  readonly compactions: Map<string, CompactionRequest>
-  /** Partitions that wait for a person. */
-  readonly holds?: Holds
-  /** Jobs on dead letters, by their ids. */
-  readonly settling?: Map<string, SettleJob>
-  /**
-   * Called with each new head; with the topics that do not exist yet, whenever they were looked for; and with which of
-   * the partitions that feed windows are idle (rule C6).
-   */
-  onHead(head: Version, missingTopics: readonly string[] | undefined, idle: ReadonlyMap<PartitionId, boolean>): void
-}
-
-/** Why a run ended. Everything else that stops it is thrown as a LakeError. */
-export type RunResult =
-  | { readonly kind: 'drained' | 'stopped' | 'paused' | 'stale' | 'superseded'; readonly head: Version }
-  | { readonly kind: 'gap'; readonly partition: PartitionId; readonly from: bigint; readonly until: bigint }
 
 /** New partitions and late topics are looked for this often. */
 const TOPICS_EVERY_MS = 10_000
@@ -207,13 +173,7 @@ export async function run(
         case 'incompatible':
           // What a replay leaves out would be missing at its end.
           if (pipeline.fork !== undefined) throw answer.error
-          void hold(
-            holds,
-            { observer, registry: pipeline.registry, pipeline: definition.name },
-            answer.partition,
-            answer.offset,
-            answer.error,
-          )
+          void hold(holds, pipeline, answer)
           assign()
           break
         case 'ended':
@@ -229,10 +189,7 @@ export async function run(
           { paused: { reason: control.pauseReason } },
           signal,
         )
-      if (holds.isReleased) {
-        holds.clear()
-        assign()
-      }
+      if (holds.areReleased()) assign()
       if (control.isHurried) committer.hurry()
       control.isHurried = false
       if (committer.dueInMs() > 0) continue
