@@ -11,6 +11,7 @@ import type { Changes } from './changes.ts'
 import type { ChangeFile, ChangesRequest, SourcePlace } from './keys.ts'
 import type { PublisherParts } from './publisher.ts'
 import { changesBetween, inParts, rowsSince } from './table-changes.ts'
+import { VersionHold } from './version-hold.ts'
 
 const LOOK_EVERY_MS = 1_000
 const RETRY_MS = 500
@@ -30,6 +31,7 @@ export class TablePublisher {
   /** That its rows come from, of a source table. */
   readonly #from: string | undefined
   readonly #wanted: Pick<ChangesRequest, 'key' | 'where' | 'keyed' | 'select'>
+  readonly #hold: VersionHold
   #head: Version
   /** All changes up to here were sent; undefined: nobody knows what was. */
   #sent: bigint | undefined
@@ -51,6 +53,7 @@ export class TablePublisher {
     this.#parts = parts
     this.#topic = to.topic
     this.#from = topic
+    this.#hold = new VersionHold(parts, name)
     this.#wanted = { key, where: to.where, keyed: to.key, select: to.select }
     this.#head = head
     this.#sent = this.#published = Object.hasOwn(head.published, name) ? head.published[name] : undefined
@@ -78,6 +81,7 @@ export class TablePublisher {
     const { clock } = this.#parts
     for (let attempts = 0; !signal.aborted;) {
       if (this.#sent === this.#head.number) {
+        await this.#hold.letGo().catch(() => undefined)
         await changes.wait(LOOK_EVERY_MS, signal)
         continue
       }
@@ -97,6 +101,7 @@ export class TablePublisher {
   /** Sends the changes of one version. */
   async #step(signal: AbortSignal): Promise<void> {
     const base = await this.#openBase()
+    if (base !== undefined) await this.#hold.look(base, this.#head)
     const next = await this.#nextOf(base)
     const isNext = base !== undefined && next.number === base.number + 1n
     if (isNext && isDiscontinuity(next)) {
