@@ -48,7 +48,7 @@ export interface Pipeline {
   startLanes(source: Source, until?: Positions): Promise<Lanes>
   /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
-  /** Where changes of window tables go; without it nothing is published. */
+  /** Where changes of tables go; without it nothing is published. */
   openSink?(): ChangeSink
 }
 
