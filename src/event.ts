@@ -81,11 +81,10 @@ export type LakeEvent =
       readonly corrected: number
       readonly retractOfUnknown: number
     }
-  /** Changes of a window table were sent to its topic; or could not be, which is tried again. */
+  /** Changes of a table were sent to its topic; or could not be, which is tried again. */
   | {
       readonly kind: 'published'
       readonly pipeline: string
-      /** The window table. */
       readonly table: string
       readonly topic: string
       /** All changes up to this version were sent; undefined while none were. */

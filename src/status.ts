@@ -16,12 +16,11 @@ export interface PipelineStatus {
   readonly partitions: readonly PartitionStatus[]
   /** Source tables first, then their companions. */
   readonly tables: readonly string[]
-  /** Window tables with change topics, as far as this process publishes them. */
+  /** Tables with change topics, as far as this process publishes them. */
   readonly publishing?: readonly PublishingStatus[]
 }
 
 export interface PublishingStatus {
-  /** The window table. */
   readonly table: string
   readonly topic: string
   /** All changes up to this version were sent. */

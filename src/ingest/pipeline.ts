@@ -52,7 +52,7 @@ export interface Pipeline {
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
   /** Where tables that are new find the columns of their subject's newest schema. */
   readonly registry?: Subjects | undefined
-  /** Where changes of window tables go; without it nothing is published. */
+  /** Where changes of tables go; without it nothing is published. */
   openSink?(): ChangeSink
 }
 

@@ -17,8 +17,12 @@ import type { ChangedRows, SourcePlace } from './keys.ts'
 import { boundsOf } from './without-range.ts'
 
 export interface ChangedSides {
-  readonly before: readonly ChangedRows[]
-  readonly after: readonly ChangedRows[]
+  readonly before: readonly StoredRows[]
+  readonly after: readonly StoredRows[]
+}
+
+export interface StoredRows extends ChangedRows {
+  readonly file: StoredFile
 }
 
 /**
@@ -53,14 +57,19 @@ export async function rowsSince(
   return after.length === 0 ? undefined : { before: [], after }
 }
 
-/** Requests that together read what one would: rows that are compared with nothing, some files at a time. */
-export function inParts({ before, after }: ChangedSides): readonly ChangedSides[] {
-  if (before.length > 0) return [{ before, after }]
-  const parts: { bytes: number; after: ChangedRows[] }[] = []
+/**
+ * Requests that together read what one would: rows that are compared with nothing, some files at a time. Those without a
+ * key are put in order within a part, so theirs are large, and the older files come first.
+ */
+export function inParts({ before, after: all }: ChangedSides, hasKey: boolean): readonly ChangedSides[] {
+  if (before.length > 0) return [{ before, after: all }]
+  const bytesMax = hasKey ? KEYED_BYTES : APPENDED_BYTES
+  const after = hasKey ? all : all.toSorted(byAge)
+  const parts: { bytes: number; after: StoredRows[] }[] = []
   for (const rows of after) {
     const last = parts.at(-1)
     const bytes = rows.file.fileSizeBytes
-    if (last !== undefined && last.bytes + bytes <= PART_BYTES) {
+    if (last !== undefined && last.bytes + bytes <= bytesMax) {
       last.after.push(rows)
       last.bytes += bytes
     } else parts.push({ bytes, after: [rows] })
@@ -68,8 +77,13 @@ export function inParts({ before, after }: ChangedSides): readonly ChangedSides[
   return parts.map(({ after }) => ({ before: [], after }))
 }
 
-/** Stored bytes: as changes they are several times as many, in a file of this machine. */
-const PART_BYTES = 32 * 1024 * 1024
+/** Stored bytes of a part: as changes they are several times as many, in a file of this machine. */
+const KEYED_BYTES = 32 * 1024 * 1024
+const APPENDED_BYTES = 256 * 1024 * 1024
+
+function byAge({ file: a }: StoredRows, { file: b }: StoredRows): number {
+  return Number(a.sequenceNumber - b.sequenceNumber)
+}
 
 function mayReach(file: DataFile, plan: WritePlan, since: readonly SourcePlace[]): boolean {
   const [partitions, offsets] = [SYSTEM_COLUMNS.partition, SYSTEM_COLUMNS.offset].map((name) =>
@@ -86,7 +100,7 @@ async function filesOf(storage: Storage, table: LakeTable): Promise<readonly Sto
   return table.snapshot === undefined ? [] : storedFiles(storage, table)
 }
 
-async function rowsOf(storage: Storage, { own, shared }: Side): Promise<ChangedRows[]> {
+async function rowsOf(storage: Storage, { own, shared }: Side): Promise<StoredRows[]> {
   const rows = await Promise.all([
     ...own.map(async (file) => ({ file, deleted: await readDeletedRows(storage, file) })),
     ...shared.map(async ({ file, other }) => {

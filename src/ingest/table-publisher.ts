@@ -10,7 +10,8 @@ import { HEADERS, type ChangeRecord } from './change-sink.ts'
 import type { Changes } from './changes.ts'
 import type { ChangeFile, ChangesRequest, SourcePlace } from './keys.ts'
 import type { PublisherParts } from './publisher.ts'
-import { changesBetween, inParts, rowsSince } from './table-changes.ts'
+import { changesBetween, inParts, rowsSince, type ChangedSides } from './table-changes.ts'
+import { VersionHold } from './version-hold.ts'
 
 const LOOK_EVERY_MS = 1_000
 const RETRY_MS = 500
@@ -30,6 +31,7 @@ export class TablePublisher {
   /** That its rows come from, of a source table. */
   readonly #from: string | undefined
   readonly #wanted: Pick<ChangesRequest, 'key' | 'where' | 'keyed' | 'select'>
+  readonly #hold: VersionHold
   #head: Version
   /** All changes up to here were sent; undefined: nobody knows what was. */
   #sent: bigint | undefined
@@ -51,6 +53,7 @@ export class TablePublisher {
     this.#parts = parts
     this.#topic = to.topic
     this.#from = topic
+    this.#hold = new VersionHold(parts, name)
     this.#wanted = { key, where: to.where, keyed: to.key, select: to.select }
     this.#head = head
     this.#sent = this.#published = Object.hasOwn(head.published, name) ? head.published[name] : undefined
@@ -78,6 +81,7 @@ export class TablePublisher {
     const { clock } = this.#parts
     for (let attempts = 0; !signal.aborted;) {
       if (this.#sent === this.#head.number) {
+        await this.#hold.letGo().catch(() => undefined)
         await changes.wait(LOOK_EVERY_MS, signal)
         continue
       }
@@ -97,6 +101,7 @@ export class TablePublisher {
   /** Sends the changes of one version. */
   async #step(signal: AbortSignal): Promise<void> {
     const base = await this.#openBase()
+    if (base !== undefined) await this.#hold.look(base, this.#head)
     const next = await this.#nextOf(base)
     const isNext = base !== undefined && next.number === base.number + 1n
     if (isNext && isDiscontinuity(next)) {
@@ -142,7 +147,7 @@ export class TablePublisher {
       [HEADERS.version]: String(next.number),
       ...(isStep ? {} : { [HEADERS.since]: String(base?.number ?? 0n) }),
     }
-    return this.#sendRows(plan, { ...sides, ...this.#wanted }, headers, signal)
+    return this.#sendRows(plan, sides, this.#wanted, headers, signal)
   }
 
   /**
@@ -158,24 +163,24 @@ export class TablePublisher {
     if (sides === undefined) return 0
     const headers = { [HEADERS.table]: this.name, [HEADERS.version]: String(next.number) }
     const plan = await this.#planOf(next, table)
-    return this.#sendRows(plan, { ...sides, ...this.#wanted, since }, headers, signal)
+    return this.#sendRows(plan, sides, { ...this.#wanted, since }, headers, signal)
   }
 
   /** Sends what a request gives, with positions that count through all of it. */
   async #sendRows(
     plan: WritePlan,
-    { before, after, ...request }: ChangesRequest,
+    sides: ChangedSides,
+    request: Omit<ChangesRequest, keyof ChangedSides>,
     headers: ChangeRecord['headers'],
     signal: AbortSignal,
   ): Promise<number> {
     const { sink, work } = this.#parts
     const first = this.#discontinuity === undefined ? {} : { [HEADERS.discontinuity]: String(this.#discontinuity) }
     let sent = 0
-    // Rows without a key stand in the order of their source, wherever that is: they are read in parts by their offsets.
-    for (const sides of request.key === undefined ? [{ before, after }] : inParts({ before, after })) {
+    for (const part of inParts(sides, request.key !== undefined)) {
       let from: SourcePlace | undefined
       do {
-        const file: ChangeFile = await work().changes(plan, { ...request, ...sides, from })
+        const file: ChangeFile = await work().changes(plan, { ...request, ...part, from })
         from = file.next
         if (file.path === undefined) continue
         try {

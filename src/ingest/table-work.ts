@@ -114,11 +114,11 @@ class DuckTableWork implements TableWork, ArchiveWork {
   }
 
   changes(plan: WritePlan, request: ChangesRequest): Promise<ChangeFile> {
-    const { storage, clock } = this.#options
+    const { storage, clock, onStep = () => undefined } = this.#options
     const keys = [...request.before, ...request.after].map(({ file }) => file.key)
     return this.#inTurn(({ connection, alive }) =>
       withLocalFiles(storage, clock, keys, (paths) =>
-        writeChanges(connection, alive, storage, clock, plan, request, paths),
+        writeChanges({ connection, alive, storage, clock, onStep }, plan, request, paths),
       ),
     )
   }

@@ -50,7 +50,7 @@ const pipelineSchema = z.object({
         reason: reasonSchema.nullable().describe('why the last attempt failed'),
       }),
     )
-    .describe('window tables with change topics'),
+    .describe('tables with change topics'),
 })
 
 const versionSchema = z.object({

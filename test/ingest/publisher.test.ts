@@ -273,7 +273,7 @@ afterEach(async () => {
 
 const versionOf = ({ headers }: ChangeRecord): bigint => BigInt(headers['kappalake.version']!)
 
-/** The table of a reader that drops repeats, as docs/windows-topics.md tells him; of versions up to `until` only. */
+/** The table of a reader that drops repeats, as docs/topics.md tells him; of versions up to `until` only. */
 function tableOf(log: readonly ChangeRecord[], until: bigint): Map<string, number> {
   const versions = new Map<string, bigint>()
   const table = new Map<string, number>()

@@ -18,7 +18,7 @@ import {
 import { filesSql } from './stored-sql.ts'
 
 /** Characters of one file of changes, about: what is left is asked for again. */
-const LENGTH_MAX = 64 * 1024 * 1024
+const LENGTH_MAX = 256 * 1024 * 1024
 
 /** Offsets of one Kafka partition, [from, until). */
 interface Slice {

@@ -104,14 +104,16 @@ export function objectPrinter(members: readonly Printed[], from: number): PrintL
 /** The file of the changes, which is made when there is something to write. */
 export class ChangeLines {
   readonly #connection: DuckDBConnection
+  readonly #onStep: () => void
   readonly #path: string
   #file: FileHandle | undefined
   #text = ''
   #count = 0
   #length = 0
 
-  constructor(connection: DuckDBConnection, path: string) {
+  constructor(connection: DuckDBConnection, path: string, onStep: () => void) {
     this.#connection = connection
+    this.#onStep = onStep
     this.#path = path
   }
 
@@ -122,6 +124,7 @@ export class ChangeLines {
 
   /** Adds a line for each row of a statement. */
   async read(sql: string, print: PrintLine): Promise<void> {
+    this.#onStep()
     const result = await this.#connection.stream(sql)
     for (
       let chunk = await result.fetchChunk();
@@ -158,5 +161,6 @@ export class ChangeLines {
     this.#file ??= await open(this.#path, 'wx')
     await this.#file.writeFile(this.#text)
     this.#text = ''
+    this.#onStep()
   }
 }

@@ -24,17 +24,23 @@ import { filesSql, nameOf } from './stored-sql.ts'
 const BEFORE = 'changed_before'
 const AFTER = 'changed_after'
 
+export interface ChangeParts {
+  readonly connection: DuckDBConnection
+  readonly alive: AliveRows
+  readonly storage: Storage
+  readonly clock: Clock
+  readonly onStep: () => void
+}
+
 /** See `TableWork.changes`; `paths` are those of the files before, then of those after. */
 export async function writeChanges(
-  connection: DuckDBConnection,
-  alive: AliveRows,
-  storage: Storage,
-  clock: Clock,
+  { connection, alive, storage, clock, onStep }: ChangeParts,
   plan: WritePlan,
   request: ChangesRequest,
   paths: readonly string[],
 ): Promise<ChangeFile> {
-  const lines = new ChangeLines(connection, path.join(storage.scratch, `changes-${clock.uuid()}.ndjson`))
+  const file = path.join(storage.scratch, `changes-${clock.uuid()}.ndjson`)
+  const lines = new ChangeLines(connection, file, onStep)
   try {
     const next =
       request.key === undefined
@@ -48,9 +54,7 @@ export async function writeChanges(
   }
 }
 
-interface Parts {
-  readonly connection: DuckDBConnection
-  readonly alive: AliveRows
+interface Parts extends Pick<ChangeParts, 'connection' | 'alive'> {
   readonly lines: ChangeLines
 }
 
