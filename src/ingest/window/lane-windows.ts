@@ -242,8 +242,9 @@ export class LaneWindows {
   }
 }
 
-/** Undefined where cells are not all as long. */
+/** Undefined where cells are not all as long, as those of a wall clock that is changed twice a year (rule W5). */
 function cellSizeMs({ window }: WindowDefinition): number | undefined {
+  if (needsBoundaries(window)) return undefined
   if (window.kind === 'tumbling') return window.sizeMs
   if (window.kind !== 'hopping') return undefined
   return isSliced({ window }) ? sliceMs(window) : window.sizeMs

@@ -517,11 +517,14 @@ describe('any log', () => {
     ])
   })
 
-  test('days of a time zone', async () => {
+  test.each<WindowDefinition['window']>([
+    { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' },
+    { kind: 'tumbling', sizeMs: 24 * HOUR, offsetMs: 0, timeZone: 'Europe/Berlin' },
+  ])('W5: a day of a time zone may have 25 hours: $kind', async (kind) => {
     const window: WindowDefinition = {
       ...REVENUE,
       name: 'd',
-      window: { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' },
+      window: kind,
       groupBy: [],
       select: select.slice(0, 1),
     }
