@@ -120,7 +120,7 @@ export class LaneWindows {
     let partials: string | undefined
     try {
       const fromMs = plan.windows?.find(({ window }) => window === definition.name)?.fromMs
-      const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries, fromMs)
+      const assigned = assignedSql(definition, this.#source, input, boundaries, fromMs)
       partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
       const late = (await this.#mayBeLate(definition, input, rows))
         ? await this.#late(definition, assigned.late, rows, plan)
@@ -162,7 +162,7 @@ export class LaneWindows {
     if (kept.length > 0 || lagMsMax > allowedLatenessMs + this.#outOfOrdernessMs) return true
     const at = groupBy.map((name) => this.#rows.columns.findIndex((column) => column.name === name))
     const hasNulls = nullGroup !== 'keep' && slabs.some(({ columns }) => at.some((k) => columns[k]!.validAt >= 0))
-    const verdict = verdictSql(definition)
+    const verdict = verdictSql(definition, this.#source)
     return hasNulls || (verdict !== undefined && (await this.#count(`(${input}) WHERE ${verdict.fails}`)) > 0)
   }
 
@@ -244,8 +244,9 @@ export class LaneWindows {
   }
 }
 
-/** Undefined where cells are not all as long. */
+/** Undefined where cells are not all as long, as those of a wall clock that is changed twice a year (rule W5). */
 function cellSizeMs({ window }: WindowDefinition): number | undefined {
+  if (needsBoundaries(window)) return undefined
   if (window.kind === 'tumbling') return window.sizeMs
   if (window.kind !== 'hopping') return undefined
   return isSliced({ window }) ? sliceMs(window) : window.sizeMs

@@ -249,6 +249,25 @@ describe('section 9', () => {
     await harness.close()
   })
 
+  test('nor does one whose value alone is too much for an aggregate', async () => {
+    const amounts = [...ITEMS.columns, { name: 'x', type: { kind: 'decimal', precision: 38, scale: 0 } } as const]
+    const window = itemsWindow({ select: [aggregate('spread', 'var', 'x')] })
+    const harness = await RowsHarness.open({ ...ITEMS, columns: amounts }, window)
+    const [most, listed] = ['9'.repeat(38), () => harness.late.map((row) => [row.id, row._weight, row._reason])]
+    const rows = [item('a', 5, 1, { x: '1' }), item('b', 5, 1, { x: most }), item('c', 5, 1, { x: '3' })]
+    await harness.commit([[batchOf(rows)]])
+    expect(harness.results.map((row) => row.spread)).toEqual([2])
+    expect(listed()).toEqual([['b', 1, 'expression_failed']])
+    await harness.restart()
+    await harness.commit([[batchOf([item('b', 5, 1, { x: '5' })], { first: 3n })]])
+    expect(harness.results.map((row) => row.spread)).toEqual([4])
+    expect(listed()).toEqual([
+      ['b', 1, 'expression_failed'],
+      [null, -1, 'expression_failed'],
+    ])
+    await harness.close()
+  })
+
   test('an update that the window does not see writes nothing', async () => {
     const harness = await RowsHarness.open(ITEMS, itemsWindow({ select: sum }))
     await harness.commit([[batchOf([item('a', 5, 5, { note: 'x' })])]])
