@@ -1,5 +1,5 @@
 import type { FoldDatabase } from './fold-database.ts'
-import { becameFinal, END, list, PART, partOf, type Relations, same, START, upTo } from './fold-relations.ts'
+import { becameFinal, END, list, PART, partOf, partsOf, type Relations, same, START, upTo } from './fold-relations.ts'
 import type { ResultOptions, UsePart } from './fold-results.ts'
 import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
 import { mergeSql } from '../../window/sql.ts'
@@ -56,7 +56,7 @@ export async function chooseIslands(
     'SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM vanished)',
   )
   if (count! + vanished! === 0) return
-  const parts = Math.max(1, Math.ceil(count! / database.rowsMax))
+  const parts = partsOf(groups, count!, database.rowsMax)
   for (let k = 0; k < parts; k++) {
     const isOurs = partOf(groups, k, parts)
     await database.temporary('chosen_rows', mergeSql(shape, `(SELECT * FROM chosen WHERE ${isOurs})`))

@@ -9,6 +9,7 @@ import {
   list,
   PART,
   partOf,
+  partsOf,
   type Relations,
   ROWS,
   same,
@@ -220,9 +221,9 @@ async function chooseCells(
   const counts = rows.map((sql) => `(SELECT count(*) FROM (${sql}))`)
   const [count, vanished] = await database.numbers(`SELECT ${counts.join(' + ')}, (SELECT count(*) FROM vanished)`)
   if (count! + vanished! === 0) return
-  const parts = Math.max(1, Math.ceil(count! / database.rowsMax))
   // What became part of another session, and where it is now, are of one group.
   const by = definition.window.kind === 'session' ? groups : [...groups, START]
+  const parts = partsOf(by, count!, database.rowsMax)
   for (let k = 0; k < parts; k++) {
     const isOurs = partOf(by, k, parts)
     const gone = vanished === 0 ? undefined : `(SELECT * FROM vanished WHERE ${isOurs})`
