@@ -96,7 +96,8 @@ async function makeWindows(database: FoldDatabase, relations: Relations, windows
   const phase = (((until - first) % step) + step) % step
   const lastEnd = until - phase
   // Ends lie as far from each other as slides are.
-  const firstEnd = after === undefined ? first : Math.max(first, first + (Math.floor((after - first) / step) + 1) * step)
+  const firstEnd =
+    after === undefined ? first : Math.max(first, first + (Math.floor((after - first) / step) + 1) * step)
   if (!(firstEnd <= lastEnd)) return
   const range = { firstEnd, lastEnd }
   const rows = all.reduce((sum, span) => sum + span.rows, 0)
