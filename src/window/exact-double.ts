@@ -20,8 +20,8 @@ const WEIGHTS = LIST(STRUCT({ bucket: INTEGER, weight: INTEGER_38 }))
 /** Makes the functions of `EXACT` known to the statements of a connection's database. Null arguments give null. */
 export function registerExact(connection: DuckDBConnection): void {
   register(connection, EXACT.sum, [WEIGHTS], ([weights]) => {
-    const sums = readWeights(weights!)
-    return (row) => nearest(sums(row))
+    const [sums, single] = [readWeights(weights!), readSingle(weights!)]
+    return (row) => single(row) ?? nearest(sums(row))
   })
   register(connection, EXACT.average, [WEIGHTS, BIGINT], ([weights, counts]) => {
     const sums = readWeights(weights!)
@@ -124,11 +124,12 @@ function register(
     const results = new Float64Array(rows)
     const isThere = new Uint8Array(Math.ceil(rows / 64) * 8)
     for (let row = 0; row < rows; row++) {
-      if (!valid.every((bits) => duckdb.validity_row_is_valid(bits, row))) continue
+      const bit = 1 << (row & 7)
+      if (!valid.every((bits) => bits === null || (bits[row >> 3]! & bit) !== 0)) continue
       const result = compute(row)
       if (result === null) continue
       results[row] = result
-      isThere[row >> 3]! |= 1 << (row & 7)
+      isThere[row >> 3]! |= bit
     }
     duckdb.copy_data_to_vector(output, 0, results.buffer, 0, results.byteLength)
     duckdb.vector_ensure_validity_writable(output)
@@ -154,6 +155,43 @@ function readWeights({ vector, rows }: Argument): Reader<BinarySum> {
     for (let k = first; k < until; k++) digits += weight(k) << BigInt(BUCKET_EXPONENTS * (bucket(k) - lowest))
     return { digits, exponent: first === until ? 0 : BUCKET_EXPONENTS * lowest - LOWEST }
   }
+}
+
+/**
+ * As `readWeights` and `nearest`, of rows that have one weight of fewer than 101 bits, as most have; undefined of others.
+ * Both halves of it are doubles, so that their sum is rounded once.
+ */
+function readSingle({ vector, rows }: Argument): Reader<number | undefined> {
+  const entries = words(view(vector, rows, 16))
+  const pairs = duckdb.list_vector_get_child(vector)
+  const size = duckdb.list_vector_get_size(vector)
+  const buckets = words(view(duckdb.struct_vector_get_child(pairs, 0), size, 4))
+  const weights = words(view(duckdb.struct_vector_get_child(pairs, 1), size, 16))
+  return (row) => {
+    if (entries[4 * row + 2] !== 1) return undefined
+    const k = entries[4 * row]!
+    const [low, second, third, top] = [
+      weights[4 * k]!,
+      weights[4 * k + 1]!,
+      weights[4 * k + 2]!,
+      weights[4 * k + 3]! | 0,
+    ]
+    if (top < -16 || top >= 16) return undefined
+    const high = top * 2 ** 48 + third * 2 ** 16 + (second >>> 16)
+    const digits = high * 2 ** 48 + ((second & 0xffff) * 2 ** 32 + low)
+    const result = digits * 2 ** (BUCKET_EXPONENTS * buckets[k]! - LOWEST)
+    return isPlain(result) ? result : undefined
+  }
+}
+
+/** Far from what is subnormal or infinite: a power of two changes nothing but the exponent of such a double. */
+function isPlain(value: number): boolean {
+  const size = Math.abs(value)
+  return size > 2 ** -900 && size < 2 ** 900
+}
+
+function words({ buffer, byteOffset, byteLength }: DataView): Uint32Array {
+  return new Uint32Array(buffer, byteOffset, byteLength / 4)
 }
 
 function readInts({ vector, rows }: Argument): Reader<number> {

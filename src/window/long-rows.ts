@@ -2,7 +2,7 @@ import type { Column } from '../batch.ts'
 import { quoted } from '../sql-text.ts'
 import { type AggregateSql, type DetailSql, PART_COLUMN } from './aggregate.ts'
 import { partialColumns, type WindowShape } from './columns.ts'
-import { type WindowInput, SIGN } from './operand.ts'
+import { checkedDigits, type WindowInput, SIGN } from './operand.ts'
 import { canonical, sqlTypeOf } from './sql-type.ts'
 import { CELL_COLUMNS } from './cells.ts'
 
@@ -166,7 +166,7 @@ function groupedDetails(shape: WindowShape): ReturnType<typeof details> {
 
 /** A sum of decimals is not looked at: more than 38 digits would go on unseen. */
 function weightSum(sum: string, { type }: Column): string {
-  return `CAST(CAST(${sum} AS HUGEINT) AS ${sqlTypeOf(type)})`
+  return type.kind === 'decimal' ? checkedDigits(sum, type.scale) : `CAST(${sum} AS ${sqlTypeOf(type)})`
 }
 
 function union(queries: readonly string[]): string {

@@ -109,9 +109,14 @@ export function list(columns: readonly string[], of?: string): string {
   return columns.map((name) => (of === undefined ? name : `${of}.${name}`)).join(', ')
 }
 
+/** In how many parts `partOf` makes few enough rows of them, as far as they differ in these columns. */
+export function partsOf(columns: readonly string[], rows: number, rowsMax: number): number {
+  return columns.length === 0 ? 1 : Math.max(1, Math.ceil(rows / rowsMax))
+}
+
 /** SQL: whether a row is of the k-th of so many parts, of rows that are equal in these columns. */
 export function partOf(columns: readonly string[], k: number, parts: number): string {
-  return parts === 1 || columns.length === 0 ? 'true' : `hash(${list(columns)}) % ${parts} = ${k}`
+  return parts === 1 ? 'true' : `hash(${list(columns)}) % ${parts} = ${k}`
 }
 
 /** `column <= bound`; false without a bound. */

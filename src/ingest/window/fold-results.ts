@@ -9,6 +9,7 @@ import {
   list,
   PART,
   partOf,
+  partsOf,
   type Relations,
   ROWS,
   same,
@@ -206,23 +207,25 @@ async function chooseCells(
     ...(isOpenDue ? [`__fold > ${openSince}`] : []),
   ]
   if (wanted.length > 0) {
-    const isWanted = `${PART} = 0 AND __fold < ${fold} AND (${wanted.join(' OR ')})`
-    // The end of a session is that of its cell alone.
-    if (values.length > 0)
-      await database.temporary('chosen', `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${isWanted}`)
+    const isWanted = `__fold < ${fold} AND (${wanted.join(' OR ')})`
+    // What counts for a cell says all of its values too, but for when they changed, and for the end of a session.
+    const isPlain = !isOpenDue && definition.window.kind !== 'session'
     const all = columns.map((name) => (name === END ? `k.${END}` : `c.${name}`))
-    rows.push(
-      values.length === 0
-        ? `SELECT ${list(columns)} FROM ${cells} WHERE ${isWanted}`
-        : `SELECT ${list(all)} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', key)}`,
-    )
+    if (values.length === 0 || isPlain) {
+      const isOther = values.length === 0 ? 'true' : 'rowid NOT IN (SELECT __rid FROM held)'
+      rows.push(`SELECT ${list(columns)} FROM ${cells} WHERE ${isWanted} AND ${isOther}`)
+    } else {
+      const chosen = `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${PART} = 0 AND ${isWanted}`
+      await database.temporary('chosen', chosen)
+      rows.push(`SELECT ${list(all)} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', key)}`)
+    }
   }
   const counts = rows.map((sql) => `(SELECT count(*) FROM (${sql}))`)
   const [count, vanished] = await database.numbers(`SELECT ${counts.join(' + ')}, (SELECT count(*) FROM vanished)`)
   if (count! + vanished! === 0) return
-  const parts = Math.max(1, Math.ceil(count! / database.rowsMax))
   // What became part of another session, and where it is now, are of one group.
   const by = definition.window.kind === 'session' ? groups : [...groups, START]
+  const parts = partsOf(by, count!, database.rowsMax)
   for (let k = 0; k < parts; k++) {
     const isOurs = partOf(by, k, parts)
     const gone = vanished === 0 ? undefined : `(SELECT * FROM vanished WHERE ${isOurs})`

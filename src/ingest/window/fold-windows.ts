@@ -1,5 +1,5 @@
 import type { FoldDatabase } from './fold-database.ts'
-import { END, list, MIN_END, PART, partOf, type Relations, same, START } from './fold-relations.ts'
+import { END, list, MIN_END, PART, partOf, partsOf, type Relations, same, START } from './fold-relations.ts'
 import type { ResultOptions, UsePart } from './fold-results.ts'
 import { divide, spanOf, type CellSpan, type Division, type WindowRange } from './slice-plan.ts'
 import { mergeSql } from '../../window/sql.ts'
@@ -20,13 +20,15 @@ export async function eachFinalWindow(
   if (finalUntil === undefined) return
   const { cells } = relations
   const from = greatest(finalBefore, goneUntil)
-  if (finalBefore !== undefined && (await chooseCorrected(database, relations, finalBefore, goneUntil)) > 0) {
+  // Until then none was final.
+  const before = finalBefore ?? -Number.MAX_SAFE_INTEGER
+  if ((await chooseCorrected(database, relations, before, goneUntil)) > 0) {
     const { groups } = relations
     await database.temporary(
       'touched_slices',
       `SELECT c.* FROM ${cells} c SEMI JOIN (SELECT ${list([...groups, 'true AS __any'])} FROM chosen) k ON ${same('c', 'k', groups)}`,
     )
-    await makeWindows(database, relations, { from: 'touched_slices', after: goneUntil, until: finalBefore, use })
+    await makeWindows(database, relations, { from: 'touched_slices', after: goneUntil, until: before, use })
     await database.run('DROP TABLE touched_slices')
   }
   await database.run('DELETE FROM chosen')
@@ -94,11 +96,12 @@ async function makeWindows(database: FoldDatabase, relations: Relations, windows
   const phase = (((until - first) % step) + step) % step
   const lastEnd = until - phase
   // Ends lie as far from each other as slides are.
-  const firstEnd = after === undefined ? first : Math.max(first, first + (Math.floor((after - first) / step) + 1) * step)
+  const firstEnd =
+    after === undefined ? first : Math.max(first, first + (Math.floor((after - first) / step) + 1) * step)
   if (!(firstEnd <= lastEnd)) return
   const range = { firstEnd, lastEnd }
   const rows = all.reduce((sum, span) => sum + span.rows, 0)
-  const parts = await partsOf(database, relations, `${from} WHERE ${isReached}`, rows)
+  const parts = await countParts(database, relations, `${from} WHERE ${isReached}`, rows)
   for (let k = 0; k < parts; k++) {
     const walk = { ...windows, isOurs: partOf(groups, k, parts) }
     const spans = all.map((span) => ({ ...span, rows: Math.ceil(span.rows / parts) }))
@@ -107,10 +110,10 @@ async function makeWindows(database: FoldDatabase, relations: Relations, windows
 }
 
 /** A window may have a row of every group: in so many parts they are few enough. */
-async function partsOf(database: FoldDatabase, { groups }: Relations, from: string, rows: number): Promise<number> {
-  if (rows <= database.rowsMax || groups.length === 0) return 1
+async function countParts(database: FoldDatabase, { groups }: Relations, from: string, rows: number): Promise<number> {
+  if (partsOf(groups, rows, database.rowsMax) === 1) return 1
   const [least] = await database.numbers(`SELECT approx_count_distinct(hash(${list(groups)})) FROM ${from}`)
-  return Math.ceil(least! / database.rowsMax)
+  return partsOf(groups, least!, database.rowsMax)
 }
 
 async function descend(database: FoldDatabase, relations: Relations, walk: Walk, node: Node): Promise<void> {

@@ -52,15 +52,22 @@ async function closeAll(definition: WindowDefinition, memoryMaxBytes: number): P
     for (let minute = 0; minute < MINUTES; minute++) {
       const file = path.join(folder, `${minute}.parquet`)
       const start = minute * MINUTE - ((minute * MINUTE) % size)
-      await connection.run(`COPY (${partialsSql(
-        shape,
-        'events',
-        `(SELECT 'group ' || range AS g, 1 AS v, 0.1 AS x, CAST(NULL AS DECIMAL(38, 0)) AS d, ${start} AS __start, ${start + size} AS __end,
+      await connection.run(
+        `COPY (${partialsSql(
+          shape,
+          'events',
+          `(SELECT 'group ' || range AS g, 1 AS v, 0.1 AS x, CAST(NULL AS DECIMAL(38, 0)) AS d, ${start} AS __start, ${start + size} AS __end,
 CAST(NULL AS BIGINT) AS __min_end, ${minute * MINUTE} AS __event_ms, 0 AS _kafka_partition, range AS _offset FROM range(${GROUPS}))`,
-      )}) TO '${file}' (FORMAT parquet)`)
+        )}) TO '${file}' (FORMAT parquet)`,
+      )
       await fold.fold('w', { ...times(undefined), head: undefined, partials: [file], ...plans })
     }
-    const { results } = await fold.fold('w', { ...times(MINUTES * MINUTE - 1), head: undefined, partials: [], ...plans })
+    const { results } = await fold.fold('w', {
+      ...times(MINUTES * MINUTE - 1),
+      head: undefined,
+      partials: [],
+      ...plans,
+    })
     return `read_parquet([${results.files.map(({ key }) => `'${path.join(folder, 'store', key)}'`).join(', ')}], file_row_number = true)`
   } finally {
     await fold.close()

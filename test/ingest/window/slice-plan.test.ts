@@ -39,14 +39,12 @@ const cells = fc.array(fc.record({ first: fc.nat(40), length: fc.nat(20), rows: 
 test('every window is made once, in order, of all cells that count for it, and of few rows at once', () => {
   fc.assert(
     fc.property(cells, fc.nat(40), fc.nat(50), fc.integer({ min: 1, max: 100 }), (given, from, length, rowsMax) => {
-      const all = given.map(
-        ({ first, length, rows }, number): Cell => ({
-          number,
-          rows,
-          firstEnd: first * SLIDE,
-          lastEnd: (first + length) * SLIDE,
-        }),
-      )
+      const all = given.map(({ first, length, rows }, number): Cell => ({
+        number,
+        rows,
+        firstEnd: first * SLIDE,
+        lastEnd: (first + length) * SLIDE,
+      }))
       const range = { firstEnd: from * SLIDE, lastEnd: (from + length) * SLIDE }
       const made: [end: number, cells: number[]][] = []
       const walk = (range: WindowRange, spans: readonly CellSpan[], base: readonly number[], above?: WindowRange) => {
