@@ -22,6 +22,9 @@ export interface SimRow {
   n?: number | null
   a?: string | null
   b?: string | null
+  /** Of a dead letter: what became of it, nothing while it is pending; how often it was read again. */
+  s?: 'resolved' | 'discarded'
+  t?: number
 }
 
 /** Data files are arrays of rows in JSON: what is simulated is what refers to them. */
