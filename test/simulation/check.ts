@@ -6,6 +6,7 @@ import { decodeVersion } from '../../src/version-json.ts'
 import type { Version } from '../../src/version.ts'
 import { checkKept } from './check-kept.ts'
 import { KeyedFold, type KeyedOutcome } from './check-keyed.ts'
+import { LetterFold } from './check-letters.ts'
 import { RowsWindow } from './check-row-windows.ts'
 import { TableWatch, type TableStep } from './check-tables.ts'
 import { EventsWindow, type SourceRow } from './check-windows.ts'
@@ -62,6 +63,8 @@ class Checker {
   #plans: readonly SimTable[]
   /** Every data file that was ever in a table. */
   readonly #files = new Set<string>()
+  /** Of the tables whose dead letters are settled. */
+  readonly #letters: ReadonlyMap<string, LetterFold>
   /** By source. */
   readonly #windows: ReadonlyMap<string, readonly (EventsWindow | RowsWindow)[]>
 
@@ -71,6 +74,7 @@ class Checker {
     this.#tables = new TableWatch(options.storage, fail)
     this.#plans = options.plan.tables
     this.#folds = this.#newFolds()
+    this.#letters = new Map(options.plan.letters?.tables.map((name) => [name, new LetterFold(name, fail)]))
     this.#windows = new Map(
       options.plan.tables.map((table) => [
         table.name,
@@ -215,7 +219,9 @@ class Checker {
       const { name, topic, keyed } = table
       const rows = await this.#tables.step(version, name)
       await this.#checkEvents(version, table, rows.gained)
-      const { gained: deadLetters, lost } = await this.#tables.step(version, deadLetterTable(name))
+      const letters = await this.#tables.step(version, deadLetterTable(name))
+      const { gained: deadLetters, lost } =
+        (await this.#letters.get(name)?.step(version, letters, rows.gained)) ?? letters
       this.rows += rows.gained.size + deadLetters.size
       const ranges = [...version.positions]
         .filter(([id]) => parsePartitionId(id).topic === topic)

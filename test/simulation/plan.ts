@@ -45,6 +45,7 @@ export const FAULTS = {
   D6: 'data: a truncation',
   D7: 'data: a record without all its values',
   X1: 'person: pause and resume',
+  X2: 'person: reads dead letters again, or discards them',
 } as const
 export type Fault = keyof typeof FAULTS
 /** Records of a kind rather than something that goes wrong: they are counted apart. */
@@ -63,7 +64,7 @@ const STORE: Readonly<Record<FaultKind, Fault>> = {
 export const storeFaults: readonly (readonly [FaultKind, Fault])[] = storeFaultKinds.map((kind) => [kind, STORE[kind]])
 
 /** Largest rate per draw; what a draw is, the place that draws knows. */
-const RATE_MAX: Readonly<Record<Fault, number>> = {
+const RATE_MAX: Readonly<Record<Exclude<Fault, 'X2'>, number>> = {
   S1: 0.15,
   S2: 0.2,
   S3: 0.12,
@@ -119,6 +120,8 @@ export interface Plan {
   readonly story: Story
   /** Of the story of that name. */
   readonly replay: ReplayPlan | undefined
+  /** Undefined: nobody looks after dead letters. */
+  readonly letters: LettersPlan | undefined
   readonly topics: readonly TopicPlan[]
   /** Tables per topic; the first topic may have two. */
   readonly tables: readonly SimTable[]
@@ -151,6 +154,14 @@ export interface TopicPlan {
   /** Has truncations, and one partition for ever. */
   readonly isTruncated: boolean
   readonly keys: number
+}
+
+export interface LettersPlan {
+  /** Whose dead letters are settled: of rows that stay, without windows. */
+  readonly tables: readonly string[]
+  readonly everyMs: number
+  /** In one version at most. */
+  readonly batch: number
 }
 
 export interface ReplayPlan {
@@ -212,6 +223,7 @@ export function planOf(seed: number): Plan {
       return [kind, hasFaults && isOn ? rate : 0]
     }),
   ) as Record<Fault, number>
+  rates.X2 = 0
   if (hasFaults) {
     // Lost answers are what a commit protocol is about: every seed with faults has them.
     const kind = random.pick(['S1', 'S2', 'S3'] as const)
@@ -247,12 +259,15 @@ export function planOf(seed: number): Plan {
   // What a truncation removes may have gone with its file, and so may what moved the clock by which others are judged.
   if (tables.some(({ keyed, windows }) => keyed?.isTruncated && windows.length > 0)) rates.K10 = 0
   calm(rates, tables)
+  const letters = lettersOf(story, tables, seed)
+  if (letters !== undefined) rates.X2 = 1
   return {
     seed,
     rates,
     hasFaults,
     story,
     replay: story === 'replay' ? replayOf(tables, seed) : undefined,
+    letters,
     topics,
     tables,
     compaction: random.chance(0.75) ? compactionOf(random) : undefined,
@@ -340,6 +355,17 @@ function replayOf(tables: readonly SimTable[], seed: number): ReplayPlan {
     isRolledBack: random.chance(0.5),
     isRepeated: random.chance(0.4),
   }
+}
+
+/** With chance of its own too. While a replay is open they are refused, and of another log nobody knows what they were. */
+function lettersOf(story: Story, tables: readonly SimTable[], seed: number): LettersPlan | undefined {
+  const random = new Random(seed, 'letters plan')
+  const fit = tables.filter(
+    ({ onError, keyed, windows }) => onError === 'dead-letter' && keyed === undefined && windows.length === 0,
+  )
+  if ((story !== 'plain' && story !== 'cutover') || fit.length === 0 || random.chance(0.2)) return undefined
+  const names = fit.map(({ name }) => name)
+  return { tables: names, everyMs: random.pick([800, 3_000]), batch: random.pick([1, 3, 1_000]) }
 }
 
 /** Tables as old or new code has them. */

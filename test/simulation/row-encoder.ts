@@ -25,6 +25,9 @@ export interface SimRow {
   b?: string | null
   /** Of keyed tables, the event time. */
   readonly t?: number
+  /** Of a dead letter: what became of it, nothing while it is pending; how often it was read again. */
+  s?: 'resolved' | 'discarded'
+  attempts?: number
 }
 
 /** Data files are arrays of rows in JSON: what is simulated is what refers to them. */
