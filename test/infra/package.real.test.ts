@@ -14,7 +14,9 @@ test('what is packed can be used by who installs it', () => {
     'dist/main.js',
     'dist/index.js',
     'dist/lane-child.js',
+    'dist/client.js',
     'dist/types/index.d.ts',
+    'dist/types/client/client.d.ts',
     'docs/errors.md',
     'LICENSE',
   ]
