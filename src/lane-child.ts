@@ -1,6 +1,8 @@
 import { systemClock } from './clock.ts'
 import { toErrorMessage } from './error.ts'
 import { openEncoder } from './ingest/encoder.ts'
+import { sentBatch, sentKeys, type SentKeys } from './ingest/key-files.ts'
+import type { StoredKeys } from './ingest/keys.ts'
 import { stage, type Encoder } from './ingest/lane.ts'
 import type { FromLane, LaneSettings, Span, ToLane } from './ingest/lane-messages.ts'
 import type { Archive } from './ingest/archive/archive.ts'
@@ -73,7 +75,9 @@ class Job {
       const announced = announcing(encoder, pipeline, task)
       for await (const staged of stage(source, assignment, announced, systemClock, signal)) {
         if (signal.aborted) return await removePartials(staged)
-        await send({ kind: 'staged', pipeline, task, staged })
+        const sent = await sentBatch(staged, partialsFolder ?? storage.scratch, systemClock)
+        if (signal.aborted) return await removePartials(sent)
+        await send({ kind: 'staged', pipeline, task, staged: sent })
         this.#credits--
         while (this.#credits <= 0 && !signal.aborted) await new Promise<void>((resolve) => (this.#wake = resolve))
       }
@@ -117,7 +121,7 @@ class Desk {
         call.method === 'letters'
           ? await performLetters(letterWork(this.#letterOptions(onStep)), call.plan, call.call)
           : await perform(await this.#tableWork(run, tables, onStep), call)
-      await send({ kind: 'worked', job, result })
+      await send({ kind: 'worked', job, result: call.method === 'readKeys' ? await sentStored(result) : result })
     } catch (error) {
       await send({ kind: 'work-failed', job, error: toErrorMessage(error) })
     }
@@ -138,6 +142,11 @@ class Desk {
     const openLog = (archives: readonly Archive[], until: Positions): Source => bounded(openLaneLog(archives), until)
     return { storage, clock: systemClock, memoryMaxBytes, partialsFolder, salts, registry, onStep, openLog }
   }
+}
+
+/** The columns that `readKeys` gave lie in a file from here on. */
+function sentStored(result: unknown): Promise<SentKeys> {
+  return sentKeys(result as StoredKeys, settings.partialsFolder ?? storage.scratch, systemClock)
 }
 
 /** The log that the settings name, and before it what archives keep of it. */

@@ -1,11 +1,13 @@
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
+import type { SentKeys } from './key-files.ts'
 import type { TableWork } from './keys.ts'
 import type { FromLane, ToLane } from './lane-messages.ts'
 import type { ArchiveWork } from './archive/archive.ts'
 import { remoteLetters } from './letters/letter-messages.ts'
 import type { LetterWork } from './letters/letters.ts'
+import { removeLocal } from './window/partial-files.ts'
 import { remoteWork, type WorkCall } from './work-messages.ts'
 
 export interface LaneJobsOptions {
@@ -73,6 +75,8 @@ export class LaneJobs {
   heard(lane: number, message: Extract<FromLane, { kind: 'working' | 'worked' | 'work-failed' }>): void {
     const slot = this.#slots[lane]!
     const { job } = slot
+    const isAsked = job?.id === message.job && !job.run.isClosed
+    if (message.kind === 'worked' && !isAsked) void removeLocal(keyFileOf(message.result))
     if (job === undefined || job.id !== message.job) return
     if (message.kind === 'working') {
       slot.sinceMs = this.#options.clock.monotonicMs()
@@ -155,6 +159,11 @@ export class LaneJobs {
     for (const job of run.jobs) job.reject(closed(run))
     run.jobs.clear()
   }
+}
+
+/** Of an answer that nobody takes. */
+function keyFileOf(result: unknown): string | undefined {
+  return (result as Partial<SentKeys> | undefined)?.keyFile
 }
 
 function closed({ pipeline }: Run): LakeError {

@@ -4,6 +4,7 @@ import type { WindowDefinition } from '../define-window.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { Positions } from '../log.ts'
 import type { Staged } from './lane.ts'
+import { ArrivingBatches } from './key-files.ts'
 import { LaneJobs, type PooledWork } from './lane-jobs.ts'
 import type { FromLane } from './lane-messages.ts'
 import { LaneProcess, type LanePoolOptions, type LaneShare } from './lane-process.ts'
@@ -129,6 +130,7 @@ class PooledLanes implements Lanes, LaneShare {
   readonly #onClose: () => void
   readonly work: PooledWork
   #work: (LaneWork | undefined)[] = []
+  readonly #arriving = new ArrivingBatches()
   #answers: { readonly lane: number; readonly staged: Staged }[] = []
   #error: LakeError | undefined
   #wake: () => void = () => undefined
@@ -174,10 +176,12 @@ class PooledLanes implements Lanes, LaneShare {
       return this.#isEnded ? ENDED : IDLE
     }
     // What was staged before the error is still good, the more so when the log has lost it since; no more is asked for.
-    if (this.#error !== undefined) return { kind: 'staged', staged: answer.staged }
-    const task = this.#work[answer.lane]!.task
+    const staged = await this.#arriving.take(answer.staged)
+    if (this.#error !== undefined) return { kind: 'staged', staged }
+    const task = this.#work[answer.lane]?.task
+    if (task === undefined) return { kind: 'staged', staged }
     this.#processes[answer.lane]!.send({ kind: 'credit', pipeline: this.#pipeline, task })
-    return { kind: 'staged', staged: answer.staged }
+    return { kind: 'staged', staged }
   }
 
   get letters(): LetterWork {

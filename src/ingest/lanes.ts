@@ -29,7 +29,10 @@ export interface LaneTask {
 export interface Lanes {
   /** Replaces all work; whatever was staged for an earlier task is dropped. */
   assign(task: LaneTask): void
-  /** What the next lane has to say, or `idle` after `timeoutMs`. Throws the LakeError that stops a lane. */
+  /**
+   * What the next lane has to say, or `idle` after `timeoutMs`; the keys of a batch stay as they are until the next call.
+   * Throws the LakeError that stops a lane.
+   */
   next(timeoutMs: number): Promise<LaneAnswer>
   /** Work on the pipeline's data files. What is under way when a lane dies is done again by another. */
   readonly work: TableWork

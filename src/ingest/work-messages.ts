@@ -1,5 +1,6 @@
 import { DeletedRows, type DataFile, type WritePlan } from '../lake/table.ts'
 import type { Archive, ArchiveQuestion, ArchiveWork } from './archive/archive.ts'
+import { arrivedKeys } from './key-files.ts'
 import type {
   ChangedRows,
   ChangesRequest,
@@ -59,7 +60,7 @@ interface PlainSide extends Omit<CompareSide, 'rows'> {
 export function remoteWork(send: (call: TableCall) => Promise<unknown>): TableWork & ArchiveWork {
   const sent = async <T>(call: TableCall): Promise<T> => (await send(call)) as T
   return {
-    readKeys: (plan, file) => sent({ method: 'readKeys', plan, file }),
+    readKeys: async (plan, file) => arrivedKeys(await sent({ method: 'readKeys', plan, file })),
     rowsWithin: (plan, file, ranges) => sent({ method: 'rowsWithin', plan, file, ranges }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
     fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),

@@ -91,14 +91,19 @@ function writeBitmap(blob: Buffer, start: number, words: Uint32Array, containers
   }
 }
 
+/** Values of an array on their way: written where they are aligned, copied to where they may not be. */
+const values = new Uint16Array(ARRAY_MAX)
+const valueBytes = new Uint8Array(values.buffer)
+
 function writeArray(blob: Buffer, start: number, words: Uint32Array): void {
-  let at = start
-  for (let k = 0; k < words.length; k++)
-    for (let rest = words[k]!; rest !== 0; rest &= rest - 1) {
-      const value = k * 32 + 31 - Math.clz32(rest & -rest)
-      blob[at++] = value & 0xff
-      blob[at++] = value >>> 8
+  let count = 0
+  for (let k = 0, base = 31; k < words.length; k++, base += 32)
+    for (let rest = words[k]! | 0; rest !== 0;) {
+      const bit = rest & -rest
+      values[count++] = base - Math.clz32(bit)
+      rest ^= bit
     }
+  blob.set(valueBytes.subarray(0, 2 * count), start)
 }
 
 function decode(blob: Buffer, rows: number): DeletedRows {

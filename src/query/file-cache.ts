@@ -11,6 +11,12 @@ export interface Leased {
   release(): void
 }
 
+/** What is kept: an object of the store, or what `make` gives in place of one. */
+export interface Kept extends Pick<DataFile, 'key' | 'fileSizeBytes'> {
+  /** Gives always the same for a key. */
+  readonly make?: () => Promise<Uint8Array>
+}
+
 export interface FileCacheOptions {
   readonly storage: Storage
   readonly folder: string
@@ -52,7 +58,7 @@ export class FileCache {
    * Throws `snapshot.expired` when an object is gone, `store.corrupt` when it has another size, `store.disk_full` when
    * the files of the running queries are more than the cache may hold.
    */
-  async lease(files: readonly DataFile[], signal: AbortSignal): Promise<Leased> {
+  async lease(files: readonly Kept[], signal: AbortSignal): Promise<Leased> {
     await (this.#opened ??= this.#open())
     const leased: Entry[] = []
     const release = () => {
@@ -75,7 +81,7 @@ export class FileCache {
     throw failed.reason
   }
 
-  async #leasedEntry(file: DataFile): Promise<Entry> {
+  async #leasedEntry(file: Kept): Promise<Entry> {
     const hash = createHash('sha256').update(`${this.#options.storage.url}/${file.key}`).digest('hex')
     // What the file is called in the store stands behind it, so that an error can name it.
     const [, own = ''] = /\/([\w-]{1,150})\.parquet$/.exec(file.key) ?? []
@@ -90,7 +96,7 @@ export class FileCache {
     }
   }
 
-  async #entry(name: string, file: DataFile): Promise<Entry> {
+  async #entry(name: string, file: Kept): Promise<Entry> {
     const entry = this.#entries.get(name)
     if (entry !== undefined) {
       const info = await stat(entry.file).catch(() => undefined)
@@ -105,7 +111,7 @@ export class FileCache {
     return download
   }
 
-  async #download(name: string, file: DataFile): Promise<Entry> {
+  async #download(name: string, file: Kept): Promise<Entry> {
     await this.#makeRoom(file.fileSizeBytes)
     const entry = { file: path.join(this.#options.folder, name), sizeBytes: file.fileSizeBytes, leases: 0 }
     try {
@@ -118,8 +124,8 @@ export class FileCache {
     return entry
   }
 
-  async #read({ key, fileSizeBytes }: DataFile): Promise<Uint8Array> {
-    const bytes = await this.#options.storage.get(key)
+  async #read({ key, fileSizeBytes, make }: Kept): Promise<Uint8Array> {
+    const bytes = make === undefined ? await this.#options.storage.get(key) : await make()
     if (bytes === undefined)
       throw new LakeError('snapshot.expired', 'a file of the version is no longer in the store', {
         context: { key },

@@ -84,6 +84,8 @@ export interface PartialFiles {
   readonly ends: Uint32Array
   /** Positions in the file, ascending within each. */
   readonly positions: Uint32Array
+  /** In the place of positions: a file for each, whose only column says of every row whether it counts; see alive-file.ts. */
+  readonly alive?: readonly string[]
 }
 
 /** What a statement does with a table. */
@@ -94,6 +96,8 @@ export interface TableUse {
   readonly scans: readonly (readonly Filter[])[]
   /** The statement asks for the number of rows and nothing else. */
   readonly isCount: boolean
+  /** It may be asked first where its rows stand: those of partial files are told apart by positions then. */
+  readonly isPlaced?: boolean
 }
 
 /** A condition on one column that a row must meet; of `in`, one of the values. */

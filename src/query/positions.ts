@@ -8,6 +8,7 @@ const ROWS_AT_ONCE = 2_048
 /** Makes the tables of (file, position) that a view's partial files are joined with. */
 export async function makePositions(connection: DuckDBConnection, view: View): Promise<void> {
   for (const [index, partial] of (view.partial ?? []).entries()) {
+    if (partial.alive !== undefined) continue
     const { schema, table, sql } = positionsTable(view, index)
     await connection.run(sql)
     const appender = await connection.createAppender(table, schema)

@@ -78,7 +78,8 @@ export class Sandbox {
     const tree = await this.#tree(sql)
     const names = inspect(tree)
     this.#top = topRowsOf(tree)
-    return tableUses(tree, names, params)
+    const isPlaced = this.#top !== undefined
+    return tableUses(tree, names, params).map((use) => (isPlaced ? { ...use, isPlaced } : use))
   }
 
   async #tree(sql: string): Promise<string> {
@@ -92,7 +93,7 @@ export class Sandbox {
     const states = views.flatMap(({ open }) => (open === undefined ? [] : [open.state]))
     const files = [...views, ...states].flatMap((view) => [
       ...view.files,
-      ...(view.partial ?? []).flatMap((partial) => partial.files),
+      ...(view.partial ?? []).flatMap(({ files, alive = [] }) => [...files, ...alive]),
     ])
     await connection.run(`SET allowed_paths = [${files.map(quoteText).join(', ')}]`)
     await connection.run(SCHEMA_SQL)

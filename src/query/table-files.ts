@@ -3,8 +3,9 @@ import { LakeError } from '../error.ts'
 import { readDeletedRows, storedFiles } from '../lake/scan.ts'
 import type { DeletedRows, LakeTable, Side, Storage, StoredFile } from '../lake/table.ts'
 import type { QuerySettings } from '../settings.ts'
+import { aliveFile, aliveFileBytes } from './alive-file.ts'
 import { without } from './changes.ts'
-import { FileCache } from './file-cache.ts'
+import { FileCache, type Leased } from './file-cache.ts'
 import type { PartialFiles, TableUse, View } from './messages.ts'
 import { survivors } from './prune.ts'
 import { Recent } from './recent.ts'
@@ -21,6 +22,8 @@ export interface TableFilesOptions {
   readonly settings: QuerySettings
   readonly clock: Clock
   readonly scan?: Scan | undefined
+  /** Files with fewer rows are never read with one beside them that says which are there. Default: 25,000. */
+  readonly besideRowsMin?: number | undefined
 }
 
 /** A view's files are on this machine until `release`. */
@@ -32,7 +35,9 @@ export interface LeasedView {
 interface Torn {
   readonly kind: PartialFiles['kind']
   readonly files: readonly StoredFile[]
+  /** Empty with `alive`: paths of the files that say which rows are there. */
   readonly positions: readonly Uint32Array[]
+  readonly alive?: readonly string[]
 }
 
 /** File lists that are kept: they never change. */
@@ -48,10 +53,18 @@ export class TableFiles {
   readonly #storage: Storage
   readonly #scan: Scan
   readonly #cache: FileCache
+  readonly #besideRowsMin: number
   readonly #lists = new Recent<readonly StoredFile[]>(LISTS_KEPT)
   readonly #positions = new Recent<Uint32Array>(POSITIONS_KEPT, ({ length }) => length)
 
-  constructor({ storage, settings, clock, scan = { storedFiles, readDeletedRows } }: TableFilesOptions) {
+  constructor({
+    storage,
+    settings,
+    clock,
+    scan = { storedFiles, readDeletedRows },
+    besideRowsMin = BESIDE_ROWS_MIN,
+  }: TableFilesOptions) {
+    this.#besideRowsMin = besideRowsMin
     this.#storage = storage
     this.#scan = scan
     this.#cache = new FileCache({ storage, clock, folder: settings.cacheDir, bytesMax: settings.cacheBytesMax })
@@ -75,8 +88,16 @@ export class TableFiles {
     const needed = survivors(table, all, use).filter(({ recordCount, deletes }) => deletes?.count !== recordCount)
     const whole = needed.filter(({ deletes }) => deletes === undefined)
     const torn = needed.filter(({ deletes }) => deletes !== undefined)
-    const positions = await this.#positionsOf(torn, signal)
-    return this.#lease(viewOf(table), whole, [{ kind: 'without', files: torn, positions }], signal)
+    const { beside, rest } = sidesOf(torn, use, this.#besideRowsMin)
+    const alive = await this.#aliveOf(beside, signal)
+    const byPosition = alive === undefined ? torn : rest
+    const positions = await this.#positionsOf(byPosition, signal).catch((error) => {
+      alive?.release()
+      throw error
+    })
+    const parts: Torn[] = [{ kind: 'without', files: byPosition, positions }]
+    if (alive !== undefined) parts.push({ kind: 'without', files: beside, positions: [], alive: alive.paths })
+    return this.#lease(viewOf(table), whole, parts, signal, alive?.release)
   }
 
   /** The rows of one side of a comparison, under a name of its own. */
@@ -111,20 +132,26 @@ export class TableFiles {
     return all
   }
 
+  /** `releaseAlive` is called with the view's own release, and when there is none. */
   async #lease(
     view: Pick<View, 'name' | 'columns'>,
     whole: readonly StoredFile[],
     partial: readonly Torn[],
     signal: AbortSignal,
+    releaseAlive: () => void = () => undefined,
   ): Promise<LeasedView> {
     const files = [...whole, ...partial.flatMap((each) => each.files)]
-    const { paths, release } = this.#storage.isLocal
-      ? { paths: files.map(({ key }) => this.#pathOf(key)), release: () => undefined }
-      : await this.#cache.lease(files, signal)
+    const leased = await this.#leased(files, signal).catch((error) => {
+      releaseAlive()
+      throw error
+    })
+    const { paths } = leased
+    const release = () => [leased.release, releaseAlive].forEach((each) => each())
     let at = whole.length
-    const parts = partial.map(({ kind, files, positions }): PartialFiles => {
+    const parts = partial.map(({ kind, files, positions, alive }): PartialFiles => {
       at += files.length
-      return { kind, files: paths.slice(at - files.length, at), fileRows: rowsOf(files), ...joined(positions) }
+      const rows = { kind, files: paths.slice(at - files.length, at), fileRows: rowsOf(files), ...joined(positions) }
+      return alive === undefined ? rows : { ...rows, alive }
     })
     return {
       view: {
@@ -134,6 +161,29 @@ export class TableFiles {
         partial: parts.filter((each) => each.files.length > 0),
       },
       release,
+    }
+  }
+
+  async #leased(files: readonly StoredFile[], signal: AbortSignal): Promise<Leased> {
+    if (!this.#storage.isLocal) return this.#cache.lease(files, signal)
+    return { paths: files.map(({ key }) => this.#pathOf(key)), release: () => undefined }
+  }
+
+  /** For each file the one that says which of its rows are there. Undefined without files, and where they find no room. */
+  async #aliveOf(files: readonly StoredFile[], signal: AbortSignal): Promise<Leased | undefined> {
+    if (files.length === 0) return undefined
+    const kept = files.map((file) => ({
+      key: `${file.deletes!.key}@${file.deletes!.offset}`,
+      fileSizeBytes: aliveFileBytes(file.recordCount),
+      make: async () => aliveFile(await this.#scan.readDeletedRows(this.#storage, file)),
+    }))
+    try {
+      return await this.#cache.lease(kept, signal)
+    } catch (error) {
+      // A vector that cannot be read is as bad for the other way, which needs no disk.
+      if (error instanceof LakeError && error.code !== 'store.disk_full') throw error
+      signal.throwIfAborted()
+      return undefined
     }
   }
 
@@ -150,6 +200,27 @@ export class TableFiles {
   #pathOf(key: string): string {
     return `${this.#storage.url.slice('file://'.length)}/${key}`
   }
+}
+
+/** A file read with another beside it costs the planner a third of a millisecond: as much as looking up so many positions. */
+const BESIDE_ROWS_MIN = 25_000
+const BESIDE_FILES_MAX = 256
+
+/**
+ * Files that are best read with one beside them: where all rows are read anyway, since nothing reaches into such a scan;
+ * and where positions would be too many.
+ */
+function sidesOf(
+  torn: readonly StoredFile[],
+  { scans, isPlaced = false }: TableUse,
+  rowsMin: number,
+): { readonly beside: readonly StoredFile[]; readonly rest: readonly StoredFile[] } {
+  const isScan = !isPlaced && scans.every((filters) => filters.length === 0)
+  const dead = torn.reduce((sum, { deletes }) => sum + (deletes?.count ?? 0), 0)
+  if (!isScan && dead <= POSITIONS_MAX) return { beside: [], rest: torn }
+  const large = torn.filter(({ recordCount }) => recordCount >= rowsMin).slice(0, BESIDE_FILES_MAX)
+  const beside = new Set(large)
+  return { beside: large, rest: torn.filter((file) => !beside.has(file)) }
 }
 
 export function checkCount(count: number): void {

@@ -112,7 +112,7 @@ function columnsIn(node: unknown, table: string): readonly string[] {
 
 /** Whether two steps are right and worth it: where no rows are deleted, DuckDB itself takes two. */
 export function canNarrow({ columns, partial = [], fileRows = 0, open }: View, top: TopRows): boolean {
-  if (open !== undefined) return false
+  if (open !== undefined || partial.some(({ alive }) => alive !== undefined)) return false
   const rows = partial.reduce((sum, part) => sum + (part.fileRows ?? 0), fileRows)
   const names = new Set(columns.map(({ name }) => name.toLowerCase()))
   const isWide = partial.length > 0 && names.size > 2 && rows >= TABLE_ROWS_MIN

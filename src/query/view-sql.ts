@@ -1,3 +1,4 @@
+import { ALIVE } from './alive-file.ts'
 import type { PartialFiles, View } from './messages.ts'
 import { PLACE } from './top-rows.ts'
 
@@ -15,7 +16,8 @@ export function stateView(table: string): { readonly name: string; readonly rela
 /**
  * The statement that makes a table out of files. Columns are found by Iceberg field id, so that a file written before a
  * column existed reads as null there, and a renamed column keeps its values. Rows of partial files are told apart by
- * their positions, and through that conditions and the choice of columns still reach the files; whole files are read without one.
+ * their positions, and through that conditions and the choice of columns still reach the files; or, for who has no
+ * conditions, by a column beside them, which costs a third. Whole files are read without either.
  */
 export function viewSql(view: View, withPlaces = false, schema = 'main'): string {
   const { columns, files, partial, rows, open } = view
@@ -44,22 +46,34 @@ function placedSql(view: View): string {
   return [...whole, ...partial.map((part, index) => partSql(view, part, index, true))].join(' UNION ALL ')
 }
 
-type Part = Pick<PartialFiles, 'kind' | 'files'> & { readonly fileRows?: number | undefined }
+type Part = Pick<PartialFiles, 'kind' | 'files' | 'alive'> & { readonly fileRows?: number | undefined }
 
 /** Rows of one of a view's lists of files; of the one before the partial ones, -1, all of them. */
-function partSql(view: View, { kind, files, fileRows }: Part, index: number, withPlaces = false): string {
+function partSql(view: View, { kind, files, fileRows, alive }: Part, index: number, withPlaces = false): string {
   const { columns } = view
   // In the files' own scan, columns have names that none of DuckDB's own can have.
   const inner = columns.map((column) => ({ ...column, name: `c${column.fieldId}` }))
   const outer = columns.map((column) => `f.c${column.fieldId} AS ${identifier(column.name)}`)
   const places = [String(index), 'f.file_index', 'f.file_row_number']
   if (withPlaces) outer.unshift(...places.map((value, at) => `CAST(${value} AS BIGINT) AS ${identifier(PLACE[at]!)}`))
+  if (alive !== undefined) {
+    const rows = Math.ceil((fileRows ?? 0) / files.length)
+    // File by file: chunks of both sides begin at the same rows then, and none has to be copied.
+    return files
+      .map((file, k) => `SELECT ${outer.join(', ')} FROM ${scan(inner, [file], rows)} f ${withAlive(alive[k]!)}`)
+      .join(' UNION ALL ')
+  }
   const rows = `SELECT ${outer.join(', ')} FROM ${scan(inner, files, fileRows)} f`
   if (index < 0) return rows
   // Not an ANTI JOIN: after a condition that the planner takes for a strict one, that would hash the rows instead of the positions.
   const test = kind === 'without' ? 'NOT IN' : 'IN'
   const positions = `${SCHEMA}.${identifier(positionsTable(view, index).table)}`
   return `${rows} WHERE (f.file_index, f.file_row_number) ${test} (SELECT file, row FROM ${positions})`
+}
+
+/** Row by row beside what says whether it counts: no position is compared with any. */
+function withAlive(file: string): string {
+  return `POSITIONAL JOIN read_parquet(${text(file)}) a WHERE a.${ALIVE}`
 }
 
 function scan(columns: View['columns'], files: readonly string[], fileRows: number | undefined): string {

@@ -20,6 +20,8 @@ export interface ResolverOptions {
   readonly clock: Clock
   /** How files and their deleted rows are found; the lake's own way by default. */
   readonly scan?: Scan
+  /** As in `TableFilesOptions`. */
+  readonly besideRowsMin?: number | undefined
 }
 
 /** Metadata files that are kept: they never change. */

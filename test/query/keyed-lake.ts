@@ -64,7 +64,7 @@ export interface KeyedLake {
   close(): Promise<void>
 }
 
-export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise<KeyedLake> {
+export async function makeKeyedLake(kind: 'local' | 'memory' = 'local', besideRowsMin?: number): Promise<KeyedLake> {
   const folder = await mkdtemp(path.join(os.tmpdir(), 'kappalake-keyed-'))
   const storage: Storage =
     kind === 'local' ? await LocalStorage.open(path.join(folder, 'store')) : new MemoryStorage('test')
@@ -89,7 +89,14 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local'): Promise
       const settings = querySettings({ cacheDir: lake.cacheDir, ...given })
       return openEngine({
         settings,
-        resolve: lakeResolver({ storage, chains: lake.chains, scan: lake.scan, settings, clock: systemClock }),
+        resolve: lakeResolver({
+          storage,
+          chains: lake.chains,
+          scan: lake.scan,
+          settings,
+          clock: systemClock,
+          besideRowsMin,
+        }),
         clock: systemClock,
         childPath: CHILD_PATH,
       })

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { StoredFile } from '../../src/lake/table.ts'
+import { readDeletedRows, type StoredFile } from '../../src/lake/table.ts'
 import type { Engine } from '../../src/query/engine.ts'
 import { POSITIONS_MAX } from '../../src/query/table-files.ts'
 import { metricsOf } from './metrics.ts'
@@ -12,8 +12,8 @@ afterEach(async () => {
   closing = []
 })
 
-async function start(kind: 'local' | 'memory'): Promise<{ lake: KeyedLake; engine: Engine }> {
-  const lake = await makeKeyedLake(kind)
+async function start(kind: 'local' | 'memory', besideRowsMin?: number): Promise<{ lake: KeyedLake; engine: Engine }> {
+  const lake = await makeKeyedLake(kind, besideRowsMin)
   const engine = await lake.openEngine()
   closing.push(lake, engine)
   return { lake, engine }
@@ -29,15 +29,27 @@ function changes(round: number): Change[] {
 
 const sorted = (rows: ReadonlyMap<bigint, KeyedRow>) => [...rows.values()].toSorted((a, b) => (a.id < b.id ? -1 : 1))
 
-describe.each(['local', 'memory'] as const)('a keyed table in a %s store', (kind) => {
+describe.each([
+  ['local', undefined],
+  ['memory', undefined],
+  ['local', 1],
+  ['memory', 20],
+] as const)('a keyed table in a %s store, with files beside those of %s rows', (kind, besideRowsMin) => {
   test('every version shows the current row of each key, whatever is asked', async () => {
-    const { lake, engine } = await start(kind)
+    const { lake, engine } = await start(kind, besideRowsMin)
     for (let round = 0; round < 6; round++) await lake.commit(changes(round))
     for (const [version, state] of lake.states) {
       const asOf = `shop@${version}`
       const rows = sorted(state)
       const all = await engine.rows({ sql: 'SELECT id, _offset AS o FROM orders ORDER BY id', asOf })
       expect(all).toEqual(rows.map(({ id, offset }) => ({ id, o: offset })))
+      const top = await engine.rows({ sql: 'SELECT * FROM orders ORDER BY _offset DESC LIMIT 5', asOf })
+      expect(top.map((row) => row['id'])).toEqual(
+        [...rows]
+          .toSorted((a, b) => Number(b.offset - a.offset))
+          .slice(0, 5)
+          .map(({ id }) => id),
+      )
       const ask = async (sql: string) => (await engine.rows({ sql, asOf }))[0]!['n']
       expect(await ask('SELECT count(*) n FROM orders')).toBe(BigInt(rows.length))
       const some = rows.filter(({ id, note }) => id >= 10n && id < 320n && note !== 'round 2')
@@ -51,6 +63,51 @@ describe.each(['local', 'memory'] as const)('a keyed table in a %s store', (kind
         state.has(3n) ? 1n : 0n,
       )
     }
+  })
+})
+
+describe('rows told apart by what stands beside them', () => {
+  test('are the same as by their positions, and the files beside are made once', async () => {
+    const { lake, engine } = await start('local', 1_000)
+    const all = Array.from({ length: 30_000 }, (_, k): Change => ({ id: BigInt(k), amount: BigInt(k) }))
+    await lake.commit(all)
+    await lake.commit(all.filter(({ id }) => (id * id) % 7n === 2n || id > 29_900n))
+    const scan = 'SELECT count(id) n, sum(id)::BIGINT s, sum(hash(id, _offset)) h FROM orders'
+    const [beside] = await engine.rows({ sql: scan })
+    expect((await readdir(lake.cacheDir)).length).toBe(1)
+    expect(beside).toEqual((await engine.rows({ sql: `${scan} WHERE id >= 0` }))[0])
+    expect(beside).toMatchObject({ n: 30_000n, s: (30_000n * 29_999n) / 2n })
+    expect((await engine.rows({ sql: scan, asOf: 'shop@1' }))[0]).toMatchObject({ n: 30_000n })
+    expect((await readdir(lake.cacheDir)).length).toBe(1)
+  })
+
+  test('are found by their positions where there is no room for a file beside', async () => {
+    const lake = await makeKeyedLake('local', 1)
+    const engine = await lake.openEngine({ cacheBytesMax: 1 })
+    closing.push(lake, engine)
+    for (let round = 0; round < 3; round++) await lake.commit(changes(round))
+    const rows = sorted(lake.states.get(3n)!)
+    expect(await engine.rows({ sql: 'SELECT id FROM orders ORDER BY id' })).toEqual(rows.map(({ id }) => ({ id })))
+  })
+
+  test('may be more dead ones than a query takes as positions', async () => {
+    const { lake, engine } = await start('local', 1)
+    await lake.commit(changes(1))
+    await lake.commit(changes(1).slice(3))
+    const files = await lake.scan.storedFiles(lake.storage, lake.table())
+    const { scan } = lake
+    const many = files.map((file) =>
+      file.deletes === undefined ? file : { ...file, deletes: { ...file.deletes, count: POSITIONS_MAX + 1 } },
+    )
+    lake.files.set(lake.table().metadata, many)
+    scan.readDeletedRows = (storage, file) =>
+      readDeletedRows(
+        storage,
+        files.find(({ key }) => key === file.key)!,
+      )
+    const rows = sorted(lake.states.get(2n)!).filter(({ id }) => id > 105n)
+    const sql = 'SELECT id FROM orders WHERE id > 105 ORDER BY id'
+    expect(await engine.rows({ sql })).toEqual(rows.map(({ id }) => ({ id })))
   })
 })
 
