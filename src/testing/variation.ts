@@ -18,7 +18,7 @@ export interface Variation {
 }
 
 /** Micro-batches of one run, as many as a test has time for. */
-const BATCHES_MAX = 10
+const BATCHES_MAX = 6
 
 /** The plain run, then one that dies at every commit, then what the seed gives. */
 export function variationOf(run: number, seed: number, records: number): Variation {
