@@ -1,15 +1,25 @@
 import { createHash } from 'node:crypto'
-import { columnText, typeText, type Column } from './batch.ts'
+import { columnText, typeText, type Column, type ColumnType } from './batch.ts'
 import { archiveTables, type ArchiveOption } from './define-archive.ts'
 import type { AvroOptions, WrittenFormat } from './define-avro.ts'
 import type { ProtobufFormat, ProtobufOptions } from './define-protobuf.ts'
 import { checkLake, checkTable } from './define-check.ts'
-import { fieldError } from './define-fields.ts'
-import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
+import {
+  columnsAs,
+  conditionText,
+  EXPRESSIONS,
+  type ColumnsOf,
+  type Condition,
+  type Expressions,
+} from './define-expression.ts'
+import { fieldError, invalidField } from './define-fields.ts'
+import type { ColumnSpecs, KindsOf } from './define-kinds.ts'
 import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
 import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
-import { specText, type TypeSpec } from './define-type.ts'
+import { withDeadLetters, type Table } from './define-reference.ts'
+import type { AnyRow, DeclaredRow, RawRow, RowOf, SystemRow } from './define-row.ts'
+import { parseColumn, specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
@@ -18,11 +28,17 @@ export type { LookupOptions, MapFunction, Redaction }
 export { cumulate, hopping, session, tumbling, windowSql } from './define-window-options.ts'
 
 /** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */
-export interface TableOptions<C extends string = string, S extends ColumnSpecs<C> = ColumnSpecs<C>> {
+export interface TableOptions<
+  C extends string = string,
+  S extends ColumnSpecs<C> = ColumnSpecs<C>,
+  Q extends C = C,
+  M extends ComputedSpecs = ComputedSpecs,
+  F extends ValueFormat | WrittenFormat = ValueFormat | WrittenFormat,
+> {
   readonly from: {
     readonly topic: string
     /** `json()` (default), `avro()`, `protobuf()`, `raw()` or `debezium()`. */
-    readonly value?: ValueFormat | WrittenFormat
+    readonly value?: F
     /** How the record's key names the row that a null value removes. */
     readonly key?: RecordKey
     /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
@@ -30,12 +46,17 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   }
   /** `{ id: t.string().required(), amount: t.decimal(12, 2) }`, or the text form of types. Not for `raw()`. */
   readonly columns?: S
-  /** SQL, row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
-  readonly where?: string
+  /**
+   * More columns, computed from the others: `(o, { mul }) => ({ total: t.decimal(14, 2).as(mul(o.price, o.quantity)) })`.
+   * Those that rows are partitioned by stand in `columns`.
+   */
+  readonly computed?: (columns: ColumnsOf<RowOfColumns<S>>, expressions: Expressions) => M
+  /** Row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
+  readonly where?: Condition<RowOfColumns<S>>
   /** Whether rows are kept (default), or only fed to windows. */
   readonly store?: boolean
   /** Columns that name a row: a later record of the same key replaces it. */
-  readonly key?: readonly NoInfer<C>[]
+  readonly key?: readonly Q[]
   /** What orders the records of a key instead of their offsets: a column, or a field of the change's source, `source.lsn`. */
   readonly version?: NoInfer<C> | `source.${string}`
   /** What a column is that the record does not carry: `null` (default), or what the key's row has. */
@@ -50,7 +71,7 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
     readonly idleAfter?: string
     readonly maxFutureSkew?: string
   }
-  readonly partitionBy?: readonly string[]
+  readonly partitionBy?: readonly PartitionText<NoInfer<C> | SystemName>[]
   /** What it was called before: its rows stay, and are found by the new name. */
   readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
@@ -66,21 +87,72 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   readonly redact?: Readonly<Record<string, Redaction>>
 }
 
+/** Columns that are computed. */
+export type ComputedSpecs = Readonly<Record<string, TypeSpec>>
+
+/** What conditions and computed columns of a table may read: declared columns, those of the system, and look-ups. */
+type RowOfColumns<S extends ColumnSpecs> = string extends keyof S ? Readonly<Record<string, any>> : DeclaredRow<S>
+
+type SystemName = '_kafka_partition' | '_offset' | '_timestamp'
+
+/** What `partitionBy` may say of a column. */
+type PartitionText<C> = C extends string
+  ?
+      | C
+      | `${'year' | 'month' | 'day' | 'hour' | 'identity'}(${C})`
+      | `${'bucket' | 'truncate'}(${number},${'' | ' '}${C})`
+  : never
+
+/** Rows of a table as its options say. */
+type RowOfOptions<S extends ColumnSpecs, Q extends string, M extends ComputedSpecs, F> = [F] extends ['raw']
+  ? RawRow & Omit<SystemRow, '_extra'>
+  : RowOf<S, Q, string extends keyof M ? Record<never, string> : M>
+
 /**
  * A table over a topic. Pure. Throws LakeError `config.invalid`, `config.unknown_key` or `config.unsupported` with the
  * path of the field and what to write instead.
  */
-export function table<const S extends ColumnSpecs>(
+export function table<
+  const S extends ColumnSpecs,
+  const Q extends keyof S & string = never,
+  const M extends ComputedSpecs = Record<never, TypeSpec>,
+  const F extends ValueFormat | WrittenFormat = 'json',
+>(
   name: string,
-  options: TableOptions<keyof S & string, S>,
-): TableOf<KindsOf<S>> {
-  const { columns, map } = options
-  const texts =
-    columns === undefined || columns === null || typeof columns !== 'object'
+  options: TableOptions<keyof S & string, S, Q, M, F>,
+): Table<KindsOf<string extends keyof M ? S : S & M>, RowOfOptions<S, Q, M, F>> {
+  return withDeadLetters(checkTable(name, writtenTable(name, options as unknown as TableOptions), [name]))
+}
+
+/** The form that is checked: types, conditions and functions as texts. */
+function writtenTable(name: string, { columns, computed, where, map, ...rest }: TableOptions): object {
+  // In plain JavaScript anything may stand there: what is wrong is told by the check.
+  const declared = typeof columns === 'object' && columns !== null ? columns : undefined
+  const refs = columnsAs<AnyRow>((column) => typeOf(declared?.[column]))
+  const more = computed === undefined ? {} : computed(refs, EXPRESSIONS)
+  const twin = Object.keys(more).find((column) => declared !== undefined && Object.hasOwn(declared, column))
+  if (twin !== undefined)
+    throw invalidField([name, 'computed', twin], 'stands in "columns", too', 'Give it another name.')
+  const specs = Object.entries<TypeSpec | string>({ ...declared, ...more })
+  return {
+    ...rest,
+    ...(columns === undefined ? {} : { columns }),
+    ...(specs.length === 0
       ? {}
-      : { columns: Object.fromEntries(Object.entries<TypeSpec | string>(columns).map(([c, s]) => [c, specText(s)])) }
-  const written = map === undefined ? {} : { map: writtenMap(map) }
-  return checkTable(name, { ...options, ...texts, ...written }, [name])
+      : { columns: Object.fromEntries(specs.map(([column, spec]) => [column, specText(spec)])) }),
+    ...(where === undefined ? {} : { where: conditionText(where, refs) }),
+    ...(map === undefined ? {} : { map: writtenMap(map) }),
+  }
+}
+
+/** Undefined where a text is none; the check says why. */
+function typeOf(declared: TypeSpec | string | undefined): ColumnType | undefined {
+  if (typeof declared !== 'string') return declared?.type
+  try {
+    return parseColumn('', declared).type
+  } catch {
+    return undefined
+  }
 }
 
 /**
@@ -91,7 +163,7 @@ export const json = (options: { readonly framing?: 'confluent' } = {}): ValueFor
   options.framing === undefined ? 'json' : { format: 'json', ...options }
 
 /** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
-export const raw = (): ValueFormat => 'raw'
+export const raw = () => 'raw' as const
 
 /** Values are Avro: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
 export const avro = (options: AvroOptions = {}): WrittenFormat => ({ format: 'avro', ...options })

@@ -68,7 +68,6 @@ export type LakeErrorCode =
   | 'registry.denied' // it refuses our credentials
   | 'schema.incompatible' // a schema of the registry, or of the definition, does not fit the columns
   | 'lane.failed'
-  | 'lane.hung'
   | 'lookup.ambiguous' // a record would find two rows of the table that is looked up in
   | 'lookup.not_found' // the table, version or column that a look-up names is not there
   | 'lookup.too_large'

@@ -61,7 +61,8 @@ describe('table', () => {
   })
 
   test('partition transforms are kept in one form', () => {
-    const given = table('o', { ...orders, partitionBy: ['ms', 'bucket(016,orderId)', 'day( at )', 'hour(_timestamp)'] })
+    const partitionBy = ['ms', 'bucket(016,orderId)', 'day( at )', 'hour(_timestamp)'] as string[] as ['ms']
+    const given = table('o', { ...orders, partitionBy })
     expect(given.partitionBy).toEqual(['ms', 'bucket(16, orderId)', 'day(at)', 'hour(_timestamp)'])
   })
 
