@@ -5,7 +5,7 @@ import { Random } from '../../src/testing/random.ts'
 
 // Definitions of which every row follows from the log hold, whatever the seed: no false alarm. `LAB_SEEDS=50` tries more.
 
-const SEEDS = Number(process.env['LAB_SEEDS'] ?? 2)
+const SEEDS = Number(process.env['LAB_SEEDS'] ?? 1)
 
 const columns = {
   id: t.string().required(),
@@ -68,8 +68,8 @@ async function holdsFor(seed: number, definition: typeof lake): Promise<void> {
     }
     if (random.chance(0.1)) await lab.tick('1m')
   }
-  const held = await lab.holds({ runs: 5 })
-  expect(held.map(({ runs }) => runs)).toEqual(definition.pipelines.map(() => 5))
+  const held = await lab.holds({ runs: 4 })
+  expect(held.map(({ runs }) => runs)).toEqual(definition.pipelines.map(() => 4))
 }
 
 for (const [name, definition] of Object.entries({ lake, wide }))

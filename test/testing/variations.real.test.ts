@@ -23,7 +23,11 @@ function partsOf(map?: MapFunction, key?: 'id'): PlayParts {
   log.memory.createTopic('e', 2)
   for (let k = 0; k < RECORDS; k++) {
     const [id, partition] = [k % 6, (k % 6) % 2]
-    log.append('e', partition, { timestampMs: k, key: Buffer.from(`${id}`), value: Buffer.from(`{"id":${id},"n":${k}}`) })
+    log.append('e', partition, {
+      timestampMs: k,
+      key: Buffer.from(`${id}`),
+      value: Buffer.from(`{"id":${id},"n":${k}}`),
+    })
   }
   const [definition] = defineLake({ p: [source] }).pipelines as [PipelineDefinition]
   return { definition, log, salts: {}, startMs: 0 }
@@ -83,13 +87,31 @@ test('a store that loses a version is found', async () => {
 test('what a replay finds is told', async () => {
   const table = {
     columns: { added: [], removed: [], retyped: [] },
-    ...{ rowsBefore: '1', rowsAfter: '1', digestBefore: '', digestAfter: '', groupsCompared: 1, groupsDifferent: 1 },
-    ...{ groups: [], added: '0', removed: '0', changed: '1', leftOut: [] },
+    rowsBefore: '1',
+    rowsAfter: '1',
+    digestBefore: '',
+    digestAfter: '',
+    groupsCompared: 1,
+    groupsDifferent: 1,
+    groups: [],
+    added: '0',
+    removed: '0',
+    changed: '1',
+    leftOut: [],
   }
-  const sample = { change: 'changed', key: { id: '1' }, before: { n: '1' }, after: { n: '2' }, record: 'e/0@0' } as const
+  const sample = {
+    change: 'changed',
+    key: { id: '1' },
+    before: { n: '1' },
+    after: { n: '2' },
+    record: 'e/0@0',
+  } as const
   const found = { id: '', isEqual: false, version: '3' }
   const replay = () =>
-    Promise.resolve({ ...found, tables: [{ table: 'events', kind: 'different' as const, ...table, samples: [sample] }] })
+    Promise.resolve({
+      ...found,
+      tables: [{ table: 'events', kind: 'different' as const, ...table, samples: [sample] }],
+    })
   const error = holds({ ...partsOf(), seed: 7, realClock: systemClock, replay }, {})
   await expect(error).rejects.toMatchObject({
     code: 'testing.does_not_hold',
