@@ -96,7 +96,7 @@ function stops(
 }
 
 const FIX =
-  'Rows must follow from each record and its place in the log alone: look for a function that keeps something between records, or a key whose records are ordered by nothing.'
+  'Rows must follow from each record and its place in the log alone: look for a function that keeps something between records, or a key whose records are ordered by nothing. Where there is neither, it is a defect of ours: report it with the seed.'
 
 function doesNotHold(
   { name }: PipelineDefinition,
