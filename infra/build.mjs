@@ -8,6 +8,7 @@ import { rm } from 'node:fs/promises'
 const library = {
   client: 'src/client/client.ts',
   index: 'src/index.ts',
+  testing: 'src/testing.ts',
 }
 
 /** What is started, each in one file. */

@@ -45,9 +45,8 @@ export function link(tarball, project, others = COMPILER) {
     if (!existsSync(path.join(modules, '.bin', name))) symlinkSync(file, path.join(modules, '.bin', name))
 }
 
-/** A program of somebody who embeds the library, as strict as a compiler can be. */
-const CONSUMER = `import { defineLake, json, LakeError, open, t, table, tumbling, type Lake, type LakeErrorCode } from 'kappalake'
-import { connect, LakeError as ClientError, type JsonRow } from 'kappalake/client'
+/** A definition, and a program of somebody who embeds the library, as strict as a compiler can be. */
+const TABLES = `import { json, t, table, tumbling } from 'kappalake'
 
 export const orders = table('orders', {
   from: { topic: 'shop.orders', value: json() },
@@ -61,6 +60,12 @@ export const revenue = tumbling('revenue', orders, {
   groupBy: ['status'],
   select: ({ count, sum }) => ({ n: count(), revenue: sum('amount') }),
 })
+`
+
+const CONSUMER = `import { defineLake, LakeError, open, tumbling, type Lake, type LakeErrorCode } from 'kappalake'
+import { connect, LakeError as ClientError, type JsonRow } from 'kappalake/client'
+import { orders, revenue } from './tables.js'
+
 // @ts-expect-error there is no such column: the types of the package are known, not any
 export const wrong = () => tumbling('wrong', orders, { size: '1m', select: ({ sum }) => ({ s: sum('nothing') }) })
 
@@ -112,6 +117,31 @@ if (order.orderId !== 'a') throw new Error('nothing')
 console.log('embedded')
 `
 
+/** A test of theirs, with the runner of Node. */
+const LAB = `import assert from 'node:assert/strict'
+import test from 'node:test'
+import { defineLake, LakeError } from 'kappalake'
+import { testLake } from 'kappalake/testing'
+import { orders, revenue } from './tables.js'
+
+test('a pipeline proves itself', async () => {
+  const lab = await testLake(defineLake({ shop: [orders, revenue] }), { seed: 7 })
+  const updatedAt = new Date('2026-03-02T10:00:07Z')
+  await lab.produce(orders, [{ orderId: 'a', amount: '10.00', updatedAt }])
+  const [row] = await lab.rows(revenue)
+  const total: string | null | undefined = row?.revenue
+  // @ts-expect-error it is text: a double would round it
+  const wrong: number | undefined = row?.revenue
+  assert.deepEqual([row?.n, total, wrong], [1n, '10.00', '10.00'])
+  assert.deepEqual(await lab.rows(orders), [{ orderId: 'a', amount: '10.00', updatedAt }])
+  const [held] = await lab.holds({ runs: 3 })
+  assert.equal(held?.runs, 3)
+  await lab.close()
+  // An error of the one entry is one of the other.
+  await assert.rejects(lab.rows(orders), (error) => error instanceof LakeError)
+})
+`
+
 const STRICT = {
   compilerOptions: {
     target: 'ES2022',
@@ -124,7 +154,7 @@ const STRICT = {
     outDir: 'out',
     types: ['node'],
   },
-  files: ['consumer.ts'],
+  files: ['consumer.ts', 'lab.ts'],
 }
 
 /** Goes through the whole of it; throws where something lacks. Returns what was seen, for tests. */
@@ -145,7 +175,8 @@ export function checkPackage({ isShort, log = () => undefined }) {
       run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', packed.tarball, ...compiler], project)
     }
     log(isShort ? 'linked' : 'installed')
-    writeFileSync(path.join(project, 'consumer.ts'), CONSUMER)
+    for (const [name, text] of Object.entries({ tables: TABLES, consumer: CONSUMER, lab: LAB }))
+      writeFileSync(path.join(project, `${name}.ts`), text)
     writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(STRICT))
     const node = (...args) => run(process.execPath, args, project)
     const wrong = complaints(project)
@@ -154,6 +185,8 @@ export function checkPackage({ isShort, log = () => undefined }) {
     const embedded = node('out/consumer.js').trim()
     if (embedded !== 'embedded') throw new Error(`the consumer said: ${embedded}`)
     log('the library opens')
+    node('--test', 'out/lab.js')
+    log('a pipeline proves itself')
     const command = (...args) => run(path.join(project, 'node_modules/.bin/kappalake'), args, project)
     // npm does it for a command that it installs.
     if (isShort) run('chmod', ['+x', path.join(project, 'node_modules/kappalake/dist/main.js')], project)
@@ -187,7 +220,7 @@ function complaints(project) {
     encoding: 'utf8',
   })
   const lines = stdout.split('\n').filter((line) => line.trim() !== '')
-  return lines.filter((line) => /^(consumer\.ts|node_modules\/kappalake\/|error )/.test(line))
+  return lines.filter((line) => /^((tables|consumer|lab)\.ts|node_modules\/kappalake\/|error )/.test(line))
 }
 
 function run(command, args, cwd) {

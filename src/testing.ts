@@ -12,8 +12,7 @@ import { World } from './testing/world.ts'
 export type { Lab, LabReplay, ProduceOptions, RawRecord, RecordPlace } from './testing/lab.ts'
 export type { Produced, ProducedKey } from './testing/encode-record.ts'
 export type { Held, HoldsOptions } from './testing/holds.ts'
-export type { Row } from './testing/reader.ts'
-export type { RowsOptions, TableRef } from './testing/select.ts'
+export type { PlainRow } from './testing/select.ts'
 
 export interface LabOptions {
   /** Decides all that is left to chance; the same seed, the same runs of `holds`. Default: 1. */
@@ -61,4 +60,3 @@ export async function testLake(
     partitionsOf,
   })
 }
-

@@ -28,8 +28,7 @@ export function avroOf(schema: AvroSchema, value: unknown, at = 'value'): Buffer
         schema.logical?.kind === 'decimal' ? signed(unscaledOf(value, schema.logical.scale, at)) : bytesOf(value, at),
       )
     case 'fixed':
-      if (schema.logical?.kind === 'decimal')
-        return signed(unscaledOf(value, schema.logical.scale, at), schema.size)
+      if (schema.logical?.kind === 'decimal') return signed(unscaledOf(value, schema.logical.scale, at), schema.size)
       return schema.logical?.kind === 'uuid' && typeof value === 'string'
         ? Buffer.from(value.replaceAll('-', ''), 'hex')
         : bytesOf(value, at)
@@ -46,10 +45,7 @@ export function avroOf(schema: AvroSchema, value: unknown, at = 'value'): Buffer
       const entries = value instanceof Map ? [...value] : Object.entries(value as object)
       return block(
         entries.map(([key, item]: readonly [unknown, unknown]) =>
-          Buffer.concat([
-            withLength(Buffer.from(String(key))),
-            avroOf(schema.values, item, `${at}.${String(key)}`),
-          ]),
+          Buffer.concat([withLength(Buffer.from(String(key))), avroOf(schema.values, item, `${at}.${String(key)}`)]),
         ),
       )
     }

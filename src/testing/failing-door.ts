@@ -10,7 +10,10 @@ export type Death = 'before' | 'after' | undefined
  * A store as a process sees it that dies at a commit: nothing of what it asks for later happens. The store itself, and
  * what others see of it, goes on.
  */
-export function failingDoor(inner: Storage, deathAt: (version: bigint) => Death): Storage & { readonly isDead: boolean } {
+export function failingDoor(
+  inner: Storage,
+  deathAt: (version: bigint) => Death,
+): Storage & { readonly isDead: boolean } {
   let isDead = false
   const alive = <T>(call: () => Promise<T>): Promise<T> => (isDead ? Promise.reject(died()) : call())
   return {

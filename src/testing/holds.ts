@@ -7,7 +7,7 @@ import { rowText, unlikeRows, valueText, type Unlike } from './tables.ts'
 import { variationOf, variationText, type Variation } from './variation.ts'
 
 export interface HoldsOptions {
-  /** Runs in all, the plain one included. Default: 8. */
+  /** Runs in all, the plain one included. Default: 6. */
   readonly runs?: number
   /** No run is begun later, in milliseconds of real time. Default: none is left out. */
   readonly timeMs?: number
@@ -23,7 +23,7 @@ export interface Held {
   readonly crashes: number
 }
 
-const RUNS = 8
+const RUNS = 6
 
 export interface HoldsParts extends PlayParts {
   readonly seed: number
@@ -96,7 +96,7 @@ function stops(
 }
 
 const FIX =
-  'Rows must follow from each record and its place in the log alone: look for a function that keeps something between records, or a key whose records are ordered by nothing.'
+  'Rows must follow from each record and its place in the log alone: look for a function that keeps something between records, or a key whose records are ordered by nothing. Where there is neither, it is a defect of ours: report it with the seed.'
 
 function doesNotHold(
   { name }: PipelineDefinition,

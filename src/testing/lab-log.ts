@@ -113,7 +113,7 @@ export class RecordedSource implements Source {
       }
       return
     }
-    for (let at = 0; at < left.length; ) {
+    for (let at = 0; at < left.length;) {
       let count = 1
       while (count < offsetsMax && left[at + count] === left[at]) count++
       yield [left[at]!, count]

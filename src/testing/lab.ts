@@ -1,27 +1,20 @@
 import { systemClock } from '../clock.ts'
 import type { LakeDefinition, PipelineDefinition, TableDefinition } from '../define.ts'
 import { parseDuration } from '../define-fields.ts'
+import type { RowIn, TableLike } from '../define-reference.ts'
+import type { AnyRow, DeadLetterRow } from '../define-row.ts'
 import type { Salts } from '../define-redact.ts'
 import { LakeError } from '../error.ts'
 import type { MemoryStorage } from '../lake/storage/memory.ts'
 import type { TableDifference } from '../replay-status.ts'
-import { template } from '../sql-template.ts'
+import { readingOf, type Lake } from '../lake-handle.ts'
+import type { RowsOptions } from '../row-filter.ts'
 import { bytesOf, RecordEncoder, type Encoded, type Produced, type ProducedKey } from './encode-record.ts'
 import { holds, type Held, type HoldsOptions } from './holds.ts'
 import type { LabLog } from './lab-log.ts'
 import { PipelineLab } from './pipeline-lab.ts'
-import { Reader, type Row } from './reader.ts'
-import {
-  asOfText,
-  chosen,
-  deadLettersOf,
-  findRole,
-  lateOf,
-  nameOf,
-  selectSql,
-  type RowsOptions,
-  type TableRef,
-} from './select.ts'
+import { Reader, type ReadRequest, type Row } from './reader.ts'
+import { deadLettersOf, findRole, lateOf, nameOf, plainRows, type PlainRow } from './select.ts'
 import type { World } from './world.ts'
 
 export interface ProduceOptions {
@@ -75,6 +68,7 @@ export class Lab implements AsyncDisposable {
   readonly #pipelines: readonly PipelineLab[]
   readonly #encoders = new Map<string, RecordEncoder>()
   readonly #reader: Reader
+  readonly #reading: Pick<Lake, 'rows' | 'sql'>
   #before: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
 
@@ -88,6 +82,11 @@ export class Lab implements AsyncDisposable {
       definition.pipelines.map(({ name }) => name),
       world.clock,
     )
+    const rows = (request: ReadRequest) => this.#read(request)
+    const batches = async function* (request: ReadRequest) {
+      yield await rows(request)
+    }
+    this.#reading = readingOf({ rows, batches }, definition)
   }
 
   /** The time of the lab. */
@@ -100,7 +99,7 @@ export class Lab implements AsyncDisposable {
    * is an insert, and `{ op, before?, after?, source? }` any change. Resolves with where the records stand.
    */
   produce(
-    table: TableRef,
+    table: TableLike,
     rows: readonly Produced[],
     { partition, timestamp, key }: ProduceOptions = {},
   ): Promise<readonly RecordPlace[]> {
@@ -116,7 +115,7 @@ export class Lab implements AsyncDisposable {
 
   /** Writes records as they are. */
   produceRaw(
-    table: TableRef,
+    table: TableLike,
     records: readonly RawRecord[],
     { partition, timestamp }: Omit<ProduceOptions, 'key'> = {},
   ): Promise<readonly RecordPlace[]> {
@@ -145,32 +144,46 @@ export class Lab implements AsyncDisposable {
     })
   }
 
-  /** Rows of a table or window with all that was produced, in the order of its key, of time, or of the log. */
-  rows<R extends Row = Row>(table: TableRef, options: RowsOptions = {}): Promise<readonly R[]> {
-    return this.#read(() => nameOf(table), options) as Promise<readonly R[]>
+  /**
+   * Rows of a table or window with all that was produced, as `lake.rows` gives them and with its options, in the order of
+   * the key, of time, or of the log. The columns of the system only with `system: true`.
+   */
+  rows<const T extends TableLike>(
+    table: T,
+    options: RowsOptions<RowIn<T>> & { readonly system: true },
+  ): Promise<readonly RowIn<T>[]>
+  rows<const T extends TableLike>(table: T, options?: RowsOptions<RowIn<T>>): Promise<readonly PlainRow<T>[]>
+  async rows(
+    table: TableLike,
+    { system = false, ...options }: RowsOptions<any> & { readonly system?: boolean } = {},
+  ): Promise<readonly any[]> {
+    const rows = await this.#reading.rows(nameOf(table), options)
+    return system ? rows : plainRows(findRole(this.#parts.definition, nameOf(table)), rows)
   }
 
   /** The records that came too late for a window, or could not be assigned, as its `__late` lists them. */
-  late(window: TableRef, options: RowsOptions = {}): Promise<readonly Row[]> {
-    return this.#read(() => lateOf(this.#parts.definition, nameOf(window)), options)
+  late<const W extends { readonly name: string; readonly late: TableLike }>(
+    window: W,
+    options?: RowsOptions<RowIn<W['late']>>,
+  ): Promise<readonly RowIn<W['late']>[]>
+  late(window: TableLike, options?: RowsOptions<AnyRow>): Promise<readonly AnyRow[]>
+  async late(window: TableLike, options: RowsOptions<any> = {}): Promise<readonly any[]> {
+    return this.#reading.rows(lateOf(this.#parts.definition, nameOf(window)), options)
   }
 
   /** The records that are no rows of a table, with the reason. */
-  deadLetters(table: TableRef, options: RowsOptions = {}): Promise<readonly Row[]> {
-    return this.#read(() => deadLettersOf(this.#parts.definition, nameOf(table)), options)
+  async deadLetters(table: TableLike, options: RowsOptions<DeadLetterRow> = {}): Promise<readonly DeadLetterRow[]> {
+    const name = deadLettersOf(this.#parts.definition, nameOf(table))
+    return (await this.#reading.rows(name, options as RowsOptions<AnyRow>)) as unknown as readonly DeadLetterRow[]
   }
 
   /** Rows of one SELECT, as `lake.sql` gives them. */
-  sql<R = Row>(text: string | TemplateStringsArray, ...values: unknown[]): Promise<readonly R[]> {
-    const { sql, params } = typeof text === 'string' ? { sql: text, params: values } : template(text, values)
-    return this.#inTurn(async () => {
-      await this.#settle()
-      return (await this.#reader.rows(sql, params)) as readonly R[]
-    })
+  async sql<R = Row>(text: string | TemplateStringsArray, ...values: unknown[]): Promise<readonly R[]> {
+    return this.#reading.sql<R>(text, ...values)
   }
 
   /** The combined watermark of what a table or window is made of: what ends before it is final. */
-  watermark(table: TableRef): Promise<Date | undefined> {
+  watermark(table: TableLike): Promise<Date | undefined> {
     return this.#inTurn(async () => {
       await this.#settle()
       const { source } = findRole(this.#parts.definition, nameOf(table))
@@ -234,15 +247,10 @@ export class Lab implements AsyncDisposable {
     return now
   }
 
-  #read(nameOfTable: () => string, options: RowsOptions): Promise<readonly Row[]> {
+  #read(request: ReadRequest): Promise<readonly Row[]> {
     return this.#inTurn(async () => {
       await this.#settle()
-      const name = nameOfTable()
-      const role = findRole(this.#parts.definition, name)
-      const { where } = options
-      const condition = typeof where === 'string' ? where : undefined
-      const rows = await this.#reader.rows(selectSql(role, name, where), [], asOfText(options.asOf), condition)
-      return chosen(role, rows, options)
+      return (await this.#reader.read(request)).rows
     })
   }
 
@@ -267,7 +275,7 @@ export class Lab implements AsyncDisposable {
     return { topic, partition: at, offset: this.#parts.log.append(topic, at, { ...record, timestampMs }) }
   }
 
-  #table(table: TableRef): TableDefinition {
+  #table(table: TableLike): TableDefinition {
     const role = findRole(this.#parts.definition, nameOf(table))
     if (role.kind === 'rows') return role.source
     throw new LakeError('request.invalid', `nobody produces to ${nameOf(table)}`, {

@@ -2,12 +2,25 @@ import path from 'node:path'
 import type { Clock } from '../clock.ts'
 import { openChain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
-import type { QueryParams, TableResolver } from '../query/engine.ts'
+import type { QueryParams, ResultColumn, TableResolver } from '../query/engine.ts'
 import { columnsOf, pieces } from '../query/pieces.ts'
 import { Sandbox } from '../query/sandbox.ts'
 import { lakeResolver } from '../query/view.ts'
 
-export type Row = Readonly<Record<string, unknown>>
+export type Row = Record<string, unknown>
+
+export interface ReadRequest {
+  readonly sql: string
+  readonly params?: QueryParams | undefined
+  readonly asOf?: string | undefined
+  /** What must be one condition by itself, and stands in `sql`. */
+  readonly where?: string | undefined
+}
+
+export interface Read {
+  readonly columns: readonly ResultColumn[]
+  readonly rows: readonly Row[]
+}
 
 const LIMITS = { rowsMax: 1_000_000, bytesMax: 256 * 1024 * 1024 }
 const SETTINGS = { children: 1, queueMax: 1, ...LIMITS, timeoutMs: 60_000, memoryBytesMax: 1024 * 1024 * 1024 }
@@ -23,8 +36,8 @@ export class Reader {
     this.#resolver = lakeResolver({ storage, chains, settings, clock })
   }
 
-  /** `asOf` as in the API of a lake. Throws `sql.*`, `table.unknown`, `snapshot.expired`. */
-  async rows(sql: string, params: QueryParams = [], asOf?: string, where?: string): Promise<readonly Row[]> {
+  /** Throws `sql.*`, `table.unknown`, `version.unknown`. */
+  async read({ sql, params = [], asOf, where }: ReadRequest): Promise<Read> {
     const sandbox = await Sandbox.open(PROCESS)
     try {
       const uses = await sandbox.tables(sql, params, where)
@@ -36,7 +49,7 @@ export class Reader {
         for await (const { data } of pieces(execution, columns, 'values', LIMITS))
           for (const values of data as readonly (readonly unknown[])[])
             rows.push(Object.fromEntries(columns.map(({ name }, k) => [name, values[k]])))
-        return rows
+        return { columns, rows }
       } finally {
         resolved.release()
       }

@@ -19,8 +19,6 @@ export interface ReplayParts extends LaneParts {
 
 const READING = { lanes: 2, microBatch: { recordsMax: 1_000, bytesMax: 1 << 30, ageMsMax: 0 } }
 
-let forks = 0
-
 /**
  * Builds a fork of the newest version by the path of replays, up to where that stands, and compares. Nothing comes of it:
  * the live tables stay what they are. Needs somebody who moves the world. Throws what stops the fork.
@@ -43,7 +41,7 @@ export async function replayOnce(parts: ReplayParts): Promise<ReplayDifference> 
     startLanes: (of, from) => openLanes(of, from, parts, READING),
     openFold: (of) => openFold(of, parts),
   }
-  const id = createHash('sha256').update(`lab ${++forks}`).digest('hex')
+  const id = createHash('sha256').update(clock.uuid()).digest('hex')
   const mode = isSame ? 'verify' : 'reprocess'
   const fork = forkOf(forkParts, id, { ...REPLAY, mode })
   const { signal } = new AbortController()

@@ -13,7 +13,9 @@ export interface TableRows {
 }
 
 /** Tables that a pipeline shows to others: no states, and no markers, which go when nobody needs them any more. */
-export function shownTables(pipeline: PipelineDefinition): readonly { readonly name: string; readonly role: TableRole }[] {
+export function shownTables(
+  pipeline: PipelineDefinition,
+): readonly { readonly name: string; readonly role: TableRole }[] {
   return [...pipeline.tables, ...pipeline.windows].flatMap(tableNames).flatMap((name) => {
     const role = roleOf(pipeline, name)
     return role === undefined || role.kind === 'deletes' ? [] : [{ name, role }]
@@ -23,15 +25,27 @@ export function shownTables(pipeline: PipelineDefinition): readonly { readonly n
 export async function readTables(pipeline: PipelineDefinition, reader: Reader): Promise<readonly TableRows[]> {
   const tables: TableRows[] = []
   for (const { name, role } of shownTables(pipeline)) {
-    const rows = await reader.rows(`SELECT * FROM ${quoted(name)}`)
-    const ignored = new Set(NOT_COMPARED[role.kind])
+    const { columns, rows } = await reader.read({ sql: `SELECT * FROM ${quoted(name)}` })
+    const compared = columns
+      .filter((column) => !NOT_COMPARED[role.kind].includes(column.name))
+      .map((column) => ({ name: column.name, isInstant: column.type.startsWith('TIMESTAMP') }))
     tables.push({
       table: name,
       key: keyOf(role),
-      rows: rows.map((row) => Object.fromEntries(Object.entries(row).filter(([column]) => !ignored.has(column)))),
+      rows: rows.map((row) =>
+        Object.fromEntries(compared.map((column) => [column.name, told(row[column.name], column.isInstant)])),
+      ),
     })
   }
   return tables
+}
+
+/** What a Date can hold. */
+const MICROS_MAX = 8_640_000_000_000_000_000n
+
+/** As people read it. */
+function told(value: unknown, isInstant: boolean): unknown {
+  return isInstant && typeof value === 'bigint' && value > -MICROS_MAX && value < MICROS_MAX ? rfc3339(value) : value
 }
 
 /** What two runs do not have in common. */

@@ -20,7 +20,7 @@ export class Turns {
 
   /** Resolves when all that follows without time passing has happened. */
   async quiet(): Promise<void> {
-    for (let rounds = 0; rounds < QUIET_ROUNDS; ) {
+    for (let rounds = 0; rounds < QUIET_ROUNDS;) {
       await this.#last
       await new Promise<void>((resolve) => setImmediate(resolve))
       rounds = this.#open === 0 ? rounds + 1 : 0

@@ -55,10 +55,10 @@ export class VirtualClock implements Clock {
   /** Moves on to `toMs` and wakes whose time has come; nobody is woken in between. */
   moveTo(toMs: number): void {
     this.#nowMs = Math.max(this.#nowMs, toMs)
-    for (const sleeper of [...this.#sleepers]) if (sleeper.untilMs <= this.#nowMs) sleeper.wake()
+    for (const sleeper of this.#sleepers) if (sleeper.untilMs <= this.#nowMs) sleeper.wake()
   }
 
   wakeAll(): void {
-    for (const sleeper of [...this.#sleepers]) sleeper.wake()
+    for (const sleeper of this.#sleepers) sleeper.wake()
   }
 }
