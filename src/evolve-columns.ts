@@ -127,3 +127,14 @@ function promoted(from: ColumnType, to: ColumnType): ColumnType | undefined {
   if (from.kind !== 'decimal' || to.kind !== 'decimal' || from.scale !== to.scale) return undefined
   return to.precision > from.precision ? to : undefined
 }
+
+/** Columns without what is required, inside them too. */
+export function optional(columns: readonly Column[]): readonly Column[] {
+  return columns.map(({ name, type }) => ({ name, type: optionalInside(type) }))
+}
+
+function optionalInside(type: ColumnType): ColumnType {
+  if (type.kind === 'struct') return { kind: 'struct', fields: optional(type.fields) }
+  if (type.kind === 'list') return { kind: 'list', element: optionalInside(type.element) }
+  return type.kind === 'map' ? { kind: 'map', value: optionalInside(type.value) } : type
+}
