@@ -5,7 +5,7 @@ import type { AvroFormat, LakeDefinition, TableDefinition, ValueFormat } from '.
 import { invalidField, strict, type FieldPath } from './define-fields.ts'
 import { toProtobuf, type ProtobufFormat, type ProtobufOptions } from './define-protobuf.ts'
 import { LakeError } from './error.ts'
-import type { WantedColumns } from './evolve-columns.ts'
+import { optional, type WantedColumns } from './evolve-columns.ts'
 import type { Settings } from './settings.ts'
 
 /** What is written of values in Avro. */
@@ -68,9 +68,12 @@ export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at
   if (framing !== undefined && (isAvro || value === 'raw'))
     throw invalidField([...at, 'framing'], 'is of JSON and Protocol Buffers', 'Remove "framing".')
   if (value === 'protobuf') {
-    if (onIncompatible !== undefined || (schema !== undefined && typeof schema !== 'string'))
-      throw invalidField(at, 'of Protocol Buffers has a text as its schema, and no "onIncompatible"', 'Correct it.')
-    return { value, avro: undefined, ...framed, ...toProtobuf({ schema, message, imports, framing }, at) }
+    if (schema !== undefined && typeof schema !== 'string')
+      throw invalidField(at, 'of Protocol Buffers has a text as its schema', 'Correct it.')
+    // A value that names its schema is framed in any case.
+    const own = schema === undefined ? {} : framed
+    const given = { schema, message, imports, framing, onIncompatible }
+    return { value, avro: undefined, ...own, ...toProtobuf(given, at) }
   }
   if (message !== undefined || imports !== undefined)
     throw invalidField(
@@ -97,8 +100,20 @@ export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at
 }
 
 /** Whether schemas of a registry are needed to read a table. */
-export function needsRegistry({ avro, recordKey }: Pick<TableDefinition, 'avro' | 'recordKey'>): boolean {
-  return recordKey === 'avro' || (avro !== undefined && avro.schema === undefined)
+export function needsRegistry(table: Pick<TableDefinition, 'avro' | 'protobuf' | 'recordKey'>): boolean {
+  return table.recordKey === 'avro' || namesSchemas(table)
+}
+
+/** Whether each value of a table names its schema. */
+export function namesSchemas({
+  avro,
+  protobuf,
+}: {
+  readonly avro?: AvroFormat | undefined
+  readonly protobuf?: ProtobufFormat | undefined
+}): boolean {
+  const format = avro ?? protobuf
+  return format !== undefined && format.schema === undefined
 }
 
 /** Throws `config.invalid` when a table is read with schemas of a registry, and none is set. */
@@ -173,16 +188,6 @@ function othersIn(schema: AvroSchema, type: ColumnType, path: string, others: st
 
 function isOnlyNull(schema: AvroSchema): boolean {
   return schema.kind === 'union' ? schema.branches.every(isOnlyNull) : schema.kind === 'null'
-}
-
-function optional(columns: readonly Column[]): readonly Column[] {
-  return columns.map(({ name, type }) => ({ name, type: optionalInside(type) }))
-}
-
-function optionalInside(type: ColumnType): ColumnType {
-  if (type.kind === 'struct') return { kind: 'struct', fields: optional(type.fields) }
-  if (type.kind === 'list') return { kind: 'list', element: optionalInside(type.element) }
-  return type.kind === 'map' ? { kind: 'map', value: optionalInside(type.value) } : type
 }
 
 /** Nesting of types that is looked into. */

@@ -26,7 +26,7 @@ import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
 import { archiveSchema, archiveTables } from './define-archive.ts'
-import { toFormat, writtenFormat, type Format } from './define-avro.ts'
+import { namesSchemas, toFormat, writtenFormat, type Format } from './define-avro.ts'
 import { EVOLVE, type Evolve } from './evolve-columns.ts'
 import { checkProtobuf } from './define-protobuf.ts'
 import { RAW_COLUMNS } from './define-raw.ts'
@@ -263,15 +263,15 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
 /** How columns come from a registry; undefined: they do not. */
 function toEvolve(
   { evolve, columns, missing }: z.output<typeof tableSchema>,
-  { value, avro }: Pick<Format, 'value' | 'avro'>,
+  format: Format,
   at: FieldPath,
 ): Evolve | undefined {
-  const isOfRegistry = value === 'avro' && avro?.schema === undefined
+  const isOfRegistry = format.value !== 'debezium' && namesSchemas(format)
   if (evolve !== undefined && !isOfRegistry)
     throw invalidField(
       [...at, 'evolve'],
       'columns evolve where values name schemas of a registry',
-      'Remove "evolve", or write value: avro.',
+      'Remove "evolve", or write value: avro, or protobuf without a schema.',
     )
   const isDeclared = columns !== undefined && Object.keys(columns).length > 0
   const found = evolve ?? (isOfRegistry && !isDeclared ? 'add-widen' : undefined)

@@ -178,8 +178,8 @@ export const raw = () => 'raw' as const
 /** Values are Avro: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
 export const avro = (options: AvroOptions = {}): WrittenFormat => ({ format: 'avro', ...options })
 
-/** Values are messages of Protocol Buffers, of the schema given here, whose fields may be the columns. */
-export const protobuf = (options: ProtobufOptions): WrittenFormat => ({ format: 'protobuf', ...options })
+/** Values are messages of Protocol Buffers: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
+export const protobuf = (options: ProtobufOptions = {}): WrittenFormat => ({ format: 'protobuf', ...options })
 
 /** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
 export const debezium = (

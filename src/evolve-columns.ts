@@ -1,4 +1,5 @@
 import { typeText, type Column, type ColumnType } from './batch.ts'
+import { columnsProblem } from './define-type.ts'
 
 /**
  * How the columns of a table follow the schemas of a registry (docs/adr/0015). A schema asks for columns, and a table
@@ -28,6 +29,8 @@ export type Evolved =
 export function evolveColumns(columns: readonly Column[], wanted: WantedColumns, evolve: Evolve): Evolved {
   const problems: string[] = []
   const merged = new Merge(evolve, new Set(wanted.others), problems).columns('', columns, wanted.columns)
+  const found = merged === columns ? undefined : columnsProblem(merged)
+  if (found !== undefined) problems.push(found.problem.message)
   return problems.length === 0 ? { kind: 'fits', columns: merged } : { kind: 'incompatible', problems }
 }
 
@@ -123,4 +126,15 @@ function promoted(from: ColumnType, to: ColumnType): ColumnType | undefined {
   if (from.kind === 'float' && to.kind === 'double') return to
   if (from.kind !== 'decimal' || to.kind !== 'decimal' || from.scale !== to.scale) return undefined
   return to.precision > from.precision ? to : undefined
+}
+
+/** Columns without what is required, inside them too. */
+export function optional(columns: readonly Column[]): readonly Column[] {
+  return columns.map(({ name, type }) => ({ name, type: optionalInside(type) }))
+}
+
+function optionalInside(type: ColumnType): ColumnType {
+  if (type.kind === 'struct') return { kind: 'struct', fields: optional(type.fields) }
+  if (type.kind === 'list') return { kind: 'list', element: optionalInside(type.element) }
+  return type.kind === 'map' ? { kind: 'map', value: optionalInside(type.value) } : type
 }

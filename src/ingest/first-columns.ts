@@ -1,8 +1,8 @@
 import type { Column } from '../batch.ts'
-import { wantedColumns } from '../define-avro.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import { evolveColumns } from '../evolve-columns.ts'
+import { wantedOfEntry } from './growing-reader.ts'
 import type { SchemaUse } from './holds.ts'
 import type { SchemaEntry } from './decode/avro-schemas.ts'
 
@@ -27,7 +27,7 @@ export async function firstColumns(table: TableDefinition, registry: Subjects): 
       context: { table: table.name, subject },
       fix: 'Register the schema, or let the table grow: evolve: add-widen.',
     })
-  const wanted = entry.kind === 'schema' ? wantedColumns(entry.schema, table) : undefined
+  const wanted = wantedOfEntry(entry, table)
   const evolved = wanted && evolveColumns([], wanted, 'add-widen')
   return evolved?.kind === 'fits' ? evolved.columns : []
 }

@@ -39,9 +39,12 @@ export interface StoredSchema {
   readonly type: string
   /** Texts, each of which refers to earlier ones alone; the last is the schema itself. */
   readonly texts: readonly string[]
+  /** What the texts before the last are imported by, of Protocol Buffers. */
+  readonly names?: readonly string[]
 }
 
 interface Reference {
+  readonly name: string
   readonly subject: string
   readonly version: number
 }
@@ -77,7 +80,8 @@ class ConfluentRegistry implements RemoteRegistry {
   async usesOf(id: number): Promise<readonly SchemaUse[]> {
     const answer = await this.#get(`schemas/ids/${id}/versions`)
     const given: unknown = answer === undefined ? [] : JSON.parse(answer.body)
-    return Array.isArray(given) ? given.map((each) => this.#reference(each)) : []
+    const uses = Array.isArray(given) ? given.map((each) => this.#reference(each)) : []
+    return uses.map(({ subject, version }) => ({ subject, version }))
   }
 
   async reach(): Promise<void> {
@@ -93,21 +97,23 @@ class ConfluentRegistry implements RemoteRegistry {
   async #stored(answer: HttpAnswer): Promise<StoredSchema> {
     const { schema, type, references } = this.#read(answer)
     const texts: string[] = []
-    if (type === 'AVRO') await this.#follow(references, texts, new Set())
-    return { type, texts: [...texts, schema] }
+    const names: string[] = []
+    if (type === 'AVRO' || type === 'PROTOBUF') await this.#follow(references, texts, names, new Set())
+    return { type, texts: [...texts, schema], ...(type === 'PROTOBUF' ? { names } : {}) }
   }
 
   /** What is referred to, each text once and behind those that it refers to itself. */
-  async #follow(references: readonly Reference[], texts: string[], seen: Set<string>): Promise<void> {
-    for (const { subject, version } of references) {
+  async #follow(references: readonly Reference[], texts: string[], names: string[], seen: Set<string>): Promise<void> {
+    for (const { name, subject, version } of references) {
       const key = `${version} ${subject}`
       if (seen.has(key)) continue
       if (seen.add(key).size > REFERENCES_MAX) throw this.#odd(`a schema refers to more than ${REFERENCES_MAX} others`)
       const answer = await this.#get(`subjects/${encodeURIComponent(subject)}/versions/${version}`)
       if (answer === undefined) throw this.#odd(`it lacks version ${version} of ${subject}, which a schema refers to`)
       const { schema, references: inner } = this.#read(answer)
-      await this.#follow(inner, texts, seen)
+      await this.#follow(inner, texts, names, seen)
       texts.push(schema)
+      names.push(name)
     }
   }
 
@@ -147,9 +153,9 @@ class ConfluentRegistry implements RemoteRegistry {
   }
 
   #reference(given: unknown): Reference {
-    const { subject, version } = (given ?? {}) as Readonly<Record<string, unknown>>
+    const { name, subject, version } = (given ?? {}) as Readonly<Record<string, unknown>>
     if (typeof subject === 'string' && typeof version === 'number' && Number.isInteger(version) && version > 0)
-      return { subject, version }
+      return { name: typeof name === 'string' ? name : subject, subject, version }
     throw this.#odd('it answered with a reference that names no version')
   }
 
@@ -162,7 +168,11 @@ class ConfluentRegistry implements RemoteRegistry {
   }
 }
 
-function entryOf({ type, texts }: StoredSchema): SchemaEntry {
+function entryOf({ type, texts, names: files = [] }: StoredSchema): SchemaEntry {
+  if (type === 'PROTOBUF') {
+    const imports = Object.fromEntries(files.map((name, k) => [name, texts[k]!]))
+    return { kind: 'protobuf', text: texts.at(-1)!, imports }
+  }
   if (type !== 'AVRO') return { kind: 'unreadable', message: `it is a schema of type ${type}` }
   const names: AvroNames = new Map()
   try {

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { namesSchemas } from '../define-avro.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { RecordBatch } from '../log.ts'
@@ -41,14 +42,15 @@ export class SchemaBook {
    * Learns the schemas of all records in the batches. Throws `registry.unavailable` and `registry.denied`: nothing is said
    * about a record then. Gives the ids of values, in the order in which they come.
    */
-  async learn({ avro, recordKey, name }: TableDefinition, batches: readonly RecordBatch[]): Promise<readonly number[]> {
+  async learn(table: TableDefinition, batches: readonly RecordBatch[]): Promise<readonly number[]> {
+    const { recordKey, name } = table
     if (this.#registry === undefined)
       throw new LakeError('config.invalid', `${name} is read with schemas of a registry, and none is set`, {
         fix: 'Set registry.url.',
       })
     const ids = new Set<number>()
     for (const batch of batches) {
-      if (avro !== undefined && avro.schema === undefined) collect(batch, batch.valueRanges, ids)
+      if (namesSchemas(table)) collect(batch, batch.valueRanges, ids)
     }
     const ofValues = [...ids]
     for (const batch of batches) if (recordKey === 'avro') collect(batch, batch.keyRanges, ids)

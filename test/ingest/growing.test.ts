@@ -111,6 +111,14 @@ describe('columns', () => {
     expect(evolveColumns(columns, fields(['A', 'int']), 'add-widen')).toMatchObject({ kind: 'incompatible' })
   })
 
+  test('a table has as many columns as any', () => {
+    const many = fields(...Array.from({ length: 2_001 }, (_, k) => [`f${k}`, 'int'] as const))
+    expect(evolveColumns([], many, 'add-widen')).toEqual({
+      kind: 'incompatible',
+      problems: ['there are more than 2000 columns'],
+    })
+  })
+
   test('evolve says what schemas may do', () => {
     const columns = after([fields(['a', 'int'])])!
     expect(evolveColumns(columns, fields(['b', 'int']), 'add-only').kind).toBe('fits')

@@ -22,7 +22,7 @@ import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
 import { frameEnd, NO_FRAME } from './framing.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
-import { ProtobufReader } from './protobuf-reader.ts'
+import { protobufReader } from './protobuf-registry.ts'
 import { jsonRules } from './redact-text.ts'
 import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
@@ -122,8 +122,7 @@ export class TableDecoder {
     const parts = { plan: this.#plan, own: this.#own, extra: this.#json.extra, schemas, known }
     if (isAvro && hasChanges) this.#avro = this.#changes = new AvroChanges(definition, parts)
     else if (isAvro) this.#avro = new AvroReader(definition, parts)
-    else if (definition.protobuf !== undefined)
-      this.#avro = new ProtobufReader(definition, definition.protobuf, this.#plan, this.#own)
+    else if (definition.protobuf !== undefined) this.#avro = protobufReader(definition, parts)
     this.#isFramed = definition.framing !== undefined
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)
