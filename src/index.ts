@@ -58,7 +58,7 @@ export {
 } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
-export type { LookupOptions, MapFunction, Redaction } from './define.ts'
+export type { LookupOptions, MapFunction, Redaction, TopicOptions } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
   Aggregate,
