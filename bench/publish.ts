@@ -50,8 +50,8 @@ const work = await openTableWork({ tables: [], storage, clock: systemClock })
 const peer = await best(peerCost)
 const whole = { before: [], after, key: undefined, where: undefined }
 const isRight = [
-  figure('a lane, in the order of the source', 12, await best(() => laneCost(whole))),
-  figure('a lane, by key', 12, await best(() => laneCost({ ...whole, key: ['order_id'] }))),
+  figure('a lane, in the order of the source', 14, await best(() => laneCost(whole))),
+  figure('a lane, by key', 14, await best(() => laneCost({ ...whole, key: ['order_id'] }))),
   figure('the main process', 8, await best(mainCost)),
 ].every(Boolean)
 await work.close()
