@@ -321,7 +321,7 @@ describe('the topic of an append table (E7)', () => {
         expectSourceOrder(first)
       }
     })
-    await fc.assert(property, { numRuns: 60 })
+    await fc.assert(property, { numRuns: 25 })
   })
 
   test('after a cut-over has what its fork read and nobody else, and says that it comes after one', async () => {
