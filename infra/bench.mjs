@@ -15,6 +15,7 @@ const BENCHMARKS = [
   'json-decoder',
   'gate',
   'transforms',
+  'publish',
   'avro',
   'commit',
   'query-deletes',

@@ -60,7 +60,7 @@ export type { TableOf } from './define-kinds.ts'
 export type { Table, TableReference, Window } from './define-reference.ts'
 export type { AnyRow, DeadLetterRow, Decimal, LateRow } from './define-row.ts'
 export type { Condition, Expression, Expressions } from './define-expression.ts'
-export type { LookupOptions, MapFunction, Redaction } from './define.ts'
+export type { LookupOptions, MapFunction, Redaction, TopicOptions } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
   Aggregate,

@@ -105,8 +105,8 @@ export interface ChangesRequest {
   readonly select?: readonly PublishedField[] | undefined
   /** Only rows that came from these offsets on count, and those of other Kafka partitions. */
   readonly since?: readonly SourcePlace[] | undefined
-  /** Without a key: where the file before ended. */
-  readonly from?: SourcePlace | undefined
+  /** Where the file before ended: without a key a place, else the number of a share of the keys. */
+  readonly from?: SourcePlace | number | undefined
 }
 
 /** An offset of a Kafka partition of the topic that a table reads. */
@@ -130,7 +130,7 @@ export interface ChangeFile {
   readonly path: string | undefined
   readonly count: number
   /** There are more, to be asked for with this `from`. */
-  readonly next?: SourcePlace
+  readonly next?: SourcePlace | number
 }
 
 /** One state of a table. */

@@ -178,7 +178,7 @@ export class TablePublisher {
     const first = this.#discontinuity === undefined ? {} : { [HEADERS.discontinuity]: String(this.#discontinuity) }
     let sent = 0
     for (const part of inParts(sides, request.key !== undefined)) {
-      let from: SourcePlace | undefined
+      let from: ChangesRequest['from']
       do {
         const file: ChangeFile = await work().changes(plan, { ...request, ...part, from })
         from = file.next

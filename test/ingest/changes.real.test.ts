@@ -344,4 +344,14 @@ test('many changes of keys are compared share by share, each key in one of them'
   expect(new Set(gone)).toEqual(new Set(rows(0, 10_000, 1n).map(([g]) => keyText(g as string))))
   expect(found).toHaveLength(10_000 + 10_000 + 500)
   expect(new Set(found.map(([key]) => key)).size).toBe(found.length)
+  // Gone on from the second share on.
+  const rest = (await changes(PLAN, [before], [after, other], { from: 1 })).map(([key]) => key)
+  expect(rest.length).toBeGreaterThan(0)
+  expect(rest.length).toBeLessThan(found.length)
+  expect(rest.join('\n')).toBe(
+    found
+      .slice(-rest.length)
+      .map(([key]) => key)
+      .join('\n'),
+  )
 })

@@ -205,7 +205,7 @@ class Bench {
     const known = new Set(rowsOf(before).map(String))
     const isBeyond = ([p, o]: Place) => o >= Number(since.find(({ partition }) => partition === p)?.offset ?? 0)
     const isLeft = ([p, o]: Place) =>
-      from === undefined || p > from.partition || (p === from.partition && o >= Number(from.offset))
+      typeof from !== 'object' || p > from.partition || (p === from.partition && o >= Number(from.offset))
     const rows = rowsOf(after)
       .filter((row) => !known.has(String(row)) && isBeyond(row) && isLeft(row))
       .toSorted(([p, o], [q, r]) => p - q || o - r)
@@ -321,7 +321,7 @@ describe('the topic of an append table (E7)', () => {
         expectSourceOrder(first)
       }
     })
-    await fc.assert(property, { numRuns: 60 })
+    await fc.assert(property, { numRuns: 25 })
   })
 
   test('after a cut-over has what its fork read and nobody else, and says that it comes after one', async () => {

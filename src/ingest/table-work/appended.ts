@@ -3,6 +3,7 @@ import { LakeError } from '../../error.ts'
 import type { IcebergField, WritePlan } from '../../lake/table.ts'
 import type { ChangesRequest, SourcePlace } from '../keys.ts'
 import {
+  LENGTH_MAX,
   namedColumns,
   objectPrinter,
   placeColumns,
@@ -16,9 +17,6 @@ import {
   type PrintLine,
 } from './change-lines.ts'
 import { filesSql } from './stored-sql.ts'
-
-/** Characters of one file of changes, about: what is left is asked for again. */
-const LENGTH_MAX = 256 * 1024 * 1024
 
 /** Offsets of one Kafka partition, [from, until). */
 interface Slice {
@@ -111,8 +109,8 @@ async function slicesOf(
 }
 
 /** From a place on, in the order in which rows are written. */
-function fromSql(from: SourcePlace | undefined, partition: string, offset: string): string[] {
-  if (from === undefined) return []
+function fromSql(from: ChangesRequest['from'], partition: string, offset: string): string[] {
+  if (from === undefined || typeof from === 'number') return []
   const here = `t.${partition} = ${from.partition} AND t.${offset} >= ${from.offset}`
   return [`(t.${partition} > ${from.partition} OR (${here}))`]
 }

@@ -11,6 +11,8 @@ import { nameOf } from './stored-sql.ts'
 
 /** Characters that are gathered before they are written. */
 const PIECE_LENGTH = 1 << 20
+/** Characters of one file of changes, about: what is left is asked for again. */
+export const LENGTH_MAX = 256 * 1024 * 1024
 /** Stored bytes of the rows that are sorted or compared in memory together, where they are several times as large. */
 const BYTES_AT_ONCE = 16 * 1024 * 1024
 const ROWS_AT_ONCE = { least: 2_048, most: 100_000 }

@@ -7,6 +7,7 @@ import type { ChangedRows, ChangeFile, ChangesRequest } from '../keys.ts'
 import { writeAppended } from './appended.ts'
 import {
   ChangeLines,
+  LENGTH_MAX,
   namedColumns,
   objectPrinter,
   placeColumns,
@@ -23,6 +24,8 @@ import { filesSql, nameOf } from './stored-sql.ts'
 
 const BEFORE = 'changed_before'
 const AFTER = 'changed_after'
+/** Shares that one call takes: each of them reads all files. */
+const SHARES_MAX = 16
 
 export interface ChangeParts {
   readonly connection: DuckDBConnection
@@ -58,15 +61,18 @@ interface Parts extends Pick<ChangeParts, 'connection' | 'alive'> {
   readonly lines: ChangeLines
 }
 
-/** A row is known by its key. It has one change at most, so keys may come in any order that follows from the files. */
+/**
+ * A row is known by its key. It has one change at most, so keys may come in any order that follows from the files. Gives
+ * the share of them to go on from when there are many.
+ */
 async function writeKeyed(
   { connection, alive, lines }: Parts,
   plan: WritePlan,
   request: ChangesRequest,
   key: readonly string[],
   paths: readonly string[],
-): Promise<undefined> {
-  const { before, after, where, select } = request
+): Promise<number | undefined> {
+  const { before, after, where, select, from } = request
   const { fields } = plan.schema
   const keys = key.map((name) => fields.find((field) => field.name === name)!)
   const { value, computed } = printedValue(fields, select)
@@ -100,7 +106,9 @@ async function writeKeyed(
     }
     const files = [...before, ...after].map(({ file }) => file)
     const shares = Math.ceil(rowCount(files) / rowsAtOnce(files))
-    for (let share = 0; share < shares; share++) {
+    const first = typeof from === 'number' ? from : 0
+    for (let share = first; share < shares; share++) {
+      if (share === first + SHARES_MAX || lines.length >= LENGTH_MAX) return share
       const own = shares === 1 ? '' : `WHERE hash(${keys.map(nameOf).join(', ')}) % ${shares} = ${share}`
       await keep(BEFORE, before, beforePaths, own)
       if (after.length > 0) {
