@@ -26,9 +26,9 @@ export class RowsWindow {
   readonly #clocks = new Map<PartitionId, number>()
   readonly #late = new Map<string, SimRow>()
 
-  constructor(window: SimWindow, table: SimTable, fail: Fail) {
+  constructor(window: SimWindow, table: SimTable, fail: Fail, isSteady: boolean) {
     this.#window = window
-    this.#watch = new WindowWatch(window, table, fail)
+    this.#watch = new WindowWatch(window, table, fail, isSteady)
   }
 
   /** `rows` are those that live in the table. */
