@@ -24,7 +24,7 @@ export interface SimRow {
   a?: string | null
   b?: string | null
   /** Of keyed tables, the event time. */
-  readonly t?: number
+  readonly at?: number
 }
 
 /** Data files are arrays of rows in JSON: what is simulated is what refers to them. */
@@ -246,8 +246,8 @@ class KeyedSink {
     return this.stage.files
   }
 
-  take(change: SimChange | undefined, key: string, partition: number, offset: bigint, t: number): Outcome {
-    if (change?.op === 'u') return this.stage.put(change, partition, offset, t) ? 'row' : 'lost'
+  take(change: SimChange | undefined, key: string, partition: number, offset: bigint, at: number): Outcome {
+    if (change?.op === 'u') return this.stage.put(change, partition, offset, at) ? 'row' : 'lost'
     if (change?.op === 't') this.stage.truncate(partition, offset)
     else this.stage.delete(change?.k ?? key, change?.n, partition, offset)
     return 'none'
