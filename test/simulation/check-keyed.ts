@@ -181,11 +181,11 @@ export class KeyedFold {
     return true
   }
 
-  #put(change: SimChange, p: number, offset: bigint, stood: SimRow | undefined, t: number): SimRow {
+  #put(change: SimChange, p: number, offset: bigint, stood: SimRow | undefined, at: number): SimRow {
     const { isVersioned, isKeeping } = this.#table.keyed!
     const { v, k, n } = change
     const kept = isKeeping ? stood : undefined
-    const row = { p, o: String(offset), v, k, n, a: change.a ?? kept?.a ?? null, b: change.b ?? kept?.b ?? null, t }
+    const row = { p, o: String(offset), v, k, n, a: change.a ?? kept?.a ?? null, b: change.b ?? kept?.b ?? null, at }
     const before = this.#states.get(k)
     if (!isVersioned || before === undefined || !isLater(before.n, before.p, n, p)) this.#set(k, { n, p, row })
     return row
@@ -235,6 +235,6 @@ function isInHole(version: Version, id: PartitionId, offset: bigint): boolean {
   return (version.holes.get(id) ?? []).some((hole) => hole.from <= offset && offset < hole.until)
 }
 
-function textOf({ p, o, v, k, n, a, b, t }: SimRow): string {
-  return `${p}@${o} v${v} ${k} n${n} ${a} ${b} at ${t}`
+function textOf({ p, o, v, k, n, a, b, at }: SimRow): string {
+  return `${p}@${o} v${v} ${k} n${n} ${a} ${b} at ${at}`
 }

@@ -26,9 +26,9 @@ export class RowsWindow {
   readonly #clocks = new Map<PartitionId, number>()
   readonly #late = new Map<string, SimRow>()
 
-  constructor(window: SimWindow, table: SimTable, fail: Fail) {
+  constructor(window: SimWindow, table: SimTable, fail: Fail, isSteady: boolean) {
     this.#window = window
-    this.#watch = new WindowWatch(window, table, fail)
+    this.#watch = new WindowWatch(window, table, fail, isSteady)
   }
 
   /** `rows` are those that live in the table. */
@@ -53,9 +53,9 @@ export class RowsWindow {
   }
 
   #judge(row: SimRow, weight: 1 | -1, clockMs: number | undefined): void {
-    const span = spanOf(this.#window, groupOf(row), row.t!)
+    const span = spanOf(this.#window, groupOf(row), row.at!)
     if (!isLate(this.#window, span, clockMs)) return
-    const late = lateRow({ ...row, a: row.a ?? null, atMs: row.t! }, weight)
+    const late = lateRow({ ...row, a: row.a ?? null, atMs: row.at! }, weight)
     this.#late.set(atOf(late), late)
   }
 
@@ -64,7 +64,7 @@ export class RowsWindow {
     const weights = new Map<string, Map<number, number>>()
     const add = (row: SimRow, weight: number) => {
       const of = weights.get(groupOf(row)) ?? new Map<number, number>()
-      weights.set(groupOf(row), of.set(row.t!, (of.get(row.t!) ?? 0) + weight))
+      weights.set(groupOf(row), of.set(row.at!, (of.get(row.at!) ?? 0) + weight))
     }
     for (const row of rows) add(row, 1)
     for (const row of this.#late.values()) add(row, -row.n!)
@@ -91,5 +91,5 @@ function groupOf({ a }: SimRow): string {
 
 /** All that the window sees of a row. */
 function placeOf(row: SimRow): string {
-  return `${groupOf(row)} ${row.t}`
+  return `${groupOf(row)} ${row.at}`
 }

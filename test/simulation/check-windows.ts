@@ -28,14 +28,17 @@ export class WindowWatch {
   readonly #window: SimWindow
   readonly #table: SimTable
   readonly #fail: Fail
+  readonly #isSteady: boolean
   readonly #found = { results: [] as readonly ResultRow[], state: [] as readonly CellRow[] }
   #listed: readonly string[] = []
   #watermarkMs: number | undefined
 
-  constructor(window: SimWindow, table: SimTable, fail: Fail) {
+  /** `isSteady`: no partition is idle or comes later than others. */
+  constructor(window: SimWindow, table: SimTable, fail: Fail, isSteady: boolean) {
     this.#window = window
     this.#table = table
     this.#fail = fail
+    this.#isSteady = isSteady
   }
 
   async step(version: Version, tables: TableWatch, wanted: WantedWindow): Promise<void> {
@@ -46,7 +49,11 @@ export class WindowWatch {
       await tables.step(version, stateTable(name)),
       await tables.step(version, lateTable(name)),
     ]
-    if (results.live !== undefined) this.#found.results = (await results.live()) as readonly ResultRow[]
+    if (results.live !== undefined) {
+      const before = this.#found.results
+      this.#found.results = (await results.live()) as readonly ResultRow[]
+      this.#checkCorrections(what, before, this.#found.results)
+    }
     if (state.live !== undefined) this.#found.state = (await state.live()) as readonly CellRow[]
     if (late.live !== undefined) this.#listed = (await late.live()).map(({ p, o }: SimRow) => `${p}@${o}`)
     if (late.lost.length > 0) this.#fail('E5', `${what}: ${late.lost.join()} is no longer listed as late`)
@@ -63,6 +70,21 @@ export class WindowWatch {
     const newest = wanted.clockMs - this.#window.boundMs - 1
     if (watermarkMs !== undefined && !(watermarkMs <= newest))
       this.#fail('C1', `${what} has the watermark ${watermarkMs}, where no clock is beyond ${newest}`)
+  }
+
+  /** Rule C5: how often a row changed in a version after one in which it was final; of sessions, which merge, not told. */
+  #checkCorrections(what: string, before: readonly ResultRow[], now: readonly ResultRow[]): void {
+    if (this.#window.kind === 'session') return
+    const known = new Map(before.map((row) => [`${row.g} ${row.start}`, row]))
+    for (const row of now) {
+      const was = known.get(`${row.g} ${row.start}`)
+      const isCorrected = was !== undefined && was.isFinal && cellText(was) !== cellText(row)
+      const wanted = (was?.corrections ?? 0) + Number(isCorrected)
+      if (row.corrections !== wanted)
+        this.#fail('C5', `${what}: ${cellText(row)} says ${row.corrections} corrections, there were ${wanted}`)
+      if (this.#isSteady && row.corrections > 0)
+        this.#fail('C5', `${what}: ${cellText(row)} was corrected, though no partition was idle or new`)
+    }
   }
 
   #compare(rule: string, what: string, found: readonly string[], wanted: readonly string[]): void {
@@ -84,9 +106,9 @@ export class EventsWindow {
   readonly #events = new Map<string, number[]>()
   readonly #late = new Set<string>()
 
-  constructor(window: SimWindow, table: SimTable, fail: Fail) {
+  constructor(window: SimWindow, table: SimTable, fail: Fail, isSteady: boolean) {
     this.#window = window
-    this.#watch = new WindowWatch(window, table, fail)
+    this.#watch = new WindowWatch(window, table, fail, isSteady)
   }
 
   /** `rows` are those that the version added to the source, those of a partition in their order. */

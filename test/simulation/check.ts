@@ -12,6 +12,7 @@ import { TableWatch, type TableStep } from './check-tables.ts'
 import { EventsWindow, type SourceRow } from './check-windows.ts'
 import { codeOf, definitionOf, PIPELINE } from './definition.ts'
 import { isDropped, tablesOf, type Plan, type SimTable } from './plan.ts'
+import { isSteady } from './plan-windows.ts'
 import { Random } from './random.ts'
 import type { SimRow } from './row-encoder.ts'
 import type { LedgerEntry, Shop } from './shop.ts'
@@ -78,7 +79,10 @@ class Checker {
     this.#windows = new Map(
       options.plan.tables.map((table) => [
         table.name,
-        table.windows.map((window) => new (window.input === 'rows' ? RowsWindow : EventsWindow)(window, table, fail)),
+        table.windows.map((window) => {
+          const Window = window.input === 'rows' ? RowsWindow : EventsWindow
+          return new Window(window, table, fail, isSteady(options.plan, table))
+        }),
       ]),
     )
   }

@@ -1,4 +1,4 @@
-import type { SimTable, SimWindow, TopicPlan } from './plan.ts'
+import type { Plan, SimTable, SimWindow, TopicPlan } from './plan.ts'
 import type { Random } from './random.ts'
 
 /** Some seeds have a window or two; none over a table that is truncated, whose rows may be gone before they are seen. */
@@ -13,7 +13,7 @@ export function withWindows(
   const chosen = random.pick(fit)
   const boundMs = random.pick([0, 500, 2_000])
   const windows = windowsOf('events', boundMs, random)
-  const idleAfterMs = random.pick([1_000, 5_000, 3_600_000])
+  const idleAfterMs = random.pick([1_000, 5_000, NEVER_MS])
   return tables.map((table) => (table === chosen ? { ...table, windows, idleAfterMs } : table))
 }
 
@@ -30,9 +30,17 @@ export function withRowWindows(
   const chosen = random.pick(fit)
   const boundMs = chosen.windows[0]?.boundMs ?? random.pick([0, 500, 2_000])
   const windows = [...chosen.windows, ...windowsOf('rows', boundMs, random)]
-  const idleAfterMs = chosen.windows.length > 0 ? chosen.idleAfterMs : random.pick([1_000, 5_000, 3_600_000])
+  const idleAfterMs = chosen.windows.length > 0 ? chosen.idleAfterMs : random.pick([1_000, 5_000, NEVER_MS])
   return tables.map((table) => (table === chosen ? { ...table, windows, idleAfterMs } : table))
 }
+
+/** Whether no partition of the table is ever idle, or comes later than others: then nothing final changes. */
+export function isSteady({ rates }: Plan, { idleAfterMs }: SimTable): boolean {
+  return rates.K12 === 0 && idleAfterMs >= NEVER_MS
+}
+
+/** Longer than any run. */
+const NEVER_MS = 3_600_000
 
 function windowsOf(input: SimWindow['input'], boundMs: number, random: Random): SimWindow[] {
   const kinds = random.pick<readonly SimWindow['kind'][]>([['tumbling'], ['session'], ['tumbling', 'session']])

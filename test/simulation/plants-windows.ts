@@ -90,6 +90,28 @@ export const windowPlants: readonly Plant[] = [
     ],
   },
   {
+    name: 'newest-clock-closes',
+    bug: 'kafka streams kind: the clock of the partition that is ahead says what is final for all',
+    edits: [
+      {
+        file: 'src/ingest/watermark.ts',
+        find: 'if (clockMs !== undefined) least = Math.min(least, clockMs)',
+        replace: 'if (clockMs !== undefined) least = least === Infinity ? clockMs : Math.max(least, clockMs)',
+      },
+    ],
+  },
+  {
+    name: 'marks-lost-at-restart',
+    bug: 'a row that was final is written anew after a restart, as if nobody had seen it',
+    edits: [
+      {
+        file: WINDOWS,
+        find: 'await fold.load(name, { results, state,',
+        replace: 'await fold.load(name, { results: [], state,',
+      },
+    ],
+  },
+  {
     name: 'late-halves-forgotten',
     bug: 'what a fold finds late is neither counted nor listed',
     edits: [{ file: WINDOW_TABLE, find: 'this.lateFiles.push(...folded.lateFiles)', replace: '' }],

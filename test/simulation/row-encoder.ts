@@ -24,7 +24,7 @@ export interface SimRow {
   a?: string | null
   b?: string | null
   /** Of keyed tables, the event time. */
-  readonly t?: number
+  readonly at?: number
   /** Of a dead letter: what became of it, nothing while it is pending; how often it was read again. */
   s?: 'resolved' | 'discarded'
   attempts?: number
@@ -249,8 +249,8 @@ class KeyedSink {
     return this.stage.files
   }
 
-  take(change: SimChange | undefined, key: string, partition: number, offset: bigint, t: number): Outcome {
-    if (change?.op === 'u') return this.stage.put(change, partition, offset, t) ? 'row' : 'lost'
+  take(change: SimChange | undefined, key: string, partition: number, offset: bigint, at: number): Outcome {
+    if (change?.op === 'u') return this.stage.put(change, partition, offset, at) ? 'row' : 'lost'
     if (change?.op === 't') this.stage.truncate(partition, offset)
     else this.stage.delete(change?.k ?? key, change?.n, partition, offset)
     return 'none'

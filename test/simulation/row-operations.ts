@@ -47,8 +47,8 @@ export class OldRows {
   }
 
   load(rows: readonly SimRow[], deletes: readonly SimRow[]): void {
-    for (const { p, o, k, n, a, t } of rows)
-      this.#rows.set(k!, { n: n ?? 0, p, o, a: a ?? null, atMs: t!, isAlive: true })
+    for (const { p, o, k, n, a, at } of rows)
+      this.#rows.set(k!, { n: n ?? 0, p, o, a: a ?? null, atMs: at!, isAlive: true })
     for (const { p, o, k, n } of deletes) {
       const known = this.#rows.get(k!)
       if (known === undefined || (!known.isAlive && known.n < n!))
@@ -103,7 +103,7 @@ export class OldRows {
 
 /** A row of the late table: a row may be listed twice, when it was not counted and when it was not taken back. */
 export function lateRow({ p, o, a, atMs }: Pick<OldRow, 'p' | 'o' | 'a' | 'atMs'>, weight: 1 | -1): SimRow {
-  return { p, o: `${o} ${weight}`, v: '', a, t: atMs, n: weight }
+  return { p, o: `${o} ${weight}`, v: '', a, at: atMs, n: weight }
 }
 
 /** As a local file: what a lane stages. */

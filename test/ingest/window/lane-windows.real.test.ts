@@ -424,7 +424,7 @@ function reference(
         continue
       }
       counted++
-      const key = `${g} ${start}`
+      const key = `${g} ${start} ${start + 10}`
       const [n, sum, max] = cells.get(key) ?? [0n, null, null]
       cells.set(key, [
         n + 1n,
@@ -476,9 +476,9 @@ describe('any log', () => {
               (v) => v !== null && v !== 3,
               (v) => source === EVENTS || (v !== null && v < 5),
             )
-            const rows = await results(source, given, staged, 'g, __start, n, total, most')
+            const rows = await results(source, given, staged, 'g, __start, __end, n, total, most')
             const found = new Map(
-              rows.map(([g, start, n, total, most]) => [`${String(g)} ${String(start)}`, [n, total, most]]),
+              rows.map(([g, start, end, ...values]) => [`${String(g)} ${String(start)} ${String(end)}`, values]),
             )
             expect(new Map([...found].map(([key, [n, total, most]]) => [key, [n, decimal(total), most]]))).toEqual(
               expected.cells,
