@@ -157,9 +157,12 @@ function readWeights({ vector, rows }: Argument): Reader<BinarySum> {
   }
 }
 
+/** Halves of 48 bits of so many weights can be added up as doubles. */
+const SINGLE_MAX = 16
+
 /**
- * As `readWeights` and `nearest`, of rows that have one weight of fewer than 101 bits, as most have; undefined of others.
- * Both halves of it are doubles, so that their sum is rounded once.
+ * As `readWeights` and `nearest`, of rows whose weights are of one bucket and of at most 96 bits, as most are; undefined
+ * of others. Halves of weights, and their sums, are doubles, so that the sum of both is rounded once.
  */
 function readSingle({ vector, rows }: Argument): Reader<number | undefined> {
   const entries = words(view(vector, rows, 16))
@@ -168,18 +171,17 @@ function readSingle({ vector, rows }: Argument): Reader<number | undefined> {
   const buckets = words(view(duckdb.struct_vector_get_child(pairs, 0), size, 4))
   const weights = words(view(duckdb.struct_vector_get_child(pairs, 1), size, 16))
   return (row) => {
-    if (entries[4 * row + 2] !== 1) return undefined
-    const k = entries[4 * row]!
-    const [low, second, third, top] = [
-      weights[4 * k]!,
-      weights[4 * k + 1]!,
-      weights[4 * k + 2]!,
-      weights[4 * k + 3]! | 0,
-    ]
-    if (top < -16 || top >= 16) return undefined
-    const high = top * 2 ** 48 + third * 2 ** 16 + (second >>> 16)
-    const digits = high * 2 ** 48 + ((second & 0xffff) * 2 ** 32 + low)
-    const result = digits * 2 ** (BUCKET_EXPONENTS * buckets[k]! - LOWEST)
+    const [first, count] = [entries[4 * row]!, entries[4 * row + 2]!]
+    if (count === 0 || count > SINGLE_MAX) return undefined
+    const bucket = buckets[first]!
+    let [high, low] = [0, 0]
+    for (let k = first; k < first + count; k++) {
+      const [second, top] = [weights[4 * k + 1]!, weights[4 * k + 3]! | 0]
+      if (buckets[k] !== bucket || (top !== 0 && top !== -1)) return undefined
+      high += top * 2 ** 48 + weights[4 * k + 2]! * 2 ** 16 + (second >>> 16)
+      low += (second & 0xffff) * 2 ** 32 + weights[4 * k]!
+    }
+    const result = (high * 2 ** 48 + low) * 2 ** (BUCKET_EXPONENTS * bucket - LOWEST)
     return isPlain(result) ? result : undefined
   }
 }

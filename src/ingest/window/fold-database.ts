@@ -28,6 +28,8 @@ export class FoldDatabase {
   readonly rowsMax: number
   readonly #instance: DuckDBInstance
   readonly #folder: string
+  /** Relations of the last fold, which nobody needs after it. */
+  readonly #temporary = new Set<string>()
   #deadRows = 0
 
   private constructor(
@@ -93,6 +95,7 @@ export class FoldDatabase {
   /** The same relation anew, of what a query gives, in its order: its row ids count from 0. */
   async temporary(name: string, query: string): Promise<void> {
     await this.run(`CREATE OR REPLACE TEMP TABLE ${name} AS ${query}`)
+    this.#temporary.add(name)
   }
 
   /** The rows of a relation that `temporary` made in another order. */
@@ -110,10 +113,15 @@ export class FoldDatabase {
     this.#deadRows = 0
   }
 
-  /** In memory and spilled. */
+  /** In memory and spilled, after a fold. Where that is much, what the fold leaves behind is given back first. */
   async bytes(): Promise<number> {
-    const [bytes] = await this.numbers('SELECT sum(memory_usage_bytes + temporary_storage_bytes) FROM duckdb_memory()')
-    return bytes!
+    const sql = 'SELECT sum(memory_usage_bytes + temporary_storage_bytes) FROM duckdb_memory()'
+    const [bytes] = await this.numbers(sql)
+    if (bytes! <= this.memoryMaxBytes / CHECKPOINT_SHARE) return bytes!
+    for (const name of this.#temporary) await this.run(`DROP TABLE IF EXISTS ${name}`)
+    this.#temporary.clear()
+    const [left] = await this.numbers(sql)
+    return left!
   }
 
   async close(): Promise<void> {

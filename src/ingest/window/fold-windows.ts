@@ -9,6 +9,9 @@ import { mergeSql } from '../../window/sql.ts'
 // (windows that were final and have a slice that changed), `touched_slices` (slices of their groups), and for each step of
 // `divide` `base_<depth>` (what counts for all of its windows, merged) and `edge_<depth>` (what counts for some of them).
 
+/** Values that are added up with the results, and not before, take a little memory each: so many for each row. */
+const ADDED_SHARE = 4
+
 /** Gives result rows of all windows that became final, and of those that were and changed, the oldest first. */
 export async function eachFinalWindow(
   database: FoldDatabase,
@@ -121,7 +124,7 @@ async function descend(database: FoldDatabase, relations: Relations, walk: Walk,
   const { base, depth } = node
   const step = divide(node.range, node.spans, base?.rows ?? 0, relations.slices!.slideMs, rowsMax)
   if (step === undefined) return
-  if (step.halves === undefined) return makeAtOnce(database, relations, walk, { ...node, range: step.range })
+  if (step.halves === undefined) return makeAtOnce(database, relations, walk, { ...node, range: step.range }, step.rows)
   const merged = step.hasWhole ? await mergeWhole(database, relations, walk, node, step) : base
   const edge = `edge_${depth}`
   await database.temporary(edge, restSql(relations, walk, node, step))
@@ -153,7 +156,13 @@ function restSql(relations: Relations, { isOurs }: Walk, { from, above }: Node, 
 }
 
 /** The rows of all windows of the range. */
-async function makeAtOnce(database: FoldDatabase, relations: Relations, walk: Walk, node: Node): Promise<void> {
+async function makeAtOnce(
+  database: FoldDatabase,
+  relations: Relations,
+  walk: Walk,
+  node: Node,
+  count: number,
+): Promise<void> {
   const { shape, slices, values } = relations
   const { range, from, above, base } = node
   const { firstEnd, lastEnd } = range
@@ -175,12 +184,15 @@ async function makeAtOnce(database: FoldDatabase, relations: Relations, walk: Wa
     if (base !== undefined) parts.push(`SELECT ${there} FROM ${base.name}, ${all}`)
   }
   const rows = `(${parts.join(' UNION ALL ')})`
+  const gone = `(SELECT * FROM chosen WHERE ${walk.isOurs} AND ${END} >= ${firstEnd} AND ${END} <= ${lastEnd})`
+  const addsUp = shape.aggregates.every(({ detail }) => detail === undefined || detail.addsUp)
+  if (values.length === 0 || (addsUp && count <= ADDED_SHARE * database.rowsMax))
+    return walk.use({ rows, gone, isMerged: false })
   // Each detail reads them once more.
-  const isWritten = values.length > 0 && firstEnd < lastEnd
+  const isWritten = firstEnd < lastEnd
   if (isWritten) await database.temporary('chosen_slices', `FROM ${rows}`)
   const merged = mergeSql(shape, isWritten ? 'chosen_slices' : rows)
-  const gone = `(SELECT * FROM chosen WHERE ${walk.isOurs} AND ${END} >= ${firstEnd} AND ${END} <= ${lastEnd})`
-  await walk.use({ rows: values.length > 0 ? `(${merged})` : rows, gone, isMerged: false })
+  await walk.use({ rows: `(${merged})`, gone, isMerged: false })
 }
 
 /** A slice counts for windows that end at its `__min_end` or later. */

@@ -70,10 +70,10 @@ export async function mergeCells(
 }
 
 /** `held`, where a cell has one start for ever. */
-async function holdCells(database: FoldDatabase, { cells, identity, key }: Relations): Promise<void> {
+async function holdCells(database: FoldDatabase, { cells, columns, identity, key }: Relations): Promise<void> {
   await database.temporary(
     'held',
-    `SELECT c.*, c.rowid AS __rid, c.${START} AS __was FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', key)}`,
+    `SELECT ${list(columns, 'c')}, c.__file, c.__row, c.rowid AS __rid, c.${START} AS __was FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', key)}`,
   )
   await database.temporary('vanished', `SELECT ${list(identity)}, ${START} AS __to FROM staged LIMIT 0`)
 }

@@ -13,6 +13,8 @@ export interface CellSpan extends WindowRange {
 export interface Division {
   /** Without windows at its ends that no cell counts for. */
   readonly range: WindowRange
+  /** How many all of its windows are made of. */
+  readonly rows: number
   /** Whether some of the cells at hand count for all windows of the range. */
   readonly hasWhole: boolean
   /** Cells that count for some of its windows and not for all. */
@@ -58,6 +60,7 @@ export function divide(
   const middle = own.firstEnd + Math.floor((windows - 1) / 2) * slideMs
   return {
     range: own,
+    rows,
     hasWhole: inside.some(isWhole),
     partial: inside.filter((span) => !isWhole(span)),
     halves:
