@@ -1,4 +1,5 @@
 import { keyedPlants } from './plants-keyed.ts'
+import { letterPlants } from './plants-letters.ts'
 import { windowPlants } from './plants-windows.ts'
 import { replayPlants } from './plants-replay.ts'
 
@@ -358,4 +359,5 @@ export class Committer {`,
   ...keyedPlants,
   ...windowPlants,
   ...replayPlants,
+  ...letterPlants,
 ]

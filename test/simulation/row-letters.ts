@@ -34,10 +34,8 @@ export class RowLetters implements LetterWork {
           if (deleted.has(row) || (letter.s ?? 'pending') !== status) continue
           if (where.partition !== undefined && where.partition !== letter.p) continue
           const [partition, offset] = [letter.p, BigInt(letter.o)]
-          found.push({
-            ...{ file: file.key, row, partition, offset, code: 'decode.json' },
-            ...{ attempts: letter.attempts ?? 0, clockMs: undefined },
-          })
+          const known = { code: 'decode.json', attempts: letter.attempts ?? 0, clockMs: undefined }
+          found.push({ file: file.key, row, partition, offset, ...known })
         }
       // As many as the bytes of their records allow, it might be.
       const most = Math.min(limit, this.#process.plan.letters!.batch)
