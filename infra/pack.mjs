@@ -122,9 +122,16 @@ const STRICT = {
     noUncheckedIndexedAccess: true,
     verbatimModuleSyntax: true,
     outDir: 'out',
+    rewriteRelativeImportExtensions: true,
     types: ['node'],
   },
-  files: ['consumer.ts'],
+  include: ['*.ts'],
+}
+
+/** Programs of docs/embedding.md, by the names that their first lines give them: what is shown compiles. */
+function documented() {
+  const text = readFileSync(path.join(root, 'docs/embedding.md'), 'utf8')
+  return [...text.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([\s\S]*?)^```$/gm)].map(([, name, program]) => [name, program])
 }
 
 /** Goes through the whole of it; throws where something lacks. Returns what was seen, for tests. */
@@ -146,6 +153,7 @@ export function checkPackage({ isShort, log = () => undefined }) {
     }
     log(isShort ? 'linked' : 'installed')
     writeFileSync(path.join(project, 'consumer.ts'), CONSUMER)
+    for (const [name, text] of documented()) writeFileSync(path.join(project, name), text)
     writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(STRICT))
     const node = (...args) => run(process.execPath, args, project)
     const wrong = complaints(project)
@@ -187,7 +195,7 @@ function complaints(project) {
     encoding: 'utf8',
   })
   const lines = stdout.split('\n').filter((line) => line.trim() !== '')
-  return lines.filter((line) => /^(consumer\.ts|node_modules\/kappalake\/|error )/.test(line))
+  return lines.filter((line) => /^(\w+\.ts|node_modules\/kappalake\/|error )/.test(line))
 }
 
 function run(command, args, cwd) {
