@@ -19,6 +19,7 @@ const BENCHMARKS = [
   'avro',
   'commit',
   'query-deletes',
+  'embed',
   'append',
   'upsert',
   'windows',

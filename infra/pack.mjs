@@ -152,9 +152,16 @@ const STRICT = {
     noUncheckedIndexedAccess: true,
     verbatimModuleSyntax: true,
     outDir: 'out',
+    rewriteRelativeImportExtensions: true,
     types: ['node'],
   },
-  files: ['consumer.ts', 'lab.ts'],
+  include: ['*.ts'],
+}
+
+/** Programs of docs/embedding.md, by the names that their first lines give them: what is shown compiles. */
+function documented() {
+  const text = readFileSync(path.join(root, 'docs/embedding.md'), 'utf8')
+  return [...text.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([\s\S]*?)^```$/gm)].map(([, name, program]) => [name, program])
 }
 
 /** Goes through the whole of it; throws where something lacks. Returns what was seen, for tests. */
@@ -177,6 +184,7 @@ export function checkPackage({ isShort, log = () => undefined }) {
     log(isShort ? 'linked' : 'installed')
     for (const [name, text] of Object.entries({ tables: TABLES, consumer: CONSUMER, lab: LAB }))
       writeFileSync(path.join(project, `${name}.ts`), text)
+    for (const [name, text] of documented()) writeFileSync(path.join(project, name), text)
     writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(STRICT))
     const node = (...args) => run(process.execPath, args, project)
     const wrong = complaints(project)
@@ -220,7 +228,7 @@ function complaints(project) {
     encoding: 'utf8',
   })
   const lines = stdout.split('\n').filter((line) => line.trim() !== '')
-  return lines.filter((line) => /^((tables|consumer|lab)\.ts|node_modules\/kappalake\/|error )/.test(line))
+  return lines.filter((line) => /^(\w+\.ts|node_modules\/kappalake\/|error )/.test(line))
 }
 
 function run(command, args, cwd) {
