@@ -17,6 +17,7 @@ const BENCHMARKS = [
   'transforms',
   'avro',
   'commit',
+  'keyed-commit',
   'query-deletes',
   'append',
   'upsert',
