@@ -18,6 +18,7 @@ const BENCHMARKS = [
   'publish',
   'avro',
   'commit',
+  'keyed-commit',
   'query-deletes',
   'embed',
   'append',

@@ -29,7 +29,7 @@ export async function sentBatch(staged: Staged, folder: string, clock: Clock): P
     const keyFile = await written([offsets, ...(versions ? [versions] : []), hashes, files, rows], folder, clock)
     if (keyFile === undefined) return table
     const none = { offsets: NO_LONGS, versions: versions && NO_LONGS, hashes: NO_WORDS, rows: NO_WORDS }
-    return { ...table, keyFile, keys: { ...keys, ...none, files: new Int32Array(0) } }
+    return { ...table, keys: { ...keys, ...none, files: new Int32Array(0), keyFile } }
   }
   return { ...staged, tables: await Promise.all(staged.tables.map(sent)) }
 }
@@ -61,15 +61,15 @@ export class ArrivingBatches {
 
   /** The batch with its keys, which stay as they are until the next one is taken. Throws `lane.failed`. */
   async take(staged: Staged): Promise<Staged> {
-    const sent = staged.tables.filter(({ keyFile }) => keyFile !== undefined)
+    const sent = staged.tables.flatMap(({ keys }) => (keys?.keyFile === undefined ? [] : [keys]))
     if (sent.length === 0) return staged
-    const bytes = sent.reduce((sum, { keys }) => sum + keys!.count * bytesOf(keys!), 0)
+    const bytes = sent.reduce((sum, keys) => sum + keys.count * bytesOf(keys), 0)
     if (this.#buffer.byteLength < bytes) this.#buffer = new ArrayBuffer(bytes)
     const columns = new Columns(this.#buffer)
     const tables = staged.tables.map((table) => {
-      if (table.keyFile === undefined) return table
-      const { keyFile: _, keys, ...rest } = table
-      return { ...rest, keys: columnsOf(keys!, columns) }
+      if (table.keys?.keyFile === undefined) return table
+      const { keyFile: _, ...keys } = table.keys
+      return { ...table, keys: columnsOf(keys, columns) }
     })
     await read(
       sent.map(({ keyFile }) => keyFile!),

@@ -31,6 +31,8 @@ export interface StagedKeys {
   /** Bit set: the operation is a tombstone without a version of its own. Words of 32 operations; undefined when none is. */
   readonly bare: Uint32Array | undefined
   readonly holes: StagedHoles | undefined
+  /** Between two processes: the local file that has the columns, which are empty here; see key-files.ts. */
+  readonly keyFile?: string
 }
 
 /** Whether an operation is a tombstone without a version of its own. */

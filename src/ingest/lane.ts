@@ -82,8 +82,6 @@ export interface StagedTable {
   readonly counts: ReadonlyMap<PartitionId, StagedCounts>
   /** Of keyed tables: what becomes of the rows of their keys. */
   readonly keys?: StagedKeys | undefined
-  /** Between two processes: the local file that has the columns of `keys`; see key-files.ts. */
-  readonly keyFile?: string
   /** Of tables with a version column: a row for each DELETE of `keys`, in its order. The version of bare ones is null. */
   readonly deleteFiles?: readonly DataFile[]
   /** Of the windows that the table feeds, in the order of its plan. */

@@ -68,7 +68,7 @@ test.each([false, true])('keys of stored rows arrive as they were read (with ver
 test('what is missing or cut is a lane that failed', async () => {
   for (const damage of [rm, (file: string) => truncate(file, 100), (file: string) => writeFile(file, '')]) {
     const sent = await sentBatch(batchOf([keysOf(5_000, 1, false), keysOf(6_000, 2, true)]), folder, systemClock)
-    await damage(sent.tables[1]!.keyFile!)
+    await damage(sent.tables[1]!.keys!.keyFile!)
     await expect(new ArrivingBatches().take(sent)).rejects.toMatchObject({ code: 'lane.failed', retryable: true })
     expect(await readdir(folder)).toEqual([])
   }

@@ -7,7 +7,7 @@ import type { Staged } from '../lane.ts'
  */
 export async function removePartials({ tables }: Pick<Staged, 'tables'>): Promise<void> {
   await removeLocalFiles(partialsOf(tables))
-  for (const { keyFile } of tables) await removeLocal(keyFile)
+  for (const { keys } of tables) await removeLocal(keys?.keyFile)
 }
 
 /** Paths of what was staged for windows. */
