@@ -6,6 +6,7 @@ import { rm } from 'node:fs/promises'
 
 /** What programs import. They share what both have: an error of one is an instance of the class of the other. */
 const library = {
+  client: 'src/client/client.ts',
   index: 'src/index.ts',
   testing: 'src/testing.ts',
 }

@@ -50,20 +50,57 @@ const TABLES = `import { json, t, table, tumbling } from 'kappalake'
 
 export const orders = table('orders', {
   from: { topic: 'shop.orders', value: json() },
-  columns: { orderId: t.string().required(), amount: t.decimal(12, 2), updatedAt: t.timestamptz('ms') },
+  columns: { orderId: t.string(), status: t.enum('paid', 'open'), amount: t.decimal(12, 2), updatedAt: t.timestamptzMs() },
+  key: ['orderId'],
+  where: (o, { ne }) => ne(o.status, 'test'),
   eventTime: { column: 'updatedAt' },
 })
 export const revenue = tumbling('revenue', orders, {
   size: '1m',
+  groupBy: ['status'],
   select: ({ count, sum }) => ({ n: count(), revenue: sum('amount') }),
 })
 `
 
 const CONSUMER = `import { defineLake, LakeError, open, tumbling, type Lake, type LakeErrorCode } from 'kappalake'
+import { connect, LakeError as ClientError, type JsonRow } from 'kappalake/client'
 import { orders, revenue } from './tables.js'
 
 // @ts-expect-error there is no such column: the types of the package are known, not any
 export const wrong = () => tumbling('wrong', orders, { size: '1m', select: ({ sum }) => ({ s: sum('nothing') }) })
+
+type Order = typeof orders.$row
+const order: Pick<Order, 'orderId' | 'status' | 'amount' | 'updatedAt'> = {
+  orderId: 'a',
+  status: 'paid',
+  amount: '1.50',
+  updatedAt: new Date(0),
+}
+type Revenue = typeof revenue.$row
+const row: Pick<Revenue, 'status' | 'n' | 'revenue' | 'window_start'> = {
+  status: 'paid',
+  n: 1n,
+  revenue: '1.50',
+  window_start: 0n,
+}
+// @ts-expect-error an int64 is bigint
+export const number: Revenue['n'] = 1
+export const read = async (lake: Lake) => {
+  const [first] = await lake.rows(orders, { where: { status: 'paid', amount: { gte: '1' } }, limit: 1 })
+  // @ts-expect-error there is no such column
+  void lake.rows(orders, { where: { nothing: 1 } })
+  for await (const { code } of lake.sql<{ code: string }>\`select code from \${orders.deadLetters}\`) void code.length
+  lake.on('version', ({ pipeline, version }) => void [pipeline.length, version.number + 1n])
+  return first?.updatedAt?.getTime() ?? Number(row.n)
+}
+const remote = connect({ url: 'http://127.0.0.1:1' })
+export const far = async (): Promise<string | null | undefined> => {
+  const [first] = await remote.rows<JsonRow<Order>>('orders', { limit: 1 })
+  return first?.updatedAt
+}
+const unreachable: unknown = await remote.tables.list().catch((reason: unknown) => reason)
+if (!(unreachable instanceof ClientError) || !(unreachable instanceof LakeError)) throw new Error(String(unreachable))
+if (unreachable.code !== 'not_ready') throw new Error(unreachable.code)
 
 const look = async (lake: Lake): Promise<bigint> => {
   const [row] = await lake.sql<{ n: bigint }>\`select count(*) n from \${orders}\`
@@ -76,6 +113,7 @@ const error: unknown = await open(defineLake({ shop: [orders, revenue] }), {
   store: { urll: 'file:./lake' },
 }).then(look, (reason: unknown) => reason)
 if (!(error instanceof LakeError) || error.code !== 'config.unknown_key') throw new Error(\`\${code}: \${String(error)}\`)
+if (order.orderId !== 'a') throw new Error('nothing')
 console.log('embedded')
 `
 
@@ -89,13 +127,13 @@ import { orders, revenue } from './tables.js'
 test('a pipeline proves itself', async () => {
   const lab = await testLake(defineLake({ shop: [orders, revenue] }), { seed: 7 })
   const updatedAt = new Date('2026-03-02T10:00:07Z')
-  await lab.produce(orders, [{ orderId: 'a', amount: '10.00', updatedAt }])
+  await lab.produce(orders, [{ orderId: 'a', status: 'paid', amount: '10.00', updatedAt }])
   const [row] = await lab.rows(revenue)
   const total: string | null | undefined = row?.revenue
   // @ts-expect-error it is text: a double would round it
   const wrong: number | undefined = row?.revenue
   assert.deepEqual([row?.n, total, wrong], [1n, '10.00', '10.00'])
-  assert.deepEqual(await lab.rows(orders), [{ orderId: 'a', amount: '10.00', updatedAt }])
+  assert.deepEqual(await lab.rows(orders), [{ orderId: 'a', status: 'paid', amount: '10.00', updatedAt }])
   const [held] = await lab.holds({ runs: 3 })
   assert.equal(held?.runs, 3)
   await lab.close()

@@ -43,6 +43,7 @@ const ARROWS: Record<string, readonly string[] | null> = {
     'src/ingest/pipeline.ts',
     'src/replay/fork.ts',
   ],
+  client: [],
   cli: null,
   testing: null,
   root: null,

@@ -126,7 +126,7 @@ export class Committer {
       return this.#refuse(staged, 'baseless')
     }
     for (const table of prepared.staged.tables) assertCounted(table)
-    for (const table of prepared.staged.tables) this.#keyed.fold(table)
+    for (const table of prepared.staged.tables) await this.#keyed.fold(table, this.#clock)
     this.#windows.add(staged.ranges, prepared.staged.tables)
     this.#pending.add(prepared.staged)
     return 'folded'
@@ -155,7 +155,7 @@ export class Committer {
       const prepared = await this.#keyed.prepare(stagedAlone(given))
       if (prepared.kind === 'baseless') return prepared
       const table = prepared.staged.tables[0]!
-      this.#keyed.fold(table, given.stale)
+      await this.#keyed.fold(table, this.#clock, given.stale)
       this.#windows.add([], [table])
       this.#pending.addReread(table)
     }
