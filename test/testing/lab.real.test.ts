@@ -260,7 +260,7 @@ describe('what is refused', () => {
   })
 })
 
-test('several pipelines over one topic, a table that hashes, a year that passes', async () => {
+test('several pipelines over one topic, a table that hashes, a month that passes', async () => {
   const hashed = table('hashed', {
     from: { topic: 'shop.orders' },
     columns: { orderId: t.string() },
@@ -271,7 +271,7 @@ test('several pipelines over one topic, a table that hashes, a year that passes'
   const [row] = await lab.rows(hashed)
   expect(row!.orderId).toMatch(/^[0-9a-f]{32,}$/)
   expect(await lab.rows('kept')).toHaveLength(1)
-  await lab.tick('365d')
+  await lab.tick('30d')
   expect(await lab.rows(orders)).toHaveLength(1)
   expect((await lab.holds({ runs: 2 })).map(({ records }) => records)).toEqual([1, 1])
 })
