@@ -47,15 +47,16 @@ const byCustomer = tumbling('by_customer', views, {
  */
 function watchSlices() {
   const slices = []
-  let [beforeMs, before] = [performance.now(), process.cpuUsage()]
+  const startedMs = performance.now()
+  let [beforeMs, before] = [startedMs, process.cpuUsage()]
   const timer = setInterval(() => {
     const [nowMs, { user, system }] = [performance.now(), process.cpuUsage(before)]
-    slices.push(Math.min(nowMs - beforeMs, (user + system) / 1_000))
+    slices.push({ heldMs: Math.min(nowMs - beforeMs, (user + system) / 1_000), atMs: Math.round(nowMs - startedMs) })
     ;[beforeMs, before] = [nowMs, process.cpuUsage()]
   }, 1)
   return () => {
     clearInterval(timer)
-    return slices.toSorted((a, b) => b - a)
+    return slices.toSorted((a, b) => b.heldMs - a.heldMs)
   }
 }
 
@@ -114,6 +115,7 @@ try {
   await asking
   const seconds = (performance.now() - startMs) / 1_000
   const slices = held()
+  const [{ heldMs }] = slices
   note('embed', {
     seconds,
     queries,
@@ -124,10 +126,10 @@ try {
   })
   print({
     name: 'embed_loop_held_ms',
-    value: rounded(slices[0]),
+    value: rounded(heldMs),
     unit: 'ms',
     target: `<= ${HELD_MS_MAX}`,
-    pass: slices[0] <= HELD_MS_MAX,
+    pass: heldMs <= HELD_MS_MAX,
     detail: { records: RECORDS * 2, seconds: rounded(seconds), delayMaxMs: rounded(delays.max / 1e6) },
   })
 } finally {

@@ -18,6 +18,7 @@ const BENCHMARKS = [
   'avro',
   'commit',
   'query-deletes',
+  'embed',
   'append',
   'upsert',
   'windows',

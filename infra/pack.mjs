@@ -152,9 +152,16 @@ const STRICT = {
     noUncheckedIndexedAccess: true,
     verbatimModuleSyntax: true,
     outDir: 'out',
+    rewriteRelativeImportExtensions: true,
     types: ['node'],
   },
-  files: ['consumer.ts', 'lab.ts'],
+  include: ['*.ts', 'testing/*.ts'],
+}
+
+/** Programs of a guide, by the names that their first lines give them: what is shown compiles. */
+function documented(guide) {
+  const text = readFileSync(path.join(root, 'docs', guide), 'utf8')
+  return [...text.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([\s\S]*?)^```$/gm)].map(([, name, program]) => [name, program])
 }
 
 /** Goes through the whole of it; throws where something lacks. Returns what was seen, for tests. */
@@ -177,6 +184,9 @@ export function checkPackage({ isShort, log = () => undefined }) {
     log(isShort ? 'linked' : 'installed')
     for (const [name, text] of Object.entries({ tables: TABLES, consumer: CONSUMER, lab: LAB }))
       writeFileSync(path.join(project, `${name}.ts`), text)
+    for (const [name, text] of documented('embedding.md')) writeFileSync(path.join(project, name), text)
+    mkdirSync(path.join(project, 'testing'))
+    for (const [name, text] of documented('testing.md')) writeFileSync(path.join(project, 'testing', name), text)
     writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(STRICT))
     const node = (...args) => run(process.execPath, args, project)
     const wrong = complaints(project)
@@ -220,7 +230,7 @@ function complaints(project) {
     encoding: 'utf8',
   })
   const lines = stdout.split('\n').filter((line) => line.trim() !== '')
-  return lines.filter((line) => /^((tables|consumer|lab)\.ts|node_modules\/kappalake\/|error )/.test(line))
+  return lines.filter((line) => /^((testing\/)?[\w.]+\.ts|node_modules\/kappalake\/|error )/.test(line))
 }
 
 function run(command, args, cwd) {

@@ -22,6 +22,8 @@ shift 4
 exec "$@"`
 /** V8 reserves far more addresses than it ever uses. */
 const RESERVED_KIB = 32 * 1024 * 1024
+/** From Node 24 on V8 maps the place of its code in such a way that the system counts it as memory, used or not. */
+const CODE_KIB = Number(process.versions.node.split('.')[0]) >= 24 ? 512 * 1024 : 0
 /** More than a query of ten thousand files opens. */
 const FILES_MAX = 32_768
 /** V8's own heap: results on their way and the syntax tree. */
@@ -122,7 +124,7 @@ export class QueryProcess {
 function start({ childPath, settings, cpuSecondsMax }: QueryProcessOptions): ChildProcess {
   const nodeFlags = [`--max-old-space-size=${HEAP_MIB_MAX}`, '--enable-source-maps']
   const memoryKib = Math.floor(settings.memoryBytesMax / 1024)
-  const limits = [memoryKib, memoryKib + RESERVED_KIB, Math.ceil(cpuSecondsMax), FILES_MAX].map(String)
+  const limits = [memoryKib + CODE_KIB, memoryKib + RESERVED_KIB, Math.ceil(cpuSecondsMax), FILES_MAX].map(String)
   return fork(childPath, [], {
     // Where there is no shell, the deadline and its SIGKILL remain.
     ...(existsSync(SHELL)
