@@ -127,13 +127,13 @@ import { orders, revenue } from './tables.js'
 test('a pipeline proves itself', async () => {
   const lab = await testLake(defineLake({ shop: [orders, revenue] }), { seed: 7 })
   const updatedAt = new Date('2026-03-02T10:00:07Z')
-  await lab.produce(orders, [{ orderId: 'a', amount: '10.00', updatedAt }])
+  await lab.produce(orders, [{ orderId: 'a', status: 'paid', amount: '10.00', updatedAt }])
   const [row] = await lab.rows(revenue)
   const total: string | null | undefined = row?.revenue
   // @ts-expect-error it is text: a double would round it
   const wrong: number | undefined = row?.revenue
   assert.deepEqual([row?.n, total, wrong], [1n, '10.00', '10.00'])
-  assert.deepEqual(await lab.rows(orders), [{ orderId: 'a', amount: '10.00', updatedAt }])
+  assert.deepEqual(await lab.rows(orders), [{ orderId: 'a', status: 'paid', amount: '10.00', updatedAt }])
   const [held] = await lab.holds({ runs: 3 })
   assert.equal(held?.runs, 3)
   await lab.close()
@@ -155,12 +155,12 @@ const STRICT = {
     rewriteRelativeImportExtensions: true,
     types: ['node'],
   },
-  include: ['*.ts'],
+  include: ['*.ts', 'testing/*.ts'],
 }
 
-/** Programs of docs/embedding.md, by the names that their first lines give them: what is shown compiles. */
-function documented() {
-  const text = readFileSync(path.join(root, 'docs/embedding.md'), 'utf8')
+/** Programs of a guide, by the names that their first lines give them: what is shown compiles. */
+function documented(guide) {
+  const text = readFileSync(path.join(root, 'docs', guide), 'utf8')
   return [...text.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([\s\S]*?)^```$/gm)].map(([, name, program]) => [name, program])
 }
 
@@ -184,7 +184,9 @@ export function checkPackage({ isShort, log = () => undefined }) {
     log(isShort ? 'linked' : 'installed')
     for (const [name, text] of Object.entries({ tables: TABLES, consumer: CONSUMER, lab: LAB }))
       writeFileSync(path.join(project, `${name}.ts`), text)
-    for (const [name, text] of documented()) writeFileSync(path.join(project, name), text)
+    for (const [name, text] of documented('embedding.md')) writeFileSync(path.join(project, name), text)
+    mkdirSync(path.join(project, 'testing'))
+    for (const [name, text] of documented('testing.md')) writeFileSync(path.join(project, 'testing', name), text)
     writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(STRICT))
     const node = (...args) => run(process.execPath, args, project)
     const wrong = complaints(project)
@@ -228,7 +230,7 @@ function complaints(project) {
     encoding: 'utf8',
   })
   const lines = stdout.split('\n').filter((line) => line.trim() !== '')
-  return lines.filter((line) => /^(\w+\.ts|node_modules\/kappalake\/|error )/.test(line))
+  return lines.filter((line) => /^((testing\/)?[\w.]+\.ts|node_modules\/kappalake\/|error )/.test(line))
 }
 
 function run(command, args, cwd) {

@@ -266,7 +266,7 @@ export class Lab implements AsyncDisposable {
   ): RecordPlace {
     const count = this.#parts.partitionsOf(topic)
     const at = partition ?? partitionFor(routing, count)
-    if (at >= count)
+    if (!Number.isInteger(at) || at < 0 || at >= count)
       throw new LakeError('request.invalid', `${topic} has ${count} partitions, and no partition ${at}`, {
         fix: 'Open the lab with more: testLake(lake, { partitions: 8 }).',
       })

@@ -1,6 +1,5 @@
 import type { PipelineDefinition } from '../define.ts'
 import type { Salts } from '../define-redact.ts'
-import { LakeError } from '../error.ts'
 import { openEncoder } from '../ingest/encoder.ts'
 import type { MicroBatchLimits } from '../ingest/lane.ts'
 import { inlineLanes, type Lanes } from '../ingest/lanes.ts'
@@ -35,10 +34,8 @@ export async function openLanes(
   )
   let isClosed = false
   // A lane that was told to stop may still ask for its next batch.
-  const encode: typeof inner.encode = (...args) =>
-    isClosed ? Promise.reject(new LakeError('internal', 'the lanes were closed')) : inner.encode(...args)
-  const encoder = turns.encoder({ ...inner, encode, close: () => inner.close() })
-  const opened = inlineLanes({ source, encoder, work: turns.work(work), lanes, microBatch, clock })
+  const encoder = turns.each(inner, () => !isClosed)
+  const opened = inlineLanes({ source, encoder, work: turns.each(work), lanes, microBatch, clock })
   return {
     assign: (task) => opened.assign(task),
     next: (timeoutMs) => opened.next(timeoutMs),
@@ -59,5 +56,5 @@ export async function openFold(
   { tables, windows }: PipelineDefinition,
   { world: { clock, turns }, storage }: LaneParts,
 ): Promise<WindowFold> {
-  return turns.fold(await turns.do(() => openWindowFold({ windows, tables, storage, clock })))
+  return turns.each(await turns.do(() => openWindowFold({ windows, tables, storage, clock })))
 }

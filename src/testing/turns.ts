@@ -1,6 +1,4 @@
-import type { Encoder } from '../ingest/lane.ts'
-import type { TableWork } from '../ingest/keys.ts'
-import type { WindowFold } from '../ingest/window/window.ts'
+import { LakeError } from '../error.ts'
 
 /**
  * The work that takes real time: DuckDB and files. It is done one piece after the other, in the order in which it was
@@ -27,32 +25,19 @@ export class Turns {
     }
   }
 
-  encoder(inner: Encoder): Encoder {
-    return {
-      encode: (...args) => this.do(() => inner.encode(...args)),
-      close: () => this.do(() => inner.close()),
-    }
-  }
-
-  work(inner: TableWork): TableWork {
-    return {
-      readKeys: (...args) => this.do(() => inner.readKeys(...args)),
-      rowsWithin: (...args) => this.do(() => inner.rowsWithin(...args)),
-      concatenate: (...args) => this.do(() => inner.concatenate(...args)),
-      fill: (...args) => this.do(() => inner.fill(...args)),
-      changes: (...args) => this.do(() => inner.changes(...args)),
-      compare: (...args) => this.do(() => inner.compare(...args)),
-    }
-  }
-
-  fold(inner: WindowFold): WindowFold {
-    return {
-      load: (...args) => this.do(() => inner.load(...args)),
-      fold: (...args) => this.do(() => inner.fold(...args)),
-      moved: (...args) => this.do(() => inner.moved(...args)),
-      discard: (...args) => this.do(() => inner.discard(...args)),
-      close: () => this.do(() => inner.close()),
-    }
+  /** The same, each of whose calls waits for its turn. All of its methods give promises. `isOpen`: they are refused later. */
+  each<T extends object>(inner: T, isOpen: () => boolean = () => true): T {
+    return new Proxy(inner, {
+      get: (target, name) => {
+        const member: unknown = Reflect.get(target, name)
+        if (typeof member !== 'function') return member
+        return (...args: unknown[]) =>
+          this.do(() => {
+            if (!isOpen()) throw new LakeError('internal', 'it was closed')
+            return Reflect.apply(member, target, args) as Promise<unknown>
+          })
+      },
+    })
   }
 }
 
