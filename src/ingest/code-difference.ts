@@ -1,5 +1,6 @@
 import { columnText, typeText, type Column } from '../batch.ts'
-import { definitionText, windowDefinitionText, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { definitionText, windowDefinitionText } from '../define-code.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { planSchema, type LakeTable } from '../lake/table.ts'
 import { definitionOf, type StoredDefinition } from '../stored-definition.ts'

@@ -1,11 +1,5 @@
-import {
-  deadLetterTable,
-  definitionText,
-  deletesTable,
-  tableNames,
-  type PipelineDefinition,
-  type TableDefinition,
-} from '../define.ts'
+import { deadLetterTable, deletesTable, tableNames, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { definitionText } from '../define-code.ts'
 import { archiveProperties } from '../archive-property.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'

@@ -1,5 +1,6 @@
 import { SYSTEM_COLUMNS } from '../batch.ts'
-import { codeHash, type TableDefinition } from '../define.ts'
+import { type TableDefinition } from '../define.ts'
+import { codeHash } from '../define-code.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import {

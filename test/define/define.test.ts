@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { APPEND, STORED, codeHash, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
+import { APPEND, STORED, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { LakeError } from '../../src/error.ts'
 
 const orders: TableOptions<'orderId' | 'amount' | 'at' | 'ms'> = {

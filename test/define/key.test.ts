@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { APPEND, codeHash, debezium, defineLake, json, t, table, tableNames } from '../../src/define.ts'
+import { APPEND, debezium, defineLake, json, t, table, tableNames } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { checkTable } from '../../src/define-check.ts'
 import { tableColumns } from '../../src/ingest/decode/columns.ts'
 import { LakeError } from '../../src/error.ts'

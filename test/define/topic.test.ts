@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { checkPipelines } from '../../src/define-check.ts'
 import { publishedTables } from '../../src/define-topic.ts'
-import { codeHash, defineLake, t, table, tumbling } from '../../src/define.ts'
+import { defineLake, t, table, tumbling } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 
 // `to`: where a table is published, and what of it.
 

@@ -1,18 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import {
-  codeHash,
-  cumulate,
-  defineLake,
-  hopping,
-  session,
-  t,
-  table,
-  tableNames,
-  tumbling,
-  windowCodeHash,
-  windowSql,
-} from '../../src/define.ts'
+import { cumulate, defineLake, hopping, session, t, table, tableNames, tumbling, windowSql } from '../../src/define.ts'
+import { codeHash, windowCodeHash } from '../../src/define-code.ts'
 import { checkPipelines } from '../../src/define-check.ts'
 import type { WindowDefinition } from '../../src/define-window.ts'
 import { LakeError } from '../../src/error.ts'

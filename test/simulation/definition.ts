@@ -1,6 +1,7 @@
 import { SYSTEM_COLUMNS } from '../../src/batch.ts'
 import type { WindowDefinition } from '../../src/define-window.ts'
-import { APPEND, codeHash, STORED, windowCodeHash, type PipelineDefinition } from '../../src/define.ts'
+import { APPEND, STORED, type PipelineDefinition } from '../../src/define.ts'
+import { codeHash, windowCodeHash } from '../../src/define-code.ts'
 import { tablesOf, type Plan, type SimWindow } from './plan.ts'
 
 export const PIPELINE = 'shop'

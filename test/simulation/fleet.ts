@@ -1,5 +1,5 @@
 import type { FaultyStorage } from '../support/faulty-storage.ts'
-import { codeHash } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'
 import { runJobs } from '../../src/ingest/job-runner.ts'

@@ -1,5 +1,5 @@
 import { SYSTEM_COLUMNS } from '../../batch.ts'
-import { windowCodeHash } from '../../define.ts'
+import { windowCodeHash } from '../../define-code.ts'
 import { LakeError } from '../../error.ts'
 import type { WritePlan } from '../../lake/table.ts'
 import { literal, quoted } from '../decode/data-file-writer.ts'
