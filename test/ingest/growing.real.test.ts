@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { avro, defineLake, open, protobuf, t, table, type Lake } from '../../src/index.ts'
+import { avro, defineLake, open, protobuf, t, table, tumbling, type Lake } from '../../src/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import { openStorage } from '../../src/lake/storage/open.ts'
 import { openTable } from '../../src/lake/table.ts'
@@ -42,12 +42,22 @@ const V2 = record(
 )
 const V3 = record(['id', 'string'], ['note', ['null', 'string']])
 
+const fed = (options: Parameters<typeof avro>[0]) =>
+  table('fed', {
+    from: { topic: TOPIC, value: avro(options) },
+    columns: { id: t.string() },
+    evolve: 'add-widen',
+    eventTime: { column: '_timestamp', outOfOrderness: '5s' },
+  })
+
 const start = (options: Parameters<typeof avro>[0] = {}) =>
   open(
     defineLake({
       shop: [
         table('orders', { from: { topic: TOPIC, value: avro(options) } }),
         table('messages', { from: { topic: 'shop.messages', value: protobuf() } }),
+        fed(options),
+        tumbling('by_id', fed(options), { size: '1m', groupBy: ['id'], select: { n: 'count()' } }),
         table('latest', {
           from: { topic: TOPIC, value: avro(options), key: 'string' },
           columns: { id: t.string().required() },
@@ -186,6 +196,13 @@ test('a table of messages grows with its .proto files', { timeout: LIMIT_MS }, a
     { id: 'a', n: 5n, inner: null },
     { id: 'b', n: 6n, inner: { x: 7 } },
   ])
+})
+
+test('windows over it count all rows', { timeout: LIMIT_MS }, async () => {
+  expect(await lake.sql('SELECT sum(n)::BIGINT AS n FROM by_id')).toEqual(
+    await lake.sql('SELECT count(*) AS n FROM fed'),
+  )
+  expect(await lake.sql('SELECT count(*) AS n FROM fed WHERE tags IS NOT NULL')).toEqual([{ n: 1n }])
 })
 
 test('a rebuilt table is the same', { timeout: LIMIT_MS }, async () => {
