@@ -59,9 +59,13 @@ function badTests({ name, status, message, assertionResults }) {
   const file = relative(root, name)
   const bad = assertionResults.filter((test) => test.status !== 'passed')
   if (bad.length === 0 && status === 'failed') return [`${file}: ${message.split('\n')[0]}`]
-  return bad.map(
-    (test) => `${file}: ${test.fullName} (${test.status}) ${test.failureMessages[0]?.split('\n')[0] ?? ''}`,
-  )
+  return bad.map((test) => `${file}: ${test.fullName} (${test.status}) ${reasonOf(test.failureMessages[0] ?? '')}`)
+}
+
+/** What a failure says, without where it was thrown: the way there is long, and the reason may stand in its middle. */
+function reasonOf(message) {
+  const lines = message.split('\n').filter((line) => line.trim() !== '' && !/^\s+at /.test(line))
+  return lines.slice(0, 20).join('\n      ').slice(0, 3_000)
 }
 
 if (!existsSync(join(root, 'node_modules/.package-lock.json')))

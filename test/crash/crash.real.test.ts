@@ -197,14 +197,15 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
   fired++
   // A lane that dies alone is replaced; every other death is that of the whole process.
   const isLaneAlone = LANE_POINTS.includes(point) && victim === 'self'
-  expect({ ...first, output: '' }).toEqual({
+  expect({ ...first, output: '' }, `died at ${point}: ${first.output}`).toEqual({
     code: isLaneAlone ? 0 : null,
     signal: isLaneAlone ? null : 'SIGKILL',
     output: '',
   })
 
   const second = await runLake(store, place, { chore })
-  expect(second).toEqual({ code: 0, signal: null, output: '' })
+  // What it said goes first: a report may show no more than a line.
+  expect(second, `ended after ${point}: ${second.output}`).toEqual({ code: 0, signal: null, output: '' })
   expect(
     await shopFaults(store, SHOP, {
       isThinned: chore === 'expire',

@@ -4,7 +4,7 @@ import path from 'node:path'
 import { LakeError } from '../../error.ts'
 import { absent, codeOf, flush, isAbsence, linkOnce, makeFolder, refusal, writeDurably } from './file.ts'
 import { checkKey, checkPrefix, compareKeys, scratchPart } from './key.ts'
-import { openScratch } from './scratch.ts'
+import { openScratch, removeScratch } from './scratch.ts'
 import type { ObjectInfo, PutOutcome, Storage } from './storage.ts'
 
 /** How many files of a folder a listing looks up at once. */
@@ -151,7 +151,7 @@ export class LocalStorage implements Storage {
   }
 
   async close(): Promise<void> {
-    await rm(this.scratch, { recursive: true, force: true })
+    await removeScratch(this.scratch)
   }
 
   /** Entries of one folder and those below it. A folder sorts as its name with the slash: `a-b` < `a/b` < `a0`. */

@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import { checkKey, checkPrefix, compareKeys } from './key.ts'
+import { removeScratch } from './scratch.ts'
 import type { ObjectInfo, PutOutcome, Storage } from './storage.ts'
 
 interface StoredObject {
@@ -88,7 +89,7 @@ export class MemoryStorage implements Storage {
   /** Ends only the use of the scratch folder; the objects live as long as this object. */
   async close(): Promise<void> {
     if (this.#scratch === undefined) return
-    await rm(this.#scratch, { recursive: true, force: true })
+    await removeScratch(this.#scratch)
     this.#scratch = undefined
   }
 

@@ -7,7 +7,7 @@ import { checkKey, checkPrefix, compareKeys } from './key.ts'
 import { openClients, renewCredentials, uploadTimeoutMs, type S3Clients } from './s3-client.ts'
 import { Download } from './s3-download.ts'
 import { judge, refusal } from './s3-error.ts'
-import { openScratch } from './scratch.ts'
+import { openScratch, removeScratch } from './scratch.ts'
 import type { ObjectInfo, PutOutcome, Storage, StoreSettings } from './storage.ts'
 
 /** Larger files go in parts of `partBytes`: one part is in memory at a time. */
@@ -154,7 +154,7 @@ export class S3Storage implements Storage {
 
   async close(): Promise<void> {
     this.#clients.destroy()
-    await rm(this.scratch, { recursive: true, force: true })
+    await removeScratch(this.scratch)
   }
 
   /** A completion whose answer was lost is settled by the size that `putFile` asks for. */

@@ -26,6 +26,14 @@ export async function openScratch(parent: string): Promise<string> {
   return folder
 }
 
+/**
+ * Removes the scratch folder of this process. Work that was not waited for may still write there: what cannot be removed
+ * is left to the next start, and is no reason for an end to fail.
+ */
+export async function removeScratch(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true, maxRetries: 3, retryDelay: 20 }).catch(() => undefined)
+}
+
 async function isStale(name: string, folder: string, nowMs: number): Promise<boolean> {
   const [marked, madeBy, pid, start] = name.split('~')
   if (marked !== mark || madeBy === undefined || pid === undefined || start === undefined) return false
