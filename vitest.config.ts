@@ -9,6 +9,7 @@ const engine = [
   'test/ingest/window/*.real.test.ts',
   'test/query/{exact,open-windows,prune,top-rows}.real.test.ts',
   'test/replay/verify.real.test.ts',
+  'test/testing/*.real.test.ts',
   'test/window/*.real.test.ts',
 ]
 const lasting = { testTimeout: 180_000, hookTimeout: 180_000, setupFiles: ['test/support/laws.ts'] }

@@ -12,6 +12,8 @@ const { values } = parseArgs({
     records: { type: 'string', default: '4000000' },
     rounds: { type: 'string', default: '3' },
     lanes: { type: 'string', default: '2' },
+    /** Names of runs, with commas between them; `merge` is one. */
+    only: { type: 'string' },
   },
 })
 const OVER_APPEND_MAX = 1.25
@@ -45,26 +47,35 @@ const RUNS = {
 
 const records = Number(values.records)
 const lanes = Number(values.lanes)
-const world = await openWorld(records)
-try {
-  const seen = new Map(Object.keys(RUNS).map((name) => [name, []]))
-  // Alternating, so that all of them see the same machine.
-  for (let round = 0; round < Number(values.rounds); round++)
-    for (const [name, definition] of Object.entries(RUNS)) {
-      if (name === 'groups' && round > 0) continue
-      const whenDone = ({ port }) => metrics(port)
-      seen.get(name).push(await runLake({ ...world, lanes, ...definition, whenDone }))
-      note(`windows: ${name}`, seen.get(name).at(-1))
-    }
-  report(seen)
-} catch (error) {
-  console.error(`windows: ${error.message}`)
-  process.exitCode = 1
-} finally {
-  await world.close()
+const only = values.only?.split(',')
+const isWanted = (name) => only === undefined || only.includes(name)
+const runs = Object.entries(RUNS).filter(([name]) => isWanted(name))
+if (runs.length > 0) await measureRuns()
+if (isWanted('merge')) {
+  const { measureMerge } = await loadSource("export { measureMerge } from './bench/windows.ts'", 'windows')
+  print(await measureMerge())
 }
-const { measureMerge } = await loadSource("export { measureMerge } from './bench/windows.ts'", 'windows')
-print(await measureMerge())
+
+async function measureRuns() {
+  const world = await openWorld(records)
+  try {
+    const seen = new Map(runs.map(([name]) => [name, []]))
+    // Alternating, so that all of them see the same machine.
+    for (let round = 0; round < Number(values.rounds); round++)
+      for (const [name, definition] of runs) {
+        if (name === 'groups' && round > 0) continue
+        const whenDone = ({ port }) => metrics(port)
+        seen.get(name).push(await runLake({ ...world, lanes, ...definition, whenDone }))
+        note(`windows: ${name}`, seen.get(name).at(-1))
+      }
+    report(seen)
+  } catch (error) {
+    console.error(`windows: ${error.message}`)
+    process.exitCode = 1
+  } finally {
+    await world.close()
+  }
+}
 
 function report(seen) {
   const cpu = (name) => median(seen.get(name).map(({ warm }) => warm.cpuPerMillion))
@@ -73,21 +84,21 @@ function report(seen) {
     byScript: seen.get(name).at(-1).cpuSecondsByScript,
     othersShare: rounded(median(seen.get(name).map(({ othersShare }) => othersShare))),
   })
-  figure('windows.tumbling.cpu', cpu('tumbling'), 'CPU-s/M', `<= ${OVER_APPEND_MAX} of append`, {
-    peer: { name: 'append', value: rounded(cpu('append')) },
-    pass: cpu('tumbling') <= OVER_APPEND_MAX * cpu('append'),
-    detail: detail('tumbling'),
-  })
-  figure('windows.alone.cpu', cpu('alone'), 'CPU-s/M', `<= ${CPU_PER_MILLION_MAX}`, {
-    peer: { name: 'append', value: rounded(cpu('append')) },
-    pass: cpu('alone') <= CPU_PER_MILLION_MAX,
-    detail: detail('alone'),
-  })
-  figure('windows.hopping.cpu', cpu('hopping'), 'CPU-s/M', `<= ${PANES_MAX} of tumbling`, {
-    peer: { name: 'tumbling, emit: close', value: rounded(cpu('closing')) },
-    pass: cpu('hopping') <= PANES_MAX * cpu('closing'),
-    detail: detail('hopping'),
-  })
+  const share = (name, of, what, target, isWithin, peer) => {
+    if (!seen.has(of)) return
+    const other = seen.has(peer) ? cpu(peer) : Number.NaN
+    figure(`windows.${name}.cpu`, cpu(of), 'CPU-s/M', target, {
+      peer: { name: what, value: rounded(other) },
+      pass: isWithin(cpu(of), other),
+      detail: detail(of),
+    })
+  }
+  const over = (value, append) => value <= OVER_APPEND_MAX * append
+  share('tumbling', 'tumbling', 'append', `<= ${OVER_APPEND_MAX} of append`, over, 'append')
+  share('alone', 'alone', 'append', `<= ${CPU_PER_MILLION_MAX}`, (value) => value <= CPU_PER_MILLION_MAX, 'append')
+  const panes = (value, closing) => value <= PANES_MAX * closing
+  share('hopping', 'hopping', 'tumbling, emit: close', `<= ${PANES_MAX} of tumbling`, panes, 'closing')
+  if (!seen.has('groups')) return
   const { openRows, stateBytes } = seen.get('groups')[0].after
   figure('windows.group.memory', stateBytes / openRows, 'bytes/group', 'none', {
     peer: { name: 'groups', value: openRows },

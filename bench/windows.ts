@@ -49,19 +49,22 @@ export async function measureMerge() {
       late: await planOf(storage, lateTable(revenue.name), lateColumns(tableColumns(orders))),
     }
     await fold.load(revenue.name, { results: [], state: [], watermarkMs: undefined })
-    const merge = async (from: number, step: number): Promise<number> => {
+    const merge = async (from: number, step: number): Promise<{ readonly ms: number; readonly cpuMs: number }> => {
       const file = path.join(folder, `${systemClock.uuid()}.parquet`)
       await writeBatch(connection, file, from, step)
       const startedMs = performance.now()
-      const times = { watermarkMs: undefined, clockMsMin: undefined, nowMs: startedMs, isLast: false }
-      await fold.fold(revenue.name, { head: undefined, partials: [file], ...times, ...plans })
-      return performance.now() - startedMs
+      const before = process.cpuUsage()
+      const standing = { watermarkMs: undefined, clockMsMin: undefined, nowMs: startedMs, isLast: false }
+      await fold.fold(revenue.name, { head: undefined, partials: [file], ...standing, ...plans })
+      const { user, system } = process.cpuUsage(before)
+      return { ms: performance.now() - startedMs, cpuMs: (user + system) / 1_000 }
     }
     for (let from = 0; from < GROUPS; from += BATCH_ROWS) await merge(from, 1)
-    const timesMs: number[] = []
+    const times: Awaited<ReturnType<typeof merge>>[] = []
     const step = GROUPS / BATCH_ROWS
-    for (let round = 0; round < ROUNDS; round++) timesMs.push(await merge(round % step, step))
-    const middle = timesMs.toSorted((a, b) => a - b)[ROUNDS >> 1]!
+    for (let round = 0; round < ROUNDS; round++) times.push(await merge(round % step, step))
+    const middleOf = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[ROUNDS >> 1]!
+    const middle = middleOf(times.map(({ ms }) => ms))
     return {
       name: 'windows.merge',
       value: rounded(middle),
@@ -70,7 +73,8 @@ export async function measureMerge() {
       ratio: rounded(middle / MERGE_MS_MAX),
       peer: { name: 'the bar', value: MERGE_MS_MAX },
       pass: middle < MERGE_MS_MAX,
-      detail: { rounds: timesMs.map(rounded) },
+      // On a busy machine it is the time of the processor that says something.
+      detail: { cpuMs: rounded(middleOf(times.map(({ cpuMs }) => cpuMs))), rounds: times.map(({ ms }) => rounded(ms)) },
     }
   } finally {
     await fold.close()

@@ -4,17 +4,24 @@ import { build } from 'esbuild'
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 
+/** What programs import. They share what both have: an error of one is an instance of the class of the other. */
+const library = {
+  client: 'src/client/client.ts',
+  index: 'src/index.ts',
+  testing: 'src/testing.ts',
+}
+
+/** What is started, each in one file. */
 const entries = {
   main: 'src/main.ts',
-  index: 'src/index.ts',
   'lane-child': 'src/lane-child.ts',
   'fold-child': 'src/fold-child.ts',
   'query-child': 'src/query/child.ts',
 }
 
 export async function bundle(outdir = 'dist') {
-  await build({
-    entryPoints: Object.fromEntries(Object.entries(entries).filter(([, file]) => existsSync(file))),
+  const there = (files) => Object.fromEntries(Object.entries(files).filter(([, file]) => existsSync(file)))
+  const options = {
     outdir,
     bundle: true,
     packages: 'external',
@@ -23,7 +30,9 @@ export async function bundle(outdir = 'dist') {
     target: 'node20',
     sourcemap: true,
     logLevel: 'warning',
-  })
+  }
+  await build({ ...options, entryPoints: there(entries) })
+  await build({ ...options, entryPoints: there(library), splitting: true })
 }
 
 /** Declarations for those who embed the library. */

@@ -1,7 +1,8 @@
 // `npm run e2e:transforms`: events that are cleaned and enriched by a pinned table, accounts that lose what is sensitive,
 // and a function, over a real broker, while the whole process tree and its children are killed at random. After every
 // other death the pipelines come from YAML instead of TypeScript, and go on: they are one code. Every table and its dead
-// letters against a plain function of the producer's records, and a replay of them that must be equal.
+// letters against a plain function of the producer's records, their topics too: nothing missing, all in order, repeats
+// around deaths alone; and a replay of them that must be equal.
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { parseArgs } from 'node:util'
@@ -29,7 +30,10 @@ const { drain, newProcess, newStore, pipelineOf, rowsOf, until } = await import(
 const { differenceOf, startReplay, untilReplay } = await import('./p10/replays.mjs')
 const { CLEAN, HOST, lakeText, PIPELINES, pipelines, SALT, SECRET, TOPICS } =
   await import('./transforms/definitions.mjs')
-const { expected, produce, QUERIES, RANGES, sendRanges } = await import('./transforms/traffic.mjs')
+const { expected, expectedTopics, produce, QUERIES, RANGES, READ, sendRanges } =
+  await import('./transforms/traffic.mjs')
+const { inspect, readTopics } = await import('./windows/topic.mjs')
+const { isPublished } = await import('./windows/world.mjs')
 
 const number = (name) => Number(values[name])
 const random = randomOf(number('seed'))
@@ -87,6 +91,7 @@ async function run(world) {
     say('produced', log.length, 'records', `>= ${values.records}`, log.length >= number('records')),
     say('kills', killed, 'kills', `>= ${values.kills}`, killed >= number('kills') && kills.swaps > 0, kills),
     ...(await compared(lake.current, log)),
+    ...(await published(world, lake.current, log, killed)),
     ...(await kept(lake.current, [yaml, ts])),
     await replayed(lake.current),
   ]
@@ -180,6 +185,54 @@ async function compared(lake, log) {
     )
   }
   return checks
+}
+
+/** Topics against the producer's records: each row, in the order of its source, and nothing that must not be stored. */
+async function published(world, lake, log, killed) {
+  const tables = { [TOPICS.processed]: 'processed_events', [TOPICS.active]: 'active_accounts' }
+  const names = Object.values(tables).map((name) => ({ name }))
+  const isSent = await isPublished(lake, names, 30_000, 'clean')
+  const topics = await readTopics(world, Object.keys(tables))
+  const checks = [say('published', isSent ? names.length : 0, 'topics', `${names.length}`, isSent)]
+  for (const [topic, wanted] of Object.entries(expectedTopics(log))) {
+    const records = topics.get(topic)
+    const { wrong, ...counts } = inspect(records, tables[topic])
+    const rows = records.map(({ value }) => READ[topic](JSON.parse(value)))
+    const found = new Set(rows.map((row) => JSON.stringify(row)))
+    const all = new Set(wanted)
+    const judged = {
+      ...wrong,
+      missing: wanted.filter((line) => !found.has(line)).length,
+      extra: [...found].filter((line) => !all.has(line)).length,
+      moved: topic === TOPICS.active ? moved(records, rows, number('partitions')) : 0,
+      unsorted: unsorted(records, rows),
+      secret: records.filter(({ value }) => value.includes(SECRET)).length,
+    }
+    const broken = Object.values(judged).reduce((sum, count) => sum + count, 0)
+    // A death sends what one version changed again, and at most that is all.
+    const isRight = broken === 0 && wanted.length > 0 && counts.repeats <= killed * wanted.length
+    checks.push(say(`topic.${tables[topic]}`, broken, 'rows', '0', isRight, { ...judged, ...counts, rows: all.size }))
+  }
+  return checks
+}
+
+/** Records that have a key, or are in another partition than their source's. */
+function moved(records, rows, partitions) {
+  return records.filter(({ partition, key }, k) => key !== null || partition !== rows[k][0] % partitions).length
+}
+
+/** Rows that come behind a later one of their key and source partition, where they come for the first time. */
+function unsorted(records, rows) {
+  const [seen, last] = [new Set(), new Map()]
+  return records.filter(({ key }, k) => {
+    const [from, offset] = rows[k]
+    if (seen.has(`${from}/${offset}`)) return false
+    seen.add(`${from}/${offset}`)
+    const line = `${from} ${key}`
+    const isLess = offset < (last.get(line) ?? -1)
+    last.set(line, offset)
+    return isLess
+  }).length
 }
 
 /** `[partition, offset, …]`: 64-bit integers are texts in JSON. */

@@ -34,10 +34,12 @@ rmSync(figuresFile, { force: true })
 let isOk = true
 if (!existsSync(join(root, 'node_modules/.package-lock.json')))
   isOk = (await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])) === 0
-const parts = ['python', 'java-reader', ...(isWithSpark ? ['spark'] : [])]
+const parts = ['python', 'java-reader', ...(isWithSpark ? ['spark', 'spark-s3'] : [])]
 isOk &&= (await run(process.execPath, ['infra/setup.mjs', ...parts])) === 0
 const env = { KAPPALAKE_FIGURES: figuresFile, KAPPALAKE_READERS: readers.join(',') }
-isOk &&= (await run('npx', ['vitest', 'run', '--project', 'real', 'test/interop'], env)) === 0
+// What documentation says of Spark stands outside of this folder.
+const where = ['test/interop', ...(isWithSpark ? ['test/docs'] : [])]
+isOk &&= (await run('npx', ['vitest', 'run', '--project', 'real', ...where], env)) === 0
 
 for (const reader of readers)
   for (const [what, unit] of [

@@ -45,20 +45,62 @@ export function link(tarball, project, others = COMPILER) {
     if (!existsSync(path.join(modules, '.bin', name))) symlinkSync(file, path.join(modules, '.bin', name))
 }
 
-/** A program of somebody who embeds the library, as strict as a compiler can be. */
-const CONSUMER = `import { defineLake, json, LakeError, open, t, table, tumbling, type Lake, type LakeErrorCode } from 'kappalake'
+/** A definition, and a program of somebody who embeds the library, as strict as a compiler can be. */
+const TABLES = `import { json, t, table, tumbling } from 'kappalake'
 
 export const orders = table('orders', {
   from: { topic: 'shop.orders', value: json() },
-  columns: { orderId: t.string().required(), amount: t.decimal(12, 2), updatedAt: t.timestamptz('ms') },
+  columns: { orderId: t.string(), status: t.enum('paid', 'open'), amount: t.decimal(12, 2), updatedAt: t.timestamptzMs() },
+  key: ['orderId'],
+  where: (o, { ne }) => ne(o.status, 'test'),
   eventTime: { column: 'updatedAt' },
 })
 export const revenue = tumbling('revenue', orders, {
   size: '1m',
+  groupBy: ['status'],
   select: ({ count, sum }) => ({ n: count(), revenue: sum('amount') }),
 })
+`
+
+const CONSUMER = `import { defineLake, LakeError, open, tumbling, type Lake, type LakeErrorCode } from 'kappalake'
+import { connect, LakeError as ClientError, type JsonRow } from 'kappalake/client'
+import { orders, revenue } from './tables.js'
+
 // @ts-expect-error there is no such column: the types of the package are known, not any
 export const wrong = () => tumbling('wrong', orders, { size: '1m', select: ({ sum }) => ({ s: sum('nothing') }) })
+
+type Order = typeof orders.$row
+const order: Pick<Order, 'orderId' | 'status' | 'amount' | 'updatedAt'> = {
+  orderId: 'a',
+  status: 'paid',
+  amount: '1.50',
+  updatedAt: new Date(0),
+}
+type Revenue = typeof revenue.$row
+const row: Pick<Revenue, 'status' | 'n' | 'revenue' | 'window_start'> = {
+  status: 'paid',
+  n: 1n,
+  revenue: '1.50',
+  window_start: 0n,
+}
+// @ts-expect-error an int64 is bigint
+export const number: Revenue['n'] = 1
+export const read = async (lake: Lake) => {
+  const [first] = await lake.rows(orders, { where: { status: 'paid', amount: { gte: '1' } }, limit: 1 })
+  // @ts-expect-error there is no such column
+  void lake.rows(orders, { where: { nothing: 1 } })
+  for await (const { code } of lake.sql<{ code: string }>\`select code from \${orders.deadLetters}\`) void code.length
+  lake.on('version', ({ pipeline, version }) => void [pipeline.length, version.number + 1n])
+  return first?.updatedAt?.getTime() ?? Number(row.n)
+}
+const remote = connect({ url: 'http://127.0.0.1:1' })
+export const far = async (): Promise<string | null | undefined> => {
+  const [first] = await remote.rows<JsonRow<Order>>('orders', { limit: 1 })
+  return first?.updatedAt
+}
+const unreachable: unknown = await remote.tables.list().catch((reason: unknown) => reason)
+if (!(unreachable instanceof ClientError) || !(unreachable instanceof LakeError)) throw new Error(String(unreachable))
+if (unreachable.code !== 'not_ready') throw new Error(unreachable.code)
 
 const look = async (lake: Lake): Promise<bigint> => {
   const [row] = await lake.sql<{ n: bigint }>\`select count(*) n from \${orders}\`
@@ -71,7 +113,33 @@ const error: unknown = await open(defineLake({ shop: [orders, revenue] }), {
   store: { urll: 'file:./lake' },
 }).then(look, (reason: unknown) => reason)
 if (!(error instanceof LakeError) || error.code !== 'config.unknown_key') throw new Error(\`\${code}: \${String(error)}\`)
+if (order.orderId !== 'a') throw new Error('nothing')
 console.log('embedded')
+`
+
+/** A test of theirs, with the runner of Node. */
+const LAB = `import assert from 'node:assert/strict'
+import test from 'node:test'
+import { defineLake, LakeError } from 'kappalake'
+import { testLake } from 'kappalake/testing'
+import { orders, revenue } from './tables.js'
+
+test('a pipeline proves itself', async () => {
+  const lab = await testLake(defineLake({ shop: [orders, revenue] }), { seed: 7 })
+  const updatedAt = new Date('2026-03-02T10:00:07Z')
+  await lab.produce(orders, [{ orderId: 'a', status: 'paid', amount: '10.00', updatedAt }])
+  const [row] = await lab.rows(revenue)
+  const total: string | null | undefined = row?.revenue
+  // @ts-expect-error it is text: a double would round it
+  const wrong: number | undefined = row?.revenue
+  assert.deepEqual([row?.n, total, wrong], [1n, '10.00', '10.00'])
+  assert.deepEqual(await lab.rows(orders), [{ orderId: 'a', status: 'paid', amount: '10.00', updatedAt }])
+  const [held] = await lab.holds({ runs: 3 })
+  assert.equal(held?.runs, 3)
+  await lab.close()
+  // An error of the one entry is one of the other.
+  await assert.rejects(lab.rows(orders), (error) => error instanceof LakeError)
+})
 `
 
 const STRICT = {
@@ -84,9 +152,16 @@ const STRICT = {
     noUncheckedIndexedAccess: true,
     verbatimModuleSyntax: true,
     outDir: 'out',
+    rewriteRelativeImportExtensions: true,
     types: ['node'],
   },
-  files: ['consumer.ts'],
+  include: ['*.ts', 'testing/*.ts'],
+}
+
+/** Programs of a guide, by the names that their first lines give them: what is shown compiles. */
+function documented(guide) {
+  const text = readFileSync(path.join(root, 'docs', guide), 'utf8')
+  return [...text.matchAll(/^```ts\n\/\/ (\S+\.ts)\n([\s\S]*?)^```$/gm)].map(([, name, program]) => [name, program])
 }
 
 /** Goes through the whole of it; throws where something lacks. Returns what was seen, for tests. */
@@ -107,7 +182,11 @@ export function checkPackage({ isShort, log = () => undefined }) {
       run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', packed.tarball, ...compiler], project)
     }
     log(isShort ? 'linked' : 'installed')
-    writeFileSync(path.join(project, 'consumer.ts'), CONSUMER)
+    for (const [name, text] of Object.entries({ tables: TABLES, consumer: CONSUMER, lab: LAB }))
+      writeFileSync(path.join(project, `${name}.ts`), text)
+    for (const [name, text] of documented('embedding.md')) writeFileSync(path.join(project, name), text)
+    mkdirSync(path.join(project, 'testing'))
+    for (const [name, text] of documented('testing.md')) writeFileSync(path.join(project, 'testing', name), text)
     writeFileSync(path.join(project, 'tsconfig.json'), JSON.stringify(STRICT))
     const node = (...args) => run(process.execPath, args, project)
     const wrong = complaints(project)
@@ -116,6 +195,8 @@ export function checkPackage({ isShort, log = () => undefined }) {
     const embedded = node('out/consumer.js').trim()
     if (embedded !== 'embedded') throw new Error(`the consumer said: ${embedded}`)
     log('the library opens')
+    node('--test', 'out/lab.js')
+    log('a pipeline proves itself')
     const command = (...args) => run(path.join(project, 'node_modules/.bin/kappalake'), args, project)
     // npm does it for a command that it installs.
     if (isShort) run('chmod', ['+x', path.join(project, 'node_modules/kappalake/dist/main.js')], project)
@@ -149,7 +230,7 @@ function complaints(project) {
     encoding: 'utf8',
   })
   const lines = stdout.split('\n').filter((line) => line.trim() !== '')
-  return lines.filter((line) => /^(consumer\.ts|node_modules\/kappalake\/|error )/.test(line))
+  return lines.filter((line) => /^((testing\/)?[\w.]+\.ts|node_modules\/kappalake\/|error )/.test(line))
 }
 
 function run(command, args, cwd) {

@@ -104,6 +104,24 @@ const parts = [
     ],
   },
   {
+    // Only for whom it is asked by name: what that Spark reads S3 with.
+    name: 'spark-s3',
+    isOptional: true,
+    recipe: ['infra/parts/spark-s3/pom.xml'],
+    steps: (dir) => [
+      [
+        'mvn',
+        '-q',
+        '-B',
+        '-f',
+        'infra/parts/spark-s3/pom.xml',
+        'dependency:copy-dependencies',
+        '-DexcludeTransitive=true',
+        `-DoutputDirectory=${dir}/jars`,
+      ],
+    ],
+  },
+  {
     // Only for whom it is asked by name: what `npm run check:infra` reads manifests with.
     name: 'lint',
     isOptional: true,

@@ -18,13 +18,16 @@ export function bundleSimulation(plant) {
   return bundleProgram('test/simulation/main.ts', `.cache/sim/${plant?.name ?? 'sound'}.mjs`, plugins)
 }
 
-/** Changes the text of production files while they are bundled, and fails when a text to change is not there. */
+/**
+ * Changes the text of production files, and of what stands in for DuckDB, while they are bundled, and fails when a text to
+ * change is not there.
+ */
 function planting({ name, edits }) {
   const left = new Set(edits)
   return {
     name: 'plant',
     setup(build) {
-      build.onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path: file }) => {
+      build.onLoad({ filter: /\/(src|test\/simulation)\/.*\.ts$/ }, ({ path: file }) => {
         const mine = edits.filter((edit) => file.endsWith(edit.file))
         if (mine.length === 0) return undefined
         let contents = readFileSync(file, 'utf8')

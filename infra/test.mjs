@@ -85,6 +85,7 @@ await step('kills and takeovers', process.execPath, ['infra/soak.mjs'])
 await step('change streams', process.execPath, ['infra/e2e-cdc.mjs'])
 await step('windows', process.execPath, ['infra/e2e-windows.mjs'])
 await step('transforms', process.execPath, ['infra/e2e-transforms.mjs'])
+await step('the open door', process.execPath, ['infra/e2e-hostile.mjs', '--ci'])
 await step('replays', process.execPath, ['infra/e2e-p10.mjs', '--only', 'new', '--records', '1500'])
 
 if (failures.length > 0) console.log(`\nFailed:\n${failures.map((line) => `  ✗ ${line}`).join('\n')}`)

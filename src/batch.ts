@@ -25,6 +25,8 @@ export interface Column {
   readonly required?: boolean
   /** SQL, row-wise over the columns that come from the value: the column is computed, and not read from the value. */
   readonly as?: string
+  /** No definition has it: it came from a schema of the registry, and is part of the table's state, not of its code. */
+  readonly fromRegistry?: true
 }
 
 /** Columns that every source table gets beside the declared ones, in this order, after them. */

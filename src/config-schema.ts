@@ -135,6 +135,7 @@ export const settingsSchema = strict(
       cacheDir: text,
       cacheBytesMax: size(2 ** 20),
     }),
+    windows: strict({ memory: size(64 * 2 ** 20) }),
     log: strict({ level: z.enum(['debug', 'info', 'warn', 'error', 'silent']) }),
   },
   {
@@ -186,6 +187,7 @@ export const DEFAULTS = {
     memory: '800MB',
     cacheBytesMax: '4GiB',
   },
+  windows: { memory: '512MiB' },
   log: { level: 'info' },
 } as const
 
@@ -252,6 +254,7 @@ export function toSettings(merged: unknown, storeUrl: string, cores: number): Se
       cacheDir: given.query.cacheDir,
       cacheBytesMax: given.query.cacheBytesMax,
     },
+    windows: { memoryBytesMax: given.windows.memory },
     log: given.log,
   }
 }

@@ -1,44 +1,57 @@
+import type { ColumnType } from './batch.ts'
+import { columnsAs, conditionText, type ColumnsOf, type Condition } from './define-expression.ts'
 import { didYouMean, problem } from './define-fields.ts'
 import type { ColumnKinds, ExactKind, NamesOf, NumericKind, PrimitiveKind } from './define-kinds.ts'
+import type { RowOfKinds, SumOf, ValueAt } from './define-row.ts'
 import { expressionProblem } from './define-sql-tokens.ts'
 import type { AggregateDefinition, AggregateFunction } from './define-window.ts'
 
-/** One aggregate as a program writes it; its text is what YAML has. */
-export interface Aggregate {
+declare const result: unique symbol
+
+/** One aggregate as a program writes it; its text is what YAML has. It gives a `V`, over rows `R`. */
+export interface Aggregate<V = unknown, R = any> {
   readonly text: string
+  /** Of the compiler alone. */
+  readonly [result]?: V
   /** Only rows for which the SQL is true are aggregated. */
-  where(sql: string): Aggregate
+  where(condition: Condition<R>): Aggregate<V, R>
 }
 
-/** What `select` may use: columns are those of the source that fit. */
-export interface Aggregates<K extends ColumnKinds> {
+/** What `select` may use: columns are those of the source that fit. Where there was no value, all but counts are null. */
+export interface Aggregates<K extends ColumnKinds, R = RowOfKinds<K>> {
   /** Of rows, or of the values of a column that are not null. */
-  count(column?: keyof K & string): Aggregate
-  countDistinct(column: NamesOf<K, PrimitiveKind>): Aggregate
-  sum(column: NamesOf<K, NumericKind>): Aggregate
-  avg(column: NamesOf<K, NumericKind>): Aggregate
-  min(column: NamesOf<K, PrimitiveKind>): Aggregate
-  max(column: NamesOf<K, PrimitiveKind>): Aggregate
+  count(column?: keyof K & string): Aggregate<bigint, R>
+  countDistinct(column: NamesOf<K, PrimitiveKind>): Aggregate<bigint, R>
+  /** Exact: of whole numbers and decimals it is a decimal. */
+  sum<N extends NamesOf<K, NumericKind>>(column: N): Aggregate<SumOf<K[N]> | null, R>
+  avg(column: NamesOf<K, NumericKind>): Aggregate<number | null, R>
+  min<N extends NamesOf<K, PrimitiveKind>>(column: N): Aggregate<ValueAt<R, N> | null, R>
+  max<N extends NamesOf<K, PrimitiveKind>>(column: N): Aggregate<ValueAt<R, N> | null, R>
   /** By event time, then partition and offset. */
-  first(column: NamesOf<K, PrimitiveKind>): Aggregate
-  last(column: NamesOf<K, PrimitiveKind>): Aggregate
+  first<N extends NamesOf<K, PrimitiveKind>>(column: N): Aggregate<ValueAt<R, N> | null, R>
+  last<N extends NamesOf<K, PrimitiveKind>>(column: N): Aggregate<ValueAt<R, N> | null, R>
   /** Variance of a sample. */
-  var(column: NamesOf<K, ExactKind>): Aggregate
+  var(column: NamesOf<K, ExactKind>): Aggregate<number | null, R>
   /** The `n` greatest values, the greatest first. */
-  top(n: number, column: NamesOf<K, PrimitiveKind>): Aggregate
+  top<N extends NamesOf<K, PrimitiveKind>>(n: number, column: N): Aggregate<readonly ValueAt<R, N>[] | null, R>
 }
 
-export const AGGREGATES: Aggregates<ColumnKinds> = {
-  count: (column = '') => aggregate(`count(${column})`),
-  countDistinct: (column) => aggregate(`count(distinct ${column})`),
-  sum: (column) => aggregate(`sum(${column})`),
-  avg: (column) => aggregate(`avg(${column})`),
-  min: (column) => aggregate(`min(${column})`),
-  max: (column) => aggregate(`max(${column})`),
-  first: (column) => aggregate(`first(${column})`),
-  last: (column) => aggregate(`last(${column})`),
-  var: (column) => aggregate(`var(${column})`),
-  top: (n, column) => aggregate(`top(${n}, ${column})`),
+/** Over a table whose columns are of these types. */
+export function aggregatesOver(typeOf: (column: string) => ColumnType | undefined): Aggregates<ColumnKinds, any> {
+  const columns = columnsAs<any>(typeOf)
+  const aggregate = (text: string) => aggregateOf<any>(text, columns)
+  return {
+    count: (column = '') => aggregate(`count(${column})`),
+    countDistinct: (column) => aggregate(`count(distinct ${column})`),
+    sum: (column) => aggregate(`sum(${column})`),
+    avg: (column) => aggregate(`avg(${column})`),
+    min: (column) => aggregate(`min(${column})`),
+    max: (column) => aggregate(`max(${column})`),
+    first: (column) => aggregate(`first(${column})`),
+    last: (column) => aggregate(`last(${column})`),
+    var: (column) => aggregate(`var(${column})`),
+    top: (n, column) => aggregate(`top(${n}, ${column})`),
+  }
 }
 
 /** Values of one `top`. */
@@ -88,6 +101,6 @@ function readCondition(text: string): string {
   return text.trim()
 }
 
-function aggregate(text: string): Aggregate {
-  return { text, where: (sql) => aggregate(`${text} where ${sql}`) }
+function aggregateOf<V>(text: string, columns: ColumnsOf<any>): Aggregate<V> {
+  return { text, where: (condition) => aggregateOf(`${text} where ${conditionText(condition, columns)}`, columns) }
 }

@@ -1,10 +1,11 @@
 import { z } from 'zod'
-import { avroText, parseAvro, type AvroRecord, type AvroSchema } from './avro-schema.ts'
+import { avroText, parseAvro, type AvroField, type AvroRecord, type AvroSchema } from './avro-schema.ts'
 import type { Column, ColumnType } from './batch.ts'
 import type { AvroFormat, LakeDefinition, TableDefinition, ValueFormat } from './define.ts'
 import { invalidField, strict, type FieldPath } from './define-fields.ts'
 import { toProtobuf, type ProtobufFormat, type ProtobufOptions } from './define-protobuf.ts'
 import { LakeError } from './error.ts'
+import { optional, type WantedColumns } from './evolve-columns.ts'
 import type { Settings } from './settings.ts'
 
 /** What is written of values in Avro. */
@@ -67,9 +68,12 @@ export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at
   if (framing !== undefined && (isAvro || value === 'raw'))
     throw invalidField([...at, 'framing'], 'is of JSON and Protocol Buffers', 'Remove "framing".')
   if (value === 'protobuf') {
-    if (onIncompatible !== undefined || (schema !== undefined && typeof schema !== 'string'))
-      throw invalidField(at, 'of Protocol Buffers has a text as its schema, and no "onIncompatible"', 'Correct it.')
-    return { value, avro: undefined, ...framed, ...toProtobuf({ schema, message, imports, framing }, at) }
+    if (schema !== undefined && typeof schema !== 'string')
+      throw invalidField(at, 'of Protocol Buffers has a text as its schema', 'Correct it.')
+    // A value that names its schema is framed in any case.
+    const own = schema === undefined ? {} : framed
+    const given = { schema, message, imports, framing, onIncompatible }
+    return { value, avro: undefined, ...own, ...toProtobuf(given, at) }
   }
   if (message !== undefined || imports !== undefined)
     throw invalidField(
@@ -96,8 +100,20 @@ export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at
 }
 
 /** Whether schemas of a registry are needed to read a table. */
-export function needsRegistry({ avro, recordKey }: Pick<TableDefinition, 'avro' | 'recordKey'>): boolean {
-  return recordKey === 'avro' || (avro !== undefined && avro.schema === undefined)
+export function needsRegistry(table: Pick<TableDefinition, 'avro' | 'protobuf' | 'recordKey'>): boolean {
+  return table.recordKey === 'avro' || namesSchemas(table)
+}
+
+/** Whether each value of a table names its schema. */
+export function namesSchemas({
+  avro,
+  protobuf,
+}: {
+  readonly avro?: AvroFormat | undefined
+  readonly protobuf?: ProtobufFormat | undefined
+}): boolean {
+  const format = avro ?? protobuf
+  return format !== undefined && format.schema === undefined
 }
 
 /** Throws `config.invalid` when a table is read with schemas of a registry, and none is set. */
@@ -116,7 +132,62 @@ export function checkRegistry({ pipelines }: LakeDefinition, { registry }: Pick<
  * several types, a type that holds itself) is left to `_extra`. Enums are texts, so that a new symbol changes no column.
  */
 export function columnsOfAvro(schema: AvroSchema): readonly Column[] {
-  return schema.kind === 'record' ? columnsOf(schema, [], (name) => /^[A-Za-z]/.test(name)) : []
+  return schema.kind === 'record' ? columnsOf(schema, [], isColumnName) : []
+}
+
+/**
+ * What a schema of a registry asks of a table that takes its columns from there: all of its fields that no declared column
+ * reads and that are not redacted, optional. Undefined: its values are no records.
+ */
+export function wantedColumns(
+  schema: AvroSchema,
+  { columns, redact = [] }: Pick<TableDefinition, 'columns' | 'redact'>,
+): WantedColumns | undefined {
+  if (schema.kind !== 'record') return undefined
+  const declared = columns.filter(({ fromRegistry }) => fromRegistry !== true).map(({ name }) => name)
+  const taken = new Set([...declared, ...redact.map(([field]) => field)].map((name) => name.toLowerCase()))
+  const read = new Set(declared.map((name) => fieldOf(name, schema)))
+  const fields = schema.fields.filter((field) => !taken.has(field.name.toLowerCase()) && !read.has(field))
+  const wanted = optional(columnsOf({ ...schema, fields }, [schema], isColumnName))
+  const others: string[] = []
+  othersOf(fields, wanted, '', others)
+  return { columns: wanted.map((column) => ({ ...column, fromRegistry: true })), others }
+}
+
+/** The field of a column's name, or the one that was called so before. */
+export function fieldOf(
+  name: string,
+  { fields }: Pick<AvroRecord, 'fields'>,
+  hasAliases = true,
+): AvroField | undefined {
+  const named = fields.find((field) => field.name === name)
+  if (named !== undefined || !hasAliases) return named
+  const renamed = fields.filter(({ aliases }) => aliases.includes(name))
+  return renamed.length === 1 ? renamed[0] : undefined
+}
+
+const isColumnName = (name: string): boolean => /^[A-Za-z]/.test(name)
+
+/** Fields without a column, but for those that are always null. */
+function othersOf(fields: readonly AvroField[], columns: readonly Column[], path: string, others: string[]): void {
+  for (const { name, type } of fields) {
+    const [inner] = withoutNull(type)
+    const column = columns.find((each) => each.name === name)
+    if (column !== undefined) othersIn(inner!, column.type, `${path}${name}`, others)
+    else if (inner?.kind !== 'null' && !isOnlyNull(type)) others.push(`${path}${name}`)
+  }
+}
+
+function othersIn(schema: AvroSchema, type: ColumnType, path: string, others: string[]): void {
+  if (schema.kind === 'record' && type.kind === 'struct') othersOf(schema.fields, type.fields, `${path}.`, others)
+  if (schema.kind === 'array' && type.kind === 'list')
+    othersIn(withoutNull(schema.items)[0]!, type.element, `${path}.element`, others)
+  if (schema.kind === 'map' && type.kind === 'map')
+    othersIn(withoutNull(schema.values)[0]!, type.value, `${path}.value`, others)
+}
+
+function isOnlyNull(schema: AvroSchema): boolean {
+  return schema.kind === 'union' ? schema.branches.every(isOnlyNull) : schema.kind === 'null'
 }
 
 /** Nesting of types that is looked into. */

@@ -21,11 +21,13 @@ import { checkLookups, lookupSchema, toLookups } from './define-lookup.ts'
 import { checkMap, mapSchema, toMap } from './define-map.ts'
 import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
+import { checkTableTopic, topicSchema, toTopic } from './define-topic.ts'
 import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
 import { archiveSchema, archiveTables } from './define-archive.ts'
-import { toFormat, writtenFormat } from './define-avro.ts'
+import { namesSchemas, toFormat, writtenFormat, type Format } from './define-avro.ts'
+import { EVOLVE, type Evolve } from './evolve-columns.ts'
 import { checkProtobuf } from './define-protobuf.ts'
 import { RAW_COLUMNS } from './define-raw.ts'
 import { LakeError } from './error.ts'
@@ -153,6 +155,7 @@ export const tableSchema = strict(
       { topics: 'several topics for one table are' },
     ),
     columns: z.record(z.string(), z.string()).optional(),
+    evolve: z.enum(EVOLVE).optional(),
     key: z.array(z.string()).optional(),
     version: z.string().optional(),
     missing: z.enum(['null', 'keep']).nullish(),
@@ -166,6 +169,7 @@ export const tableSchema = strict(
     map: mapSchema.optional(),
     lookup: lookupSchema.optional(),
     redact: redactSchema.optional(),
+    to: topicSchema.optional(),
     renamedFrom: name.optional(),
   },
   {
@@ -173,8 +177,6 @@ export const tableSchema = strict(
     transform: 'transforms are',
     dedup: 'deduplication is',
     retain: 'retention is',
-    to: 'change topics are',
-    evolve: 'schema evolution is',
     maxDeadLetterRatio: 'a limit for dead letters is',
   },
 )
@@ -217,7 +219,10 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     throw invalidField([...at, 'columns'], 'a raw table has the columns key, value and headers', 'Remove "columns".')
   if (isRaw && fields.unknown !== undefined)
     throw invalidField([...at, 'unknown'], 'a raw table has no unknown fields', 'Remove "unknown".')
-  const declared = isRaw ? RAW_COLUMNS : readColumns(fields.columns, [...at, 'columns'], format.columns)
+  const evolve = toEvolve(fields, format, at)
+  const declared = isRaw
+    ? RAW_COLUMNS
+    : readColumns(fields.columns, [...at, 'columns'], format.columns, evolve !== undefined)
   const { columns, ...keyed } = toKeyed({ ...fields, from: { ...from, ...format } }, declared, at)
   const partitionBy = readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy'])
   checkKept({ columns, partitionBy, ...keyed }, at)
@@ -231,6 +236,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...(format.framing === undefined ? {} : { framing: format.framing }),
     startAt: typeof from.startAt === 'object' ? startOf(from.startAt) : from.startAt,
     columns,
+    ...(evolve === undefined ? {} : { evolve }),
     eventTime:
       fields.eventTime === undefined ? undefined : toEventTime(fields.eventTime, columns, [...at, 'eventTime']),
     partitionBy,
@@ -242,6 +248,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     ...toMap(fields.map, at),
     ...toLookups(fields.lookup),
     ...toRedactions(fields.redact),
+    ...(fields.to === undefined ? {} : { to: toTopic(fields.to) }),
     ...(fields.renamedFrom === undefined ? {} : { renamedFrom: fields.renamedFrom }),
   }
   checkComputed(table, at)
@@ -249,16 +256,43 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
   checkMap(table, at)
   checkLookups(table, at)
   checkRedact(table, at)
+  checkTableTopic(table, at)
   return table
 }
 
-/** `known`: what the columns are when none is declared. */
+/** How columns come from a registry; undefined: they do not. */
+function toEvolve(
+  { evolve, columns, missing }: z.output<typeof tableSchema>,
+  format: Format,
+  at: FieldPath,
+): Evolve | undefined {
+  const isOfRegistry = format.value !== 'debezium' && namesSchemas(format)
+  if (evolve !== undefined && !isOfRegistry)
+    throw invalidField(
+      [...at, 'evolve'],
+      'columns evolve where values name schemas of a registry',
+      'Remove "evolve", or write value: avro, or protobuf without a schema.',
+    )
+  const isDeclared = columns !== undefined && Object.keys(columns).length > 0
+  const found = evolve ?? (isOfRegistry && !isDeclared ? 'add-widen' : undefined)
+  if (found !== undefined && missing === 'keep')
+    throw invalidField(
+      [...at, 'missing'],
+      'keep needs all columns to be declared',
+      'Remove "missing", or declare the columns and remove "evolve".',
+    )
+  return found
+}
+
+/** `known`: what the columns are when none is declared. `mayLack`: others come from a registry. */
 function readColumns(
   declared: Readonly<Record<string, string>> | undefined,
   at: FieldPath,
   known: readonly Column[] = [],
+  mayLack = false,
 ): readonly Column[] {
   const isDeclared = declared !== undefined && Object.keys(declared).length > 0
+  if (!isDeclared && known.length === 0 && mayLack) return []
   if (!isDeclared && known.length === 0)
     throw invalidField(
       at,

@@ -16,7 +16,7 @@ export type ColumnSpecs<C extends string = string> = Readonly<Record<C, TypeSpec
 /** Kinds of declared columns, from builders and from texts. */
 export type KindsOf<S extends ColumnSpecs> = { readonly [N in keyof S & string]: KindOf<S[N]> }
 
-type KindOf<S> = S extends TypeSpec<infer K> ? K : S extends string ? TextKind<S> : ColumnKind
+type KindOf<S> = S extends TypeSpec<infer K, unknown, boolean> ? K : S extends string ? TextKind<S> : ColumnKind
 
 /** `decimal(12,2) required` is a decimal. A text that the compiler cannot read may be anything. */
 type TextKind<S extends string> = S extends ` ${infer Rest}`
@@ -32,9 +32,13 @@ type TextKind<S extends string> = S extends ` ${infer Rest}`
     : never
 
 declare const kinds: unique symbol
+declare const rows: unique symbol
 
-/** A table definition that the compiler knows the columns of. */
-export type TableOf<K extends ColumnKinds> = TableDefinition & { readonly [kinds]?: K }
+/** A table definition that the compiler knows the columns of, and what its rows are. */
+export type TableOf<K extends ColumnKinds, R = any> = TableDefinition & {
+  readonly [kinds]?: K
+  readonly [rows]?: R
+}
 
 /** Names of the columns that are of these kinds. */
 export type NamesOf<K extends ColumnKinds, Of extends ColumnKind> = {

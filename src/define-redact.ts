@@ -79,7 +79,7 @@ function roleOf(table: TableDefinition, field: string): string | undefined {
 }
 
 /** Names of the salts that tables hash by, each with one of the tables. */
-function saltsOf(tables: readonly TableDefinition[]): ReadonlyMap<string, string> {
+export function saltsOf(tables: readonly TableDefinition[]): ReadonlyMap<string, string> {
   const salts = new Map<string, string>()
   for (const { name: table, redact = [] } of tables)
     for (const [, how] of redact) if (typeof how === 'object') salts.set(how.hash, salts.get(how.hash) ?? table)

@@ -1,21 +1,31 @@
 import { columnText, typeText, type Column, type ColumnType, type TimeUnit } from './batch.ts'
 import { didYouMean, problem } from './define-fields.ts'
+import type { Expression } from './define-expression.ts'
+import type { InstantOf, ValueOf, ValuesByKind } from './define-row.ts'
 import { expressionProblem } from './define-sql-tokens.ts'
 import type { LakeError } from './error.ts'
 
 type Kind = ColumnType['kind']
 
-/** A column's type as `t.string()` makes it, and how the column comes about. */
-export interface TypeSpec<K extends Kind = Kind> {
+declare const value: unique symbol
+
+/** A column's type as `t.string()` makes it, and how the column comes about. `V`: what its values are in a program. */
+export interface TypeSpec<K extends Kind = Kind, V = unknown, R extends boolean = boolean> {
   readonly type: ColumnType & { readonly kind: K }
-  readonly isRequired: boolean
+  readonly isRequired: R
   /** SQL of a computed column. */
   readonly sql: string | undefined
+  /** Of the compiler alone. */
+  readonly [value]?: V
   /** Null and absent values are dead letters. */
-  required(): TypeSpec<K>
+  required(): TypeSpec<K, V, true>
   /** Computed from the other columns of the row: `t.decimal(12, 2).as('price * quantity')`. */
-  as(sql: string): TypeSpec<K>
+  as(sql: string | Expression<unknown>): TypeSpec<K, V, R>
 }
+
+/** What a struct of these fields is in a program. */
+type Fields = Readonly<Record<string, TypeSpec>>
+type StructOf<F extends Fields> = { readonly [N in keyof F]: ValueOf<F[N]> }
 
 /** Types of columns. Every one has a text form, `typeText`, which YAML uses: `t.decimal(12, 2)` is `decimal(12,2)`. */
 export const t = {
@@ -30,14 +40,26 @@ export const t = {
   date: () => spec({ kind: 'date' }),
   uuid: () => spec({ kind: 'uuid' }),
   decimal: (precision: number, scale: number) => spec({ kind: 'decimal', precision, scale }),
-  enum: (...symbols: readonly string[]) => spec({ kind: 'enum', symbols }),
-  /** Without a zone. `unit` reads numbers; without it only text forms are accepted. */
-  timestamp: (unit?: TimeUnit) => spec({ kind: 'timestamp', ...(unit === undefined ? {} : { unit }) }),
-  timestamptz: (unit?: TimeUnit) => spec({ kind: 'timestamptz', ...(unit === undefined ? {} : { unit }) }),
-  list: (element: TypeSpec) => spec({ kind: 'list', element: bare(element, 'the element of a list') }),
-  map: (value: TypeSpec) => spec({ kind: 'map', value: bare(value, 'the value of a map') }),
-  struct: (fields: Readonly<Record<string, TypeSpec>>) =>
-    spec({ kind: 'struct', fields: Object.entries(fields).map(([name, field]) => toField(name, field)) }),
+  enum: <const S extends readonly string[]>(...symbols: S) => spec<'enum', S[number]>({ kind: 'enum', symbols }),
+  /** Without a zone. `unit` reads numbers; without it only text forms are accepted. In a program: bigint microseconds. */
+  timestamp: <const U extends TimeUnit | undefined = undefined>(unit?: U) =>
+    spec<'timestamp', InstantOf<U>>({ kind: 'timestamp', ...(unit === undefined ? {} : { unit }) }),
+  /** As `timestamp`, with a zone. */
+  timestamptz: <const U extends TimeUnit | undefined = undefined>(unit?: U) =>
+    spec<'timestamptz', InstantOf<U>>({ kind: 'timestamptz', ...(unit === undefined ? {} : { unit }) }),
+  /** `timestamp('ms')`: numbers are milliseconds. In a program a Date, as every column in milliseconds. */
+  timestampMs: () => spec<'timestamp', Date>({ kind: 'timestamp', unit: 'ms' }),
+  /** `timestamptz('ms')` */
+  timestamptzMs: () => spec<'timestamptz', Date>({ kind: 'timestamptz', unit: 'ms' }),
+  list: <V>(element: TypeSpec<Kind, V>) =>
+    spec<'list', readonly (V | null)[]>({ kind: 'list', element: bare(element, 'the element of a list') }),
+  map: <V>(value: TypeSpec<Kind, V>) =>
+    spec<'map', Readonly<Record<string, V | null>>>({ kind: 'map', value: bare(value, 'the value of a map') }),
+  struct: <const F extends Fields>(fields: F) =>
+    spec<'struct', StructOf<F>>({
+      kind: 'struct',
+      fields: Object.entries(fields).map(([name, field]) => toField(name, field)),
+    }),
 } as const
 
 /** The text form of a declared column: what a definition in TypeScript and one in YAML are both made of. */
@@ -330,14 +352,22 @@ function wholeOf(text: string | undefined): number {
   return text !== undefined && /^\d{1,3}$/.test(text) ? Number(text) : NaN
 }
 
-function spec<K extends Kind>(type: ColumnType & { readonly kind: K }, isRequired = false, sql?: string): TypeSpec<K> {
+function spec<K extends Kind, V = ValuesByKind[K]>(type: ColumnType & { readonly kind: K }): TypeSpec<K, V, false> {
   checked(type)
+  return specOf<K, V, false>(type, false, undefined)
+}
+
+function specOf<K extends Kind, V, R extends boolean>(
+  type: ColumnType & { readonly kind: K },
+  isRequired: R,
+  sql: string | undefined,
+): TypeSpec<K, V, R> {
   return {
     type,
     isRequired,
     sql,
-    required: () => spec(type, true, sql),
-    as: (sql) => spec(type, isRequired, sql),
+    required: () => specOf<K, V, true>(type, true, sql),
+    as: (sql) => specOf<K, V, R>(type, isRequired, typeof sql === 'string' ? sql : sql.sql),
   }
 }
 

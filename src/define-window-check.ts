@@ -13,6 +13,7 @@ import {
 import { splitResults } from './define-result.ts'
 import { readWindowSql, type SqlWindow } from './define-sql.ts'
 import { columnsRead, placeOf } from './define-sql-tokens.ts'
+import { checkWindowTopic, toTopic } from './define-topic.ts'
 import { KIND_KEYS, toKind, windowSchema, type WindowFields } from './define-window-fields.ts'
 import { isPrimitive, resultType, type WindowDefinition } from './define-window.ts'
 import { LakeError } from './error.ts'
@@ -44,7 +45,7 @@ export function toWindow(name: string, fields: WindowFields, find: FindSource, a
     openRowsMax: fields.openRowsMax,
     oldValuesMax: fields.oldValuesMax ?? OLD_VALUES_MAX,
     retainMs: fields.retain,
-    to: fields.to === undefined ? undefined : { topic: fields.to.topic, where: fields.to.where },
+    to: fields.to === undefined ? undefined : toTopic(fields.to),
   }
   if (window.input === 'events' && fields.oldValuesMax !== undefined)
     throw invalidField([...at, 'oldValuesMax'], 'a window over events holds no old values', 'Take input: rows.')
@@ -94,12 +95,7 @@ export function checkOverSource(window: WindowDefinition, source: TableDefinitio
       'is shorter than allowedLateness: rows would be deleted before they are final',
       'Take a longer one.',
     )
-  if (window.to?.topic === source.topic)
-    throw invalidField(
-      [...at, 'to', 'topic'],
-      `"${source.topic}" is what "${source.name}" reads`,
-      'Take another topic.',
-    )
+  checkWindowTopic(window, source, at)
 }
 
 /** Finds the sources of a pipeline's windows among its tables. */

@@ -12,6 +12,7 @@ import {
 } from './define-fields.ts'
 import { resultText } from './define-result.ts'
 import { expression } from './define-sql-tokens.ts'
+import { topicSchema } from './define-topic.ts'
 import type { CalendarUnit, WindowKind } from './define-window.ts'
 
 /** How a window is written: the keys of YAML, which the options of TypeScript become. Reference: docs/windows.md. */
@@ -60,10 +61,7 @@ export const windowSchema = strict(
     oldValuesMax: whole(1, 1e12).optional(),
     retain: duration({ minMs: 1, maxMs: LENGTH_MAX_MS }).optional(),
     renamedFrom: name.optional(),
-    to: strict({
-      topic: z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, { error: 'is not a topic name' }),
-      where: expression.optional(),
-    }).optional(),
+    to: topicSchema.optional(),
   },
   {
     having: 'conditions on groups are',

@@ -1,7 +1,12 @@
-import { AGGREGATES, type Aggregate, type Aggregates } from './define-aggregate.ts'
+import { aggregatesOver, type Aggregate, type Aggregates } from './define-aggregate.ts'
+import { columnsAs, conditionText, type Condition } from './define-expression.ts'
 import { invalidField, type FieldPath } from './define-fields.ts'
 import type { ColumnKinds, NamesOf, PrimitiveKind, TableOf } from './define-kinds.ts'
+import { withLate, type Window } from './define-reference.ts'
+import type { AnyRow } from './define-row.ts'
+import type { Results, WindowRow } from './define-window-row.ts'
 import type { TableDefinition } from './define.ts'
+import { writtenTopic, type TopicOptions } from './define-topic.ts'
 import { specText, type TypeSpec } from './define-type.ts'
 import { checkWindow, windowOverWindow } from './define-window-check.ts'
 import type { KIND_KEYS } from './define-window-fields.ts'
@@ -15,7 +20,6 @@ export interface CommonWindowOptions {
   readonly allowedLateness?: string
   /** Default: `rows` over keyed tables, `events` over the others. */
   readonly input?: WindowDefinition['input']
-  readonly nullGroup?: WindowDefinition['nullGroup']
   readonly emit?: WindowDefinition['emit']
   /** Of `emit: update`: how often open rows are written at most. Default: with each commit. */
   readonly early?: string
@@ -26,26 +30,41 @@ export interface CommonWindowOptions {
   readonly retain?: string
   /** What it was called before: its rows stay, and are found by the new name. */
   readonly renamedFrom?: string
-  readonly to?: { readonly topic: string; readonly where?: string }
+  /** Where committed changes are published. */
+  readonly to?: TopicOptions
 }
 
-/** What is grouped and aggregated. `K`: kinds of the source's columns. */
-export interface WindowOptions<K extends ColumnKinds = ColumnKinds> extends CommonWindowOptions {
-  readonly groupBy?: readonly NamesOf<K, PrimitiveKind>[]
-  /** SQL, row-wise over the source's columns: other rows do not count. */
-  readonly where?: string
+/**
+ * What is grouped and aggregated. `K`: kinds of the source's columns, `R`: its rows, `G`: the columns of `groupBy`,
+ * `S`: results, `U`: what becomes of groups that are null.
+ */
+export interface WindowOptions<
+  K extends ColumnKinds = ColumnKinds,
+  R = any,
+  G extends NamesOf<K, PrimitiveKind> = NamesOf<K, PrimitiveKind>,
+  S extends Results = Results,
+  U extends WindowDefinition['nullGroup'] = WindowDefinition['nullGroup'],
+> extends CommonWindowOptions {
+  readonly groupBy?: readonly G[]
+  readonly nullGroup?: U
+  /** Row-wise over the source's columns: other rows do not count. */
+  readonly where?: Condition<R>
   /**
    * Results by name: `({ count, sum }) => ({ n: count(), revenue: sum('amount') })`, or their text forms. What is computed
    * from them has a type, as columns of tables have: `mean: t.double().as('revenue / n')`.
    */
-  readonly select:
-    | ((aggregates: Aggregates<K>) => Readonly<Record<string, Aggregate | TypeSpec>>)
-    | Readonly<Record<string, string | TypeSpec>>
+  readonly select: ((aggregates: Aggregates<K, R>) => S) | S
 }
 
 type CalendarSize = `1 ${'day' | 'week' | 'month' | 'quarter' | 'year'}`
 
-export interface TumblingOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+export interface TumblingOptions<
+  K extends ColumnKinds = ColumnKinds,
+  R = any,
+  G extends NamesOf<K, PrimitiveKind> = NamesOf<K, PrimitiveKind>,
+  S extends Results = Results,
+  U extends WindowDefinition['nullGroup'] = WindowDefinition['nullGroup'],
+> extends WindowOptions<K, R, G, S, U> {
   /** A duration, or a calendar unit of the time zone, `1 day`. */
   readonly size: CalendarSize | (string & {})
   readonly offset?: string
@@ -53,24 +72,43 @@ export interface TumblingOptions<K extends ColumnKinds = ColumnKinds> extends Wi
   readonly timeZone?: string
 }
 
-export interface HoppingOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+export interface HoppingOptions<
+  K extends ColumnKinds = ColumnKinds,
+  R = any,
+  G extends NamesOf<K, PrimitiveKind> = NamesOf<K, PrimitiveKind>,
+  S extends Results = Results,
+  U extends WindowDefinition['nullGroup'] = WindowDefinition['nullGroup'],
+> extends WindowOptions<K, R, G, S, U> {
   readonly size: string
   readonly slide: string
   readonly offset?: string
 }
 
-export interface CumulateOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+export interface CumulateOptions<
+  K extends ColumnKinds = ColumnKinds,
+  R = any,
+  G extends NamesOf<K, PrimitiveKind> = NamesOf<K, PrimitiveKind>,
+  S extends Results = Results,
+  U extends WindowDefinition['nullGroup'] = WindowDefinition['nullGroup'],
+> extends WindowOptions<K, R, G, S, U> {
   readonly step: string
   readonly max: string
   readonly offset?: string
 }
 
-export interface SessionOptions<K extends ColumnKinds = ColumnKinds> extends WindowOptions<K> {
+export interface SessionOptions<
+  K extends ColumnKinds = ColumnKinds,
+  R = any,
+  G extends NamesOf<K, PrimitiveKind> = NamesOf<K, PrimitiveKind>,
+  S extends Results = Results,
+  U extends WindowDefinition['nullGroup'] = WindowDefinition['nullGroup'],
+> extends WindowOptions<K, R, G, S, U> {
   /** What is not further apart is one session. */
   readonly gap: string
 }
 
 export interface SqlWindowOptions extends CommonWindowOptions {
+  readonly nullGroup?: WindowDefinition['nullGroup']
   /** Of tumbling windows. */
   readonly timeZone?: string
 }
@@ -79,71 +117,78 @@ export interface SqlWindowOptions extends CommonWindowOptions {
  * Windows of one size, one after the other. Like the other kinds: pure; throws LakeError `config.invalid`,
  * `config.unknown_key` or `config.unsupported` with the path of the field and what to write instead.
  */
-export function tumbling<K extends ColumnKinds>(
-  name: string,
-  source: TableOf<K>,
-  options: TumblingOptions<K>,
-): WindowDefinition {
+export function tumbling<
+  K extends ColumnKinds,
+  R,
+  const G extends NamesOf<K, PrimitiveKind> = never,
+  const S extends Results = Results,
+  const U extends WindowDefinition['nullGroup'] = 'late',
+>(name: string, source: TableOf<K, R>, options: TumblingOptions<K, R, G, S, U>): Window<WindowRow<K, R, G, S, U>, R> {
   return windowOf(name, source, 'tumbling', options)
 }
 
 /** Windows of one size that begin every `slide`. */
-export function hopping<K extends ColumnKinds>(
-  name: string,
-  source: TableOf<K>,
-  options: HoppingOptions<K>,
-): WindowDefinition {
+export function hopping<
+  K extends ColumnKinds,
+  R,
+  const G extends NamesOf<K, PrimitiveKind> = never,
+  const S extends Results = Results,
+  const U extends WindowDefinition['nullGroup'] = 'late',
+>(name: string, source: TableOf<K, R>, options: HoppingOptions<K, R, G, S, U>): Window<WindowRow<K, R, G, S, U>, R> {
   return windowOf(name, source, 'hopping', options)
 }
 
 /** Windows of one start that end every `step`, up to `max`. */
-export function cumulate<K extends ColumnKinds>(
-  name: string,
-  source: TableOf<K>,
-  options: CumulateOptions<K>,
-): WindowDefinition {
+export function cumulate<
+  K extends ColumnKinds,
+  R,
+  const G extends NamesOf<K, PrimitiveKind> = never,
+  const S extends Results = Results,
+  const U extends WindowDefinition['nullGroup'] = 'late',
+>(name: string, source: TableOf<K, R>, options: CumulateOptions<K, R, G, S, U>): Window<WindowRow<K, R, G, S, U>, R> {
   return windowOf(name, source, 'cumulate', options)
 }
 
 /** Windows of what is not further apart than `gap`, per group. */
-export function session<K extends ColumnKinds>(
-  name: string,
-  source: TableOf<K>,
-  options: SessionOptions<K>,
-): WindowDefinition {
+export function session<
+  K extends ColumnKinds,
+  R,
+  const G extends NamesOf<K, PrimitiveKind> = never,
+  const S extends Results = Results,
+  const U extends WindowDefinition['nullGroup'] = 'late',
+>(name: string, source: TableOf<K, R>, options: SessionOptions<K, R, G, S, U>): Window<WindowRow<K, R, G, S, U>, R> {
   return windowOf(name, source, 'session', options)
 }
 
 /** A window that SQL defines: one SELECT … GROUP BY with TUMBLE, HOP, CUMULATE or SESSION, as docs/windows.md says. */
-export function windowSql(
-  name: string,
-  source: TableDefinition,
-  sql: string,
-  options: SqlWindowOptions = {},
-): WindowDefinition {
-  return over(name, source, { ...options, sql })
+export function windowSql(name: string, source: TableDefinition, sql: string, options: SqlWindowOptions = {}): Window {
+  return withLate(over(name, source, { ...options, sql }))
 }
 
 /** Keys of the kinds, which YAML has inside `tumbling: {…}` and the like. */
 const IN_KIND = ['size', 'slide', 'step', 'max', 'gap', 'offset']
 
-function windowOf(
+function windowOf<R, S>(
   name: string,
   source: TableDefinition,
   kind: (typeof KIND_KEYS)[number],
   options: object,
-): WindowDefinition {
+): Window<R, S> {
   // In plain JavaScript there may be none.
-  const { select, ...rest } = (options ?? {}) as { readonly select?: WindowOptions['select'] }
+  const { select, where, ...rest } = (options ?? {}) as Partial<WindowOptions>
   const entries = Object.entries(rest)
   const inKind = Object.fromEntries(entries.filter(([key]) => IN_KIND.includes(key)))
   const others = Object.fromEntries(entries.filter(([key]) => !IN_KIND.includes(key)))
-  return over(name, source, { ...others, [kind]: inKind, select: selectTexts(select, [name, 'select']) })
+  const typeOf = (column: string) => source?.columns?.find((each) => each.name === column)?.type
+  const results: unknown = typeof select === 'function' ? select(aggregatesOver(typeOf)) : select
+  const filter = where === undefined ? {} : { where: conditionText(where, columnsAs<AnyRow>(typeOf)) }
+  return withLate(
+    over(name, source, { ...others, ...filter, [kind]: inKind, select: selectTexts(results, [name, 'select']) }),
+  )
 }
 
 /** Both forms as texts, which is what is checked. */
-function selectTexts(select: WindowOptions['select'] | undefined, at: FieldPath): unknown {
-  const results: unknown = typeof select === 'function' ? select(AGGREGATES) : select
+function selectTexts(results: unknown, at: FieldPath): unknown {
   if (typeof results !== 'object' || results === null)
     throw invalidField(at, 'is missing', 'Write select: ({ count }) => ({ n: count() }).')
   return Object.fromEntries(
@@ -161,5 +206,6 @@ function over(name: string, source: TableDefinition, options: Readonly<Record<st
   if ((source as { readonly kind?: string } | undefined)?.kind !== 'table')
     throw invalidField([name, 'source'], 'must be a table', 'Give the table that table(…) made.')
   if ('source' in options) throw invalidField([name, 'source'], 'stands twice', 'The second argument is the source.')
-  return checkWindow(name, { ...options, source: source.name }, () => source, at)
+  const to = 'to' in options ? { to: writtenTopic(options['to']) } : {}
+  return checkWindow(name, { ...options, ...to, source: source.name }, () => source, at)
 }

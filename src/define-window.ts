@@ -1,5 +1,6 @@
 import { typeText, type ColumnType } from './batch.ts'
 import { problem } from './define-fields.ts'
+import type { ChangeTopic } from './define-topic.ts'
 import type { LakeError } from './error.ts'
 
 /**
@@ -84,12 +85,6 @@ export interface WindowDefinition {
   readonly retainMs: number | undefined
   /** Changes that are committed are published here, those for which `where` is true. */
   readonly to: ChangeTopic | undefined
-}
-
-export interface ChangeTopic {
-  readonly topic: string
-  /** SQL, row-wise over the columns of the window table. */
-  readonly where: string | undefined
 }
 
 /** Hopping windows of at least so many slides share their work: their cells are slices (rule S1). */

@@ -1,28 +1,45 @@
-import { createHash } from 'node:crypto'
-import { columnText, typeText, type Column } from './batch.ts'
+import type { Column, ColumnType } from './batch.ts'
 import { archiveTables, type ArchiveOption } from './define-archive.ts'
 import type { AvroOptions, WrittenFormat } from './define-avro.ts'
 import type { ProtobufFormat, ProtobufOptions } from './define-protobuf.ts'
 import { checkLake, checkTable } from './define-check.ts'
-import { fieldError } from './define-fields.ts'
-import type { ColumnSpecs, KindsOf, TableOf } from './define-kinds.ts'
+import {
+  columnsAs,
+  conditionText,
+  EXPRESSIONS,
+  type ColumnsOf,
+  type Condition,
+  type Expressions,
+} from './define-expression.ts'
+import { fieldError, invalidField } from './define-fields.ts'
+import type { ColumnSpecs, KindsOf } from './define-kinds.ts'
 import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
+import type { Evolve } from './evolve-columns.ts'
 import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
-import { specText, type TypeSpec } from './define-type.ts'
+import { withDeadLetters, type Table } from './define-reference.ts'
+import type { AnyRow, DeclaredRow, RawRow, RowOf, SystemRow } from './define-row.ts'
+import { writtenTopic, type ChangeTopic, type TopicOptions } from './define-topic.ts'
+import { parseColumn, specText, type TypeSpec } from './define-type.ts'
 import { windowTableNames, type WindowDefinition } from './define-window.ts'
 import type { StartAt } from './log.ts'
 
 export { t, type TypeSpec } from './define-type.ts'
-export type { LookupOptions, MapFunction, Redaction }
+export type { LookupOptions, MapFunction, Redaction, TopicOptions }
 export { cumulate, hopping, session, tumbling, windowSql } from './define-window-options.ts'
 
 /** What a user writes of a table. YAML takes the same keys and texts; defaults are filled in by `table`. */
-export interface TableOptions<C extends string = string, S extends ColumnSpecs<C> = ColumnSpecs<C>> {
+export interface TableOptions<
+  C extends string = string,
+  S extends ColumnSpecs<C> = ColumnSpecs<C>,
+  Q extends C = C,
+  M extends ComputedSpecs = ComputedSpecs,
+  F extends ValueFormat | WrittenFormat = ValueFormat | WrittenFormat,
+> {
   readonly from: {
     readonly topic: string
     /** `json()` (default), `avro()`, `protobuf()`, `raw()` or `debezium()`. */
-    readonly value?: ValueFormat | WrittenFormat
+    readonly value?: F
     /** How the record's key names the row that a null value removes. */
     readonly key?: RecordKey
     /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
@@ -30,12 +47,22 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   }
   /** `{ id: t.string().required(), amount: t.decimal(12, 2) }`, or the text form of types. Not for `raw()`. */
   readonly columns?: S
-  /** SQL, row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
-  readonly where?: string
+  /**
+   * More columns, computed from the others: `(o, { mul }) => ({ total: t.decimal(14, 2).as(mul(o.price, o.quantity)) })`.
+   * Those that rows are partitioned by stand in `columns`.
+   */
+  readonly computed?: (columns: ColumnsOf<RowOfColumns<S>>, expressions: Expressions) => M
+  /** Row-wise: records for which it is not true are dropped, and counted. They do not move the clock. */
+  readonly where?: Condition<RowOfColumns<S>>
+  /**
+   * What schemas of the registry may do to the columns: `add-widen` (default where no columns are declared), `add-only` or
+   * `strict`. With it, declared columns stay as they are, and all others come from the schemas.
+   */
+  readonly evolve?: Evolve
   /** Whether rows are kept (default), or only fed to windows. */
   readonly store?: boolean
   /** Columns that name a row: a later record of the same key replaces it. */
-  readonly key?: readonly NoInfer<C>[]
+  readonly key?: readonly Q[]
   /** What orders the records of a key instead of their offsets: a column, or a field of the change's source, `source.lsn`. */
   readonly version?: NoInfer<C> | `source.${string}`
   /** What a column is that the record does not carry: `null` (default), or what the key's row has. */
@@ -50,7 +77,7 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
     readonly idleAfter?: string
     readonly maxFutureSkew?: string
   }
-  readonly partitionBy?: readonly string[]
+  readonly partitionBy?: readonly PartitionText<NoInfer<C> | SystemName>[]
   /** What it was called before: its rows stay, and are found by the new name. */
   readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
@@ -64,23 +91,77 @@ export interface TableOptions<C extends string = string, S extends ColumnSpecs<C
   readonly lookup?: Readonly<Record<string, LookupOptions>>
   /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
   readonly redact?: Readonly<Record<string, Redaction>>
+  /** Where committed rows are published. */
+  readonly to?: TopicOptions
 }
+
+/** Columns that are computed. */
+export type ComputedSpecs = Readonly<Record<string, TypeSpec>>
+
+/** What conditions and computed columns of a table may read: declared columns, those of the system, and look-ups. */
+type RowOfColumns<S extends ColumnSpecs> = string extends keyof S ? Readonly<Record<string, any>> : DeclaredRow<S>
+
+type SystemName = '_kafka_partition' | '_offset' | '_timestamp'
+
+/** What `partitionBy` may say of a column. */
+type PartitionText<C> = C extends string
+  ?
+      | C
+      | `${'year' | 'month' | 'day' | 'hour' | 'identity'}(${C})`
+      | `${'bucket' | 'truncate'}(${number},${'' | ' '}${C})`
+  : never
+
+/** Rows of a table as its options say. */
+type RowOfOptions<S extends ColumnSpecs, Q extends string, M extends ComputedSpecs, F> = [F] extends ['raw']
+  ? RawRow & Omit<SystemRow, '_extra'>
+  : RowOf<S, Q, string extends keyof M ? Record<never, string> : M>
 
 /**
  * A table over a topic. Pure. Throws LakeError `config.invalid`, `config.unknown_key` or `config.unsupported` with the
  * path of the field and what to write instead.
  */
-export function table<const S extends ColumnSpecs>(
+export function table<
+  const S extends ColumnSpecs,
+  const Q extends keyof S & string = never,
+  const M extends ComputedSpecs = Record<never, TypeSpec>,
+  const F extends ValueFormat | WrittenFormat = 'json',
+>(
   name: string,
-  options: TableOptions<keyof S & string, S>,
-): TableOf<KindsOf<S>> {
-  const { columns, map } = options
-  const texts =
-    columns === undefined || columns === null || typeof columns !== 'object'
+  options: TableOptions<keyof S & string, S, Q, M, F>,
+): Table<KindsOf<string extends keyof M ? S : S & M>, RowOfOptions<S, Q, M, F>> {
+  return withDeadLetters(checkTable(name, writtenTable(name, options as unknown as TableOptions), [name]))
+}
+
+/** The form that is checked: types, conditions and functions as texts. */
+function writtenTable(name: string, { columns, computed, where, map, to, ...rest }: TableOptions): object {
+  // In plain JavaScript anything may stand there: what is wrong is told by the check.
+  const declared = typeof columns === 'object' && columns !== null ? columns : undefined
+  const refs = columnsAs<AnyRow>((column) => typeOf(declared?.[column]))
+  const more = computed === undefined ? {} : computed(refs, EXPRESSIONS)
+  const twin = Object.keys(more).find((column) => declared !== undefined && Object.hasOwn(declared, column))
+  if (twin !== undefined)
+    throw invalidField([name, 'computed', twin], 'stands in "columns", too', 'Give it another name.')
+  const specs = Object.entries<TypeSpec | string>({ ...declared, ...more })
+  return {
+    ...rest,
+    ...(columns === undefined ? {} : { columns }),
+    ...(specs.length === 0
       ? {}
-      : { columns: Object.fromEntries(Object.entries<TypeSpec | string>(columns).map(([c, s]) => [c, specText(s)])) }
-  const written = map === undefined ? {} : { map: writtenMap(map) }
-  return checkTable(name, { ...options, ...texts, ...written }, [name])
+      : { columns: Object.fromEntries(specs.map(([column, spec]) => [column, specText(spec)])) }),
+    ...(where === undefined ? {} : { where: conditionText(where, refs) }),
+    ...(map === undefined ? {} : { map: writtenMap(map) }),
+    ...(to === undefined ? {} : { to: writtenTopic(to) }),
+  }
+}
+
+/** Undefined where a text is none; the check says why. */
+function typeOf(declared: TypeSpec | string | undefined): ColumnType | undefined {
+  if (typeof declared !== 'string') return declared?.type
+  try {
+    return parseColumn('', declared).type
+  } catch {
+    return undefined
+  }
 }
 
 /**
@@ -91,13 +172,13 @@ export const json = (options: { readonly framing?: 'confluent' } = {}): ValueFor
   options.framing === undefined ? 'json' : { format: 'json', ...options }
 
 /** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
-export const raw = (): ValueFormat => 'raw'
+export const raw = () => 'raw' as const
 
 /** Values are Avro: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
 export const avro = (options: AvroOptions = {}): WrittenFormat => ({ format: 'avro', ...options })
 
-/** Values are messages of Protocol Buffers, of the schema given here, whose fields may be the columns. */
-export const protobuf = (options: ProtobufOptions): WrittenFormat => ({ format: 'protobuf', ...options })
+/** Values are messages of Protocol Buffers: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
+export const protobuf = (options: ProtobufOptions = {}): WrittenFormat => ({ format: 'protobuf', ...options })
 
 /** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
 export const debezium = (
@@ -172,7 +253,10 @@ export interface TableDefinition {
   /** What stands before each value, and before keys that are JSON, and is passed over. */
   readonly framing?: 'confluent'
   readonly startAt: StartAt
+  /** Those of the definition; where a table stands in a version, those that came from a registry's schemas too. */
   readonly columns: readonly Column[]
+  /** Present where the schemas of a registry add columns to those that are declared. */
+  readonly evolve?: Evolve | undefined
   readonly eventTime: EventTime | undefined
   /** Iceberg transforms over columns: `status`, `day(updatedAt)`, `bucket(16, orderId)`, `truncate(4, zip)`, `hour month year`. */
   readonly partitionBy: readonly string[]
@@ -198,6 +282,8 @@ export interface TableDefinition {
   readonly lookup?: readonly LookupDefinition[] | undefined
   /** What is not stored as the record has it. */
   readonly redact?: Redactions | undefined
+  /** Where committed rows are published; no part of its code. */
+  readonly to?: ChangeTopic | undefined
   /** What it was called before; no part of its code. */
   readonly renamedFrom?: string | undefined
   /** It keeps the raw log of its topic, for replays to read where the log itself no longer reaches. */
@@ -224,83 +310,9 @@ export interface LakeDefinition {
   readonly pipelines: readonly PipelineDefinition[]
 }
 
-/** Raised only when a release changes what the same definition and log give. */
-const SEMANTICS = 1
-
-/**
- * Hash of everything that decides a table's rows. Settings (lanes, intervals, credentials) and `startAt`, which only
- * says where a log begins, are not part of it.
- */
-export function codeHash(table: TableDefinition): string {
-  return hashOf(definitionText(table))
-}
-
-/** What the code hash of a table is the hash of. It stands beside the table's rows, as `DEFINITION_PROPERTY`. */
-export function definitionText(table: TableDefinition): string {
-  return JSON.stringify({
-    semantics: SEMANTICS,
-    name: table.name,
-    topic: table.topic,
-    value: table.value,
-    ...(table.avro === undefined ? {} : { avro: table.avro }),
-    ...(table.protobuf === undefined ? {} : { protobuf: table.protobuf }),
-    ...(table.framing === undefined ? {} : { framing: table.framing }),
-    columns: table.columns.map((column) => [column.name, columnText(column)]),
-    eventTime: table.eventTime,
-    partitionBy: table.partitionBy,
-    onError: table.onError,
-    unknown: table.unknown,
-    // Append tables hash as they did before there were keys.
-    ...(table.key.length === 0
-      ? {}
-      : {
-          key: table.key,
-          recordKey: table.recordKey,
-          version: table.version,
-          missing: table.missing,
-          onTruncate: table.onTruncate,
-        }),
-    ...(table.where === undefined ? {} : { where: table.where }),
-    ...(table.store ? {} : { store: false }),
-    ...(table.map === undefined ? {} : { map: hashOf(JSON.stringify(table.map)) }),
-    ...(table.lookup === undefined ? {} : { lookup: table.lookup }),
-    ...(table.redact === undefined ? {} : { redact: table.redact }),
-  })
-}
-
-/**
- * Hash of everything that decides a window's rows, its source's code included: what changes the source's rows changes
- * the window's (rule R5). How often open rows are written, how much may be held and where changes are published decide
- * no row, and can be changed at any time.
- */
-export function windowCodeHash(window: WindowDefinition, source: TableDefinition): string {
-  return hashOf(windowDefinitionText(window, source))
-}
-
-/** What the code hash of a window is the hash of. */
-export function windowDefinitionText(window: WindowDefinition, source: TableDefinition): string {
-  return JSON.stringify({
-    semantics: SEMANTICS,
-    name: window.name,
-    source: [source.name, codeHash(source)],
-    window: Object.entries(window.window).toSorted(([a], [b]) => (a < b ? -1 : 1)),
-    allowedLatenessMs: window.allowedLatenessMs,
-    input: window.input,
-    groupBy: window.groupBy,
-    nullGroup: window.nullGroup,
-    where: window.where,
-    select: window.select.map(({ name, fn, column, n, where }) => [name, fn, column, n, where]),
-    ...(window.computed.length === 0
-      ? {}
-      : { computed: window.computed.map(({ name, type, as }) => [name, typeText(type), as]) }),
-    emit: window.emit,
-    retainMs: window.retainMs,
-  })
-}
-
-/** Hash of a definition's text. */
-export function hashOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 32)
+/** Columns that the definition itself has: those that a registry's schemas added are none of it. */
+export function declaredColumns({ columns }: Pick<TableDefinition, 'columns'>): readonly Column[] {
+  return columns.filter(({ fromRegistry }) => fromRegistry !== true)
 }
 
 /** Name of the companion table that keeps a table's dead letters. Names with `__` are ours alone. */

@@ -63,18 +63,19 @@ export type LakeErrorCode =
   | 'kafka.topic_replaced'
   | 'kafka.log_truncated'
   | 'kafka.gap'
+  | 'publish.expression_failed' // the filter of a change topic fails on the values of a row
   | 'publish.too_large' // a change topic refuses records of the size of a row
   | 'registry.unavailable' // the schema registry does not answer, or not as one
   | 'registry.denied' // it refuses our credentials
   | 'schema.incompatible' // a schema of the registry, or of the definition, does not fit the columns
+  | 'schema.evolves' // records need columns that their table is about to get: lanes say so, nobody else sees it
   | 'lane.failed'
-  | 'lane.hung'
   | 'lookup.ambiguous' // a record would find two rows of the table that is looked up in
   | 'lookup.not_found' // the table, version or column that a look-up names is not there
   | 'lookup.too_large'
+  | 'testing.does_not_hold' // of a lab: the same records gave other rows when they were run in another way
   | 'transform.map_refused' // the function of a table asks for what is another thing in a replay, or is none
   | 'transform.not_row_wise' // an expression of a definition is more than deterministic scalars over one row
-  | 'window.expression_failed' // the filter of a change topic fails on the values of a row
   | 'decode.too_many_dead_letters'
   | 'decode.stopped' // a record that could not be read, in a table with `onError: stop`
   | 'cdc.truncate' // the source of a change stream was truncated, in a table with `onTruncate: stop`
@@ -82,6 +83,7 @@ export type LakeErrorCode =
   | 'upsert.key_in_two_partitions' // no version column says which of its records is the later one
   | 'window.open_rows_max' // a window table holds more open cells than `openRowsMax`
   | 'window.old_values_max' // a window over rows would hold the values of more keys than it may
+  | 'window.memory_max' // open windows need more memory at once than `windows.memory`, whatever is written to disk
   | 'window.fold_failed' // the process that holds the open windows died, or its disk is full
   | 'aggregate.overflow' // an exact sum no longer fits its column
   | 'aggregate.negative_count' // more rows were taken back than were counted: the source table contradicts the log

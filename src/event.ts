@@ -81,11 +81,10 @@ export type LakeEvent =
       readonly corrected: number
       readonly retractOfUnknown: number
     }
-  /** Changes of a window table were sent to its topic; or could not be, which is tried again. */
+  /** Changes of a table were sent to its topic; or could not be, which is tried again. */
   | {
       readonly kind: 'published'
       readonly pipeline: string
-      /** The window table. */
       readonly table: string
       readonly topic: string
       /** All changes up to this version were sent; undefined while none were. */
@@ -97,6 +96,14 @@ export type LakeEvent =
       /** All rows were sent: the files of the version that was sent last are gone. */
       readonly isWhole: boolean
       readonly error?: ErrorMessage
+    }
+  /** A partition waits at a record for a person; all others go on. */
+  | {
+      readonly kind: 'held'
+      readonly pipeline: string
+      readonly partition: PartitionId
+      readonly offset: bigint
+      readonly reason: ErrorMessage
     }
   | {
       readonly kind: 'lane'

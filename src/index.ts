@@ -1,12 +1,9 @@
 import { fileURLToPath } from 'node:url'
-import type { Hono } from 'hono'
 import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
-import { deadLetterTable, type LakeDefinition, type PipelineDefinition } from './define.ts'
+import type { LakeDefinition, PipelineDefinition } from './define.ts'
 import { checkRegistry } from './define-avro.ts'
 import { assertSalts } from './define-redact.ts'
-import { windowTableNames } from './define-window.ts'
-import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
 import { Changes } from './ingest/changes.ts'
 import { archivesOf, remoteIndex, type Archive } from './ingest/archive/archive.ts'
@@ -14,30 +11,32 @@ import { withArchives } from './ingest/archive-source.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool, type LanePoolOptions } from './ingest/lane-pool.ts'
 import { lanesOnDemand } from './ingest/lanes-on-demand.ts'
+import { openRegistry } from './ingest/registry.ts'
 import { openSink, openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
 import { startFold } from './ingest/window/fold-pool.ts'
 import type { Jobs } from './jobs.ts'
+import { readingOf, waitFor, type Lake, type LakeEvents } from './lake-handle.ts'
+import { Listeners } from './listeners.ts'
 import { openChain, type Chain } from './lake/chain.ts'
+import { watchedChain } from './lake/watched-chain.ts'
 import { openJobs } from './lake/job-store.ts'
 import { openStorage } from './lake/storage/open.ts'
 import { assertConditionalWrites } from './lake/storage/race.ts'
 import { expire, keepExpiring } from './lake/upkeep.ts'
 import { COMPACTION, type Storage } from './lake/table.ts'
-import { partitionId, type Source } from './log.ts'
+import type { Source } from './log.ts'
 import { withMaps } from './map-bundle.ts'
 import { Parts, until } from './parts.ts'
 import { openEngine, type Engine } from './query/engine.ts'
 import { lakeResolver } from './query/view.ts'
-import { findReplay, startReplay, type Replay, type ReplayInput } from './replay-handle.ts'
-import type { Replays } from './replay-status.ts'
+import { findReplay, startReplay } from './replay-handle.ts'
 import { openReplays } from './replay/replays.ts'
 import { runReplays } from './replay/run-replays.ts'
 import { verify } from './replay/verify.ts'
 import { createApp } from './server/app.ts'
 import { createMetrics } from './server/metrics.ts'
 import type { Settings } from './settings.ts'
-import { template } from './sql-template.ts'
 import type { PipelineControl } from './status.ts'
 import type { Version } from './version.ts'
 
@@ -58,7 +57,10 @@ export {
 } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
-export type { LookupOptions, MapFunction, Redaction } from './define.ts'
+export type { Table, TableReference, Window } from './define-reference.ts'
+export type { AnyRow, DeadLetterRow, Decimal, LateRow } from './define-row.ts'
+export type { Condition, Expression, Expressions } from './define-expression.ts'
+export type { LookupOptions, MapFunction, Redaction, TopicOptions } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'
 export type {
   Aggregate,
@@ -70,43 +72,6 @@ export type {
   TumblingOptions,
   WindowOptions,
 } from './define-window-options.ts'
-
-/** A running lake: its pipelines ingest, its tables answer. One object, one life; nothing global is touched. */
-export interface Lake {
-  readonly pipelines: readonly PipelineControl[]
-  /**
-   * Rows of one SELECT as objects: int64 are bigint, decimals strings. Values of a template are parameters; a table
-   * definition stands for its name.
-   */
-  sql<Row = Record<string, unknown>>(text: string | TemplateStringsArray, ...values: unknown[]): Promise<readonly Row[]>
-  /**
-   * Read your writes: resolves with the first version beyond the offset, whatever became of the record. Rejects with
-   * the reason when the pipeline is stopped or paused.
-   */
-  waitFor(table: string | { readonly name: string }, at: RecordAddress): Promise<Version>
-  /**
-   * Runs history again through the definition of this lake, beside the live tables: a fork, all its tables at once.
-   * Throws `replay.running`, `replay.nothing_changed`, `request.invalid` and other `replay.*`.
-   */
-  replay(pipeline: string, input?: ReplayInput): Promise<Replay>
-  /** One that was started before, in any process. Throws `replay.unknown`. */
-  findReplay(id: string): Promise<Replay>
-  /** Those of the store, as data. */
-  readonly replays: Replays
-  /** The HTTP API as a Hono app, to be served or mounted. */
-  http(): Hono
-  /** Stops fetching, commits once more, ends every child process. Takes at most ten seconds. */
-  close(): Promise<void>
-  [Symbol.asyncDispose](): Promise<void>
-}
-
-export interface RecordAddress {
-  /** Default: the topic of the table. */
-  readonly topic?: string
-  readonly partition: number
-  readonly offset: bigint
-  readonly signal?: AbortSignal
-}
 
 export interface OpenOptions {
   /** Closes the lake when it aborts. */
@@ -142,13 +107,16 @@ const FOLD_MEMORY_BYTES_MAX = 512 * 1024 * 1024
  */
 export async function open(
   definition: LakeDefinition,
-  written: SettingsInput | Settings,
+  written: (SettingsInput & Pick<OpenOptions, 'signal'>) | Settings,
   options: OpenOptions = {},
 ): Promise<Lake> {
   const parts = new Parts()
   try {
     const lake = await withMaps(definition, process.cwd())
-    return await assemble(lake, 'source' in written ? written : settingsOf(written), options, parts)
+    if ('source' in written) return await assemble(lake, written, options, parts)
+    const { signal, ...settings } = written
+    const all = { ...(signal === undefined ? {} : { signal }), ...options }
+    return await assemble(lake, settingsOf(settings), all, parts)
   } catch (error) {
     await parts.close().catch(() => undefined)
     throw error
@@ -167,16 +135,14 @@ async function assemble(
   if (!isReadOnly) assertSalts(definition, settings.salts)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
-  let hasWarned = false
+  // Whoever looks on must not be able to stop a commit or a lane.
+  const listeners = new Listeners<LakeEvents>((error) =>
+    process.emitWarning(error instanceof Error ? error : String(error)),
+  )
+  if (options.observer !== undefined) listeners.on('event', options.observer)
   const observer = (event: LakeEvent) => {
     metrics.observe(event)
-    try {
-      options.observer?.(event)
-    } catch (error) {
-      // Whoever looks on must not be able to stop a commit or a lane.
-      if (!hasWarned) process.emitWarning(error instanceof Error ? error : String(error))
-      hasWarned = true
-    }
+    listeners.tell('event', event)
   }
   const laneOptions: LanePoolOptions = {
     lanes: isReadOnly ? 0 : settings.lanes,
@@ -201,12 +167,17 @@ async function assemble(
       tables,
       windows,
       childPath: childPath('fold-child'),
-      settings: { store: settings.store, memoryBytesMax: FOLD_MEMORY_BYTES_MAX },
+      settings: { store: settings.store, memoryBytesMax: settings.windows?.memoryBytesMax ?? FOLD_MEMORY_BYTES_MAX },
       clock,
       onOutput: (text) => options.onOutput?.(text),
       priority,
     })
-  const chains = new Map(definition.pipelines.map(({ name }) => [name, openChain(storage, name, clock)]))
+  const chains = new Map(
+    definition.pipelines.map(({ name }) => {
+      const told = (version: Version) => listeners.tell('version', { pipeline: name, version })
+      return [name, watchedChain(openChain(storage, name, clock), told)]
+    }),
+  )
   const opening = openEngine({
     settings: settings.query,
     resolve: lakeResolver({ storage, chains, settings: settings.query, clock }),
@@ -231,6 +202,7 @@ async function assemble(
     takeoverAfterMs: settings.takeoverAfterMs,
     clock,
     observer,
+    registry: settings.registry === undefined ? undefined : openRegistry(settings.registry, clock),
   }
   const supervisors = definition.pipelines.map(
     (pipeline) =>
@@ -311,13 +283,14 @@ async function assemble(
   }
   const lake: Lake = {
     pipelines: supervisors,
-    sql: async <Row>(text: string | TemplateStringsArray, ...values: unknown[]) =>
-      (await engine.rows(typeof text === 'string' ? { sql: text, params: values } : template(text, values))) as Row[],
-    waitFor: (table, at) => waitFor(definition, supervisors, typeof table === 'string' ? table : table.name, at),
+    ...readingOf(engine, definition),
+    on: (kind, listener) => listeners.on(kind, listener),
+    waitFor: (table, at) => waitFor(definition, supervisors, table, at),
     replay: (pipeline, input) => startReplay(replays, clock, pipeline, input),
     findReplay: (id) => findReplay(replays, clock, id),
     replays,
     http: () => app,
+    fetch: async (request) => app.fetch(request),
     close: () => (closing ??= close()),
     [Symbol.asyncDispose]: () => lake.close(),
   }
@@ -344,31 +317,17 @@ function upkeepOf(
   )
 }
 
-async function waitFor(
-  definition: LakeDefinition,
-  supervisors: readonly Supervisor[],
-  table: string,
-  at: RecordAddress,
-): Promise<Version> {
-  for (const [index, pipeline] of definition.pipelines.entries()) {
-    const window = pipeline.windows.find((each) => windowTableNames(each).includes(table))
-    const source = window?.source ?? table
-    const found = pipeline.tables.find(({ name }) => name === source || deadLetterTable(name) === source)
-    if (found === undefined) continue
-    const id = partitionId(at.topic ?? found.topic, at.partition)
-    return supervisors[index]!.waitUntil(new Map([[id, at.offset + 1n]]), at.signal)
-  }
-  throw new LakeError('table.unknown', `no table ${table}`, {
-    fix: `Tables of this lake: ${definition.pipelines.flatMap(({ tables, windows }) => [...tables, ...windows].map(({ name }) => name)).join(', ')}.`,
-  })
-}
-
 /** The bundled child processes lie beside the bundle; from sources, in dist/. */
 function childPath(name: string): string {
   const beside = import.meta.url.endsWith('.ts') ? `../dist/${name}.js` : `./${name}.js`
   return fileURLToPath(new URL(beside, import.meta.url))
 }
 
+export type { Lake, LakeEvents, RecordAddress } from './lake-handle.ts'
+export type { Replay, ReplayInput } from './replay-handle.ts'
+export type { Replays } from './replay-status.ts'
+export type { ColumnFilter, RowFilter, RowsOptions } from './row-filter.ts'
+export type { Rows } from './row-stream.ts'
 export type { ReplayDifference, ReplayPhase, ReplayProgress, ReplayStatus } from './replay-status.ts'
 export { LakeError, type LakeErrorCode } from './error.ts'
 export type {
@@ -378,9 +337,6 @@ export type {
   LakeEvent,
   PipelineControl,
   PipelineDefinition,
-  Replay,
-  ReplayInput,
-  Replays,
   Settings,
   SettingsInput,
   Source,

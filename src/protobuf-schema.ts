@@ -145,14 +145,15 @@ export function protobufProblem(
   field: Pick<ProtoField, 'type' | 'kind'>,
   column: ColumnType,
   path: string,
+  mayLack = false,
 ): string | undefined {
   if (field.kind === 'list')
     return column.kind === 'list'
-      ? protobufProblem(schema, { ...field, kind: 'one' }, column.element, `${path}[]`)
+      ? protobufProblem(schema, { ...field, kind: 'one' }, column.element, `${path}[]`, mayLack)
       : `${path} is repeated, and a list in a column`
   if (field.kind === 'map')
     return column.kind === 'map'
-      ? protobufProblem(schema, { ...field, kind: 'one' }, column.value, `${path}{}`)
+      ? protobufProblem(schema, { ...field, kind: 'one' }, column.value, `${path}{}`, mayLack)
       : `${path} is a map`
   const { type } = field
   if (type.kind === 'enum')
@@ -164,21 +165,28 @@ export function protobufProblem(
   const { name } = type as Extract<ProtoType, { kind: 'message' }>
   if (name === TIMESTAMP && (column.kind === 'timestamp' || column.kind === 'timestamptz')) return undefined
   if (column.kind !== 'struct') return `${path} is the message ${name}, and a struct in a column`
-  return fieldsProblem(schema, name, column.fields, `${path}.`)
+  return fieldsProblem(schema, name, column.fields, `${path}.`, mayLack)
 }
 
-/** The same of columns and the fields of a message. */
+/** The same of columns and the fields of a message. `mayLack`: those that are not required may have no field. */
 export function fieldsProblem(
   schema: ProtoSchema,
   message: string,
-  columns: readonly { readonly name: string; readonly type: ColumnType; readonly as?: string }[],
+  columns: readonly {
+    readonly name: string
+    readonly type: ColumnType
+    readonly as?: string
+    readonly required?: boolean
+  }[],
   prefix = '',
+  mayLack = false,
 ): string | undefined {
-  for (const { name, type, as } of columns) {
+  for (const { name, type, as, required = false } of columns) {
     if (as !== undefined) continue
     const field = (schema.messages[message] ?? []).find((candidate) => candidate.name === name)
+    if (field === undefined && mayLack && !required) continue
     if (field === undefined) return `${prefix}${name}: the message ${message} has no such field`
-    const problem = protobufProblem(schema, field, type, `${prefix}${name}`)
+    const problem = protobufProblem(schema, field, type, `${prefix}${name}`, mayLack)
     if (problem !== undefined) return problem
   }
   return undefined

@@ -21,6 +21,8 @@ export interface Settings {
   readonly maintenance: MaintenanceSettings
   readonly http: HttpSettings
   readonly query: QuerySettings
+  /** Of the process that holds the open windows of a pipeline; default: `windows.memory` of a file. */
+  readonly windows?: { readonly memoryBytesMax: number }
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' | 'silent' }
 }
 

@@ -16,12 +16,11 @@ export interface PipelineStatus {
   readonly partitions: readonly PartitionStatus[]
   /** Source tables first, then their companions. */
   readonly tables: readonly string[]
-  /** Window tables with change topics, as far as this process publishes them. */
+  /** Tables with change topics, as far as this process publishes them. */
   readonly publishing?: readonly PublishingStatus[]
 }
 
 export interface PublishingStatus {
-  /** The window table. */
   readonly table: string
   readonly topic: string
   /** All changes up to this version were sent. */
@@ -43,6 +42,8 @@ export interface PartitionStatus {
   readonly clockMs: number | undefined
   /** Whether the watermark does not wait for it (rule C6); undefined where this process does not read it. */
   readonly isIdle?: boolean | undefined
+  /** The record that it waits at for a person, and why; undefined where it does not. */
+  readonly held?: { readonly offset: bigint; readonly reason: ErrorMessage } | undefined
 }
 
 /** What people and programs may ask of a running pipeline. Every verb is idempotent. */

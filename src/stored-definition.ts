@@ -1,4 +1,4 @@
-import { hashOf } from './define.ts'
+import { hashOf } from './define-code.ts'
 
 /**
  * Table property of a source table and of a window table: what its code hash is the hash of, so that a change of code

@@ -22,6 +22,8 @@ export interface ValueStyle {
   bytes(value: Uint8Array): unknown
   /** NaN and the infinities. */
   notFinite(value: number): unknown
+  /** Microseconds since 1970; `text` is the instant as RFC 3339 has it. */
+  instant(micros: bigint, text: () => string): unknown
 }
 
 /** For text: whatever a JSON number cannot carry exactly is a string. */
@@ -29,6 +31,7 @@ export const jsonStyle: ValueStyle = {
   bigint: String,
   bytes: (value) => Buffer.from(value).toString('base64'),
   notFinite: String,
+  instant: (_, text) => text(),
 }
 
 /** For callers in this process. */
@@ -36,11 +39,12 @@ export const nativeStyle: ValueStyle = {
   bigint: (value) => value,
   bytes: (value) => new Uint8Array(value),
   notFinite: (value) => value,
+  instant: (micros) => micros,
 }
 
 /**
- * A value of DuckDB as plain data: decimals, times, intervals and uuids as text, instants as RFC 3339 in UTC with
- * microseconds (a timestamp without zone is taken as UTC), lists as arrays, structs and maps with text keys as objects,
+ * A value of DuckDB as plain data: decimals, times, intervals and uuids as text, instants as the style has them, in
+ * microseconds (a timestamp without zone is taken as UTC; the infinities are texts), lists as arrays, structs and maps with text keys as objects,
  * other maps as arrays of {key, value}.
  */
 export function plainValue(value: DuckDBValue, style: ValueStyle): unknown {
@@ -55,7 +59,7 @@ export function plainValue(value: DuckDBValue, style: ValueStyle): unknown {
   }
   if (value === null || value === undefined) return null
   if (value instanceof DuckDBTimestampTZValue || value instanceof DuckDBTimestampValue)
-    return instantText(value.micros, value.isFinite, value)
+    return instant(value.micros, value, style)
   if (value instanceof DuckDBDateValue) return value.isFinite ? dateText(value) : value.toString()
   if (value instanceof DuckDBTimeValue) return timeText(value.micros)
   if (value instanceof DuckDBBlobValue) return style.bytes(value.bytes)
@@ -65,11 +69,10 @@ export function plainValue(value: DuckDBValue, style: ValueStyle): unknown {
     return objectOf(Object.entries(value.entries).map(([key, item]) => [key, plainValue(item, style)]))
   if (value instanceof DuckDBMapValue) return plainMap(value, style)
   if (value instanceof DuckDBUnionValue || value instanceof DuckDBVariantValue) return plainValue(value.value, style)
-  if (value instanceof DuckDBTimestampMillisecondsValue)
-    return instantText(value.millis * 1_000n, value.isFinite, value)
-  if (value instanceof DuckDBTimestampSecondsValue)
-    return instantText(value.seconds * 1_000_000n, value.isFinite, value)
-  if (value instanceof DuckDBTimestampNanosecondsValue) return nanosText(value)
+  if (value instanceof DuckDBTimestampMillisecondsValue) return instant(value.millis * 1_000n, value, style)
+  if (value instanceof DuckDBTimestampSecondsValue) return instant(value.seconds * 1_000_000n, value, style)
+  if (value instanceof DuckDBTimestampNanosecondsValue)
+    return value.isFinite ? style.instant(floorDivide(value.nanos, 1_000n), () => nanosText(value)) : value.toString()
   return value.toString()
 }
 
@@ -85,6 +88,14 @@ function objectOf(entries: readonly (readonly [string, unknown])[]): object {
 }
 
 const DATE_MS_MAX = 8_640_000_000_000_000n
+
+function instant(
+  micros: bigint,
+  value: { readonly isFinite: boolean; toString(): string },
+  style: ValueStyle,
+): unknown {
+  return value.isFinite ? style.instant(micros, () => instantText(micros, true, value)) : value.toString()
+}
 
 function instantText(micros: bigint, isFinite: boolean, value: { toString(): string }): string {
   const inMs = floorDivide(micros, 1_000n)

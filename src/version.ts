@@ -76,7 +76,7 @@ export interface Version {
   readonly tails: ReadonlyMap<PartitionId, Tail>
   /** Offsets that the log had lost and that `onDataLoss: record-gap` passed over. */
   readonly holes: ReadonlyMap<PartitionId, readonly Hole[]>
-  /** By window table with a change topic: the last version whose changes were sent before this one was written. */
+  /** By table with a change topic: the last version whose changes were sent before this one was written. */
   readonly published: Readonly<Record<string, bigint>>
   readonly recentCommits: readonly string[]
   /** The newest version, up to this one, that did not go on from the one before it: no ingestion and no maintenance. */

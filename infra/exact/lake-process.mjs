@@ -10,7 +10,10 @@ export class LakeProcess {
   #child
   #options
 
-  /** @param {{ config: string, port: number, log: string, env?: Record<string, string> }} options */
+  /**
+   * @param {{ config: string, port: number, log: string, env?: Record<string, string>, key?: string }} options `key`:
+   *   of the API, where it asks for one
+   */
   constructor(options) {
     this.#options = options
   }
@@ -21,6 +24,12 @@ export class LakeProcess {
 
   get pid() {
     return this.#child?.pid
+  }
+
+  /** Headers that every request carries. */
+  get headers() {
+    const { key } = this.#options
+    return key === undefined ? {} : { authorization: `Bearer ${key}` }
   }
 
   get isRunning() {
@@ -70,7 +79,11 @@ export class LakeProcess {
   /** JSON of a path of its API, or undefined while it does not answer. */
   async ask(pathname, init) {
     try {
-      const answer = await fetch(`${this.url}${pathname}`, { ...init, signal: AbortSignal.timeout(20_000) })
+      const answer = await fetch(`${this.url}${pathname}`, {
+        ...init,
+        headers: { ...this.headers, ...init?.headers },
+        signal: AbortSignal.timeout(20_000),
+      })
       return answer.ok ? await answer.json() : undefined
     } catch {
       return undefined

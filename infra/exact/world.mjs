@@ -17,11 +17,14 @@ const root = path.resolve(here, '../..')
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Starts a broker and, when wanted, an S3 server; `close` ends and removes everything. */
-export async function openWorld({ partitions, s3 = false }) {
+/**
+ * Starts a broker and, when wanted, an S3 server; `close` ends and removes everything. `brokerOptions` gives what the
+ * broker is started with, for files that it needs in the folder of this world.
+ */
+export async function openWorld({ partitions, s3 = false, brokerOptions = () => ({}) }) {
   await bundle(path.join(root, 'dist'))
   const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-exact-'))
-  const broker = await startBroker({ dir: path.join(folder, 'kafka'), heap: '512m' })
+  const broker = await startBroker({ dir: path.join(folder, 'kafka'), heap: '512m', ...brokerOptions(folder) })
   const server = s3 ? await startS3({ dir: path.join(folder, 's3') }) : undefined
   const running = []
   const close = async () => {

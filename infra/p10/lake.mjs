@@ -14,8 +14,11 @@ export function newStore(world, { name, kind }) {
   return { url: `file://${world.folder}/lake-${name}` }
 }
 
-/** A process that can be given other settings between two starts. `settings`: lanes, commit, pipelines. */
-export async function newProcess(world, { name, store, settings }) {
+/**
+ * A process that can be given other settings between two starts. `settings`: lanes, commit, pipelines. `env` and `key`
+ * are what it is started with, and what the API is asked with.
+ */
+export async function newProcess(world, { name, store, settings, env = {}, key }) {
   const [port, config, log] = [
     await freePort(),
     path.join(world.folder, `${name}.yaml`),
@@ -29,13 +32,14 @@ export async function newProcess(world, { name, store, settings }) {
         kafka: { brokers: [world.broker.address] },
         store,
         takeoverAfter: '5s',
-        http: { port },
         query: { cacheDir: path.join(world.folder, `cache-${name}`), children: 1, timeout: '120s' },
         ...more,
+        http: { port, ...more.http },
       }),
     )
   write(settings)
-  const lake = new LakeProcess({ config, port, log, env: store.endpoint === undefined ? {} : credentials(world) })
+  const all = { ...(store.endpoint === undefined ? {} : credentials(world)), ...env }
+  const lake = new LakeProcess({ config, port, log, env: all, key })
   world.running.push(lake)
   return Object.assign(lake, { name, log, write })
 }
@@ -45,7 +49,7 @@ export async function send(lake, pathname, body, headers = {}) {
   try {
     const answer = await fetch(`${lake.url}${pathname}`, {
       method: body === undefined ? 'GET' : 'POST',
-      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: { ...lake.headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(60_000),
     })
@@ -106,7 +110,7 @@ export async function versionsOf(lake, pipeline) {
 export async function openQuery(lake, sql, pipeline, version) {
   const answer = await fetch(`${lake.url}/v1/query?format=ndjson`, {
     method: 'POST',
-    headers: { 'content-type': 'application/json' },
+    headers: { ...lake.headers, 'content-type': 'application/json' },
     body: JSON.stringify({ sql, asOf: `${pipeline}@${version}` }),
   })
   if (!answer.ok) throw new Error(`${lake.name}: ${answer.status} ${(await answer.text()).slice(0, 500)}`)

@@ -2,7 +2,13 @@
 // are cleaned of bots and get a country by their address; accounts lose what is sensitive; a function takes hosts out of
 // addresses.
 
-export const TOPICS = { events: 'raw-events', accounts: 'accounts', ranges: 'ip-ranges' }
+export const TOPICS = {
+  events: 'raw-events',
+  accounts: 'accounts',
+  ranges: 'ip-ranges',
+  processed: 'processed-events',
+  active: 'active-accounts',
+}
 export const SALT = 'the salt of this run, and of no other'
 /** In every text that must not be stored. */
 export const SECRET = 'SECRET'
@@ -10,6 +16,16 @@ export const PIPELINES = ['clean', 'reference']
 
 const IP_NUMBER = `list_reduce(list_transform(string_split(ip, '.'), lambda x: CAST(x AS BIGINT)), lambda a, b: a * 256 + b)`
 const NO_BOTS = `NOT regexp_matches(lower(coalesce(user_agent, '')), 'bot|crawler|spider')`
+
+/** Of what P7 publishes: not every row, and of a row not all; where it came from as a text. */
+const ACTIVE_WHERE = 'n % 10 <> 0'
+const ACTIVE_SELECT = {
+  id: 'id',
+  n: 'n',
+  email: 'email',
+  processed_at: 'processed_at',
+  place: "string = _kafka_partition || '/' || _offset",
+}
 
 const reference = {
   tables: {
@@ -51,6 +67,7 @@ export function pipelines(at) {
             },
           },
           where: NO_BOTS,
+          to: { topic: TOPICS.processed, key: ['user_id'] },
         },
         active_accounts: {
           from: { topic: TOPICS.accounts },
@@ -63,6 +80,7 @@ export function pipelines(at) {
           },
           where: "status = 'active'",
           redact: { sensitive_data: 'drop', email: { hash: 'people' }, phone: 'mask' },
+          to: { topic: TOPICS.active, where: ACTIVE_WHERE, select: ACTIVE_SELECT },
         },
         hosts: {
           from: { topic: TOPICS.events },
@@ -105,12 +123,24 @@ const events = table('processed_events', {
     },
   },
   where: \`${NO_BOTS}\`,
+  to: { topic: '${TOPICS.processed}', key: ['user_id'] },
 })
 const accounts = table('active_accounts', {
   from: { topic: '${TOPICS.accounts}' },
   columns: { id: t.string(), status: t.string(), n: t.int(), email: t.string(), processed_at: t.timestamptz().as('_timestamp') },
   where: "status = 'active'",
   redact: { phone: 'mask', email: { hash: 'people' }, sensitive_data: 'drop' },
+  to: {
+    topic: '${TOPICS.active}',
+    where: '${ACTIVE_WHERE}',
+    select: {
+      id: 'id',
+      n: 'n',
+      email: 'email',
+      processed_at: 'processed_at',
+      place: t.string().as("${ACTIVE_SELECT.place.slice('string = '.length)}"),
+    },
+  },
 })
 const hosts = table('hosts', {
   from: { topic: '${TOPICS.events}' },

@@ -149,6 +149,42 @@ export const QUERIES = {
   hosts: ['user_id', 'host'],
 }
 
+/**
+ * What the topics must hold, by topic: texts of `[partition, offset, …]`, by the rows that `expected` gives. Rows that are
+ * not wanted there are left out.
+ */
+export function expectedTopics(log) {
+  const { processed_events: events, active_accounts: accounts } = expected(log)
+  const rowsOf = (lines) => lines.map((line) => JSON.parse(line)).filter(([, , first]) => first !== 'dead')
+  return {
+    [TOPICS.processed]: rowsOf(events).map((row) => JSON.stringify(row)),
+    [TOPICS.active]: rowsOf(accounts)
+      .filter(([, , , , n]) => n % 10 !== 0)
+      .map(([partition, offset, id, , n, email, at]) => JSON.stringify([partition, offset, id, n, email, at])),
+  }
+}
+
+/** What a record of a topic says, as `expectedTopics` has it. */
+export const READ = {
+  [TOPICS.processed]: (row) => [
+    row._kafka_partition,
+    Number(row._offset),
+    row.user_id,
+    row.event_type,
+    Date.parse(row.timestamp),
+    row.payload === null ? null : Number(row.payload.duration_ms),
+    row.country,
+    Date.parse(row.processed_at),
+  ],
+  [TOPICS.active]: (row) => [
+    ...row.place.split('/').map(Number),
+    row.id,
+    row.n,
+    row.email,
+    Date.parse(row.processed_at),
+  ],
+}
+
 function parsed(text) {
   try {
     return JSON.parse(text)

@@ -153,7 +153,16 @@ export const WINDOWS = [
         errors: "count() where event_type = 'error'",
         message: "string = CASE WHEN errors > 50 THEN 'High error rate: ' || errors || ' errors in 60s' END",
       },
-      to: { topic: 'alerts', where: 'errors > 50' },
+      to: {
+        topic: 'alerts',
+        where: 'errors > 50',
+        select: {
+          service_name: 'service_name',
+          window_start: 'window_start',
+          errors: 'errors',
+          message: "string = 'High error rate: ' || errors || ' errors in 60s'",
+        },
+      },
     },
   },
   {

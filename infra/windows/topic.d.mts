@@ -1,6 +1,7 @@
 export interface TopicRecord {
   readonly partition: number
-  readonly key: string
+  /** Null: it has none. */
+  readonly key: string | null
   readonly value: string | null
   readonly headers: Readonly<Record<string, string>>
 }

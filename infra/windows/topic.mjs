@@ -1,4 +1,4 @@
-// What a reader makes of a topic of changes, repeats included, as docs/windows-topics.md says that it may.
+// What a reader makes of a topic of changes, repeats included, as docs/topics.md says that it may.
 import { Kafka, logLevel } from 'kafkajs'
 
 const READ_WITHIN_MS = 30_000
@@ -26,7 +26,7 @@ export async function readTopics(world, topics) {
         const texts = Object.entries(headers).map(([name, text]) => [name, String(text)])
         found.get(topic).push({
           partition,
-          key: String(key),
+          key: key === null ? null : String(key),
           value: value === null ? null : String(value),
           headers: Object.fromEntries(texts),
         })
@@ -75,7 +75,7 @@ export function inspect(records, table) {
     const [before, at] = newest.get(partition) ?? [-1, -1]
     if (version < before || (version === before && position < at)) wrong.disordered++
     else newest.set(partition, [version, position])
-    if ((places.get(key) ?? partition) !== partition) wrong.disordered++
+    if (key !== null && (places.get(key) ?? partition) !== partition) wrong.disordered++
     places.set(key, partition)
     const { count = 0, max = -1 } = positions.get(version) ?? {}
     positions.set(version, { count: count + 1, max: Math.max(max, position) })
@@ -85,7 +85,7 @@ export function inspect(records, table) {
 }
 
 function isKeyOf(key, value) {
-  if (value === null) return true
+  if (key === null || value === null) return true
   const row = JSON.parse(value)
   return Object.entries(JSON.parse(key)).every(([name, text]) => row[name] === text)
 }

@@ -152,17 +152,24 @@ export function differences(wanted, got) {
 
 /** What the topic of a window says at a version against the rows of the table that are to be published, as they are printed. */
 export async function compareTopic(lake, { name, config }, records, { number }) {
-  const { where = 'true' } = config.to
-  const wanted = await query(lake, `SELECT * FROM ${name} WHERE ${where}`, number)
+  const { where = 'true', select } = config.to
+  const fields =
+    select === undefined ? ['*'] : Object.entries(select).map(([field, text]) => `${sqlOf(text)} AS "${field}"`)
+  const wanted = await query(lake, `SELECT ${fields.join(', ')} FROM ${name} WHERE ${where}`, number)
   const got = rowsAt(records, number).map((value) => JSON.parse(value))
   return { rows: wanted.length, ...differences(wanted.map(lineOf), got.map(lineOf)) }
 }
 
+/** Of a published field: what is computed has its type in front. */
+function sqlOf(text) {
+  return text.replace(/^\w+ = /, '')
+}
+
 /** Waits until all that is committed is published; false after `limitMs`. */
-export async function isPublished(lake, windows, limitMs) {
+export async function isPublished(lake, windows, limitMs, pipeline = PIPELINE) {
   const deadlineMs = performance.now() + limitMs
   while (performance.now() < deadlineMs) {
-    const { publishing = [] } = (await lake.ask(`/v1/pipelines/${PIPELINE}`)) ?? {}
+    const { publishing = [] } = (await lake.ask(`/v1/pipelines/${pipeline}`)) ?? {}
     const isSent = ({ name }) => publishing.some(({ table, lagVersions }) => table === name && lagVersions === 0)
     if (windows.every(isSent)) return true
     await sleep(100)

@@ -98,8 +98,9 @@ export function statusLine(status: PipelineStatus, nowMs: number): string {
 
 /** One line for each change into a state that somebody should know of, with its reason and the next step. */
 export function stateLine(event: LakeEvent): string | undefined {
-  if (event.kind !== 'state' || event.reason === undefined) return undefined
-  const { pipeline, state, reason } = event
+  if ((event.kind !== 'state' && event.kind !== 'held') || event.reason === undefined) return undefined
+  const { pipeline, reason } = event
+  const state = event.kind === 'state' ? event.state : `${event.partition} waits at offset ${event.offset}`
   const next = reason.fix === undefined ? '' : `\n  next: ${reason.fix}`
   return redacted(`✗ ${pipeline} ${state}: ${reason.code}: ${reason.message}${next}\n`)
 }

@@ -1,5 +1,6 @@
 import { backoffMs, type Clock } from '../clock.ts'
 import type { PipelineDefinition } from '../define.ts'
+import { publishedTables } from '../define-topic.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
 import { evolveTable, writeVersionHints, type Storage, type TableSpec } from '../lake/table.ts'
@@ -10,6 +11,8 @@ import { storedWindow } from '../window-property.ts'
 import { codeDifferences, type CodeDifference } from './code-difference.ts'
 import { sourceOf, tableCodes } from './codes.ts'
 import { emptyTables, tableSpecs } from './create-tables.ts'
+import type { Subjects } from './first-columns.ts'
+import { definitionAt } from './growing.ts'
 import { openTables, type Tables } from './tables.ts'
 import { windowSpecs } from './window/create.ts'
 
@@ -19,6 +22,7 @@ export interface AcceptParts {
   readonly storage: Storage
   readonly source: Source
   readonly writer: string
+  readonly registry?: Subjects | undefined
   readonly clock: Clock
 }
 
@@ -33,6 +37,7 @@ const ATTEMPTS_MAX = 50
  */
 export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Promise<Version> {
   const { definition, chain, storage, writer, clock } = parts
+  const published = new Set(publishedTables(definition).map(({ name }) => name))
   for (let attempt = 0; ; attempt++) {
     const head = await chain.at({ kind: 'head' })
     const differences = codeDifferences(definition, head, await openTables(storage, head.tables))
@@ -53,13 +58,11 @@ export async function acceptCode(parts: AcceptParts, signal?: AbortSignal): Prom
         origins: new Map([...current!.origins, ...topics.positions]),
         topicIds: { ...current!.topicIds, ...topics.topicIds },
         watermarkMs: leastWatermark(definition, current!),
-        // Windows that are new are sent from here on: nothing is in them.
+        // Tables that are new are sent from here on: nothing is in them.
         published: {
           ...current!.published,
           ...Object.fromEntries(
-            differences
-              .filter(({ table, isNew }) => isNew && definition.windows.some(({ name, to }) => name === table && to))
-              .map(({ table }) => [table, number]),
+            differences.filter(({ table, isNew }) => isNew && published.has(table)).map(({ table }) => [table, number]),
           ),
         },
         released: false,
@@ -115,7 +118,7 @@ async function newTopics(
 }
 
 async function nextTables(
-  { definition, storage, clock }: AcceptParts,
+  { definition, storage, clock, registry }: AcceptParts,
   differences: readonly CodeDifference[],
   head: Pick<Version, 'tables' | 'positions'>,
   tables: Tables,
@@ -124,7 +127,7 @@ async function nextTables(
   const created = new Set(differences.filter(({ isNew }) => isNew).map(({ table }) => table))
   const next: Record<string, TableVersion> = {
     ...head.tables,
-    ...(await emptyTables(definition, created, head.tables, storage, clock, { begins: head.positions })),
+    ...(await emptyTables(definition, created, head.tables, storage, clock, { begins: head.positions, registry })),
   }
   const codes = tableCodes(definition)
   for (const { table: name } of differences.filter(({ isNew }) => !isNew))
@@ -138,7 +141,10 @@ async function nextTables(
 /** What a source table or window and its companions are from here on. */
 function specsOf(definition: PipelineDefinition, name: string, tables: Tables): readonly TableSpec[] {
   const window = definition.windows.find((each) => each.name === name)
-  if (window === undefined) return tableSpecs(definition.tables.find((each) => each.name === name)!)
+  if (window === undefined) {
+    const table = definition.tables.find((each) => each.name === name)!
+    return tableSpecs(definitionAt(table, tables.get(name)))
+  }
   // Windows that were left out stay so.
   const fromMs = storedWindow(tables.get(name)!.properties)?.fromMs
   return windowSpecs(window, sourceOf(window, definition), fromMs)

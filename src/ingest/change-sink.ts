@@ -1,6 +1,9 @@
 /** A change of a table on its way to a topic. */
 export interface ChangeRecord {
-  readonly key: string
+  /** Null: it has none. */
+  readonly key: string | null
+  /** Of a record without a key: it goes to this partition, modulo the number of those of the topic. */
+  readonly partition?: number
   /** Null: the key is gone. */
   readonly value: string | null
   readonly headers: Readonly<Record<string, string>>
@@ -9,7 +12,7 @@ export interface ChangeRecord {
 /** Where changes are published. */
 export interface ChangeSink {
   /**
-   * Resolves when all are safe. Records of one key stay in order, within a call and from call to call. When it throws,
+   * Resolves when all are safe. Records of one key, or without one of one partition, stay in order, within a call and from call to call. When it throws,
    * any of them may have been written, and be written later. Throws `kafka.*`.
    */
   send(topic: string, records: readonly ChangeRecord[]): Promise<void>

@@ -1,5 +1,6 @@
 import { columnText, typeText, type Column } from '../batch.ts'
-import { definitionText, windowDefinitionText, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { definitionText, windowDefinitionText } from '../define-code.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { planSchema, type LakeTable } from '../lake/table.ts'
 import { definitionOf, type StoredDefinition } from '../stored-definition.ts'
@@ -7,6 +8,7 @@ import { LEFT_BEHIND, type Version } from '../version.ts'
 import { storedWindow } from '../window-property.ts'
 import { changedTables, sourceOf } from './codes.ts'
 import { tableColumns } from './decode/columns.ts'
+import { definitionAt } from './growing.ts'
 import type { Tables } from './tables.ts'
 
 /** How the definition of a source table or window is another one than that which made it in a version. */
@@ -216,7 +218,10 @@ function columnObstacles(table: TableDefinition, before: ColumnTexts, lake: Lake
     const isOther = role !== undefined && old !== undefined && old !== columnText(column)
     return isOther ? [`column ${column.name} changed: ${role}`] : []
   })
-  const { problems } = planSchema({ ...lake, lastColumnId: lake.raw['last-column-id'] }, tableColumns(table))
+  const { problems } = planSchema(
+    { ...lake, lastColumnId: lake.raw['last-column-id'] },
+    tableColumns(definitionAt(table, lake)),
+  )
   return [...obstacles, ...problems.map(({ column, message }) => `column ${column} ${message}`)]
 }
 

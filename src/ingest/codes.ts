@@ -1,4 +1,5 @@
-import { codeHash, tableNames, windowCodeHash, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { tableNames, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { codeHash, windowCodeHash } from '../define-code.ts'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import type { Version } from '../version.ts'

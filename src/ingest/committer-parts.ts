@@ -4,6 +4,7 @@ import type { Chain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
 import type { DeadLetterSettings } from '../settings.ts'
 import type { Version } from '../version.ts'
+import type { GrowingTables } from './growing.ts'
 import type { KeyedTables } from './keyed-tables.ts'
 import type { WindowTables } from './windows.ts'
 
@@ -34,6 +35,8 @@ export interface CommitterParts {
   readonly keyed?: KeyedTables
   /** Needed to fold batches of tables that feed windows. */
   readonly windows?: WindowTables
+  /** Needed to fold batches of tables whose columns come from a registry. */
+  readonly growing?: GrowingTables
   /** Tables of the definition, companions included; undefined: of a commit that folds nothing. */
   readonly own?: ReadonlySet<string>
   /** Last versions whose changes were sent, where that is not what the head says. */

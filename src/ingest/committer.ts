@@ -13,6 +13,7 @@ import { parsePartitionId, type Cursor, type PartitionId } from '../log.ts'
 import type { Clocks, Version } from '../version.ts'
 import type { LiveTable, Replacement } from './compactor.ts'
 import type { CommitPolicy, CommitterParts, FoldVerdict } from './committer-parts.ts'
+import { changeGrown, GrowingTables } from './growing.ts'
 import { compactedElsewhere, KeyedTables } from './keyed-tables.ts'
 import type { Staged } from './lane.ts'
 import { stagedAlone, type Reread, type SettleResult } from './letters/reread.ts'
@@ -37,6 +38,7 @@ export class Committer {
   readonly #observer: Observer
   readonly #keyed: KeyedTables
   readonly #windows: WindowTables
+  readonly growing: GrowingTables
   readonly #live: ReadonlyMap<string, LiveTable>
   readonly #own: ReadonlySet<string> | undefined
   readonly #published: () => Version['published']
@@ -56,6 +58,7 @@ export class Committer {
     this.#observer = parts.observer
     this.#keyed = parts.keyed ?? KeyedTables.none
     this.#windows = parts.windows ?? WindowTables.none
+    this.growing = parts.growing ?? GrowingTables.none
     this.#live = new Map([...this.#keyed.all, ...this.#windows.all].map((table) => [table.name, table]))
     this.#own = parts.own
     this.#published = () => parts.published?.() ?? {}
@@ -126,7 +129,7 @@ export class Committer {
       return this.#refuse(staged, 'baseless')
     }
     for (const table of prepared.staged.tables) assertCounted(table)
-    for (const table of prepared.staged.tables) this.#keyed.fold(table)
+    for (const table of prepared.staged.tables) await this.#keyed.fold(table, this.#clock)
     this.#windows.add(staged.ranges, prepared.staged.tables)
     this.#pending.add(prepared.staged)
     return 'folded'
@@ -155,7 +158,7 @@ export class Committer {
       const prepared = await this.#keyed.prepare(stagedAlone(given))
       if (prepared.kind === 'baseless') return prepared
       const table = prepared.staged.tables[0]!
-      this.#keyed.fold(table, given.stale)
+      await this.#keyed.fold(table, this.#clock, given.stale)
       this.#windows.add([], [table])
       this.#pending.addReread(table)
     }
@@ -197,7 +200,8 @@ export class Committer {
         if (letters !== undefined && table.metadata !== before.get(name)?.metadata) throw compactedElsewhere(name)
         const of =
           letters ?? this.#windows.changeOf(name) ?? this.#keyed.changeOf(name, pending.files.get(name) ?? [], filled)
-        return changeTable(this.#storage, table, of, { ...stamp, ranges }, this.#clock)
+        const grown = this.growing.grow(table, pending.needed.get(name))
+        return changeGrown(this.#storage, table, grown, of, { ...stamp, ranges }, this.#clock)
       }),
     )
   }

@@ -1,11 +1,5 @@
-import {
-  deadLetterTable,
-  definitionText,
-  deletesTable,
-  tableNames,
-  type PipelineDefinition,
-  type TableDefinition,
-} from '../define.ts'
+import { deadLetterTable, deletesTable, tableNames, type PipelineDefinition, type TableDefinition } from '../define.ts'
+import { definitionText } from '../define-code.ts'
 import { archiveProperties } from '../archive-property.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
@@ -16,6 +10,8 @@ import type { Clocks, TableVersion } from '../version.ts'
 import { clocksOf } from './clocks.ts'
 import { sourceOf, tableCodes } from './codes.ts'
 import { deadLetterColumns, deletesColumns, tableColumns } from './decode/columns.ts'
+import { firstColumns, type Subjects } from './first-columns.ts'
+import { definitionAt, withRegistryColumns } from './growing.ts'
 import { windowSpecs } from './window/create.ts'
 
 export interface EmptyTablesOptions {
@@ -26,6 +22,8 @@ export interface EmptyTablesOptions {
   readonly seededMs?: Clocks
   /** The positions at which the tables begin; an archive is read by replays only where it knows them. */
   readonly begins?: Positions
+  /** Where the first columns of growing tables come from that were not there before. */
+  readonly registry?: Subjects | undefined
 }
 
 /**
@@ -39,7 +37,7 @@ export async function emptyTables(
   base: Readonly<Record<string, TableVersion>>,
   storage: Storage,
   clock: Clock,
-  { seededMs, begins }: EmptyTablesOptions = {},
+  { seededMs, begins, registry }: EmptyTablesOptions = {},
 ): Promise<Readonly<Record<string, TableVersion>>> {
   const wanted = [...definition.tables, ...definition.windows].filter(({ name }) => only.has(name))
   for (const table of wanted)
@@ -53,7 +51,7 @@ export async function emptyTables(
     const code = codes.get(table.name)!
     const specs =
       table.kind === 'table'
-        ? tableSpecs(table, begins)
+        ? tableSpecs(await withFirstColumns(table, base, storage, registry), begins)
         : windowSpecs(table, sourceOf(table, definition), windowsFromMs(table.source, seededMs))
     const create = async (spec: TableSpec): Promise<readonly [string, TableVersion]> => {
       const before = Object.hasOwn(base, spec.name) ? await openTable(storage, base[spec.name]!.metadata) : undefined
@@ -63,6 +61,19 @@ export async function emptyTables(
     made.push(...(await Promise.all(specs.map(create))))
   }
   return Object.fromEntries(made)
+}
+
+/** What came from a registry stays; a table that is new begins with what its subject's newest schema has. */
+async function withFirstColumns(
+  table: TableDefinition,
+  base: Readonly<Record<string, TableVersion>>,
+  storage: Storage,
+  registry: Subjects | undefined,
+): Promise<TableDefinition> {
+  if (table.evolve === undefined) return table
+  const before = Object.hasOwn(base, table.name) ? await openTable(storage, base[table.name]!.metadata) : undefined
+  if (before !== undefined) return definitionAt(table, before)
+  return withRegistryColumns(table, registry === undefined ? [] : await firstColumns(table, registry))
 }
 
 /** The name that a table had before stays that of its folder. Throws `table.claimed`. */

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises'
 import type { DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { needsRegistry } from '../define-avro.ts'
@@ -20,6 +21,8 @@ import { Relation } from './decode/relation.ts'
 import { RowTransform } from './decode/row-transform.ts'
 import { SlabPool, type Slab } from './decode/slab.ts'
 import { TableDecoder, type Decoded } from './decode/table-decoder.ts'
+import { located } from './located.ts'
+import { GrowingReader } from './growing-reader.ts'
 import type { Encoder, StagedTable, TablePlan } from './lane.ts'
 import type { SchemaRegistry } from './registry.ts'
 import { loadLookups, type Lookup, type Lookups } from './lookup.ts'
@@ -100,23 +103,42 @@ class DuckEncoder implements Encoder {
   readonly #schemas: SchemaBook
   readonly #native = new NativeText()
   readonly #pool = new SlabPool()
-  readonly #tables: ReadonlyMap<string, Table>
+  readonly #options: EncoderOptions
+  readonly #lookups: Lookups
+  readonly #definitions: ReadonlyMap<string, TableDefinition>
+  readonly #growing: ReadonlyMap<string, GrowingReader>
+  /** By name; of a growing table one for each of the columns that batches needed. */
+  readonly #tables = new Map<string, Table>()
+  #made = 0
   #isBusy = false
 
   constructor(instance: DuckDBInstance, connection: DuckDBConnection, options: EncoderOptions, lookups: Lookups) {
-    const { tables, windows = [], storage, clock } = options
+    const { tables, storage, clock } = options
+    this.#options = options
+    this.#lookups = lookups
     this.#instance = instance
     this.#connection = connection
     this.#storage = storage
     this.#partialsFolder = options.partialsFolder ?? storage.scratch
     this.#clock = clock
     this.#schemas = new SchemaBook(options.registry, clock)
-    this.#tables = new Map(
-      tables.map((definition, k) => {
-        const fed = windows.filter(({ source }) => source === definition.name)
-        return [definition.name, this.#table(definition, fed, k, lookups.get(definition.name), options.salts)]
-      }),
-    )
+    this.#definitions = new Map(tables.map((definition) => [definition.name, definition]))
+    const growing = tables.filter(({ evolve }) => evolve !== undefined)
+    this.#growing = new Map(growing.map((table) => [table.name, new GrowingReader(table, this.#schemas.schemas)]))
+    // What a definition has wrong is told before a record is read.
+    for (const table of tables) if (table.evolve === undefined) this.#tableOf(table)
+  }
+
+  /** What reads and writes a table with these columns. */
+  #tableOf(definition: TableDefinition, known?: readonly Column[]): Table {
+    const { name } = definition
+    const id = known === undefined ? name : `${name} ${JSON.stringify([definition.columns, known])}`
+    const there = this.#tables.get(id)
+    if (there !== undefined) return there
+    const fed = (this.#options.windows ?? []).filter(({ source }) => source === name)
+    const made = this.#table(definition, fed, this.#made++, this.#lookups.get(name), this.#options.salts, known)
+    this.#tables.set(id, made)
+    return made
   }
 
   #table(
@@ -125,6 +147,7 @@ class DuckEncoder implements Encoder {
     k: number,
     lookups: readonly Lookup[] = [],
     salts: Salts = {},
+    known?: readonly Column[],
   ): Table {
     const columns = tableColumns(definition)
     const rows = new Relation(this.#connection, `rows_${k}`, columns)
@@ -145,6 +168,7 @@ class DuckEncoder implements Encoder {
       decoder: new TableDecoder(definition, this.#native, this.#pool, {
         hasLaneColumns,
         schemas: this.#schemas.schemas,
+        known,
         salts,
       }),
       rows,
@@ -170,17 +194,22 @@ class DuckEncoder implements Encoder {
     clocksMs?: Clocks[string],
     retried?: RetriedRecords,
   ): Promise<StagedTable> {
-    const table = this.#tables.get(plan.table)
-    if (table === undefined) throw new LakeError('internal', `the lane has no definition of ${plan.table}`)
+    const definition = this.#definitions.get(plan.table)
+    if (definition === undefined) throw new LakeError('internal', `the lane has no definition of ${plan.table}`)
     if (this.#isBusy) throw new LakeError('internal', 'an encoder encodes one micro-batch at a time')
-    checkColumns(plan.data, table.rows.columns)
     checkLetters(plan.deadLetters)
     this.#isBusy = true
     try {
-      if (needsRegistry(table.definition)) await this.#schemas.learn(table.definition, batches)
+      const ids = needsRegistry(definition) ? await this.#schemas.learn(definition, batches) : []
+      const grown = this.#growing.get(plan.table)?.grown(plan, ids)
+      const table = this.#tableOf(grown?.definition ?? definition, grown?.known)
+      const data = grown?.data ?? plan.data
+      checkColumns(data, table.rows.columns)
       const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
-      const read = table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried)
+      const read = located(records, () =>
+        table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried),
+      )
       const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs, retried)
       const { rows, deadLetters, counts, operations } = decoded
       if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)
@@ -190,13 +219,20 @@ class DuckEncoder implements Encoder {
       const isUnwritten = plan.isUnwritten === true
       if (isUnwritten) for (const slab of deadLetters) this.#pool.give(slab)
       const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, isUnwritten ? [] : deadLetters)
-      const fed = { table: plan.table, deadLetterFiles, counts, ...(windows === undefined ? {} : { windows }) }
+      const needed = grown?.needed === undefined ? {} : { needed: grown.needed }
+      const fed = {
+        table: plan.table,
+        deadLetterFiles,
+        counts,
+        ...needed,
+        ...(windows === undefined ? {} : { windows }),
+      }
       if (isUnwritten || !table.definition.store) {
         for (const slab of [...rows, ...decoded.markers]) this.#pool.give(slab)
         return { ...fed, files: [], isStored: false, isUnwritten }
       }
       const places = operations === undefined ? undefined : rowPlaces(rows)
-      const staged = { ...fed, files: await this.#write(plan.data, table.rows, rows, places) }
+      const staged = { ...fed, files: await this.#write(data, table.rows, rows, places) }
       if (places === undefined) return staged
       const keys = operations!.staged(places)
       if (plan.deletes === undefined) return { ...staged, keys }

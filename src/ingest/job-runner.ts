@@ -43,26 +43,35 @@ export async function runJobs(
     if (OURS.rollback.has(control.status().state)) {
       // A store that is away now is asked again.
       const open = await jobs.open(control.name).catch(() => [])
-      for (const job of open)
-        if (!signal.aborted && isOurs(job)) await runJob(jobs, job, control, writer, clock).catch(() => undefined)
+      let isHeld = false
+      for (const job of open) {
+        const isSettling = job.request.kind === 'retry' || job.request.kind === 'discard'
+        if (signal.aborted || !isOurs(job) || (isSettling && isHeld)) continue
+        const isOver = await runJob(jobs, job, control, writer, clock).catch(() => false)
+        // The head knows how far the last of them has come: another one in between would make it begin anew.
+        if (isSettling && !isOver) isHeld = true
+      }
     }
     await clock.sleep(LOOK_EVERY_MS, signal)
   }
 }
 
-/** Throws only when the store cannot be written: then the job stands as it was. */
-async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: string, clock: Clock): Promise<void> {
+/** Whether it is over. Throws only when the store cannot be written: then the job stands as it was. */
+async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: string, clock: Clock): Promise<boolean> {
   const running: Job = { ...job, state: 'running', startedMs: job.startedMs ?? clock.nowMs(), writer, error: null }
   await jobs.update(running)
   try {
     const result = await work(job, control, jobs)
     await jobs.update({ ...running, state: 'done', endedMs: clock.nowMs(), result })
+    return true
   } catch (error) {
     const { code, retryable } = asLakeError(error)
     // Somebody else writes the pipeline by now, or it stops here: he finds the job where it was.
-    if (code === 'pipeline.not_owner') return jobs.update({ ...running, state: 'queued', writer: null })
-    if (retryable) return jobs.update({ ...running, state: 'queued', writer: null, error: toErrorMessage(error) })
-    await jobs.update({ ...running, state: 'failed', endedMs: clock.nowMs(), error: toErrorMessage(error) })
+    const isLater = code === 'pipeline.not_owner' || retryable
+    const why = code === 'pipeline.not_owner' ? null : toErrorMessage(error)
+    if (isLater) await jobs.update({ ...running, state: 'queued', writer: null, error: why })
+    else await jobs.update({ ...running, state: 'failed', endedMs: clock.nowMs(), error: why })
+    return !isLater
   }
 }
 

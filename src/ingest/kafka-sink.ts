@@ -43,7 +43,7 @@ export class KafkaSink implements ChangeSink {
     const opening = this.#producers.get(topic) ?? this.#open()
     this.#producers.set(topic, opening)
     try {
-      const messages = records.map(({ key, value, headers }) => ({ key, value, headers: { ...headers } }))
+      const messages = records.map(({ headers, ...record }) => ({ ...record, headers: { ...headers } }))
       await (await opening).send({ topic, messages, acks: -1, compression: CompressionTypes.GZIP })
     } catch (error) {
       if (this.#producers.get(topic) === opening) this.#producers.delete(topic)
@@ -63,10 +63,21 @@ export class KafkaSink implements ChangeSink {
       idempotent: true,
       maxInFlightRequests: 1,
       allowAutoTopicCreation: false,
-      createPartitioner: Partitioners.DefaultPartitioner,
+      createPartitioner: partitioner,
     })
     await producer.connect()
     return producer
+  }
+}
+
+/** By key as Java's own producer; records without one go where the record says. */
+function partitioner(): ReturnType<typeof Partitioners.DefaultPartitioner> {
+  const byKey = Partitioners.DefaultPartitioner()
+  return ({ topic, partitionMetadata, message }) => {
+    const { partition, ...rest } = message
+    return partition === undefined
+      ? byKey({ topic, partitionMetadata, message: rest })
+      : partition % partitionMetadata.length
   }
 }
 

@@ -128,9 +128,11 @@ export class KeyedTables {
       : { kind: 'ready', staged: { ...staged, tables } }
   }
 
-  /** `stale`: operations that are known to have lost. */
-  fold(staged: StagedTable, stale?: ReadonlySet<number>): void {
-    this.#tables.get(staged.table)?.fold(staged, stale)
+  /** `stale`: operations that are known to have lost. A large batch is folded in stretches: others have their turn between two. */
+  async fold(staged: StagedTable, clock: Clock, stale?: ReadonlySet<number>): Promise<void> {
+    const table = this.#tables.get(staged.table)
+    if (table === undefined) return
+    for (const _ of table.folding(staged, stale, ROWS_AT_ONCE)) await clock.sleep(0)
   }
 
   /** Gives markers the versions they take from the rows they removed. Before `changeOf`. */

@@ -1,5 +1,6 @@
 import type { DataFile, DeletedRows, WritePlan } from '../lake/table.ts'
 import type { TablePlan } from './lane.ts'
+import type { PublishedField } from '../define-topic.ts'
 
 /**
  * Keys on their way from lanes to the committer, as columns. A key is known by 128 bits of hash over the canonical
@@ -96,10 +97,24 @@ export interface Filling {
 export interface ChangesRequest {
   readonly before: readonly ChangedRows[]
   readonly after: readonly ChangedRows[]
-  /** Columns that name a row. */
-  readonly key: readonly string[]
+  /** Columns that name a row; undefined: a row is named by the record that it came from, and none is ever gone. */
+  readonly key: readonly string[] | undefined
   /** SQL, row-wise over the table's columns: only rows for which it is true count. */
   readonly where: string | undefined
+  /** Without a key: columns whose values are printed as one. Default: none. */
+  readonly keyed?: readonly string[] | undefined
+  /** What is printed of a row; undefined: all of it. */
+  readonly select?: readonly PublishedField[] | undefined
+  /** Only rows that came from these offsets on count, and those of other Kafka partitions. */
+  readonly since?: readonly SourcePlace[] | undefined
+  /** Where the file before ended: without a key a place, else the number of a share of the keys. */
+  readonly from?: SourcePlace | number | undefined
+}
+
+/** An offset of a Kafka partition of the topic that a table reads. */
+export interface SourcePlace {
+  readonly partition: number
+  readonly offset: bigint
 }
 
 export interface ChangedRows {
@@ -108,11 +123,16 @@ export interface ChangedRows {
   readonly deleted: DeletedRows
 }
 
-/** Changes of rows as lines of JSON in a file of this machine, `[key, value]`, both texts; a deleted row's value is null. */
+/**
+ * Changes of rows as lines of JSON in a file of this machine, `[key, value]`, both texts; a deleted row's value is null.
+ * Where rows have no key there is the number of the Kafka partition that they came from.
+ */
 export interface ChangeFile {
   /** Undefined without any. Whoever asked deletes it. */
   readonly path: string | undefined
   readonly count: number
+  /** There are more, to be asked for with this `from`. */
+  readonly next?: SourcePlace | number
 }
 
 /** One state of a table. */
@@ -134,7 +154,7 @@ export interface CompareRequest {
   /** Only rows whose timestamps are in each of these are looked at. */
   readonly within?: readonly CompareRange[]
   /** Only rows that came from these offsets on are looked at, and those of other Kafka partitions. */
-  readonly since?: readonly { readonly partition: number; readonly offset: bigint }[]
+  readonly since?: readonly SourcePlace[]
   /** Rows of which a column has this text are not looked at. */
   readonly except?: { readonly column: string; readonly text: string }
   readonly samplesMax: number
@@ -189,7 +209,8 @@ export interface TableWork {
   fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[], from?: WritePlan): Promise<DataFile>
   /**
    * What became of rows by their key, as text that is a pure function of the files: those that are new or other ones, in
-   * the order of `after`, then the keys that are gone, in the order of `before`.
+   * the order of `after`, then the keys that are gone, in the order of `before`; of many rows one share of the keys after
+   * the other. Without a key the rows of each Kafka partition in the order of their offsets.
    */
   changes(plan: WritePlan, request: ChangesRequest): Promise<ChangeFile>
   /** What two states of a table do not have in common. Nothing is written; what is found depends on no order of rows. */

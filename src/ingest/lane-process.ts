@@ -4,7 +4,7 @@ import type { Observer } from '../event.ts'
 import type { LaneJobs } from './lane-jobs.ts'
 import type { FromLane, LaneSettings, ToLane } from './lane-messages.ts'
 import type { MicroBatchLimits } from './lane.ts'
-import { lower } from './priority.ts'
+import { lower } from '../priority.ts'
 import { removePartials } from './window/partial-files.ts'
 
 export interface LanePoolOptions {

@@ -22,6 +22,7 @@ export class LaneWork {
   readonly #cursors: Map<PartitionId, Cursor>
   readonly #tables: readonly TablePlan[]
   readonly #until: Positions | undefined
+  readonly #holds: Positions | undefined
   readonly #baseless: ReadonlySet<string>
   #clocksMs: Clocks | undefined
   readonly #limits: MicroBatchLimits
@@ -39,6 +40,7 @@ export class LaneWork {
     this.#cursors = new Map(from)
     this.#tables = task.tables
     this.#until = task.until
+    this.#holds = task.holds
     // As it is now: a later assignment may name more.
     this.#baseless = new Set(task.baseless)
     this.#clocksMs = task.clocksMs
@@ -51,7 +53,18 @@ export class LaneWork {
     const [from, fatal] = [new Map(this.#cursors), new Set(this.#fatal)]
     const clocks = this.#clocksMs === undefined ? {} : { clocksMs: this.#clocksMs }
     const until = this.#until === undefined ? {} : { until: this.#until }
-    return { lane, from, ...until, tables: this.#tables, microBatch, fatal, baseless: this.#baseless, ...clocks }
+    const holds = this.#holds === undefined ? {} : { holds: this.#holds }
+    return {
+      lane,
+      from,
+      ...until,
+      ...holds,
+      tables: this.#tables,
+      microBatch,
+      fatal,
+      baseless: this.#baseless,
+      ...clocks,
+    }
   }
 
   get isEncoding(): boolean {

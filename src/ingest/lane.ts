@@ -1,10 +1,11 @@
+import type { Column } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import type { DataFile, WritePlan } from '../lake/table.ts'
 import type { Cursor, PartitionId, Positions, RecordBatch, Source, Tail } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import type { StagedKeys } from './keys.ts'
 import type { RetriedRecords } from './letters/letters.ts'
-import { MicroBatch, split } from './micro-batch.ts'
+import { heldAt, MicroBatch, split } from './micro-batch.ts'
 import type { StagedWindow, WindowPlan } from './window/window.ts'
 
 /** What a lane is told to do: which partitions from where, and how its output must look. A lane keeps nothing else. */
@@ -13,6 +14,8 @@ export interface Assignment {
   readonly from: ReadonlyMap<PartitionId, Cursor>
   /** Where a bounded log ends; undefined: it does not. */
   readonly until?: Positions
+  /** Offsets at which partitions wait, whatever the log has behind them. */
+  readonly holds?: Positions
   readonly tables: readonly TablePlan[]
   readonly microBatch: MicroBatchLimits
   /** Records that killed a lane twice, `topic/partition@offset`: dead letters without a look inside. */
@@ -36,6 +39,8 @@ export interface TablePlan {
   readonly table: string
   readonly topic: string
   readonly data: WritePlan
+  /** Of a table whose columns come from a registry: with those that are known and not in it yet. */
+  readonly grown?: WritePlan
   readonly deadLetters: WritePlan
   /** Of a table with a version column: its name, and how the markers of deleted keys are written. */
   readonly version?: string
@@ -81,6 +86,8 @@ export interface StagedTable {
   readonly deleteFiles?: readonly DataFile[]
   /** Of the windows that the table feeds, in the order of its plan. */
   readonly windows?: readonly StagedWindow[]
+  /** Columns of a registry that the table must have to have the files; undefined: it has them. */
+  readonly needed?: readonly Column[] | undefined
   /** False: its rows are counted, and no file has them. Default: true. */
   readonly isStored?: boolean
   /** The same of its dead letters. */
@@ -133,7 +140,7 @@ export async function* stage(
 ): AsyncGenerator<Staged, void, undefined> {
   let micro = new MicroBatch(assignment, assignment.from, assignment.clocksMs)
   for await (const batch of source.read(assignment.from, signal)) {
-    for (const piece of split(batch, assignment.microBatch.recordsMax)) {
+    for (const piece of split(heldAt(batch, assignment.holds), assignment.microBatch.recordsMax)) {
       micro.add(piece, clock.monotonicMs())
       if (!micro.isDue(clock.monotonicMs())) continue
       yield await micro.encode(encoder, clock)

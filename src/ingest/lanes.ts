@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
+import type { WantedColumns } from '../evolve-columns.ts'
 import type { Cursor, PartitionId, Positions, Source } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import type { TableWork } from './keys.ts'
@@ -13,6 +14,8 @@ export interface LaneTask {
   readonly tables: readonly TablePlan[]
   /** See `Assignment`. */
   readonly until?: Positions
+  /** See `Assignment`. */
+  readonly holds?: Positions
   /** See `Assignment`. */
   readonly baseless?: ReadonlySet<string>
   /** See `Assignment`. */
@@ -42,6 +45,15 @@ export type LaneAnswer =
   | { readonly kind: 'staged'; readonly staged: Staged }
   /** The log has lost records that were to be read next. */
   | { readonly kind: 'gap'; readonly partition: PartitionId; readonly from: bigint; readonly until: bigint }
+  /** Records of a table need columns that it does not have: the task is to be given anew, with their ids. */
+  | { readonly kind: 'evolves'; readonly table: string; readonly wanted: readonly WantedColumns[] }
+  /** Nothing can be made of a record: its partition is to wait there. */
+  | {
+      readonly kind: 'incompatible'
+      readonly partition: PartitionId
+      readonly offset: bigint
+      readonly error: LakeError
+    }
   /** A bounded log is drained: every lane has come to its end. */
   | { readonly kind: 'ended' }
   | { readonly kind: 'idle' }
@@ -49,9 +61,21 @@ export type LaneAnswer =
 export const IDLE: LaneAnswer = { kind: 'idle' }
 export const ENDED: LaneAnswer = { kind: 'ended' }
 
-/** A gap is an answer, since its pipeline decides what to do about it; every other error of a lane stops the run. */
+/** What its pipeline decides what to do about is an answer; every other error of a lane stops the run. */
 export function answerOf(error: unknown): LaneAnswer {
-  const { code, context } = asLakeError(error)
+  const known = asLakeError(error)
+  const { code, context } = known
+  if (code === 'schema.incompatible' && typeof context['offset'] === 'string')
+    return {
+      kind: 'incompatible',
+      partition: context['partition'] as PartitionId,
+      offset: BigInt(context['offset']),
+      error: known,
+    }
+  if (code === 'schema.evolves') {
+    const { table, wanted } = context as { table: string; wanted: readonly WantedColumns[] }
+    return { kind: 'evolves', table, wanted }
+  }
   if (code !== 'kafka.gap') throw error
   const { partition, from, until } = context as { partition: PartitionId; from: string; until: string }
   return { kind: 'gap', partition, from: BigInt(from), until: BigInt(until) }

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
-import { partitionId, type Cursor, type PartitionId, type RecordBatch } from '../log.ts'
+import { partitionId, type Cursor, type PartitionId, type Positions, type RecordBatch } from '../log.ts'
 import type { Assignment, Encoder, Staged, StagedRange, StagedTable } from './lane.ts'
 import type { Clocks } from '../version.ts'
 import { advancedBy, clocksOf } from './clocks.ts'
@@ -120,21 +120,34 @@ function assertComplete({ table, counts }: StagedTable, batches: readonly Record
     })
 }
 
+/** What a batch has before the record that its partition waits at. */
+export function heldAt(batch: RecordBatch, holds: Positions | undefined): RecordBatch {
+  const hold = holds?.get(partitionId(batch.topic, batch.partition))
+  if (hold === undefined || batch.nextOffset <= hold) return batch
+  const found = batch.offsets.subarray(0, batch.count).findIndex((offset) => offset >= hold)
+  return pieceOf(batch, 0, found < 0 ? batch.count : found, hold)
+}
+
 /** Cuts a batch so that no micro-batch holds more than `recordsMax`: what bisecting a poisonous batch needs. */
 export function* split(batch: RecordBatch, recordsMax: number): Generator<RecordBatch> {
   if (batch.count <= recordsMax) return yield batch
   for (let start = 0; start < batch.count; start += recordsMax) {
     const end = Math.min(start + recordsMax, batch.count)
-    yield {
-      ...batch,
-      nextOffset: end === batch.count ? batch.nextOffset : batch.offsets[end]!,
-      count: end - start,
-      offsets: batch.offsets.subarray(start, end),
-      timestampsMs: batch.timestampsMs.subarray(start, end),
-      ...(batch.appendTimes === undefined ? {} : { appendTimes: batch.appendTimes.subarray(start, end) }),
-      keyRanges: batch.keyRanges.subarray(2 * start, 2 * end),
-      valueRanges: batch.valueRanges.subarray(2 * start, 2 * end),
-      headers: (index) => batch.headers(start + index),
-    }
+    yield pieceOf(batch, start, end, end === batch.count ? batch.nextOffset : batch.offsets[end]!)
+  }
+}
+
+/** Records [start, end) of a batch. */
+function pieceOf(batch: RecordBatch, start: number, end: number, nextOffset: bigint): RecordBatch {
+  return {
+    ...batch,
+    nextOffset,
+    count: end - start,
+    offsets: batch.offsets.subarray(start, end),
+    timestampsMs: batch.timestampsMs.subarray(start, end),
+    ...(batch.appendTimes === undefined ? {} : { appendTimes: batch.appendTimes.subarray(start, end) }),
+    keyRanges: batch.keyRanges.subarray(2 * start, 2 * end),
+    valueRanges: batch.valueRanges.subarray(2 * start, 2 * end),
+    headers: (index) => batch.headers(start + index),
   }
 }

@@ -1,6 +1,8 @@
+import type { Column } from '../batch.ts'
 import { deadLetterTable } from '../define.ts'
 import { windowTableNames } from '../define-window.ts'
 import { LakeError } from '../error.ts'
+import { joinColumns } from '../evolve-columns.ts'
 import type { TableCounts } from '../event.ts'
 import type { DataFile } from '../lake/table.ts'
 import { parsePartitionId, type PartitionId, type Positions, type Tail } from '../log.ts'
@@ -20,6 +22,8 @@ export class Pending {
   watermarks: WatermarksAt
   readonly files = new Map<string, DataFile[]>()
   readonly counts = new Map<string, TableCounts>()
+  /** Columns of a registry that tables must have to have the files. */
+  readonly needed = new Map<string, readonly Column[]>()
   /** Topics that fed a table. */
   readonly #topics = new Map<string, Set<string>>()
   hasMoved = false
@@ -55,6 +59,7 @@ export class Pending {
     }
     for (const table of staged.tables) {
       this.#addFiles(table.table, table.files)
+      this.#need(table)
       this.#addFiles(deadLetterTable(table.table), table.deadLetterFiles)
       this.counts.set(table.table, sum(this.counts.get(table.table), table))
       const topics = this.#topics.get(table.table) ?? new Set()
@@ -69,6 +74,7 @@ export class Pending {
   /** Rows of records that were passed before: nothing moves, and no clock does. Their dead letters are others' business. */
   addReread(table: StagedTable): void {
     this.#addFiles(table.table, table.files)
+    this.#need(table)
     const counts = new Map([...table.counts].map(([id, count]) => [id, { ...count, deadLetters: 0 }]))
     this.counts.set(table.table, sum(this.counts.get(table.table), { ...table, deadLetterFiles: [], counts }))
   }
@@ -88,6 +94,10 @@ export class Pending {
       .filter(([id, until]) => from.get(id) !== until && topics?.has(parsePartitionId(id).topic))
       .map(([id, until]) => `${id.replace(/\/(?=\d+$)/, ':')}=${from.get(id) ?? until}-${until}`)
       .join(',')
+  }
+
+  #need({ table, needed }: StagedTable): void {
+    if (needed !== undefined) this.needed.set(table, joinColumns(this.needed.get(table) ?? [], needed))
   }
 
   #addFiles(table: string, files: readonly DataFile[]): void {

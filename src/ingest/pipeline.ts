@@ -3,16 +3,16 @@ import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { CompactionPolicy, Storage } from '../lake/table.ts'
-import type { PartitionId, Positions, Source } from '../log.ts'
-import type { Version } from '../version.ts'
+import type { Positions, Source } from '../log.ts'
 import type { ChangeSink } from './change-sink.ts'
 import { namesOf } from './codes.ts'
 import { Committer, type CommitPolicy } from './committer.ts'
-import type { CompactionRequest } from './compactor.ts'
+import type { Subjects } from './first-columns.ts'
 import { finish, within } from './finish.ts'
+import { GrowingTables } from './growing.ts'
+import { hold, Holds } from './holds.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
-import type { SettleJob } from './letters/settle-job.ts'
 import { Settling } from './letters/settling.ts'
 import { loadKeys, openPublisher, openWindows, unwrittenAt, writtenTables } from './load.ts'
 import { PoisonGuard } from './poison.ts'
@@ -20,6 +20,7 @@ import { lostRanges, newPartitions, openHead, ownPartitions, tablePlans } from '
 import { Publisher } from './publisher.ts'
 import { openTables } from './tables.ts'
 import type { WindowFold } from './window/window.ts'
+import type { Control, ForkRun, RunResult } from './run-parts.ts'
 import { WindowTables } from './windows.ts'
 
 export { archivesOf, type Archive } from './archive/archive.ts'
@@ -31,6 +32,7 @@ export type { ChangedRows, CompareRange, CompareRequest, Comparison, TableWork }
 export type { Lanes } from './lanes.ts'
 export { assertSeedable, partOf, seedingOf, type Part } from './part.ts'
 export { NEEDS_A_PERSON } from './reasons.ts'
+export type { Control, ForkRun, RunResult } from './run-parts.ts'
 export { withoutRange } from './without-range.ts'
 
 /** Everything that a run needs beside the log and the chain. */
@@ -48,40 +50,11 @@ export interface Pipeline {
   startLanes(source: Source, until?: Positions): Promise<Lanes>
   /** What holds the open windows; needed by pipelines that have some. */
   openFold?(definition: PipelineDefinition): Promise<WindowFold>
-  /** Where changes of window tables go; without it nothing is published. */
+  /** Where tables that are new find the columns of their subject's newest schema. */
+  readonly registry?: Subjects | undefined
+  /** Where changes of tables go; without it nothing is published. */
   openSink?(): ChangeSink
 }
-
-/** A run on a fork. While it is building, the log is bounded and where it ends nothing is closed. */
-export interface ForkRun {
-  /** Source tables that only feed windows while it is built: their rows and dead letters are not written. */
-  readonly unwritten: ReadonlySet<string>
-  /**
-   * Of source tables whose code did not change: their watermark in the base, undefined where it had none. What was final
-   * at the end of the bounded log stays final, and no more is.
-   */
-  readonly watermarksMsMin: Readonly<Record<string, number | undefined>>
-}
-
-/** What others ask of a run while it is under way; it looks here between two batches. */
-export interface Control {
-  pauseReason: string | undefined
-  isHurried: boolean
-  /** Compactions that somebody waits for, by table. */
-  readonly compactions: Map<string, CompactionRequest>
-  /** Jobs on dead letters, by their ids. */
-  readonly settling?: Map<string, SettleJob>
-  /**
-   * Called with each new head; with the topics that do not exist yet, whenever they were looked for; and with which of
-   * the partitions that feed windows are idle (rule C6).
-   */
-  onHead(head: Version, missingTopics: readonly string[] | undefined, idle: ReadonlyMap<PartitionId, boolean>): void
-}
-
-/** Why a run ended. Everything else that stops it is thrown as a LakeError. */
-export type RunResult =
-  | { readonly kind: 'drained' | 'stopped' | 'paused' | 'stale' | 'superseded'; readonly head: Version }
-  | { readonly kind: 'gap'; readonly partition: PartitionId; readonly from: bigint; readonly until: bigint }
 
 /** New partitions and late topics are looked for this often. */
 const TOPICS_EVERY_MS = 10_000
@@ -103,7 +76,7 @@ export async function run(
   signal: AbortSignal,
 ): Promise<RunResult> {
   const { definition, storage, clock, observer, control } = pipeline
-  const opened = await openHead(source, definition, chain, storage, policy, clock, signal)
+  const opened = await openHead(source, pipeline, chain, policy, signal)
   if (opened.kind !== 'head') return opened
   if (opened.head.paused !== undefined) return { kind: 'paused', head: opened.head }
 
@@ -118,7 +91,8 @@ export async function run(
     const published = () => publisher.published
     const isFork = pipeline.fork !== undefined
     const own = new Set(namesOf(definition))
-    const parts = { chain, storage, policy, clock, observer, keyed, windows, own, published, isFork }
+    const growing = new GrowingTables(definition.tables)
+    const parts = { chain, storage, policy, clock, observer, keyed, windows, growing, own, published, isFork }
     const committer = await Committer.open(parts, opened.head, tables)
     const guard = new PoisonGuard(policy.deadLetters)
     // A bounded log of no partition has come to its end; of an endless one a topic may be created any time.
@@ -128,14 +102,17 @@ export async function run(
     const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
     const assign = () =>
       lanes.assign({
-        from: ownPartitions(definition, committer.cursors),
-        tables: tablePlans(definition, committer.tables, unwritten),
+        from: holds.readable(ownPartitions(definition, committer.cursors)),
+        holds: holds.until,
+        tables: tablePlans(definition, committer.tables, unwritten, growing),
         baseless: committer.baseless,
         clocksMs: committer.clocksMs,
       })
     const settling = new Settling({ definition, storage, chain, committer, lanes, asked: control.settling })
     const tell = (missing?: readonly string[]) =>
       control.onHead(committer.head, missing, windows.idle(committer.head.positions))
+    const { holds = new Holds() } = control
+    holds.clear()
     const isLossAccepted = definition.onDataLoss === 'record-gap'
     for (const [partition, hole] of await lostRanges(source, committer.head, definition)) {
       if (!isLossAccepted) return { kind: 'gap', partition, ...hole }
@@ -171,7 +148,7 @@ export async function run(
       switch (answer.kind) {
         case 'staged': {
           const verdict = await committer.fold(answer.staged)
-          if (verdict === 'gap' || verdict === 'baseless') assign()
+          if (verdict === 'gap' || verdict === 'baseless' || holds.haveArrived(committer.cursors)) assign()
           if (verdict === 'folded') guard.check(answer.staged)
           for (const { partition, until, end } of answer.staged.ranges)
             observer({ kind: 'progress', pipeline: definition.name, partition, position: until, end })
@@ -189,6 +166,16 @@ export async function run(
           const { partition, from, until } = answer
           return { kind: 'gap', partition, from: result.version.positions.get(partition) ?? from, until }
         }
+        case 'evolves':
+          growing.learn(committer.tables.get(answer.table)!, answer.wanted)
+          assign()
+          break
+        case 'incompatible':
+          // What a replay leaves out would be missing at its end.
+          if (pipeline.fork !== undefined) throw answer.error
+          void hold(holds, pipeline, answer)
+          assign()
+          break
         case 'ended':
           return await finish(committer, publisher, { kind: 'drained' }, { isLast: true }, signal)
         case 'idle':
@@ -202,6 +189,7 @@ export async function run(
           { paused: { reason: control.pauseReason } },
           signal,
         )
+      if (holds.areReleased()) assign()
       if (control.isHurried) committer.hurry()
       control.isHurried = false
       if (committer.dueInMs() > 0) continue

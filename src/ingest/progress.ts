@@ -45,7 +45,7 @@ export class Progress {
     void source.advise(group, positions).catch(() => undefined)
   }
 
-  /** Of window tables, by what was told last. */
+  /** Of tables with topics, by what was told last. */
   get publishing(): readonly PublishingStatus[] {
     return [...this.#publishing.values()]
   }

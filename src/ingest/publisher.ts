@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { PipelineDefinition } from '../define.ts'
-import type { WindowDefinition } from '../define-window.ts'
+import { publishedTables, type PublishedTable } from '../define-topic.ts'
 import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
@@ -26,7 +26,7 @@ const CATCH_UP_MS_MAX = 1_000
 const CATCH_UP_LOOK_MS = 10
 
 /**
- * Publishes what a run commits to the change topics of window tables, beside the commits, which never wait for it.
+ * Publishes what a run commits to the topics of its tables, beside the commits, which never wait for it.
  * What was sent stands in the version that is committed next (`published`), and everything after it is sent again after
  * a crash: at least once, never lost.
  */
@@ -37,10 +37,10 @@ export class Publisher {
   readonly #stop = new AbortController()
   readonly #running: Promise<unknown>
 
-  private constructor(parts?: PublisherParts, head?: Version, windows: readonly WindowDefinition[] = []) {
+  private constructor(parts?: PublisherParts, head?: Version, published: readonly PublishedTable[] = []) {
     this.#parts = parts
     this.#changes = parts === undefined ? undefined : new Changes(parts.clock)
-    this.#tables = windows.map((window) => new TablePublisher(parts!, window, head!))
+    this.#tables = published.map((table) => new TablePublisher(parts!, table, head!))
     this.#running = Promise.all(this.#tables.map((table) => table.run(this.#changes!, this.#stop.signal)))
   }
 
@@ -49,8 +49,8 @@ export class Publisher {
 
   /** Goes on from where the head says; `open` gives the parts, when a table has a topic. */
   static open(definition: PipelineDefinition, head: Version, open: () => PublisherParts): Publisher {
-    const windows = definition.windows.filter(({ to }) => to !== undefined)
-    return windows.length === 0 ? Publisher.none : new Publisher(open(), head, windows)
+    const published = publishedTables(definition)
+    return published.length === 0 ? Publisher.none : new Publisher(open(), head, published)
   }
 
   /** What the next version says of what was sent before it. */

@@ -39,11 +39,17 @@ export class SchemaFiles {
   }
 }
 
+function isTexts(given: unknown): given is readonly string[] {
+  return Array.isArray(given) && given.every((each) => typeof each === 'string')
+}
+
 function storedOf(text: string): StoredSchema | undefined {
   try {
-    const { type, texts } = JSON.parse(text) as Partial<StoredSchema>
-    const isStored = typeof type === 'string' && Array.isArray(texts) && texts.length > 0
-    return isStored && texts.every((each) => typeof each === 'string') ? { type, texts } : undefined
+    const { type, texts, names } = JSON.parse(text) as Partial<StoredSchema>
+    if (typeof type !== 'string' || !isTexts(texts) || texts.length === 0) return undefined
+    if (type !== 'PROTOBUF') return { type, texts }
+    // Releases that did not read them kept them without what they import.
+    return isTexts(names) && names.length === texts.length - 1 ? { type, texts, names } : undefined
   } catch {
     return undefined
   }

@@ -3,6 +3,8 @@ import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError } from '../error.ts'
 import type { RegistrySettings } from '../settings.ts'
 import type { SchemaEntry } from './decode/avro-schemas.ts'
+import type { Subjects } from './first-columns.ts'
+import type { SchemaUse } from './holds.ts'
 import { SchemaFiles } from './registry-files.ts'
 import { get, type HttpAnswer } from './registry-http.ts'
 
@@ -16,7 +18,7 @@ export interface SchemaRegistry {
 }
 
 /** One that is somewhere else. */
-export interface RemoteRegistry extends SchemaRegistry {
+export interface RemoteRegistry extends SchemaRegistry, Subjects {
   /** Whether it answers as a registry does, and lets us in. Throws as `schema` does. */
   reach(): Promise<void>
 }
@@ -37,9 +39,12 @@ export interface StoredSchema {
   readonly type: string
   /** Texts, each of which refers to earlier ones alone; the last is the schema itself. */
   readonly texts: readonly string[]
+  /** What the texts before the last are imported by, of Protocol Buffers. */
+  readonly names?: readonly string[]
 }
 
 interface Reference {
+  readonly name: string
   readonly subject: string
   readonly version: number
 }
@@ -67,6 +72,18 @@ class ConfluentRegistry implements RemoteRegistry {
     return entryOf(stored)
   }
 
+  async newest(subject: string): Promise<SchemaEntry> {
+    const answer = await this.#get(`subjects/${encodeURIComponent(subject)}/versions/latest`)
+    return answer === undefined ? { kind: 'unknown' } : entryOf(await this.#stored(answer))
+  }
+
+  async usesOf(id: number): Promise<readonly SchemaUse[]> {
+    const answer = await this.#get(`schemas/ids/${id}/versions`)
+    const given: unknown = answer === undefined ? [] : JSON.parse(answer.body)
+    const uses = Array.isArray(given) ? given.map((each) => this.#reference(each)) : []
+    return uses.map(({ subject, version }) => ({ subject, version }))
+  }
+
   async reach(): Promise<void> {
     // An id that no registry has: one without it says so in a registry's own way.
     await this.#get(`schemas/ids/${0x7fff_ffff}`)
@@ -74,24 +91,29 @@ class ConfluentRegistry implements RemoteRegistry {
 
   async #ask(id: number): Promise<StoredSchema | undefined> {
     const answer = await this.#get(`schemas/ids/${id}`)
-    if (answer === undefined) return undefined
+    return answer === undefined ? undefined : this.#stored(answer)
+  }
+
+  async #stored(answer: HttpAnswer): Promise<StoredSchema> {
     const { schema, type, references } = this.#read(answer)
     const texts: string[] = []
-    if (type === 'AVRO') await this.#follow(references, texts, new Set())
-    return { type, texts: [...texts, schema] }
+    const names: string[] = []
+    if (type === 'AVRO' || type === 'PROTOBUF') await this.#follow(references, texts, names, new Set())
+    return { type, texts: [...texts, schema], ...(type === 'PROTOBUF' ? { names } : {}) }
   }
 
   /** What is referred to, each text once and behind those that it refers to itself. */
-  async #follow(references: readonly Reference[], texts: string[], seen: Set<string>): Promise<void> {
-    for (const { subject, version } of references) {
+  async #follow(references: readonly Reference[], texts: string[], names: string[], seen: Set<string>): Promise<void> {
+    for (const { name, subject, version } of references) {
       const key = `${version} ${subject}`
       if (seen.has(key)) continue
       if (seen.add(key).size > REFERENCES_MAX) throw this.#odd(`a schema refers to more than ${REFERENCES_MAX} others`)
       const answer = await this.#get(`subjects/${encodeURIComponent(subject)}/versions/${version}`)
       if (answer === undefined) throw this.#odd(`it lacks version ${version} of ${subject}, which a schema refers to`)
       const { schema, references: inner } = this.#read(answer)
-      await this.#follow(inner, texts, seen)
+      await this.#follow(inner, texts, names, seen)
       texts.push(schema)
+      names.push(name)
     }
   }
 
@@ -131,9 +153,9 @@ class ConfluentRegistry implements RemoteRegistry {
   }
 
   #reference(given: unknown): Reference {
-    const { subject, version } = (given ?? {}) as Readonly<Record<string, unknown>>
+    const { name, subject, version } = (given ?? {}) as Readonly<Record<string, unknown>>
     if (typeof subject === 'string' && typeof version === 'number' && Number.isInteger(version) && version > 0)
-      return { subject, version }
+      return { name: typeof name === 'string' ? name : subject, subject, version }
     throw this.#odd('it answered with a reference that names no version')
   }
 
@@ -146,7 +168,11 @@ class ConfluentRegistry implements RemoteRegistry {
   }
 }
 
-function entryOf({ type, texts }: StoredSchema): SchemaEntry {
+function entryOf({ type, texts, names: files = [] }: StoredSchema): SchemaEntry {
+  if (type === 'PROTOBUF') {
+    const imports = Object.fromEntries(files.map((name, k) => [name, texts[k]!]))
+    return { kind: 'protobuf', text: texts.at(-1)!, imports }
+  }
   if (type !== 'AVRO') return { kind: 'unreadable', message: `it is a schema of type ${type}` }
   const names: AvroNames = new Map()
   try {

@@ -7,6 +7,7 @@ import type { TableVersion, Version } from '../version.ts'
 import { storedWindow } from '../window-property.ts'
 import { changedTables, sourceOf, tableCodes } from './codes.ts'
 import { tableSpecs } from './create-tables.ts'
+import { definitionAt } from './growing.ts'
 import { windowSpecs } from './window/create.ts'
 
 /** Whether tables of a version have other names than in the definition, which says so, and nothing else differs. */
@@ -40,7 +41,10 @@ export async function renamedContent(
       tableNames(each).map((name, k) => openTable(storage, head.tables[old[k]!]!.metadata, name)),
     )
     const fromMs = storedWindow(stored[0]!.properties)?.fromMs
-    const specs = each.kind === 'table' ? tableSpecs(each) : windowSpecs(each, sourceOf(each, definition), fromMs)
+    const specs =
+      each.kind === 'table'
+        ? tableSpecs(definitionAt(each, stored[0]))
+        : windowSpecs(each, sourceOf(each, definition), fromMs)
     for (const { name, columns, properties = {} } of specs) {
       const table = stored.find((candidate) => candidate.name === name)!
       const next = await evolveTable(storage, table, columns, properties, commit.commitId, clock)

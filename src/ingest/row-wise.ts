@@ -62,6 +62,7 @@ function ofTable(table: TableDefinition, lookups: readonly Lookup[]): Expression
     ...lookups.flatMap((lookup) => ofLookup(table, lookup, record)),
     ...computed,
     ...filter(`${table.name}.where`, table.where, columns),
+    ...ofTopic(table, own),
   ]
 }
 
@@ -77,7 +78,7 @@ function ofLookup({ name }: TableDefinition, lookup: Lookup, columns: readonly C
 }
 
 function ofWindow(window: WindowDefinition, source: TableDefinition): Expression[] {
-  const { name, where, select, to } = window
+  const { name, where, select } = window
   const columns = tableColumns(source)
   const shape = shapeOf(window, source)
   const computed = window.computed.map((column): Expression => ({
@@ -90,8 +91,18 @@ function ofWindow(window: WindowDefinition, source: TableDefinition): Expression
     ...filter(`${name}.where`, where, columns),
     ...select.flatMap((each) => filter(`${name}.select.${each.name}.where`, each.where, columns)),
     ...computed,
-    ...filter(`${name}.to.where`, to?.where, resultColumns(shape)),
+    ...ofTopic(window, resultColumns(shape)),
   ]
+}
+
+/** What is published reads rows as they are stored. */
+function ofTopic({ name, to }: TableDefinition | WindowDefinition, columns: readonly Column[]): Expression[] {
+  const computed = (to?.select ?? []).flatMap(({ name: field, type, as }) =>
+    type === undefined
+      ? []
+      : [{ field: `${name}.to.select.${field}`, text: as, columns, target: { name: field, type } }],
+  )
+  return [...filter(`${name}.to.where`, to?.where, columns), ...computed]
 }
 
 function filter(field: string, text: string | undefined, columns: readonly Column[]): Expression[] {

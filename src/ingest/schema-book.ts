@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.ts'
+import { namesSchemas } from '../define-avro.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { RecordBatch } from '../log.ts'
-import { FRAME_BYTES, type SchemaEntry, type Schemas } from './decode/avro-schemas.ts'
+import { schemaIdAt, type SchemaEntry, type Schemas } from './decode/avro-schemas.ts'
 import type { SchemaRegistry } from './registry.ts'
 
 /** A registry has copies that lag: an id is missing when it is missing so often, with pauses between. */
@@ -39,22 +40,25 @@ export class SchemaBook {
 
   /**
    * Learns the schemas of all records in the batches. Throws `registry.unavailable` and `registry.denied`: nothing is said
-   * about a record then.
+   * about a record then. Gives the ids of values, in the order in which they come.
    */
-  async learn({ avro, recordKey, name }: TableDefinition, batches: readonly RecordBatch[]): Promise<void> {
+  async learn(table: TableDefinition, batches: readonly RecordBatch[]): Promise<readonly number[]> {
+    const { recordKey, name } = table
     if (this.#registry === undefined)
       throw new LakeError('config.invalid', `${name} is read with schemas of a registry, and none is set`, {
         fix: 'Set registry.url.',
       })
     const ids = new Set<number>()
     for (const batch of batches) {
-      if (avro !== undefined && avro.schema === undefined) collect(batch, batch.valueRanges, ids)
-      if (recordKey === 'avro') collect(batch, batch.keyRanges, ids)
+      if (namesSchemas(table)) collect(batch, batch.valueRanges, ids)
     }
+    const ofValues = [...ids]
+    for (const batch of batches) if (recordKey === 'avro') collect(batch, batch.keyRanges, ids)
     if (this.#entries.size > IDS_MAX) this.#entries.clear()
     const due = [...ids].filter((id) => this.#isDue(id))
     for (const id of due.slice(NEW_IDS_MAX)) this.#entries.set(id, UNKNOWN)
     await this.#ask(due.slice(0, NEW_IDS_MAX))
+    return ofValues
   }
 
   #isDue(id: number): boolean {
@@ -114,9 +118,8 @@ function collect({ buffer, count }: RecordBatch, ranges: Int32Array, ids: Set<nu
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length)
   let last = -1
   for (let i = 0; i < count; i++) {
-    const start = ranges[2 * i]!
-    if (start < 0 || ranges[2 * i + 1]! - start < FRAME_BYTES || buffer[start] !== 0) continue
-    const id = view.getInt32(start + 1)
+    const id = schemaIdAt(view, ranges[2 * i]!, ranges[2 * i + 1]!)
+    if (id === undefined) continue
     if (id !== last) ids.add((last = id))
   }
 }

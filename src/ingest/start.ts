@@ -1,15 +1,18 @@
 import { deadLetterTable, deletesTable, type PipelineDefinition } from '../define.ts'
+import { publishedTables } from '../define-topic.ts'
 import { lateTable } from '../define-window.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
-import { writePlan, type LakeTable, type Storage } from '../lake/table.ts'
+import { writePlan, type LakeTable, type Storage, type WritePlan } from '../lake/table.ts'
 import { parsePartitionId, partitionId, type PartitionId, type Positions, type Source } from '../log.ts'
 import type { Hole, Version } from '../version.ts'
 import { changedTables } from './codes.ts'
 import type { CommitPolicy } from './committer.ts'
 import { emptyTables } from './create-tables.ts'
 import { versionColumn } from './decode/columns.ts'
+import type { Subjects } from './first-columns.ts'
+import { GrowingTables } from './growing.ts'
 import type { TablePlan } from './lane.ts'
 import { isRenamed, renamedContent } from './rename.ts'
 import type { WindowPlan } from './window/window.ts'
@@ -20,6 +23,13 @@ export type Opened =
   | { readonly kind: 'stale'; readonly head: Version }
   | { readonly kind: 'superseded'; readonly head: Version }
 
+export interface StartParts {
+  readonly definition: PipelineDefinition
+  readonly storage: Storage
+  readonly clock: Clock
+  readonly registry?: Subjects | undefined
+}
+
 /**
  * The head that a pipeline goes on from. When there is none, version 1: the first position of every partition, the
  * code of every table, empty tables that can be queried. Nothing is fetched before it is committed. While nothing was
@@ -28,11 +38,9 @@ export type Opened =
  */
 export async function openHead(
   source: Source,
-  definition: PipelineDefinition,
+  { definition, storage, clock, registry }: StartParts,
   chain: Chain,
-  storage: Storage,
   policy: CommitPolicy,
-  clock: Clock,
   signal: AbortSignal,
 ): Promise<Opened> {
   const head = await chain.head()
@@ -44,7 +52,7 @@ export async function openHead(
     return result.kind === 'committed' ? { kind: 'head', head: result.version } : result
   }
   if (head !== undefined && !isUntouched(head)) return { kind: 'superseded', head }
-  const first = await firstVersion(source, definition, storage, policy, clock)
+  const first = await firstVersion(source, { definition, storage, clock, registry }, policy)
   const build = (_: Version | undefined, number: bigint): Promise<VersionContent> =>
     Promise.resolve({
       ...first,
@@ -97,11 +105,13 @@ export function tablePlans(
   definition: PipelineDefinition,
   tables: ReadonlyMap<string, LakeTable>,
   unwritten: ReadonlySet<string> = new Set(),
+  growing = GrowingTables.none,
 ): TablePlan[] {
   return definition.tables.map((table) => ({
     table: table.name,
     topic: table.topic,
     data: writePlan(tables.get(table.name)!),
+    ...grownPlan(growing.planOf(tables.get(table.name)!)),
     deadLetters: writePlan(tables.get(deadLetterTable(table.name))!),
     ...(table.version === undefined
       ? {}
@@ -111,6 +121,10 @@ export function tablePlans(
       .map(({ name }) => windowPlan(name, tables)),
     ...(unwritten.has(table.name) ? { isUnwritten: true } : {}),
   }))
+}
+
+function grownPlan(grown: WritePlan | undefined): Pick<TablePlan, 'grown'> {
+  return grown === undefined ? {} : { grown }
 }
 
 /** What is of topics that the definition reads: those of tables that it no longer has stay where they are. */
@@ -222,10 +236,8 @@ export function gapError(partition: PartitionId, hole: Hole): LakeError {
 
 async function firstVersion(
   source: Source,
-  definition: PipelineDefinition,
-  storage: Storage,
+  { definition, storage, clock, registry }: StartParts,
   policy: CommitPolicy,
-  clock: Clock,
 ): Promise<VersionContent> {
   const topics = await source.topics(topicNames(definition))
   const positions = new Map<PartitionId, bigint>()
@@ -238,7 +250,7 @@ async function firstVersion(
   return {
     kind: 'ingest',
     writer: policy.writer,
-    tables: await emptyTables(definition, new Set(names), {}, storage, clock, { begins: positions }),
+    tables: await emptyTables(definition, new Set(names), {}, storage, clock, { begins: positions, registry }),
     positions,
     origins: positions,
     clocksMs: {},
@@ -255,8 +267,8 @@ async function firstVersion(
 }
 
 /** Nothing is in the tables of the first version, so all of what comes is sent. */
-function firstPublished({ windows }: PipelineDefinition, version: bigint): Version['published'] {
-  return Object.fromEntries(windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, version]))
+function firstPublished(definition: PipelineDefinition, version: bigint): Version['published'] {
+  return Object.fromEntries(publishedTables(definition).map(({ name }) => [name, version]))
 }
 
 function hasCode(definition: PipelineDefinition, head: Version): boolean {

@@ -16,13 +16,15 @@ import { Committer, type CommitPolicy } from './committer.ts'
 import { CompactionRequest } from './compactor.ts'
 import { SettleJob } from './letters/settle-job.ts'
 import { run, type Control, type Pipeline, type RunResult } from './pipeline.ts'
+import { Holds } from './holds.ts'
 import { Progress } from './progress.ts'
 import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { untilOurTurn, untilResumed } from './standby.ts'
 import { gapError, ownPartitions } from './start.ts'
+import { notHere, notOwnerError, pausedError } from './supervise-errors.ts'
 
-export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink'> {
+export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink' | 'registry'> {
   readonly definition: PipelineDefinition
   readonly source: Source
   readonly storage: Storage
@@ -50,7 +52,7 @@ export class Supervisor implements PipelineControl {
   readonly #options: SupervisorOptions
   readonly #progress: Progress
   readonly #stop = new AbortController()
-  readonly #control: Control & Required<Pick<Control, 'settling'>>
+  readonly #control: Control & Required<Pick<Control, 'settling' | 'holds'>>
   #state: PipelineState = 'starting'
   #reason: ErrorMessage | undefined
   #head: Version | undefined
@@ -74,6 +76,7 @@ export class Supervisor implements PipelineControl {
       isHurried: false,
       compactions: new Map(),
       settling: new Map(),
+      holds: new Holds(),
       onHead: (head, missing, idle) => this.#onHead(head, missing, idle),
     }
   }
@@ -131,13 +134,14 @@ export class Supervisor implements PipelineControl {
     return {
       name: this.name,
       state: this.#state,
-      reason: this.#reason,
+      reason: this.#reason ?? [...this.#control.holds.all.values()][0]?.reason,
       head,
       lastCommitMs: this.#lastCommitMs,
       publishing: this.#progress.publishing,
       partitions: this.#progress.statusOf(head && { ...head, positions: this.#ownPositions }).map((each) => ({
         ...each,
         isIdle: this.#isAtWork ? this.#idle.get(each.partition) : undefined,
+        held: this.#isAtWork ? this.#control.holds.all.get(each.partition) : undefined,
       })),
       tables: tablesAt(this.#options.definition, head),
     }
@@ -163,12 +167,13 @@ export class Supervisor implements PipelineControl {
     const { chain, storage, policy, clock, observer } = this.#options
     const head = await chain.head()
     this.#control.pauseReason = undefined
+    this.#control.holds.release()
     if (head?.paused === undefined) return
     const committer = await Committer.open({ chain, storage, policy, clock, observer }, head)
     // Nobody owns a pipeline that stood still: whoever sees this first goes on.
     const result = await committer.commit({ resumed: true, released: true })
     if (result.kind !== 'committed' && result.head.paused !== undefined)
-      throw this.#notOwner(`another process moved pipeline ${this.name}`)
+      throw notOwnerError(`another process moved pipeline ${this.name}`)
     this.#isRestartAsked = true
     this.#changes.notify()
     await this.#until(() => this.#state !== 'paused')
@@ -183,6 +188,7 @@ export class Supervisor implements PipelineControl {
 
   restart(): Promise<void> {
     this.#isRestartAsked = true
+    this.#control.holds.release()
     this.#changes.notify()
     return Promise.resolve()
   }
@@ -198,10 +204,10 @@ export class Supervisor implements PipelineControl {
   }
 
   async #finished<R extends Asked>(all: Map<string, R>, key: string, asked: R): Promise<R> {
-    if (this.#isPaused) throw this.#paused('is paused')
+    if (this.#isPaused) throw pausedError(this.name, 'is paused')
     this.#assertOwner()
     const until = (isOver: () => boolean) => this.#until(() => isOver() || this.#isPaused || this.#state === 'standby')
-    const stopped = () => (this.#isPaused ? this.#paused('was paused') : this.#notOwner(`${this.name} let go`))
+    const stopped = () => (this.#isPaused ? pausedError(this.name, 'was paused') : notOwnerError(`${this.name} let go`))
     return finished(all, key, asked, until, stopped)
   }
 
@@ -215,7 +221,7 @@ export class Supervisor implements PipelineControl {
   async acceptCode(): Promise<Version> {
     const head = await this.#options.chain.at({ kind: 'head' })
     if (this.#codes.isOurs(head)) return head
-    if (this.#state !== 'superseded') throw this.#notOwner(`pipeline ${this.name} is ${this.#state} here`)
+    if (this.#state !== 'superseded') throw notOwnerError(`pipeline ${this.name} is ${this.#state} here`)
     this.#head = await this.#codes.accept(this.#signal)
     this.#enter('starting')
     this.#changes.notify()
@@ -230,7 +236,7 @@ export class Supervisor implements PipelineControl {
     if (plan.kind === 'done') return plan.version
     if (this.#isAtWork) await this.pause(rollbackReason(plan.target))
     const version = await rollBack(parts, await chain.at({ kind: 'head' }), plan.target, commitId)
-    if (version === undefined) throw this.#notOwner(`another process moved pipeline ${this.name}`)
+    if (version === undefined) throw notOwnerError(`another process moved pipeline ${this.name}`)
     this.#head = version
     if (this.#isPaused && version.paused !== undefined)
       this.#enter('paused', new LakeError('pipeline.paused', version.paused.reason))
@@ -246,6 +252,7 @@ export class Supervisor implements PipelineControl {
         return head
       if (signal?.aborted === true) throw new LakeError('sql.cancelled', 'the wait was cancelled')
       this.#assertMoving()
+      this.#control.holds.assertReachable(positions)
       this.#control.isHurried = true
       await this.#changes.wait(LOOK_EVERY_MS / 4, signal)
       if (this.#state === 'standby') this.#head = (await this.#options.chain.head()) ?? this.#head
@@ -366,21 +373,12 @@ export class Supervisor implements PipelineControl {
 
   #assertOwner(): void {
     if (['starting', 'running', 'waiting'].includes(this.#state)) return
-    throw this.#notOwner(`pipeline ${this.name} is ${this.#state} here`)
-  }
-
-  #paused(how: string): LakeError {
-    return new LakeError('pipeline.paused', `pipeline ${this.name} ${how}`, { fix: 'Resume it first.' })
-  }
-
-  #notOwner(message: string): LakeError {
-    const fix = 'Ask the process that writes it; its name is in the newest version.'
-    return new LakeError('pipeline.not_owner', message, { fix })
+    throw notOwnerError(`pipeline ${this.name} is ${this.#state} here`)
   }
 
   /** Throws when no further version will come without a person. */
   #assertMoving(): void {
-    if (this.#isPaused) throw this.#paused('is paused')
+    if (this.#isPaused) throw pausedError(this.name, 'is paused')
     if (!['failed', 'superseded', 'stopped'].includes(this.#state)) return
     throw new LakeError('pipeline.stopped', `pipeline ${this.name} is ${this.#state}: ${this.#reason?.message ?? ''}`, {
       context: { reason: this.#reason?.code },
@@ -393,8 +391,4 @@ export class Supervisor implements PipelineControl {
       await this.#changes.wait(LOOK_EVERY_MS)
     }
   }
-}
-
-function notHere(): never {
-  throw new LakeError('config.unsupported', 'this process does no such maintenance')
 }

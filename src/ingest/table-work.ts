@@ -114,11 +114,11 @@ class DuckTableWork implements TableWork, ArchiveWork {
   }
 
   changes(plan: WritePlan, request: ChangesRequest): Promise<ChangeFile> {
-    const { storage, clock } = this.#options
+    const { storage, clock, onStep = () => undefined } = this.#options
     const keys = [...request.before, ...request.after].map(({ file }) => file.key)
     return this.#inTurn(({ connection, alive }) =>
       withLocalFiles(storage, clock, keys, (paths) =>
-        writeChanges(connection, alive, storage, clock, plan, request, paths),
+        writeChanges({ connection, alive, storage, clock, onStep }, plan, request, paths),
       ),
     )
   }
@@ -171,5 +171,7 @@ class DuckTableWork implements TableWork, ArchiveWork {
 async function openDuck(memoryMaxBytes = 512 * 1024 * 1024): Promise<Duck> {
   const instance = await openDuckDb({ memoryMaxBytes })
   const connection = await instance.connect()
+  // What an expression makes of a time must not depend on where this runs.
+  await connection.run(`SET TimeZone = 'UTC'`)
   return { instance, connection, alive: new AliveRows(connection), marked: new MarkedRows(connection) }
 }

@@ -107,7 +107,16 @@ export class KeyedTable {
    * Operations that are `stale` lost against records that came before them here, and later in the log. Throws
    * `upsert.key_in_two_partitions`; the table is useless then, as after any other error.
    */
-  fold({ table, files, keys, deleteFiles = [] }: StagedTable, stale?: ReadonlySet<number>): void {
+  fold(staged: StagedTable, stale?: ReadonlySet<number>): void {
+    for (const _ of this.folding(staged, stale, Infinity));
+  }
+
+  /** `fold` in stretches of so many operations. Nothing else may be asked of the table before the last one. */
+  *folding(
+    { table, files, keys, deleteFiles = [] }: StagedTable,
+    stale: ReadonlySet<number> | undefined,
+    operationsAtOnce: number,
+  ): Generator<void, void, undefined> {
     if (keys === undefined) throw new LakeError('internal', `${table}: a batch came without its keys`)
     const partitions = partitionsOf(keys, files.length)
     const staged = files.map((file, k) => {
@@ -120,9 +129,13 @@ export class KeyedTable {
       this.#added.add(live)
     }
     this.markers?.open(deleteFiles)
-    let operation = 0
+    let [operation, restsAt] = [0, operationsAtOnce]
     for (const { partition, count } of keys.runs)
       for (const end = operation + count; operation < end; operation++) {
+        if (operation === restsAt) {
+          restsAt += operationsAtOnce
+          yield
+        }
         if (operation % TOUCHED_AT_ONCE === 0) this.#touch(keys.hashes, operation, keys.count)
         if (stale?.has(operation) === true) this.#lose(keys, operation, staged)
         else if (this.#versioned === undefined) this.#foldOrdered(keys, operation, partition, staged)

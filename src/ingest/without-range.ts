@@ -1,5 +1,6 @@
 import { SYSTEM_COLUMNS } from '../batch.ts'
-import { codeHash, type TableDefinition } from '../define.ts'
+import { type TableDefinition } from '../define.ts'
+import { codeHash } from '../define-code.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import {
@@ -23,6 +24,7 @@ import { parsePartitionId, type Positions } from '../log.ts'
 import type { TableVersion } from '../version.ts'
 import { tableSpecs } from './create-tables.ts'
 import { tableColumns } from './decode/columns.ts'
+import { definitionAt } from './growing.ts'
 import type { OffsetRange, TableWork } from './keys.ts'
 
 /** What `withoutRange` needs beside the table. */
@@ -70,7 +72,7 @@ async function assertSameColumns(
 ): Promise<void> {
   const { name, partitionBy } = definition
   const { schema, spec } = await openTable(storage, tables[name]!.metadata)
-  const wanted = schemaOf(tableColumns(definition), [], { schema, lastColumnId: 0 }).schema
+  const wanted = schemaOf(tableColumns(definitionAt(definition, { schema })), [], { schema, lastColumnId: 0 }).schema
   const partitions = partitionSpec(name, partitionBy, schema, { specs: [spec], lastFieldId: 0 })
   const isSame = JSON.stringify(wanted.fields) === JSON.stringify(schema.fields)
   if (isSame && JSON.stringify(partitions.fields) === JSON.stringify(spec.fields)) return
@@ -146,8 +148,8 @@ function placeOf(file: DataFile, plan: WritePlan, ranges: readonly OffsetRange[]
   return isWhole && BigInt(met.length) === partitions.most - partitions.least + 1n ? 'inside' : 'unknown'
 }
 
-/** The least and the greatest value of an int or a long. */
-function boundsOf(
+/** The least and the greatest value of an int or a long in a file, where its statistics say. */
+export function boundsOf(
   { metrics }: DataFile,
   { schema }: WritePlan,
   name: string,

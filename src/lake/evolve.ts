@@ -1,4 +1,4 @@
-import type { Column } from '../batch.ts'
+import type { Column, ColumnType } from '../batch.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import { metadataNumber, writeMetadata, type LakeTable } from './lake-table.ts'
@@ -30,10 +30,12 @@ export interface SchemaProblem {
 /**
  * Iceberg's schema evolution: columns may be added (null in rows that are there), removed, made optional, put into
  * another order and widened. A column that keeps its name keeps its id; one that is new gets an id that none ever had.
+ * `grows`: nothing is ever removed from the table, so structs may get fields too, behind those that they have.
  */
 export function planSchema(
   { schema, spec, lastColumnId }: { schema: IcebergSchema; spec: PartitionSpec; lastColumnId: number },
   columns: readonly Column[],
+  grows = false,
 ): SchemaChange {
   const ids = { last: lastColumnId }
   const nextId = () => ++ids.last
@@ -50,7 +52,7 @@ export function planSchema(
     }
     if (required && !before.required) problem('was optional and is required: rows that are there may have no value')
     const after = icebergType(type, () => 0)
-    const merged = mergeTypes(before.type, after)
+    const merged = mergeTypes(before.type, type, after, grows ? nextId : undefined)
     const isPartition = spec.fields.some((field) => field['source-id'] === before.id)
     if (merged === undefined || (isPartition && !isSame(before.type, after)))
       problem(
@@ -70,7 +72,7 @@ export function planSchema(
  * The table with other columns and properties, and the same rows: a new metadata file, which nobody refers to yet.
  * Properties that are not given stay. What changes nothing gives the table back as it is. Throws `internal` where `planSchema` tells of problems.
  */
-export async function evolveTable(
+export function evolveTable(
   storage: Storage,
   table: LakeTable,
   columns: readonly Column[],
@@ -78,54 +80,83 @@ export async function evolveTable(
   commitId: string,
   clock: Clock,
 ): Promise<LakeTable> {
+  const change = planSchema({ ...table, lastColumnId: table.raw['last-column-id'] }, columns)
+  const evolved = withColumns(table, change, properties)
+  return evolved === table ? Promise.resolve(table) : writeEvolved(storage, evolved, commitId, clock)
+}
+
+/**
+ * The table with other columns, not written yet: as `changeTable` takes it, or `writeEvolved` where no row comes with
+ * them. What changes nothing gives the table back as it is.
+ */
+export function withColumns(
+  table: LakeTable,
+  { fields, lastColumnId, problems }: SchemaChange,
+  properties: Readonly<Record<string, string>> = {},
+): LakeTable {
   const { raw, schema } = table
-  const { fields, lastColumnId, problems } = planSchema({ ...table, lastColumnId: raw['last-column-id'] }, columns)
   if (problems.length > 0)
     throw new LakeError('internal', `${table.name}.${problems[0]!.column} ${problems[0]!.message}`)
   const isNew = JSON.stringify(fields) !== JSON.stringify(schema.fields)
   const isOther = Object.entries(properties).some(([name, value]) => table.properties[name] !== value)
   if (!isNew && !isOther) return table
   const id = isNew ? Math.max(...raw.schemas.map((each) => each['schema-id'])) + 1 : schema['schema-id']
-  const next = {
-    ...withEntry(raw, Math.max(raw['last-updated-ms'] + 1, clock.nowMs()), uriOf(storage, table.metadata)),
-    'last-column-id': lastColumnId,
-    schemas: isNew ? [...raw.schemas, { ...schema, 'schema-id': id, fields }] : raw.schemas,
-    'current-schema-id': id,
-    properties: {
-      ...raw.properties,
-      ...properties,
-      'schema.name-mapping.default': JSON.stringify(nameMapping(fields)),
+  const next = isNew ? { ...schema, 'schema-id': id, fields } : schema
+  const all = { ...raw.properties, ...properties, 'schema.name-mapping.default': JSON.stringify(nameMapping(fields)) }
+  return {
+    ...table,
+    schema: next,
+    properties: all,
+    raw: {
+      ...raw,
+      'last-column-id': Math.max(lastColumnId, raw['last-column-id']),
+      schemas: isNew ? [...raw.schemas, next] : raw.schemas,
+      'current-schema-id': id,
+      properties: all,
     },
   }
-  const number = metadataNumber(table.metadata) + 1
-  return writeMetadata(storage, table, number, commitId, next, table.manifests)
+}
+
+/** Writes what `withColumns` gave: a new metadata file, which nobody refers to yet. */
+export function writeEvolved(storage: Storage, table: LakeTable, commitId: string, clock: Clock): Promise<LakeTable> {
+  const { raw, metadata, manifests } = table
+  const next = withEntry(raw, Math.max(raw['last-updated-ms'] + 1, clock.nowMs()), uriOf(storage, metadata))
+  return writeMetadata(storage, table, metadataNumber(metadata) + 1, commitId, next, manifests)
 }
 
 /**
  * A type that files of both can be read as, with the ids of what was there; undefined when there is none. What is inside
- * is found by name in many readers, so that of a struct nothing may come, go or move.
+ * is found by name in many readers, so that of a struct nothing may come, go or move; but for `nextId`, of a table that
+ * only grows: there a name has one meaning for ever.
  */
-function mergeTypes(before: IcebergType, after: IcebergType): IcebergType | undefined {
+function mergeTypes(
+  before: IcebergType,
+  type: ColumnType,
+  after: IcebergType,
+  nextId: (() => number) | undefined,
+): IcebergType | undefined {
   if (typeof before === 'string' || typeof after === 'string')
     return before === after || isWidening(before, after) ? after : undefined
-  if (before.type === 'list' && after.type === 'list') {
-    const element = mergeTypes(before.element, after.element)
+  if (before.type === 'list' && after.type === 'list' && type.kind === 'list') {
+    const element = mergeTypes(before.element, type.element, after.element, nextId)
     return element && { ...before, element }
   }
-  if (before.type === 'map' && after.type === 'map') {
-    const value = mergeTypes(before.value, after.value)
+  if (before.type === 'map' && after.type === 'map' && type.kind === 'map') {
+    const value = mergeTypes(before.value, type.value, after.value, nextId)
     return value && { ...before, value }
   }
-  if (before.type === 'struct' && after.type === 'struct' && before.fields.length === after.fields.length) {
-    const fields = before.fields.map((field, k) => {
-      const { name, required, type } = after.fields[k]!
-      const merged = mergeTypes(field.type, type)
-      if (merged === undefined || name !== field.name || (required && !field.required)) return undefined
-      return { ...field, required, type: merged }
-    })
-    return fields.every((field) => field !== undefined) ? { type: 'struct', fields } : undefined
-  }
-  return undefined
+  if (before.type !== 'struct' || after.type !== 'struct' || type.kind !== 'struct') return undefined
+  const added = after.fields.length - before.fields.length
+  if (added < 0 || (added > 0 && nextId === undefined)) return undefined
+  const fields = after.fields.map((field, k): IcebergField | undefined => {
+    const [old, inner] = [before.fields[k], type.fields[k]!.type]
+    if (old === undefined)
+      return field.required ? undefined : { ...field, id: nextId!(), type: icebergType(inner, nextId!) }
+    const merged = mergeTypes(old.type, inner, field.type, nextId)
+    if (merged === undefined || field.name !== old.name || (field.required && !old.required)) return undefined
+    return { ...old, required: field.required, type: merged }
+  })
+  return fields.every((field) => field !== undefined) ? { type: 'struct', fields } : undefined
 }
 
 /** Iceberg's promotions of version 2. */

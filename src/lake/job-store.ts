@@ -59,13 +59,19 @@ class StoredJobs implements Jobs {
   async get(id: string): Promise<Job | undefined> {
     const known = this.#over.get(id)
     if (known !== undefined) return known
-    const bytes = /^[0-9a-f]{64}$/.test(id) ? await this.#storage.get(keyOf(id)) : undefined
-    if (bytes === undefined) return undefined
-    const job = decode(id, bytes)
-    if (job === undefined)
-      throw new LakeError('store.corrupt', `${keyOf(id)} is not a job`, { context: { key: keyOf(id) } })
+    if (!/^[0-9a-f]{64}$/.test(id)) return undefined
+    const job = (await this.#read(id, endOf(id))) ?? (await this.#read(id, keyOf(id)))
+    if (job === undefined) return undefined
     // One that was cut over can be rolled back, and one that failed be cancelled.
     if (job.endedMs !== null && job.request.kind !== 'replay') this.#over.set(id, job)
+    return job
+  }
+
+  async #read(id: string, key: string): Promise<Job | undefined> {
+    const bytes = await this.#storage.get(key)
+    if (bytes === undefined) return undefined
+    const job = decode(id, bytes)
+    if (job === undefined) throw new LakeError('store.corrupt', `${key} is not a job`, { context: { key } })
     return job
   }
 
@@ -96,8 +102,18 @@ class StoredJobs implements Jobs {
     return jobs.filter((job) => job.request.pipeline === pipeline && job.endedMs === null).toReversed()
   }
 
+  /**
+   * How a job ended is created once and never changed: what a process writes that was at it before, or a write that lands
+   * late, does not open it again. One of a replay goes on after it has ended.
+   */
   async update(job: Job): Promise<void> {
-    await this.#storage.put(keyOf(job.id), encode(job))
+    if (job.endedMs === null || job.request.kind === 'replay') return this.#storage.put(keyOf(job.id), encode(job))
+    for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+      const { kind } = await this.#storage.putIfAbsent(endOf(job.id), encode(job))
+      if (kind === 'created' || kind === 'exists') return
+      await this.#clock.sleep(backoffMs(this.#clock, attempt))
+    }
+    throw new LakeError('store.unavailable', `the end of job ${job.id} could not be recorded`, { retryable: true })
   }
 
   async give(id: string, order: ReplayOrder): Promise<void> {
@@ -155,6 +171,8 @@ class StoredJobs implements Jobs {
       const keptMs = request.kind === 'replay' ? Math.max(KEPT_MS, request.options.keepOldMs) : KEPT_MS
       if (endedMs === null || nowMs - endedMs <= keptMs) continue
       await this.#storage.delete(keyOf(id))
+      // Behind it: without its end a job would be open again.
+      await this.#storage.delete(endOf(id))
       if (request.kind === 'replay')
         for await (const { key } of this.#storage.list(folderOf(id))) await this.#storage.delete(key)
       this.#over.delete(id)
@@ -167,6 +185,7 @@ const keyOf = (id: string): string => `${PREFIX}${id}.json`
 
 /** What belongs to a job beside itself. */
 const folderOf = (id: string): string => `${PREFIX}${id}/`
+const endOf = (id: string): string => `${folderOf(id)}end.json`
 
 function encode(job: Job): Uint8Array {
   return Buffer.from(JSON.stringify(job, undefined, 1), 'utf8')

@@ -1,3 +1,4 @@
+import { compareFiles } from './compare-files.ts'
 import type { DataFile } from './data-file.ts'
 import { DeletedRows } from './deleted-rows.ts'
 import type { LakeTable } from './lake-table.ts'
@@ -27,18 +28,53 @@ export async function storedFiles(
   const vectors = new Map<string, DeletionVectorRef>()
   for (const entries of await inBatches(deletes, (manifest) => readDeleteManifest(storage, table, manifest)))
     for (const entry of entries) vectors.set(entry.dataFile, refOf(storage, entry))
-  return (await entriesOf(storage, table, data)).map(({ path, file, sequenceNumber, firstRowId }): StoredFile => ({
-    ...file,
-    sequenceNumber: sequenceNumber!,
-    firstRowId,
-    deletes: vectors.get(path),
-  }))
+  return storedOf(await entriesOf(storage, table, data), vectors)
+}
+
+/**
+ * What two states of a table do not have in common, by file. Of tables without deleted rows only manifests are read that
+ * not both have, so that it costs what changed and not what is there. Throws `snapshot.expired`.
+ */
+export async function changedFiles(
+  storage: Storage,
+  before: LakeTable,
+  after: LakeTable,
+): Promise<ReturnType<typeof compareFiles>> {
+  const [from, to] = await Promise.all([
+    manifestsOf(storage, before, undefined),
+    manifestsOf(storage, after, undefined),
+  ])
+  if (from.deletes.length + to.deletes.length > 0)
+    return compareFiles(await storedFiles(storage, before), await storedFiles(storage, after))
+  const own = async (table: LakeTable, all: readonly ManifestFile[], others: readonly ManifestFile[]) => {
+    const shared = new Set(others.map(({ path }) => path))
+    return storedOf(
+      await entriesOf(
+        storage,
+        table,
+        all.filter(({ path }) => !shared.has(path)),
+      ),
+    )
+  }
+  return compareFiles(await own(before, from.data, to.data), await own(after, to.data, from.data))
 }
 
 /** The deleted rows of a file, as an object of the caller's own. Throws `store.corrupt`. */
 export async function readDeletedRows(storage: Storage, file: StoredFile): Promise<DeletedRows> {
   if (file.deletes === undefined) return new DeletedRows(file.recordCount)
   return readVector(storage, file.deletes, file.recordCount)
+}
+
+function storedOf(
+  entries: readonly ManifestEntry[],
+  vectors: ReadonlyMap<string, DeletionVectorRef> = new Map(),
+): StoredFile[] {
+  return entries.map(({ path, file, sequenceNumber, firstRowId }) => ({
+    ...file,
+    sequenceNumber: sequenceNumber!,
+    firstRowId,
+    deletes: vectors.get(path),
+  }))
 }
 
 async function manifestsOf(

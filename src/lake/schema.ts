@@ -1,4 +1,5 @@
 import type { Column, ColumnType } from '../batch.ts'
+import { LakeError } from '../error.ts'
 
 /** Iceberg's schema as its JSON has it. `type` is the name of a primitive, or a nested type. */
 export interface IcebergField {
@@ -123,6 +124,53 @@ export function icebergType(type: ColumnType, nextId: () => number): IcebergType
     default:
       return type.kind
   }
+}
+
+/** The column type that a stored type is of; what a text stands for only a definition says. */
+export function columnType(type: IcebergType): ColumnType {
+  if (typeof type !== 'string') {
+    if (type.type === 'list') return { kind: 'list', element: columnType(type.element) }
+    if (type.type === 'map') return { kind: 'map', value: columnType(type.value) }
+    return { kind: 'struct', fields: type.fields.map(({ name, type: inner }) => ({ name, type: columnType(inner) })) }
+  }
+  const decimal = decimalOf(type)
+  if (decimal !== undefined) return { kind: 'decimal', ...decimal }
+  if ((SIMPLE as readonly string[]).includes(type)) return { kind: type as (typeof SIMPLE)[number] }
+  throw new LakeError('store.corrupt', `a table has a column of the unknown type ${type}`)
+}
+
+const SIMPLE = [
+  'boolean',
+  'int',
+  'long',
+  'float',
+  'double',
+  'string',
+  'binary',
+  'date',
+  'uuid',
+  'timestamp',
+  'timestamptz',
+] as const
+
+/** A column's type as a file of it has it, with the ids that the table's type gives its parts. */
+export function storedType(type: ColumnType, stored: IcebergType): IcebergType {
+  if (typeof stored === 'string') return icebergType(type, () => 0)
+  if (type.kind === 'list' && stored.type === 'list')
+    return { ...stored, element: storedType(type.element, stored.element) }
+  if (type.kind === 'map' && stored.type === 'map') return { ...stored, value: storedType(type.value, stored.value) }
+  if (type.kind !== 'struct' || stored.type !== 'struct')
+    throw new LakeError('internal', `a file of ${type.kind} for a column of ${stored.type}`)
+  return { type: 'struct', fields: storedFields(type.fields, stored.fields) }
+}
+
+/** `storedType` of columns, in their order. Throws `internal` for one that the table does not have. */
+export function storedFields(columns: readonly Column[], stored: readonly IcebergField[]): readonly IcebergField[] {
+  return columns.map(({ name, type }) => {
+    const field = stored.find((each) => each.name === name)
+    if (field === undefined) throw new LakeError('internal', `a file of column ${name}, which the table does not have`)
+    return { ...field, type: storedType(type, field.type) }
+  })
 }
 
 /** A type as text, without what does not decide its values: ids, what is required, and the order of fields. */

@@ -4,7 +4,7 @@ import type { Observer } from '../event.ts'
 import type { QuerySettings } from '../settings.ts'
 import type { QueryParams, ResultColumn, ResultFormat, TableUse, View } from './messages.ts'
 import { ProcessPool } from './pool.ts'
-import { cancelled, Query, type Piece } from './query.ts'
+import { cancelled, Query, type AskedQuery, type Piece } from './query.ts'
 
 export type { QueryParams, ResultColumn, View, ViewColumn } from './messages.ts'
 export { SQL_BYTES_MAX } from './gate.ts'
@@ -94,8 +94,13 @@ export interface Engine {
    * `version.unknown`, `snapshot.expired`, `result.too_large`, `limit.queries`, `request.*`, `store.*`.
    */
   query(request: QueryRequest, signal?: AbortSignal): Promise<QueryResult>
-  /** Rows as objects: int64 and wider are bigint, decimals text, binary Uint8Array. */
+  /** Rows as objects: int64 and wider are bigint, decimals text, binary Uint8Array, instants bigint microseconds. */
   rows(request: Omit<QueryRequest, 'format'>, signal?: AbortSignal): Promise<readonly Record<string, unknown>[]>
+  /** As `rows`, however many they are, some at a time; reading no further ends the query. */
+  batches(
+    request: Omit<QueryRequest, 'format'>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<readonly Record<string, unknown>[], void, undefined>
   running(): readonly RunningQuery[]
   /** Whether there was such a query. */
   cancel(id: string): boolean
@@ -175,12 +180,17 @@ class PooledEngine implements Engine {
   async rows(request: Omit<QueryRequest, 'format'>, signal?: AbortSignal): Promise<readonly Record<string, unknown>[]> {
     const query = this.#start(request, 'values', signal)
     const rows: Record<string, unknown>[] = []
-    for await (const { data } of query.pieces()) {
-      const names = query.columns.map(({ name }) => name)
-      for (const values of data as readonly (readonly unknown[])[])
-        rows.push(Object.fromEntries(names.map((name, index) => [name, values[index]])))
-    }
+    for await (const piece of query.pieces()) for (const row of objectsOf(piece, query)) rows.push(row)
     return rows
+  }
+
+  async *batches(
+    request: Omit<QueryRequest, 'format'>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<readonly Record<string, unknown>[], void, undefined> {
+    const query = this.#start({ ...request, isStreamed: true }, 'values', signal)
+    for await (const piece of query.pieces()) yield objectsOf(piece, query)
+    query.throwIfStopped()
   }
 
   running(): readonly RunningQuery[] {
@@ -211,7 +221,7 @@ class PooledEngine implements Engine {
     await this.#pool.close()
   }
 
-  #start(request: Omit<QueryRequest, 'format'>, format: ResultFormat, signal: AbortSignal | undefined): Query {
+  #start(request: AskedQuery, format: ResultFormat, signal: AbortSignal | undefined): Query {
     const id = request.id ?? this.#options.clock.uuid()
     if (this.#queries.has(id)) throw new LakeError('request.invalid', `a query with the id ${id} is running`)
     const query: Query = new Query(id, request, format, {
@@ -226,6 +236,13 @@ class PooledEngine implements Engine {
     query.follow(signal)
     return query
   }
+}
+
+function objectsOf({ data }: Piece, { columns }: Query): readonly Record<string, unknown>[] {
+  const names = columns.map(({ name }) => name)
+  return (data as readonly (readonly unknown[])[]).map((values) =>
+    Object.fromEntries(names.map((name, index) => [name, values[index]])),
+  )
 }
 
 /** `{"columns": […], "rows": […], "stats": {…}, "versions": {…}}` around rows that are complete. */

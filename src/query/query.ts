@@ -9,6 +9,11 @@ import type { QueryProcess } from './query-process.ts'
 export type Piece = Extract<FromProcess, { kind: 'chunk' }>
 export type Outcome = 'ok' | 'error' | 'timeout' | 'cancelled' | 'crashed'
 
+export interface AskedQuery extends Omit<QueryRequest, 'format'> {
+  /** Rows are taken as they come, so that there is no limit to them: so with all formats but `json` and `values`. */
+  readonly isStreamed?: boolean
+}
+
 export interface QueryContext {
   readonly pool: ProcessPool
   readonly resolve: TableResolver
@@ -20,7 +25,7 @@ export interface QueryContext {
 /** One query from admission to its last piece. Whatever stops it ends its process. */
 export class Query {
   readonly id: string
-  readonly request: Omit<QueryRequest, 'format'>
+  readonly request: AskedQuery
   readonly format: ResultFormat
   state: RunningQuery['state'] = 'queued'
   columns: readonly ResultColumn[] = []
@@ -31,7 +36,7 @@ export class Query {
   readonly #stop = new AbortController()
   readonly #timer = new AbortController()
 
-  constructor(id: string, request: Omit<QueryRequest, 'format'>, format: ResultFormat, context: QueryContext) {
+  constructor(id: string, request: AskedQuery, format: ResultFormat, context: QueryContext) {
     this.id = id
     this.request = request
     this.format = format
@@ -128,7 +133,7 @@ export class Query {
 
   #run(): ToProcess {
     const { sql, where, params, maxRows = Infinity } = this.request
-    const isStreamed = this.format !== 'json' && this.format !== 'values'
+    const isStreamed = this.request.isStreamed ?? (this.format !== 'json' && this.format !== 'values')
     const { rowsMax, bytesMax } = this.#context.settings
     return {
       kind: 'run',

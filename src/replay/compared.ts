@@ -37,7 +37,7 @@ export type ComparedTable = Pick<CompareRequest, 'columns' | 'key' | 'group' | '
 }
 
 /** Columns that are no pure function of the log and the code: they say when and by whom, and not what. */
-const NOT_COMPARED: Readonly<Record<TableRole['kind'], readonly string[]>> = {
+export const NOT_COMPARED: Readonly<Record<TableRole['kind'], readonly string[]>> = {
   rows: [],
   // A record that was read again moved no clock, and does when the log is read anew.
   'dead-letters': ['code_hash', 'status', 'attempts', '_clock'],
@@ -100,7 +100,7 @@ export function planComparison(
 const POSITION: readonly string[] = [SYSTEM_COLUMNS.partition, SYSTEM_COLUMNS.offset]
 
 /** Columns that say which row is which. */
-function keyOf(role: TableRole): readonly string[] {
+export function keyOf(role: TableRole): readonly string[] {
   switch (role.kind) {
     case 'rows':
     case 'deletes':

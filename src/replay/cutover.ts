@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { tableNames, type PipelineDefinition } from '../define.ts'
+import { publishedTables } from '../define-topic.ts'
 import { LakeError } from '../error.ts'
 import type { Chain, VersionContent } from '../lake/chain.ts'
 import { beforeTag, dropTag, holdFor, writeVersionHints, type Storage } from '../lake/table.ts'
@@ -83,7 +84,10 @@ function contentOf({ definition, writer }: CutoverParts, fork: Version, head: Ve
   const topics = new Set(definition.tables.map(({ topic }) => topic))
   const alone = <V>(of: ReadonlyMap<PartitionId, V>) =>
     [...of].filter(([id]) => !topics.has(parsePartitionId(id).topic))
-  const published = definition.windows.filter(({ to }) => to !== undefined).map(({ name }) => [name, number] as const)
+  const published = publishedTables(definition).map(({ name, renamedFrom = name }) => {
+    const sent = [name, renamedFrom].find((each) => Object.hasOwn(head.published, each))
+    return [name, sent === undefined ? number : head.published[sent]!] as const
+  })
   return {
     ...fork,
     kind: 'cutover',
@@ -99,7 +103,7 @@ function contentOf({ definition, writer }: CutoverParts, fork: Version, head: Ve
     topicIds: { ...head.topicIds, ...fork.topicIds },
     tails: new Map([...alone(head.tails), ...fork.tails]),
     holes: new Map([...alone(head.holes), ...fork.holes]),
-    // Nothing is sent of what differs: the next change says that it comes after a cut-over.
+    // What came before is sent first. Of what differs nothing is: the next change says that it comes after a cut-over.
     published: Object.fromEntries(published),
     paused: head.paused,
     released: true,

@@ -25,7 +25,7 @@ import { atBase, originsOf } from './fork-version.ts'
 import { partOfPlan, planTables } from './plan.ts'
 import { askLog, planSpan, withKnownClocks, type Span } from './span.ts'
 
-export interface ForkParts extends Pick<Pipeline, 'openFold' | 'observer' | 'control' | 'compaction'> {
+export interface ForkParts extends Pick<Pipeline, 'openFold' | 'observer' | 'control' | 'compaction' | 'registry'> {
   readonly definition: PipelineDefinition
   /** The log, as far back as it reaches. */
   readonly source: Source
@@ -177,12 +177,15 @@ async function firstTables(
   base: Version,
   span: Span,
 ): Promise<Readonly<Record<string, TableVersion>>> {
-  const { definition, storage, clock } = parts
+  const { definition, storage, clock, registry } = parts
   if (options.mode === 'range') return withoutRanges(parts, part, base, span)
   const isSeeding = span.seedFrom !== undefined
   const written = part.definition.tables.filter(({ name }) => !part.unwritten.has(name))
   const names = [...written.map(({ name }) => name), ...(isSeeding ? [] : rebuilt)]
-  const made = await emptyTables(definition, new Set(names), base.tables, storage, clock, { begins: span.from })
+  const made = await emptyTables(definition, new Set(names), base.tables, storage, clock, {
+    begins: span.from,
+    registry,
+  })
   const shared = allNames(definition, part.unwritten).map((name) => [name, base.tables[name]!] as const)
   return { ...Object.fromEntries(shared), ...made }
 }

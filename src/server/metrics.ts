@@ -64,6 +64,12 @@ function makeMeters(registry: Registry) {
     ]),
     groupLagSum: gauge('kafka_consumergroup_lag_sum', 'Records behind the end of the log', ['consumergroup']),
     lag: gauge('lag_records', 'Records behind the end of the log', ['pipeline', 'topic', 'partition']),
+    held: gauge('partition_held', '1 for a partition that waits for a person', [
+      'pipeline',
+      'topic',
+      'partition',
+      'code',
+    ]),
     freshness: gauge('freshness_seconds', 'Age of the newest version of the table', ['pipeline', 'table']),
     state: gauge('pipeline_state', '1 for the state that the pipeline is in', ['pipeline', 'state']),
     staged: counter('staged_records_total', 'Records that lanes have staged', ['pipeline']),
@@ -178,8 +184,9 @@ function count(meters: Meters, event: LakeEvent): void {
     case 'query':
       meters.queries.observe({ format: event.format, outcome: event.outcome }, event.durationMs / 1_000)
       return
+    case 'held':
     case 'state':
-    // The scrape shows states.
+    // The scrape shows them.
   }
 }
 
@@ -235,14 +242,17 @@ function look(meters: Meters, { nowMs, engine, pipelines }: Scrape): void {
   meters.queryRestarts.set(engine.restarts)
   meters.cacheBytes.set(engine.cacheBytes)
   // Partitions and tables that are no longer ours must not stand still in the graphs.
-  for (const gauge of [meters.lag, meters.groupLag, meters.groupLagSum, meters.freshness, meters.state]) gauge.reset()
+  const { lag, groupLag, groupLagSum, freshness, state, held } = meters
+  for (const gauge of [lag, groupLag, groupLagSum, freshness, state, held]) gauge.reset()
   for (const status of pipelines) {
     meters.state.set({ pipeline: status.name, state: status.state }, 1)
     if (status.lastCommitMs !== undefined)
       for (const table of status.tables)
         meters.freshness.set({ pipeline: status.name, table }, Math.max(0, nowMs - status.lastCommitMs) / 1_000)
     let sum = 0n
-    for (const { partition, position, end } of status.partitions) {
+    for (const { partition, position, end, held } of status.partitions) {
+      const code = held?.reason.code
+      if (code !== undefined) meters.held.set({ pipeline: status.name, ...parsePartitionId(partition), code }, 1)
       if (end === undefined) continue
       sum += max(end - position)
       showLag(meters, status.name, partition, end - position)

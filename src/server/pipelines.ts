@@ -33,6 +33,10 @@ const pipelineSchema = z.object({
       lag: z.string().nullable(),
       ratePerSecond: z.number(),
       clock: z.string().nullable().describe('largest event time'),
+      held: reasonSchema
+        .extend({ offset: z.string() })
+        .nullable()
+        .describe('the record that it waits at for a person, and why'),
     }),
   ),
   tables: z.array(z.string()),
@@ -46,7 +50,7 @@ const pipelineSchema = z.object({
         reason: reasonSchema.nullable().describe('why the last attempt failed'),
       }),
     )
-    .describe('window tables with change topics'),
+    .describe('tables with change topics'),
 })
 
 const versionSchema = z.object({
@@ -213,13 +217,14 @@ function pipelineJson(pipeline: PipelineControl): z.output<typeof pipelineSchema
         ? String(partitions.reduce((sum, { position, end }) => sum + lagOf(position, end!), 0n))
         : null,
     },
-    partitions: partitions.map(({ partition, position, end, ratePerSecond, clockMs }) => ({
+    partitions: partitions.map(({ partition, position, end, ratePerSecond, clockMs, held }) => ({
       partition,
       position: String(position),
       end: end === undefined ? null : String(end),
       lag: end === undefined ? null : String(lagOf(position, end)),
       ratePerSecond,
       clock: timeText(clockMs),
+      held: held === undefined ? null : { ...reasonJson(held.reason)!, offset: String(held.offset) },
     })),
     tables: [...tables],
     publishing: publishing.map(({ table, topic, version, lagVersions, error }) => ({

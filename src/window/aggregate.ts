@@ -31,6 +31,8 @@ export interface PartialSql {
 export interface DetailSql {
   /** Whether a cell has a handful of values at most: rows are then grouped by them and by their cell at once. */
   readonly isFew: boolean
+  /** Whether `reduce` adds up the weights of a value that has several rows. */
+  readonly addsUp: boolean
   /** `<aggregate>__value`. */
   readonly value: Column
   /** `<aggregate>__weight`: long, or decimal(38,0). */

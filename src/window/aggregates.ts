@@ -60,7 +60,7 @@ export function isOverflow(error: unknown): boolean {
 }
 
 const OVERFLOWS = [
-  /Overflow in HUGEINT addition/,
+  /Overflow in HUGEINT (addition|multiplication)/,
   /Overflow in (addition|subtract|subtraction|multiplication) of (INT128|DECIMAL\(38\))/,
   /Could not cast value -?\d+ to DECIMAL\(38,0\)/,
 ]

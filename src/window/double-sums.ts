@@ -55,6 +55,7 @@ function bucketDetail(operand: Operand): DetailSql {
   const pair = `{'bucket': ${quoted(bucket)}, 'weight': ${quoted(weight)}}`
   return {
     isFew: true,
+    addsUp: true,
     value: { name: bucket, type: { kind: 'int' } },
     weight: { name: weight, type: { kind: 'decimal', precision: 38, scale: 0 } },
     ofRows: operand.bucket === undefined ? bucketOfBits(operand) : bucketOfPieces(operand, operand.bucket),

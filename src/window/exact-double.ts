@@ -20,8 +20,8 @@ const WEIGHTS = LIST(STRUCT({ bucket: INTEGER, weight: INTEGER_38 }))
 /** Makes the functions of `EXACT` known to the statements of a connection's database. Null arguments give null. */
 export function registerExact(connection: DuckDBConnection): void {
   register(connection, EXACT.sum, [WEIGHTS], ([weights]) => {
-    const sums = readWeights(weights!)
-    return (row) => nearest(sums(row))
+    const [sums, single] = [readWeights(weights!), readSingle(weights!)]
+    return (row) => single(row) ?? nearest(sums(row))
   })
   register(connection, EXACT.average, [WEIGHTS, BIGINT], ([weights, counts]) => {
     const sums = readWeights(weights!)
@@ -124,11 +124,12 @@ function register(
     const results = new Float64Array(rows)
     const isThere = new Uint8Array(Math.ceil(rows / 64) * 8)
     for (let row = 0; row < rows; row++) {
-      if (!valid.every((bits) => duckdb.validity_row_is_valid(bits, row))) continue
+      const bit = 1 << (row & 7)
+      if (!valid.every((bits) => bits === null || (bits[row >> 3]! & bit) !== 0)) continue
       const result = compute(row)
       if (result === null) continue
       results[row] = result
-      isThere[row >> 3]! |= 1 << (row & 7)
+      isThere[row >> 3]! |= bit
     }
     duckdb.copy_data_to_vector(output, 0, results.buffer, 0, results.byteLength)
     duckdb.vector_ensure_validity_writable(output)
@@ -154,6 +155,45 @@ function readWeights({ vector, rows }: Argument): Reader<BinarySum> {
     for (let k = first; k < until; k++) digits += weight(k) << BigInt(BUCKET_EXPONENTS * (bucket(k) - lowest))
     return { digits, exponent: first === until ? 0 : BUCKET_EXPONENTS * lowest - LOWEST }
   }
+}
+
+/** Halves of 48 bits of so many weights can be added up as doubles. */
+const SINGLE_MAX = 16
+
+/**
+ * As `readWeights` and `nearest`, of rows whose weights are of one bucket and of at most 96 bits, as most are; undefined
+ * of others. Halves of weights, and their sums, are doubles, so that the sum of both is rounded once.
+ */
+function readSingle({ vector, rows }: Argument): Reader<number | undefined> {
+  const entries = words(view(vector, rows, 16))
+  const pairs = duckdb.list_vector_get_child(vector)
+  const size = duckdb.list_vector_get_size(vector)
+  const buckets = words(view(duckdb.struct_vector_get_child(pairs, 0), size, 4))
+  const weights = words(view(duckdb.struct_vector_get_child(pairs, 1), size, 16))
+  return (row) => {
+    const [first, count] = [entries[4 * row]!, entries[4 * row + 2]!]
+    if (count === 0 || count > SINGLE_MAX) return undefined
+    const bucket = buckets[first]!
+    let [high, low] = [0, 0]
+    for (let k = first; k < first + count; k++) {
+      const [second, top] = [weights[4 * k + 1]!, weights[4 * k + 3]! | 0]
+      if (buckets[k] !== bucket || (top !== 0 && top !== -1)) return undefined
+      high += top * 2 ** 48 + weights[4 * k + 2]! * 2 ** 16 + (second >>> 16)
+      low += (second & 0xffff) * 2 ** 32 + weights[4 * k]!
+    }
+    const result = (high * 2 ** 48 + low) * 2 ** (BUCKET_EXPONENTS * bucket - LOWEST)
+    return isPlain(result) ? result : undefined
+  }
+}
+
+/** Far from what is subnormal or infinite: a power of two changes nothing but the exponent of such a double. */
+function isPlain(value: number): boolean {
+  const size = Math.abs(value)
+  return size > 2 ** -900 && size < 2 ** 900
+}
+
+function words({ buffer, byteOffset, byteLength }: DataView): Uint32Array {
+  return new Uint32Array(buffer, byteOffset, byteLength / 4)
 }
 
 function readInts({ vector, rows }: Argument): Reader<number> {

@@ -13,6 +13,19 @@ const INT_DIGITS = 9
 /** Squares of so many digits can be added up 10^14 times. */
 const WHOLE_SQUARE_DIGITS = 12
 
+/** The greatest number of which the square is a HUGEINT. */
+const ROOT_MAX = 13_043_817_825_332_782_212n
+
+/** Whether the square of a value can be held, as SQL that is never null; undefined: any can. */
+export function squareFits(value: string, type: ColumnType): string | undefined {
+  if (type.kind !== 'decimal' || 10n ** BigInt(type.precision) <= ROOT_MAX) return undefined
+  const digits = String(ROOT_MAX).padStart(type.scale + 1, '0')
+  const point = digits.length - type.scale
+  const limit = `${digits.slice(0, point)}${type.scale === 0 ? '' : `.${digits.slice(point)}`}`
+  const bound = (sign: string): string => `CAST('${sign}${limit}' AS DECIMAL(${DIGITS_MAX}, ${type.scale}))`
+  return `(${value} BETWEEN ${bound('-')} AND ${bound('')}) IS NOT FALSE`
+}
+
 /** Integers and decimals: their sum, in 38 digits. */
 export function exactSum(operand: Operand): AggregateSql {
   const { sum, count } = sumAndCount(operand)

@@ -79,6 +79,7 @@ function valueDetail({ name, input }: Operand, value: string, type: ColumnType, 
   const weight: Column = { name: `${name}__weight`, type: { kind: 'long' } }
   return {
     isFew: false,
+    addsUp: false,
     value: { name: `${name}__value`, type },
     weight,
     ofRows: {

@@ -2,7 +2,7 @@ import type { Column } from '../batch.ts'
 import { quoted } from '../sql-text.ts'
 import { type AggregateSql, type DetailSql, PART_COLUMN } from './aggregate.ts'
 import { partialColumns, type WindowShape } from './columns.ts'
-import { type WindowInput, SIGN } from './operand.ts'
+import { checkedDigits, type WindowInput, SIGN } from './operand.ts'
 import { canonical, sqlTypeOf } from './sql-type.ts'
 import { CELL_COLUMNS } from './cells.ts'
 
@@ -101,8 +101,9 @@ FROM ${relation} WHERE ${quoted(value.name)} IS NOT NULL GROUP BY ${by}, ${quote
  * there is one, then the results by name, computed ones last. To put slices together into windows, write the windows' `__start` and `__end`
  * over those of their slices, null over `__min_end`, and merge. Needs the functions of `registerExact`. Texts are those
  * of `AggregateSql`: no partial stands in rows of a detail and no weight in others, so each ignores what is not its own.
+ * `isMerged`: there is one row of each cell, and of each value of its details.
  */
-export function resultsSql(shape: WindowShape, relation: string): string {
+export function resultsSql(shape: WindowShape, relation: string, isMerged = false): string {
   const keys = [...shape.groups.map(({ name }) => quoted(name)), START, END]
   const reduced = details(shape).map(({ sql }) => `${sql.reduce} AS ${quoted(sql.reduced)}`)
   const merged = ofPartials(shape).map(([name, sql]) => `${sql} AS ${quoted(name)}`)
@@ -110,11 +111,11 @@ export function resultsSql(shape: WindowShape, relation: string): string {
   const results = shape.aggregates.map(
     ({ finish, result }) => `CAST(${finish} AS ${sqlTypeOf(result.type)}) AS ${quoted(result.name)}`,
   )
-  return computedSql(
-    shape,
-    `SELECT ${[...head, ...results].join(', ')}
-FROM (SELECT ${[...keys, ...merged, ...reduced].join(', ')} FROM ${relation} GROUP BY ${keys.join(', ')})`,
-  )
+  const isOne = isMerged && reduced.length === 0
+  const from = isOne
+    ? relation
+    : `(SELECT ${[...keys, ...merged, ...reduced].join(', ')} FROM ${relation} GROUP BY ${keys.join(', ')})`
+  return computedSql(shape, `SELECT ${[...head, ...results].join(', ')}\nFROM ${from}`)
 }
 
 /** Adds what is computed from results. No record is to blame where that fails: the value is null, and the stream goes on. */
@@ -165,7 +166,7 @@ function groupedDetails(shape: WindowShape): ReturnType<typeof details> {
 
 /** A sum of decimals is not looked at: more than 38 digits would go on unseen. */
 function weightSum(sum: string, { type }: Column): string {
-  return `CAST(CAST(${sum} AS HUGEINT) AS ${sqlTypeOf(type)})`
+  return type.kind === 'decimal' ? checkedDigits(sum, type.scale) : `CAST(${sum} AS ${sqlTypeOf(type)})`
 }
 
 function union(queries: readonly string[]): string {

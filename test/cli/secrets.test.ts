@@ -4,7 +4,7 @@ import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { hashOfKey, keyText } from '../../src/api-key.ts'
 import { LakeError } from '../../src/error.ts'
-import { makeAuthority, type Certificate } from '../support/certificates.ts'
+import { makeAuthority, type Certificate } from '../../infra/certificates.mjs'
 import { noParts, run } from './support.ts'
 
 // Every secret that the settings can hold is given to the commands that read them, and parts fail with errors that are

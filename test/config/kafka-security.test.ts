@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { settingsOf } from '../../src/config.ts'
 import type { LakeError } from '../../src/error.ts'
 import type { KafkaSettings } from '../../src/settings.ts'
-import { makeAuthority, type Certificate } from '../support/certificates.ts'
+import { makeAuthority, type Certificate } from '../../infra/certificates.mjs'
 
 let folder: string
 let ca: string

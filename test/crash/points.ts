@@ -104,7 +104,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/ingest/start.ts',
-    text: 'const first = await firstVersion(source, definition, storage, policy, clock)',
+    text: 'const first = await firstVersion(source, { definition, storage, clock, registry }, policy)',
     before: 'first-before',
     after: 'first-after',
   },

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { codeHash, defineLake, raw, table, type PipelineOptions } from '../../src/define.ts'
+import { defineLake, raw, table, type PipelineOptions } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { checkPipelines } from '../../src/define-check.ts'
 
 const over = (name: string, topic: string, startAt = 'earliest') =>

@@ -5,7 +5,8 @@ import { avroText, parseAvro, sizeMin } from '../../src/avro-schema.ts'
 import { columnText, type Column } from '../../src/batch.ts'
 import { checkPipelines } from '../../src/define-check.ts'
 import { checkRegistry, columnsOfAvro, needsRegistry } from '../../src/define-avro.ts'
-import { avro, codeHash, debezium, defineLake, table } from '../../src/define.ts'
+import { avro, debezium, defineLake, table } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { avscType, schemaArbitrary, valueArbitrary } from '../ingest/decode/avro-arbitrary.ts'
 
 const texts = (columns: readonly Column[]): Record<string, string> =>

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { codeHash, debezium, defineLake, t, table, tumbling } from '../../src/define.ts'
+import { debezium, defineLake, t, table, tumbling } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { checkTable } from '../../src/define-check.ts'
 import { resultType, type AggregateFunction } from '../../src/define-window.ts'
 import { parseType } from '../../src/define-type.ts'

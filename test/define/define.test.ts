@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { APPEND, STORED, codeHash, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
+import { APPEND, STORED, defineLake, json, raw, t, table, type TableOptions } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { LakeError } from '../../src/error.ts'
 
 const orders: TableOptions<'orderId' | 'amount' | 'at' | 'ms'> = {
@@ -61,7 +62,8 @@ describe('table', () => {
   })
 
   test('partition transforms are kept in one form', () => {
-    const given = table('o', { ...orders, partitionBy: ['ms', 'bucket(016,orderId)', 'day( at )', 'hour(_timestamp)'] })
+    const partitionBy = ['ms', 'bucket(016,orderId)', 'day( at )', 'hour(_timestamp)'] as string[] as ['ms']
+    const given = table('o', { ...orders, partitionBy })
     expect(given.partitionBy).toEqual(['ms', 'bucket(16, orderId)', 'day(at)', 'hour(_timestamp)'])
   })
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { APPEND, codeHash, debezium, defineLake, json, t, table, tableNames } from '../../src/define.ts'
+import { APPEND, debezium, defineLake, json, t, table, tableNames } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { checkTable } from '../../src/define-check.ts'
 import { tableColumns } from '../../src/ingest/decode/columns.ts'
 import { LakeError } from '../../src/error.ts'
@@ -60,7 +61,7 @@ describe('the key of a table', () => {
 
   test('a column that rows keep says nothing of their partition', () => {
     const given = { from, columns, key: ['orderId'], version: 'updatedAt', missing: 'keep' } as const
-    const partitionBy = ['bucket(4, orderId)', 'day(updatedAt)', '_kafka_partition', 'state']
+    const partitionBy = ['bucket(4, orderId)', 'day(updatedAt)', '_kafka_partition', 'state'] as const
     expect(() => table('o', { ...given, partitionBy })).toThrow(/o\.partitionBy\[3\]: "state" may be kept/)
     expect(table('o', { ...given, partitionBy: partitionBy.slice(0, 3) }).partitionBy).toHaveLength(3)
     expect(table('o', { ...given, missing: 'null', partitionBy }).partitionBy).toHaveLength(4)

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { codeHash, table, type TableDefinition } from '../../src/define.ts'
+import { table, type TableDefinition } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { checkPipelines } from '../../src/define-check.ts'
 import type { LookupOptions } from '../../src/define-lookup.ts'
 

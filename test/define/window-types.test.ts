@@ -9,6 +9,7 @@ import {
   tumbling,
   windowSql,
   type Aggregates,
+  type Decimal,
   type TableDefinition,
   type TableOf,
   type TypeSpec,
@@ -55,7 +56,7 @@ describe('what the compiler knows of columns', () => {
       readonly items: 'list'
       readonly at: 'timestamptz'
     }>()
-    expectTypeOf(t.decimal(1, 0).required()).toEqualTypeOf<TypeSpec<'decimal'>>()
+    expectTypeOf(t.decimal(1, 0).required()).toEqualTypeOf<TypeSpec<'decimal', Decimal, true>>()
   })
 
   test('a typed table is a table', () => {
@@ -115,6 +116,6 @@ describe('what the compiler knows of columns', () => {
         select: ({ sum }) => ({ s: sum('any') }),
       }),
     ]
-    expectTypeOf(fine).returns.toEqualTypeOf<WindowDefinition[]>()
+    expectTypeOf(fine).returns.toExtend<WindowDefinition[]>()
   })
 })

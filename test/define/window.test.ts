@@ -1,18 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import {
-  codeHash,
-  cumulate,
-  defineLake,
-  hopping,
-  session,
-  t,
-  table,
-  tableNames,
-  tumbling,
-  windowCodeHash,
-  windowSql,
-} from '../../src/define.ts'
+import { cumulate, defineLake, hopping, session, t, table, tableNames, tumbling, windowSql } from '../../src/define.ts'
+import { codeHash, windowCodeHash } from '../../src/define-code.ts'
 import { checkPipelines } from '../../src/define-check.ts'
 import type { WindowDefinition } from '../../src/define-window.ts'
 import { LakeError } from '../../src/error.ts'
@@ -82,7 +71,7 @@ describe('a window', () => {
     })
   })
 
-  test('every record counts over append tables, and what stands over keyed ones', () => {
+  test('A1: every record counts over append tables, and what stands over keyed ones', () => {
     const select = { n: 'count()' }
     expect(tumbling('w', clicks, { size: '1m', select }).input).toBe('events')
     expect(tumbling('w', orders, { size: '1m', select }).input).toBe('rows')

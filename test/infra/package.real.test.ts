@@ -8,13 +8,18 @@ test('what is packed can be used by who installs it', () => {
     'linked',
     'types resolve',
     'the library opens',
+    'a pipeline proves itself',
     'the command makes a project and reads it',
   ])
   const wanted = [
     'dist/main.js',
     'dist/index.js',
     'dist/lane-child.js',
+    'dist/client.js',
+    'dist/testing.js',
     'dist/types/index.d.ts',
+    'dist/types/client/client.d.ts',
+    'dist/types/testing.d.ts',
     'docs/errors.md',
     'LICENSE',
   ]

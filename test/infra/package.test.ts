@@ -35,6 +35,7 @@ describe('package.json', () => {
     for (const file of ['docs', 'infra/templates']) expect(manifest.files).toContain(file)
     expect(existsSync(path.join(root, 'LICENSE'))).toBe(true)
     expect(manifest.exports['.'].types).toBe('./dist/types/index.d.ts')
+    expect(manifest.exports['./client'].types).toBe('./dist/types/client/client.d.ts')
     // Packing leaves out files of these names.
     const templates = readdirSync(path.join(root, 'infra/templates'), { recursive: true, encoding: 'utf8' })
     expect(templates.filter((file) => /(^|\/)(\.gitignore|\.npmignore|\.npmrc)$/.test(file))).toEqual([])

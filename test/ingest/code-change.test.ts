@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { codeHash, type PipelineDefinition, type TableDefinition } from '../../src/define.ts'
+import { type PipelineDefinition, type TableDefinition } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'

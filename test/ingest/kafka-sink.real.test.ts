@@ -66,6 +66,23 @@ describe('a change topic on a broker (E7)', () => {
     expect(ofKey('key 1').at(-1)!.value).toBe('key 1 of 5')
   }, 120_000)
 
+  test('takes records without a key where they say, in their order', async () => {
+    await kafka.createTopic('rows', 2)
+    const records = Array.from({ length: 30 }, (_, k): ChangeRecord => ({
+      key: null,
+      partition: k % 3,
+      value: `${k}`,
+      headers: { 'kappalake.table': 't' },
+    }))
+    await sink.send('rows', records)
+    const read = await readTopic(source, 'rows')
+    expect(new Set(read.map(({ key }) => key))).toEqual(new Set(['']))
+    for (const partition of [0, 1]) {
+      const own = read.filter((each) => each.partition === partition).map(({ value }) => Number(value))
+      expect(own).toEqual(records.map((_, k) => k).filter((k) => (k % 3) % 2 === partition))
+    }
+  }, 60_000)
+
   test('that is missing is told, and disturbs no other', async () => {
     await kafka.createTopic('there', 1)
     const sends = await Promise.allSettled([

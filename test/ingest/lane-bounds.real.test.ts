@@ -47,7 +47,13 @@ test('lanes read up to a bound and not beyond it, whoever dies meanwhile', { tim
   closing.push(() => log.close())
   const chain = openChain(storage, PIPELINE.name, systemClock)
   const { signal } = new AbortController()
-  const opened = await openHead(log, PIPELINE, chain, storage, { writer, ...commit }, systemClock, signal)
+  const opened = await openHead(
+    log,
+    { definition: PIPELINE, storage, clock: systemClock },
+    chain,
+    { writer, ...commit },
+    signal,
+  )
   const { tables, positions, topicIds } = opened.head
   const all = Object.entries(tables).map(
     async ([name, { metadata }]) => [name, await openTable(storage, metadata)] as const,

@@ -92,7 +92,7 @@ async function assigned(pool: LanePool, settings: Settings): Promise<{ lanes: La
   const policy = { writer: 'one', ...settings.commit }
   const { signal } = new AbortController()
   const source = openSource(settings.source, systemClock)
-  const opened = await openHead(source, PIPELINE, chain, storage, policy, systemClock, signal)
+  const opened = await openHead(source, { definition: PIPELINE, storage, clock: systemClock }, chain, policy, signal)
   const tables = await Promise.all(
     Object.entries(opened.head.tables).map(
       async ([name, { metadata }]) => [name, await openTable(storage, metadata)] as const,

@@ -203,7 +203,7 @@ describe('run', () => {
     const policy = { writer: 'w', minIntervalMs: 1, heartbeatMs: 1_000 }
     const chain = openChain(bench.storage, 'shop', bench.clock)
     const { signal } = new AbortController()
-    const opened = await openHead(source, DEFINITION, chain, bench.storage, policy, bench.clock, signal)
+    const opened = await openHead(source, { ...bench, definition: DEFINITION }, chain, policy, signal)
     expect(opened).toMatchObject({ kind: 'head', head: { number: 1n } })
     expect([...opened.head.positions.values()]).toEqual([0n, 0n, 0n, 0n])
     expect(Object.keys(opened.head.tables)).toHaveLength(6)

@@ -36,7 +36,7 @@ const WINDOW = {
   groupBy: ['k'],
   to: { topic: 'changes', where: undefined },
 } as unknown as WindowDefinition
-const DEFINITION = { name: 'p', windows: [WINDOW] } as unknown as PipelineDefinition
+const DEFINITION = { name: 'p', tables: [], windows: [WINDOW] } as unknown as PipelineDefinition
 
 /** Sleeps are real, and short. */
 const clock: Clock = {
@@ -273,16 +273,17 @@ afterEach(async () => {
 
 const versionOf = ({ headers }: ChangeRecord): bigint => BigInt(headers['kappalake.version']!)
 
-/** The table of a reader that drops repeats, as docs/windows-topics.md tells him; of versions up to `until` only. */
+/** The table of a reader that drops repeats, as docs/topics.md tells him; of versions up to `until` only. */
 function tableOf(log: readonly ChangeRecord[], until: bigint): Map<string, number> {
   const versions = new Map<string, bigint>()
   const table = new Map<string, number>()
   for (const record of log) {
     const version = versionOf(record)
-    if (version > until || version <= (versions.get(record.key) ?? 0n)) continue
-    versions.set(record.key, version)
-    if (record.value === null) table.delete(record.key)
-    else table.set(record.key, Number(record.value))
+    const key = record.key!
+    if (version > until || version <= (versions.get(key) ?? 0n)) continue
+    versions.set(key, version)
+    if (record.value === null) table.delete(key)
+    else table.set(key, Number(record.value))
   }
   return table
 }
@@ -292,7 +293,8 @@ function checkOrder(log: readonly ChangeRecord[]): void {
   const seen = new Map<string, string>()
   const newest = new Map<string, bigint>()
   for (const record of log) {
-    const { key, value, headers } = record
+    const { value, headers } = record
+    const key = record.key!
     expect(headers['kappalake.table']).toBe('w')
     const place = `${headers['kappalake.version']}/${headers['kappalake.position']}`
     const isRepeat = seen.has(place)

@@ -58,11 +58,15 @@ function longs(slab: Slab, { dataAt, validAt }: SlabColumn): (number | null)[] {
 }
 
 /** Decodes micro-batches one after the other, as a lane does, and gives the lane's columns of every row. */
-function judged(micro: readonly (readonly Event[])[], before: Record<number, number>): ReturnType<typeof reference> {
+function judged(
+  micro: readonly (readonly Event[])[],
+  before: Record<number, number>,
+  definition = DEFINITION,
+): ReturnType<typeof reference> {
   const native = new NativeText()
-  const decoder = new TableDecoder(DEFINITION, native, new SlabPool(), { hasLaneColumns: true })
-  const columns = tableColumns(DEFINITION)
-  const clock = new RecordClock(DEFINITION, columns, true)
+  const decoder = new TableDecoder(definition, native, new SlabPool(), { hasLaneColumns: true })
+  const columns = tableColumns(definition)
+  const clock = new RecordClock(definition, columns, true)
   const partitionAt = columns.findIndex(({ name }) => name === '_kafka_partition')
   const clocks: Record<string, number> = {}
   for (const [partition, ms] of Object.entries(before)) clocks[`shop.orders/${partition}`] = ms
@@ -127,6 +131,20 @@ const law = (give: typeof judged): void =>
 
 test('each row has its event time and the clock before it, as record by record, in any cut (L1, T1, T4, C8)', () => {
   law(judged)
+})
+
+test('C8: an event five minutes ahead of its record moves the clock, one further ahead does not', () => {
+  const guarded = { ...DEFINITION, eventTime: { ...DEFINITION.eventTime!, maxFutureSkewMs: 300_000 } }
+  const at = (eventMs: number): Event => ({ partition: 0, atUs: BigInt(eventMs) * 1_000n, timestampMs: 1_000_000 })
+  expect(judged([[at(1_300_000), at(8_200_000), at(7)]], {}, guarded)).toEqual({
+    rows: [
+      [0, 1_300_000, null],
+      [0, 8_200_000, 1_300_000],
+      [0, 7, 1_300_000],
+    ],
+    clocks: { 0: 1_300_000 },
+    future: 1,
+  })
 })
 
 test('a clock that moves once per batch is found (L1)', () => {

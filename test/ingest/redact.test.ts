@@ -8,7 +8,7 @@ import { OwnText } from '../../src/ingest/decode/column-builder.ts'
 import { RedactedRecord } from '../../src/ingest/decode/redacted-record.ts'
 import { jsonRules, textRule } from '../../src/ingest/decode/redact-text.ts'
 import { checkPipelines } from '../../src/define-check.ts'
-import { codeHash } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 
 const SALT = 'a salt of some length'
 const digest = (text: string): string => createHash('sha256').update(SALT).update(text).digest('hex')

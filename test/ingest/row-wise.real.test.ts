@@ -80,7 +80,7 @@ describe('good texts', () => {
   })
 })
 
-describe('bad texts', () => {
+describe('T5: bad texts', () => {
   test.each([
     ['random() > 0.5', /random gives another value/, 0],
     [`id = 'äö' AND now() > ts`, /now gives another value/, 14],
@@ -200,6 +200,29 @@ test('the condition of a change topic sees the columns of the window table', asy
       code: 'transform.not_row_wise',
       context: { field: 'w.to.where' },
     })
+})
+
+test('what a topic selects is computed from one row, of a window or of a table as it is stored', async () => {
+  const select = (as: string, type: ColumnType | undefined = { kind: 'string' }) => ({
+    to: { topic: 'x', where: undefined, select: [{ name: 's', type, as }] },
+  })
+  const ofWindow = (as: string) => check(BASE, [{ ...WINDOW, ...select(as) }])
+  const ofTable = (as: string, type?: ColumnType) => check({ ...BASE, ...select(as, type) }, [])
+  await expect(ofWindow("'High: ' || large || ' until ' || window_end")).resolves.toBeUndefined()
+  await expect(ofTable("upper(id) || _offset || '/' || _kafka_partition")).resolves.toBeUndefined()
+  await expect(ofTable('large', { kind: 'double' })).rejects.toMatchObject({ context: { field: 'orders.to.select.s' } })
+  for (const text of ['random()', 'count(*)', 'nowhere', '(SELECT 1)', 'now()'])
+    for (const [checked, name] of [
+      [ofWindow, 'w'],
+      [ofTable, 'orders'],
+    ] as const)
+      await expect(checked(text)).rejects.toMatchObject({
+        code: 'transform.not_row_wise',
+        context: { field: `${name}.to.select.s` },
+      })
+  await expect(check({ ...BASE, to: { topic: 'x', where: 'amount' } }, [])).rejects.toMatchObject({
+    context: { field: 'orders.to.where' },
+  })
 })
 
 test('an encoder is not opened over what is not row-wise', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { codeHash, type PipelineDefinition } from '../../src/define.ts'
+import { type PipelineDefinition } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { LakeError } from '../../src/error.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'

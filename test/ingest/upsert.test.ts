@@ -45,7 +45,9 @@ class World {
     })
     const kept = files.map((rows) => this.#fileOf(rows))
     const deletes = byPartition.filter(({ what }) => what === 'delete' || what === 'bare').length
-    this.table.fold(stagedTable(staged, kept, this.isVersioned, deletes))
+    // How many operations are folded in one go decides nothing.
+    const given = stagedTable(staged, kept, this.isVersioned, deletes)
+    for (const _ of this.table.folding(given, undefined, 1 + (this.#rows % 7)));
     for (const { row } of staged) this.#plain(row)
   }
 

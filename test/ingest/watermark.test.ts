@@ -59,7 +59,7 @@ class Bench {
   }
 }
 
-describe('C', () => {
+describe('C1: the combined watermark', () => {
   test('is the least clock, less the bound and one; an idle partition does not hold it (the table of section 6)', () => {
     const bench = new Bench()
     bench.record(0, 100)

@@ -13,7 +13,7 @@ const WATERMARK = 'src/ingest/watermark.ts'
 const WINDOWS = 'src/ingest/windows.ts'
 const ASSIGN = 'src/ingest/window/assign.ts'
 const OPEN_WINDOW = 'src/ingest/window/open-window.ts'
-const FOLD_RESULTS = 'src/ingest/window/fold-results.ts'
+const FOLD_WINDOWS = 'src/ingest/window/fold-windows.ts'
 
 const CLOCK_OF_A_ROW = 'if (lane !== undefined && moving.clock !== -Infinity) setLong(lane.clock, row, moving.clock)'
 const CHANGE_OF_ROWS = 'return this.#live.get(table)?.rows.change()'
@@ -141,9 +141,9 @@ export const windowPlants: readonly WindowPlant[] = [
     rule: 'S2: a final window is put together from slices that do not count for it',
     mutations: [
       {
-        file: FOLD_RESULTS,
-        text: 'const counts = `(${MIN_END} IS NULL OR ${MIN_END} <= ${end})`',
-        replacement: "const counts = 'true'",
+        file: FOLD_WINDOWS,
+        text: 'return `(${MIN_END} IS NULL OR ${MIN_END} <= ${end})`',
+        replacement: "return end === '' ? '' : 'true'",
       },
     ],
   },

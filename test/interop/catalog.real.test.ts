@@ -8,66 +8,106 @@ import { open, type Lake } from '../../src/index.ts'
 import { shopDefinition } from '../../src/ingest/shop-ledger.ts'
 import { listen, type Listening } from '../../src/server/listen.ts'
 import { makeKey } from '../server/fake-door.ts'
+import type { StoreSettings } from '../../src/settings.ts'
+import { startS3, storeOn, type S3Server } from '../support/s3-server.ts'
 import { boundedShop, shopSettings, trustStore } from '../support/shop-store.ts'
+import { READERS } from './readers.ts'
 
 const LIMIT_MS = 120_000
 const key = makeKey('engine', ['query:*'])
 const http = { host: '127.0.0.1', port: 0, keys: [key.entry] }
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-catalog-'))
 const cache = path.resolve(import.meta.dirname, '../..', process.env['KAPPALAKE_CACHE'] ?? '.cache')
-let lake: Lake
-let server: Listening
+let s3: S3Server
+let lakes: Readonly<Record<'disk' | 's3', { readonly lake: Lake; readonly server: Listening }>>
 
 beforeAll(async () => {
-  const store = { url: `file:${folder}/lake` }
-  await trustStore(store)
-  const settings = { ...shopSettings(store, boundedShop(300), folder), lanes: 1, http }
-  lake = await open(shopDefinition, settings)
-  await lake.pipelines[0]!.flush()
-  server = await listen(lake.http(), http)
+  s3 = await startS3()
+  const [disk, onS3] = [
+    await served('disk', { url: `file:${folder}/lake` }),
+    await served('s3', storeOn(s3, 'catalog')),
+  ]
+  lakes = { disk, s3: onS3 }
 }, LIMIT_MS)
 
 afterAll(async () => {
-  await server.close()
-  await lake.close()
+  for (const { server, lake } of Object.values(lakes ?? {})) {
+    await server.close()
+    await lake.close()
+  }
+  await s3?.stop()
   rmSync(folder, { recursive: true, force: true })
 })
 
+async function served(name: string, store: StoreSettings) {
+  await trustStore(store)
+  const settings = { ...shopSettings(store, boundedShop(300), path.join(folder, name)), lanes: 1, http }
+  const lake = await open(shopDefinition, settings)
+  await lake.pipelines[0]!.flush()
+  return { lake, server: await listen(lake.http(), http) }
+}
+
 const ask = (route: string, init: RequestInit = {}) =>
-  fetch(`${server.url}/iceberg${route}`, {
+  fetch(`${lakes.disk.server.url}/iceberg${route}`, {
     ...init,
     headers: { authorization: `Bearer ${key.text}`, ...(init.headers as Record<string, string>) },
   })
 
-test(
-  'PyIceberg and DuckDB find the tables of a pipeline in the catalog, and read its rows',
-  { timeout: LIMIT_MS },
-  async () => {
-    const python = path.join(cache, 'python/bin/python')
-    expect(existsSync(python), `${python} is missing: run \`npm run setup\``).toBe(true)
-    const script = path.join(import.meta.dirname, 'python/read_catalog.py')
-    const { stdout } = await promisify(execFile)(python, [script, `${server.url}/iceberg`, key.text])
-    const seen = JSON.parse(stdout) as Record<'pyiceberg' | 'duckdb', Record<string, [number, number | null]>> & {
-      refusals: string[]
-    }
-    const expected: Record<string, [number, number | null]> = {}
+/** By table, its rows and the sum of their offsets. */
+type Seen = Record<string, [number, number | null]>
+
+describe.each(['disk', 's3'] as const)('a lake on %s', (kind) => {
+  /** What a reader has of its own: the catalog hands out no keys. */
+  const own = () => {
+    const { accessKeyId, secretAccessKey, endpoint } = s3.settings
+    return JSON.stringify(kind === 'disk' ? {} : { key: accessKeyId, secret: secretAccessKey, endpoint })
+  }
+
+  async function read(program: string, ...args: readonly string[]): Promise<unknown> {
+    expect(existsSync(program), `${program} is missing: run \`npm run setup\``).toBe(true)
+    const all = [...args, `${lakes[kind].server.url}/iceberg`, key.text, own()]
+    // No credentials of the caller.
+    const env = { PATH: process.env['PATH'], HOME: folder, PYTHONDONTWRITEBYTECODE: '1' }
+    const { stdout } = await promisify(execFile)(program, all, { env })
+    return JSON.parse(stdout)
+  }
+
+  async function expected(): Promise<Seen> {
+    const { lake } = lakes[kind]
+    const all: Seen = {}
     for (const name of lake.pipelines[0]!.status().tables) {
       const [row] = await lake.sql<{ n: bigint; s: bigint }>(
         `SELECT count(*) AS n, coalesce(sum(_offset), 0)::BIGINT AS s FROM "${name}"`,
       )
-      expected[`shop.${name}`] = [Number(row!.n), Number(row!.s)]
+      all[`shop.${name}`] = [Number(row!.n), Number(row!.s)]
     }
-    expect(Object.values(expected).some(([rows]) => rows > 250)).toBe(true)
-    expect(seen.pyiceberg).toEqual(expected)
-    expect(seen.duckdb).toEqual(expected)
-    expect(seen.refusals).toEqual([
-      'NoSuchTableError',
-      'NoSuchTableError',
-      'UnauthorizedError',
-      expect.not.stringMatching('done'),
-    ])
-  },
-)
+    expect(Object.values(all).some(([rows]) => rows > 250)).toBe(true)
+    return all
+  }
+
+  test(
+    'PyIceberg and DuckDB find the tables of a pipeline in the catalog, and read its rows',
+    { timeout: LIMIT_MS },
+    async () => {
+      const script = path.join(import.meta.dirname, 'python/read_catalog.py')
+      const seen = (await read(path.join(cache, 'python/bin/python'), script)) as Record<'pyiceberg' | 'duckdb', Seen>
+      expect(seen).toEqual({
+        pyiceberg: await expected(),
+        duckdb: await expected(),
+        refusals: ['NoSuchTableError', 'NoSuchTableError', 'UnauthorizedError', expect.not.stringMatching('done')],
+      })
+    },
+  )
+
+  // Large and slow to start: only where it is asked for (`npm run interop -- --spark`).
+  if (READERS.includes('spark'))
+    test('Spark reads them too', { timeout: LIMIT_MS }, async () => {
+      const script = path.join(import.meta.dirname, 'python/read_catalog_spark.py')
+      const jars = ['spark', 'spark-s3'].map((part) => path.join(cache, part, 'jars/*.jar')).join(':')
+      const seen = await read(path.join(cache, 'spark/bin/python'), script, jars)
+      expect(seen).toEqual({ spark: await expected(), refusal: expect.not.stringMatching('done') })
+    })
+})
 
 describe('answers', () => {
   test('config lists what is offered, and nothing that writes', async () => {
@@ -81,7 +121,7 @@ describe('answers', () => {
     const first = await ask('/v1/namespaces/shop/tables/orders?snapshots=all')
     const text = await first.text()
     const etag = first.headers.get('etag')!
-    const version = lake.pipelines[0]!.status().head!
+    const version = lakes.disk.lake.pipelines[0]!.status().head!
     expect(text).toContain(
       `"current-snapshot-id": ${version.tables['orders']!.snapshot}`.replaceAll(' ', text.includes('": ') ? ' ' : ''),
     )

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { commitIdOf, type JobRequest } from '../../src/jobs.ts'
+import { commitIdOf, type Job, type JobRequest } from '../../src/jobs.ts'
 import { openJobs } from '../../src/lake/job-store.ts'
 import { InstantClock } from '../support/instant-clock.ts'
 import { ScriptedStorage } from '../support/scripted-chain.ts'
@@ -19,6 +19,32 @@ test('a job is recorded once, whatever the store answers', async () => {
     expect(await openJobs(storage, clock).list()).toEqual([job])
     expect(job.id).toBe('2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683')
     expect(commitIdOf(job)).toBe('2c70e12b-7a06-46f9-2279-f427c7b38e73')
+  }
+})
+
+test('a job ends once, whatever the store answers and whoever did not know', async () => {
+  for (const step of ['created', 'lost', 'landed', 'later', 'conflict', 'exists'] as const) {
+    const [storage, clock] = [new ScriptedStorage('jobs'), new InstantClock()]
+    const jobs = openJobs(storage, clock)
+    const asked = await jobs.ask(REQUEST, 'key')
+    const running: Job = { ...asked, state: 'running', startedMs: 1, writer: 'one' }
+    await jobs.update(running)
+    const done: Job = { ...running, state: 'done', writer: 'two', endedMs: clock.nowMs(), result: { version: '12' } }
+    storage.script = [step]
+    await openJobs(storage, clock).update(done)
+    // Whoever was at it before lets go of it, or has failed.
+    await jobs.update({ ...running, state: 'queued', writer: null })
+    await jobs.update({ ...running, state: 'failed', endedMs: clock.nowMs() + 1 })
+    for (const known of [jobs, openJobs(storage, clock)]) {
+      expect(await known.get(asked.id)).toEqual(done)
+      expect(await known.open('shop')).toEqual([])
+      expect(await known.ask(REQUEST, 'key')).toEqual(done)
+    }
+    clock.advance(8 * DAY_MS)
+    await jobs.list()
+    const left: string[] = []
+    for await (const { key } of storage.list('jobs/')) left.push(key)
+    expect(left).toEqual([])
   }
 })
 

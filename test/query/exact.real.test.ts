@@ -174,7 +174,7 @@ describe('shapes', () => {
         d: '0.10',
         b: new Uint8Array([0, 255]),
         x: Number.NaN,
-        t: '2026-01-01T00:00:00.000000Z',
+        t: BigInt(Date.UTC(2026, 0)) * 1_000n,
         l: [1n],
         z: null,
       },

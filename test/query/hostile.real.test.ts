@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { createServer, type AddressInfo, type Server } from 'node:net'
+import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
@@ -162,7 +163,7 @@ test.each(turns)('runs: %s, and as %s', async (sql, format) => {
   expect(Buffer.concat(parts).length).toBeGreaterThan(100)
 })
 
-test('a query process has no environment of ours, no rights to write files, and goes first when memory runs out', () => {
+test('a query process has no environment of ours, no rights to write files, goes first when memory runs out and last otherwise', () => {
   const [pid] = engine.stats().pids
   const read = (name: string): string => readFileSync(`/proc/${pid}/${name}`, 'utf8')
   const names = read('environ')
@@ -182,6 +183,7 @@ test('a query process has no environment of ours, no rights to write files, and 
   expect(Number(limits.get('Max address space'))).toBeGreaterThan(0)
   expect(Number(limits.get('Max open files'))).toBeGreaterThan(0)
   expect(read('oom_score_adj').trim()).toBe('1000')
+  expect(os.getPriority(pid!)).toBe(10)
 })
 
 describe('statements that take all that there is', () => {

@@ -2,7 +2,9 @@ import { createHash } from 'node:crypto'
 import type { Clock } from '../../src/clock.ts'
 import type { PipelineDefinition, TableDefinition } from '../../src/define.ts'
 import type { Observer } from '../../src/event.ts'
+import type { ChangeSink } from '../../src/ingest/change-sink.ts'
 import { Changes } from '../../src/ingest/changes.ts'
+import type { TableWork } from '../../src/ingest/keys.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'
@@ -50,6 +52,8 @@ export interface ProcessOptions {
   readonly isWorking?: boolean
   readonly observer?: Observer
   readonly source?: (source: Source) => Source
+  /** Where its tables are published, and who reads their rows. */
+  readonly publishing?: { readonly sink: ChangeSink; readonly work: TableWork }
 }
 
 /** A store and a log, and processes with a whole life over them, in a time of their own. */
@@ -102,10 +106,12 @@ export class Bench {
       return code !== '' && value.startsWith(code) ? undefined : `${value}${code}`
     }
     const encoder = rowEncoder(storage, undefined, rowOf)
+    const work = options.publishing?.work ?? ({} as never)
     const microBatch = { bytesMax: 1 << 20, recordsMax, ageMsMax: 50 }
     const lanesOver = (of: Source) =>
-      Promise.resolve(inlineLanes({ source: of, encoder, lanes: 2, microBatch, clock, work: {} as never }))
+      Promise.resolve(inlineLanes({ source: of, encoder, lanes: 2, microBatch, clock, work }))
     const main = openChain(storage, 'shop', clock)
+    const { publishing } = options
     const common = {
       definition,
       source,
@@ -119,6 +125,7 @@ export class Bench {
       chain: main,
       observer: () => undefined,
       startLanes: lanesOver,
+      ...(publishing === undefined ? {} : { openSink: () => publishing.sink }),
     })
     const jobs = openJobs(storage, clock)
     const changes = new Changes(clock)

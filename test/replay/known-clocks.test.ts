@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { codeHash, table, type PipelineDefinition } from '../../src/define.ts'
+import { table, type PipelineDefinition } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { partOf } from '../../src/ingest/pipeline.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'

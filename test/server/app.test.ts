@@ -144,6 +144,7 @@ describe('pipelines', () => {
           lag: '9007199254740983',
           ratePerSecond: 2.5,
           clock: null,
+          held: null,
         },
       ],
       tables: ['orders', 'orders__dlq'],

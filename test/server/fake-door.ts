@@ -59,6 +59,7 @@ export class FakeEngine implements Engine {
   }
 
   rows = () => Promise.resolve([])
+  async *batches(): ReturnType<Engine['batches']> {}
   stats = () => ({ running: 0, queued: 0, restarts: 0, pids: [1], cacheBytes: 0 })
   close = () => Promise.resolve()
 }

@@ -1,6 +1,7 @@
 import { parsePartitionId, type PartitionId } from '../../src/log.ts'
 import type { Version } from '../../src/version.ts'
 import { lacksOf, type SimChange } from './change.ts'
+import type { RowStep } from './check-row-windows.ts'
 import { atOf, type Fail, type TableStep } from './check-tables.ts'
 import { isDropped, type SimTable } from './plan.ts'
 import type { SimRow } from './row-encoder.ts'
@@ -25,6 +26,12 @@ export interface KeyedStep {
   readonly isWhole: boolean
 }
 
+/** What the records of a version came to. */
+export interface KeyedOutcome {
+  readonly clocks: ReadonlyMap<PartitionId, number>
+  readonly steps: readonly RowStep[]
+}
+
 /**
  * The rows of a keyed table as the ledger has them, folded one record after the other: the later offset wins, or with
  * versions the greatest (version, partition, offset).
@@ -35,6 +42,7 @@ export class KeyedFold {
   readonly #fail: Fail
   readonly #states = new Map<string, KeyState>()
   readonly #deletes = new Map<string, SimRow>()
+  #changes: { before: SimRow | undefined; after: SimRow | undefined }[] = []
 
   constructor(table: SimTable, ledger: ReadonlyMap<PartitionId, readonly LedgerEntry[]>, fail: Fail) {
     this.#table = table
@@ -42,17 +50,28 @@ export class KeyedFold {
     this.#fail = fail
   }
 
-  /** Folds the ranges of the version and compares what then should be with what is. Returns the clocks of its rows. */
-  async step(step: KeyedStep): Promise<ReadonlyMap<PartitionId, number>> {
+  /** Rows that live, by the log. */
+  *rows(): Iterable<SimRow> {
+    for (const { row } of this.#states.values()) if (row !== undefined) yield row
+  }
+
+  /**
+   * Folds the ranges of the version and compares what then should be with what is. Returns the clocks of its rows, and
+   * what its records did.
+   */
+  async step(step: KeyedStep): Promise<KeyedOutcome> {
     const { version, ranges, rows, deletes } = step
     const clocks = new Map<PartitionId, number>()
+    const steps: RowStep[] = []
     const truncations = ranges.map(([id, from, until]) => this.#lastTruncation(version, id, from, until))
     for (const [k, [id, from, until]] of ranges.entries())
       for (let offset = from; offset < until; offset++) {
         const entry = this.#ledger.get(id)?.[Number(offset)]
         if (entry === undefined || isInHole(version, id, offset)) continue
-        if (this.#take(step, id, offset, entry, offset < truncations[k]!))
-          clocks.set(id, Math.max(clocks.get(id) ?? -Infinity, entry.timestampMs))
+        this.#changes = []
+        const isRow = this.#take(step, id, offset, entry, offset < truncations[k]!)
+        if (isRow) clocks.set(id, Math.max(clocks.get(id) ?? -Infinity, entry.timestampMs))
+        steps.push({ id, changes: this.#changes, movesToMs: isRow ? entry.timestampMs : undefined })
       }
     const what = `v${version.number} of ${this.#table.name}`
     const isEmptied = truncations.some((offset) => offset >= 0n)
@@ -62,7 +81,7 @@ export class KeyedFold {
     }
     if (rows.live !== undefined || this.#hasMoved(ranges)) await this.#compareRows(what, rows)
     if (deletes !== undefined) await this.#compareDeletes(what, deletes)
-    return clocks
+    return { clocks, steps }
   }
 
   #liveRows: readonly SimRow[] = []
@@ -136,7 +155,7 @@ export class KeyedFold {
     }
     if (entry.kind === 'null' || change.op !== 'u') {
       if (row !== undefined || deadLetter !== undefined) this.#fail('I6', `${place} is a row or a dead letter`)
-      if (entry.kind === 'row' && change.op === 't') this.#states.clear()
+      if (entry.kind === 'row' && change.op === 't') this.#truncate()
       else this.#delete(change.k, entry.kind === 'null' ? undefined : change.n, partition)
       return false
     }
@@ -145,11 +164,11 @@ export class KeyedFold {
     // Rows that a truncation of the same version removes may have gone with their file.
     if (isDoomed) {
       if (deadLetter !== undefined || isBaseless) return false
-      if (row !== undefined || !entry.isCompacted) this.#put(change, partition, offset, stood)
+      if (row !== undefined || !entry.isCompacted) this.#put(change, partition, offset, stood, entry.timestampMs)
       return true
     }
     if (step.isWhole && row === undefined && !isBaseless) {
-      this.#put(change, partition, offset, stood)
+      this.#put(change, partition, offset, stood, entry.timestampMs)
       return true
     }
     if (row === undefined && !entry.isCompacted && !(isBaseless && (deadLetter !== undefined || onError === 'skip')))
@@ -157,28 +176,39 @@ export class KeyedFold {
     if (deadLetter !== undefined && !isBaseless) this.#fail('I18', `${place} is a dead letter, but its key has a row`)
     if (row === undefined) return false
     if (isBaseless) this.#fail('I18', `${place} is a row, but nothing has the values that it lacks`)
-    const made = this.#put(change, partition, offset, stood)
+    const made = this.#put(change, partition, offset, stood, entry.timestampMs)
     if (textOf(made) !== textOf(row)) this.#fail('I6', `${place} says ${textOf(row)}, the log ${textOf(made)}`)
     return true
   }
 
-  #put(change: SimChange, p: number, offset: bigint, stood: SimRow | undefined): SimRow {
+  #put(change: SimChange, p: number, offset: bigint, stood: SimRow | undefined, at: number): SimRow {
     const { isVersioned, isKeeping } = this.#table.keyed!
     const { v, k, n } = change
     const kept = isKeeping ? stood : undefined
-    const row = { p, o: String(offset), v, k, n, a: change.a ?? kept?.a ?? null, b: change.b ?? kept?.b ?? null }
+    const row = { p, o: String(offset), v, k, n, a: change.a ?? kept?.a ?? null, b: change.b ?? kept?.b ?? null, at }
     const before = this.#states.get(k)
-    if (!isVersioned || before === undefined || !isLater(before.n, before.p, n, p)) this.#states.set(k, { n, p, row })
+    if (!isVersioned || before === undefined || !isLater(before.n, before.p, n, p)) this.#set(k, { n, p, row })
     return row
   }
 
   #delete(k: string, version: number | undefined, p: number): void {
     const before = this.#states.get(k)
-    if (!this.#table.keyed!.isVersioned) this.#states.delete(k)
+    if (!this.#table.keyed!.isVersioned) this.#set(k, undefined)
     else if (version !== undefined) {
       if (before === undefined || !isLater(before.n, before.p, version, p))
-        this.#states.set(k, { n: version, p, row: undefined })
-    } else if (before?.row !== undefined && before.p === p) this.#states.set(k, { n: before.n, p, row: undefined })
+        this.#set(k, { n: version, p, row: undefined })
+    } else if (before?.row !== undefined && before.p === p) this.#set(k, { n: before.n, p, row: undefined })
+  }
+
+  #set(k: string, state: KeyState | undefined): void {
+    this.#changes.push({ before: this.#states.get(k)?.row, after: state?.row })
+    if (state === undefined) this.#states.delete(k)
+    else this.#states.set(k, state)
+  }
+
+  #truncate(): void {
+    for (const { row } of this.#states.values()) this.#changes.push({ before: row, after: undefined })
+    this.#states.clear()
   }
 
   #lastTruncation(version: Version, id: PartitionId, from: bigint, until: bigint): bigint {
@@ -205,6 +235,6 @@ function isInHole(version: Version, id: PartitionId, offset: bigint): boolean {
   return (version.holes.get(id) ?? []).some((hole) => hole.from <= offset && offset < hole.until)
 }
 
-function textOf({ p, o, v, k, n, a, b }: SimRow): string {
-  return `${p}@${o} v${v} ${k} n${n} ${a} ${b}`
+function textOf({ p, o, v, k, n, a, b, at }: SimRow): string {
+  return `${p}@${o} v${v} ${k} n${n} ${a} ${b} at ${at}`
 }

@@ -5,11 +5,14 @@ import { parsePartitionId, partitionId, type PartitionId } from '../../src/log.t
 import { decodeVersion } from '../../src/version-json.ts'
 import type { Version } from '../../src/version.ts'
 import { checkKept } from './check-kept.ts'
-import { KeyedFold } from './check-keyed.ts'
+import { KeyedFold, type KeyedOutcome } from './check-keyed.ts'
+import { LetterFold } from './check-letters.ts'
+import { RowsWindow } from './check-row-windows.ts'
 import { TableWatch, type TableStep } from './check-tables.ts'
-import { WindowFold, type SourceRow } from './check-windows.ts'
+import { EventsWindow, type SourceRow } from './check-windows.ts'
 import { codeOf, definitionOf, PIPELINE } from './definition.ts'
 import { isDropped, tablesOf, type Plan, type SimTable } from './plan.ts'
+import { isSteady } from './plan-windows.ts'
 import { Random } from './random.ts'
 import type { SimRow } from './row-encoder.ts'
 import type { LedgerEntry, Shop } from './shop.ts'
@@ -61,8 +64,10 @@ class Checker {
   #plans: readonly SimTable[]
   /** Every data file that was ever in a table. */
   readonly #files = new Set<string>()
+  /** Of the tables whose dead letters are settled. */
+  readonly #letters: ReadonlyMap<string, LetterFold>
   /** By source. */
-  readonly #windows: ReadonlyMap<string, readonly WindowFold[]>
+  readonly #windows: ReadonlyMap<string, readonly (EventsWindow | RowsWindow)[]>
 
   constructor(options: CheckOptions) {
     this.#options = options
@@ -70,10 +75,14 @@ class Checker {
     this.#tables = new TableWatch(options.storage, fail)
     this.#plans = options.plan.tables
     this.#folds = this.#newFolds()
+    this.#letters = new Map(options.plan.letters?.tables.map((name) => [name, new LetterFold(name, fail)]))
     this.#windows = new Map(
       options.plan.tables.map((table) => [
         table.name,
-        table.windows.map((window) => new WindowFold(window, table, fail)),
+        table.windows.map((window) => {
+          const Window = window.input === 'rows' ? RowsWindow : EventsWindow
+          return new Window(window, table, fail, isSteady(options.plan, table))
+        }),
       ]),
     )
   }
@@ -213,20 +222,27 @@ class Checker {
     for (const table of this.#plans) {
       const { name, topic, keyed } = table
       const rows = await this.#tables.step(version, name)
-      await this.#checkWindows(version, table, rows.gained)
-      const { gained: deadLetters, lost } = await this.#tables.step(version, deadLetterTable(name))
+      await this.#checkEvents(version, table, rows.gained)
+      const letters = await this.#tables.step(version, deadLetterTable(name))
+      const { gained: deadLetters, lost } =
+        (await this.#letters.get(name)?.step(version, letters, rows.gained)) ?? letters
       this.rows += rows.gained.size + deadLetters.size
       const ranges = [...version.positions]
         .filter(([id]) => parsePartitionId(id).topic === topic)
         .map(([id, until]) => [id, before?.positions.get(id) ?? this.#beginOf(version, id, until), until] as const)
       for (const at of keyed === undefined ? [...rows.lost, ...lost] : lost)
         this.#fail('I1', `v${version.number} of ${name} no longer has ${at}`)
-      const clocks =
+      const { clocks, steps } =
         keyed === undefined
-          ? new Map(
-              ranges.map((range) => [range[0], this.#checkRange(version, table, range, rows.gained, deadLetters)]),
-            )
+          ? {
+              clocks: new Map(
+                ranges.map((range) => [range[0], this.#checkRange(version, table, range, rows.gained, deadLetters)]),
+              ),
+              steps: [],
+            }
           : await this.#checkKeyed(version, table, ranges, rows, deadLetters)
+      for (const window of this.#windows.get(name)!)
+        if (window instanceof RowsWindow) await window.step(version, steps, this.#folds.get(name)!.rows(), this.#tables)
       for (const range of ranges) this.#checkClock(before, version, name, range, clocks.get(range[0]))
       for (const at of [...rows.gained.keys(), ...deadLetters.keys()])
         this.#fail('I5', `v${version.number} adds ${name} ${at}, which is not of its range`)
@@ -239,14 +255,14 @@ class Checker {
     ranges: readonly Range[],
     rows: TableStep,
     deadLetters: Map<string, SimRow>,
-  ): Promise<ReadonlyMap<PartitionId, number>> {
+  ): Promise<KeyedOutcome> {
     const deletes = keyed!.isVersioned ? await this.#tables.step(version, deletesTable(name)) : undefined
     return this.#folds.get(name)!.step({ version, ranges, rows, deadLetters, deletes, isWhole: this.#isJump(version) })
   }
 
   /** Section 17: at every version windows are what its rows come to, each judged by its own partition. */
-  async #checkWindows(version: Version, { name, topic }: SimTable, gained: ReadonlyMap<string, SimRow>): Promise<void> {
-    const windows = this.#windows.get(name)!
+  async #checkEvents(version: Version, { name, topic }: SimTable, gained: ReadonlyMap<string, SimRow>): Promise<void> {
+    const windows = this.#windows.get(name)!.filter((window) => window instanceof EventsWindow)
     if (windows.length === 0) return
     const rows = Array.from(gained.values(), ({ p, o, v }): SourceRow => {
       const id = partitionId(topic, p)

@@ -1,6 +1,7 @@
 import { SYSTEM_COLUMNS } from '../../src/batch.ts'
 import type { WindowDefinition } from '../../src/define-window.ts'
-import { APPEND, codeHash, STORED, windowCodeHash, type PipelineDefinition } from '../../src/define.ts'
+import { APPEND, STORED, type PipelineDefinition } from '../../src/define.ts'
+import { codeHash, windowCodeHash } from '../../src/define-code.ts'
 import { tablesOf, type Plan, type SimWindow } from './plan.ts'
 
 export const PIPELINE = 'shop'
@@ -65,14 +66,14 @@ export function codeOf({ tables, windows }: PipelineDefinition, name: string): s
 }
 
 /** Its group is that of `groupOf`, which no column is: what matters of it here are the names and places of its tables. */
-function windowOf({ name, kind, sizeMs, latenessMs }: SimWindow, source: string): WindowDefinition {
+function windowOf({ name, kind, input, sizeMs, latenessMs }: SimWindow, source: string): WindowDefinition {
   return {
     kind: 'window',
     name,
     source,
     window: kind === 'session' ? { kind, gapMs: sizeMs } : { kind, sizeMs, offsetMs: 0 },
     allowedLatenessMs: latenessMs,
-    input: 'events',
+    input,
     groupBy: ['v'],
     nullGroup: 'keep',
     where: undefined,

@@ -2,6 +2,7 @@ import { LakeError } from '../../src/error.ts'
 import type { Staged } from '../../src/ingest/lane.ts'
 import type { TableWork } from '../../src/ingest/keys.ts'
 import { IDLE, type LaneAnswer, type Lanes, type LaneTask } from '../../src/ingest/lanes.ts'
+import type { LetterWork } from '../../src/ingest/letters/letters.ts'
 import type { SimProcess } from './process.ts'
 
 /** Lanes that die with what they staged, hang, and answer twice. */
@@ -20,6 +21,10 @@ export class FaultyLanes implements Lanes {
 
   get work(): TableWork {
     return this.#inner.work
+  }
+
+  get letters(): LetterWork | undefined {
+    return this.#inner.letters
   }
 
   assign(task: LaneTask): void {

@@ -1,19 +1,23 @@
 import type { FaultyStorage } from '../support/faulty-storage.ts'
-import { codeHash } from '../../src/define.ts'
+import { codeHash } from '../../src/define-code.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'
+import { runJobs } from '../../src/ingest/job-runner.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
+import { openJobs } from '../../src/lake/job-store.ts'
 import type { Storage } from '../../src/lake/table.ts'
 import { parsePartitionId, type PartitionId, type Positions, type Source } from '../../src/log.ts'
 import { Administrator } from './administrator.ts'
 import { definitionOf, PIPELINE } from './definition.ts'
 import { FaultyLanes } from './faulty-lanes.ts'
+import { LetterStory } from './letters.ts'
 import { tablesOf, type Plan } from './plan.ts'
 import { SimProcess } from './process.ts'
 import { Random } from './random.ts'
 import { ReplayStory } from './replay.ts'
 import { workBeside } from './replay-work.ts'
 import { RowEncoder } from './row-encoder.ts'
+import { RowLetters } from './row-letters.ts'
 import { RowWork } from './row-work.ts'
 import type { Shop } from './shop.ts'
 import { ProcessSource } from './source.ts'
@@ -50,6 +54,7 @@ export class Fleet {
   readonly #administrator: Administrator
   /** Of the story of that name. */
   readonly #replay: ReplayStory | undefined
+  readonly #letters: LetterStory | undefined
   readonly #slots: Slot[]
   readonly #groupOffsets = new Map<PartitionId, bigint>()
   #isEnding = false
@@ -61,6 +66,7 @@ export class Fleet {
     this.#administrator = new Administrator(options)
     const { plan, world, memory, admin } = options
     this.#replay = plan.replay && new ReplayStory(plan, world, memory, admin)
+    this.#letters = plan.letters && new LetterStory(plan, world, memory)
     this.#slots = Array.from({ length: options.plan.processes }, (_, index) => ({
       index,
       life: 0,
@@ -77,6 +83,7 @@ export class Fleet {
     this.#witness.watchStore()
     this.#trouble()
     this.#administrator.start()
+    this.#letters?.start()
     // The last process is started with the new code, wherever it is; the others keep the old one.
     this.#replay?.start(() => this.#slots.at(-1)!.process?.kill())
   }
@@ -87,12 +94,12 @@ export class Fleet {
 
   /** Whether all that people ask for is done. */
   get isOver(): boolean {
-    return this.#replay?.isOver ?? true
+    return (this.#replay?.isOver ?? true) && (this.#letters?.isOver ?? true)
   }
 
   /** What was found out while it ran. */
   get violations(): readonly string[] {
-    return this.#replay?.violations ?? []
+    return [...(this.#replay?.violations ?? []), ...(this.#letters?.violations ?? [])]
   }
 
   /** After the storm: every process runs, nothing is paused, one that stands still is woken by its operator. */
@@ -168,7 +175,7 @@ export class Fleet {
     const states = this.#slots.map(
       ({ supervisor }) => `${supervisor?.status().state} ${supervisor?.status().reason?.message ?? ''}`,
     )
-    return [...states, this.#replay?.describe() ?? ''].join('; ')
+    return [...states, this.#replay?.describe() ?? '', this.#letters?.describe() ?? ''].join('; ')
   }
 
   /** Ends every process as an operator does; one that does not end is a violation. */
@@ -229,6 +236,7 @@ export class Fleet {
             source,
             encoder: new RowEncoder(process, storage, tablesOf(plan, isNew)),
             work: new RowWork(process, storage),
+            ...(plan.letters === undefined ? {} : { letters: new RowLetters(process, storage) }),
             lanes: plan.lanes,
             microBatch: { bytesMax: 4_000, recordsMax: plan.recordsMax, ageMsMax: plan.ageMsMax },
             clock: process.clock,
@@ -253,14 +261,7 @@ export class Fleet {
           )
         if (event.kind === 'state') world.say(`${name} ${event.state} ${event.reason?.message ?? ''}`)
       },
-      openFold: () =>
-        Promise.resolve(
-          new SimFold(
-            process,
-            storage,
-            plan.tables.flatMap(({ windows }) => windows),
-          ),
-        ),
+      openFold: () => Promise.resolve(new SimFold(process, storage, plan.tables)),
       startLanes,
     })
     const stop = new AbortController()
@@ -274,8 +275,10 @@ export class Fleet {
     process.onSigterm = () => this.#terminate(slot)
     world.say(`${name} starts`)
     const beside = { process, definition, source, storage, chain, policy, startLanes, supervisor }
+    const { clock } = process
+    const settling = this.#letters && runJobs(openJobs(storage, clock), supervisor, policy.writer, clock, stop.signal)
     const working = this.#replay && workBeside(this.#replay, beside, stop.signal)
-    void Promise.all([supervisor.run(), working]).then(() => {
+    void Promise.all([supervisor.run(), working, settling]).then(() => {
       if (process.isDead) return
       process.isDead = true
       world.say(`${name} has ended`)

@@ -36,11 +36,11 @@ export class KeyStage {
   }
 
   /** Whether the row could be made; not when it lacks values that nothing has. */
-  put(change: SimChange, partition: number, offset: bigint): boolean {
+  put(change: SimChange, partition: number, offset: bigint, at: number): boolean {
     const { k } = change
     const known = this.#known.get(k)
     let lacking: readonly Column[] = this.#plan.isKeeping ? lacksOf(change) : []
-    const row: SimRow = { ...rowOf(change), p: partition, o: String(offset) }
+    const row: SimRow = { ...rowOf(change), p: partition, o: String(offset), at }
     if (lacking.length > 0) {
       if (known === undefined && (this.#isTruncated || this.#known.has(k))) return false
       for (const name of lacking) row[name] = known?.row[name] ?? null

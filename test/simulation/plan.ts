@@ -1,6 +1,7 @@
 import type { CompactionPolicy } from '../../src/lake/table.ts'
 import type { StartAt } from '../../src/log.ts'
 import { faultKinds as storeFaultKinds, type FaultKind, type FaultRates } from '../support/faulty-storage.ts'
+import { withRowWindows, withWindows } from './plan-windows.ts'
 import { Random } from './random.ts'
 
 /** Everything beside the store that can go wrong, by the name under which it is counted. */
@@ -44,6 +45,7 @@ export const FAULTS = {
   D6: 'data: a truncation',
   D7: 'data: a record without all its values',
   X1: 'person: pause and resume',
+  X2: 'person: reads dead letters again, or discards them',
 } as const
 export type Fault = keyof typeof FAULTS
 /** Records of a kind rather than something that goes wrong: they are counted apart. */
@@ -62,7 +64,7 @@ const STORE: Readonly<Record<FaultKind, Fault>> = {
 export const storeFaults: readonly (readonly [FaultKind, Fault])[] = storeFaultKinds.map((kind) => [kind, STORE[kind]])
 
 /** Largest rate per draw; what a draw is, the place that draws knows. */
-const RATE_MAX: Readonly<Record<Fault, number>> = {
+const RATE_MAX: Readonly<Record<Exclude<Fault, 'X2'>, number>> = {
   S1: 0.15,
   S2: 0.2,
   S3: 0.12,
@@ -118,6 +120,8 @@ export interface Plan {
   readonly story: Story
   /** Of the story of that name. */
   readonly replay: ReplayPlan | undefined
+  /** Undefined: nobody looks after dead letters. */
+  readonly letters: LettersPlan | undefined
   readonly topics: readonly TopicPlan[]
   /** Tables per topic; the first topic may have two. */
   readonly tables: readonly SimTable[]
@@ -152,6 +156,14 @@ export interface TopicPlan {
   readonly keys: number
 }
 
+export interface LettersPlan {
+  /** Whose dead letters are settled: of rows that stay, without windows. */
+  readonly tables: readonly string[]
+  readonly everyMs: number
+  /** In one version at most. */
+  readonly batch: number
+}
+
 export interface ReplayPlan {
   /** When the first process of the new code comes. */
   readonly deployAtMs: number
@@ -172,7 +184,7 @@ export interface SimTable {
   readonly onError: 'dead-letter' | 'skip'
   /** Undefined: an append table. */
   readonly keyed: KeyedPlan | undefined
-  /** Over its events. */
+  /** Over its events, or its rows. */
   readonly windows: readonly SimWindow[]
   /** Of its event time, the timestamp of the record; where there are windows. */
   readonly idleAfterMs: number
@@ -183,6 +195,7 @@ export interface SimTable {
 export interface SimWindow {
   readonly name: string
   readonly kind: 'tumbling' | 'session'
+  readonly input: 'events' | 'rows'
   /** Of a session the gap. */
   readonly sizeMs: number
   readonly latenessMs: number
@@ -210,6 +223,7 @@ export function planOf(seed: number): Plan {
       return [kind, hasFaults && isOn ? rate : 0]
     }),
   ) as Record<Fault, number>
+  rates.X2 = 0
   if (hasFaults) {
     // Lost answers are what a commit protocol is about: every seed with faults has them.
     const kind = random.pick(['S1', 'S2', 'S3'] as const)
@@ -240,14 +254,20 @@ export function planOf(seed: number): Plan {
   const plain = topics.map((topic, index) => tableOf(`t${index}`, topic, random))
   if (random.chance(0.3)) plain.push(tableOf('again', topics[0]!, random))
   // What a cut-over or a rollback names anew is checked for tables of rows alone.
-  const tables = story === 'replay' ? plain : withWindows(plain, topics, new Random(seed, 'windows'))
+  const ofEvents = story === 'replay' ? plain : withWindows(plain, topics, new Random(seed, 'windows'))
+  const tables = story === 'replay' ? plain : withRowWindows(ofEvents, topics, new Random(seed, 'windows over rows'))
+  // What a truncation removes may have gone with its file, and so may what moved the clock by which others are judged.
+  if (tables.some(({ keyed, windows }) => keyed?.isTruncated && windows.length > 0)) rates.K10 = 0
   calm(rates, tables)
+  const letters = lettersOf(story, tables, seed)
+  if (letters !== undefined) rates.X2 = 1
   return {
     seed,
     rates,
     hasFaults,
     story,
     replay: story === 'replay' ? replayOf(tables, seed) : undefined,
+    letters,
     topics,
     tables,
     compaction: random.chance(0.75) ? compactionOf(random) : undefined,
@@ -292,25 +312,6 @@ function tableOf(name: string, topic: TopicPlan, random: Random): SimTable {
 
 const NO_WINDOWS = { windows: [], idleAfterMs: 0 }
 
-/** Some seeds have a window or two; none over a table that is truncated, whose rows may be gone before they are seen. */
-function withWindows(tables: readonly SimTable[], topics: readonly TopicPlan[], random: Random): readonly SimTable[] {
-  if (!random.chance(0.35)) return tables
-  const fit = tables.filter(({ topic }) => !topics.find((each) => each.topic === topic)!.isTruncated)
-  if (fit.length === 0) return tables
-  const chosen = random.pick(fit)
-  const boundMs = random.pick([0, 500, 2_000])
-  const kinds = random.pick<readonly SimWindow['kind'][]>([['tumbling'], ['session'], ['tumbling', 'session']])
-  const windows = kinds.map((kind): SimWindow => ({
-    name: `w_${kind}`,
-    kind,
-    sizeMs: random.pick(kind === 'session' ? [50, 400] : [500, 3_000]),
-    latenessMs: random.pick([0, 0, 1_000]),
-    boundMs,
-  }))
-  const idleAfterMs = random.pick([1_000, 5_000, 3_600_000])
-  return tables.map((table) => (table === chosen ? { ...table, windows, idleAfterMs } : table))
-}
-
 /** Numbers so small that files are put together all the time. */
 function compactionOf(random: Random): CompactionPolicy {
   const smallBytes = random.pick([300, 1_000, 10_000])
@@ -354,6 +355,17 @@ function replayOf(tables: readonly SimTable[], seed: number): ReplayPlan {
     isRolledBack: random.chance(0.5),
     isRepeated: random.chance(0.4),
   }
+}
+
+/** With chance of its own too. While a replay is open they are refused, and of another log nobody knows what they were. */
+function lettersOf(story: Story, tables: readonly SimTable[], seed: number): LettersPlan | undefined {
+  const random = new Random(seed, 'letters plan')
+  const fit = tables.filter(
+    ({ onError, keyed, windows }) => onError === 'dead-letter' && keyed === undefined && windows.length === 0,
+  )
+  if ((story !== 'plain' && story !== 'cutover') || fit.length === 0 || random.chance(0.2)) return undefined
+  const names = fit.map(({ name }) => name)
+  return { tables: names, everyMs: random.pick([800, 3_000]), batch: random.pick([1, 3, 1_000]) }
 }
 
 /** Tables as old or new code has them. */

@@ -5,7 +5,7 @@ import { bundleSimulation } from '../../infra/sim.mjs'
 import { plants } from './plants.ts'
 import type { runSeed } from './run-seed.ts'
 
-it.each(['no-fence-on-rebase', 'state-in-another-commit'])(
+it.each(['no-fence-on-rebase', 'state-in-another-commit', 'lateness-once-per-batch', 'retry-in-two-commits'])(
   'a planted bug is found: %s',
   { timeout: 60_000 },
   async (name) => {

@@ -1,4 +1,5 @@
 import { keyedPlants } from './plants-keyed.ts'
+import { letterPlants } from './plants-letters.ts'
 import { windowPlants } from './plants-windows.ts'
 import { replayPlants } from './plants-replay.ts'
 
@@ -10,7 +11,7 @@ export interface Plant {
   readonly edits: readonly Edit[]
 }
 
-/** `find` stands exactly once in the production file that ends with `file`. */
+/** `find` stands exactly once in the file that ends with `file`: production's, or what stands in for DuckDB. */
 export interface Edit {
   readonly file: string
   readonly find: string
@@ -358,4 +359,5 @@ export class Committer {`,
   ...keyedPlants,
   ...windowPlants,
   ...replayPlants,
+  ...letterPlants,
 ]

@@ -7,9 +7,10 @@ import { parsePartitionId, partitionId, type PartitionId, type RecordBatch } fro
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import { readChange, type SimChange } from './change.ts'
 import { KeyStage } from './key-stage.ts'
-import { isDropped, type SimTable, type SimWindow } from './plan.ts'
+import { isDropped, type KeyedPlan, type SimTable, type SimWindow } from './plan.ts'
 import type { SimProcess } from './process.ts'
 import { writePartials } from './window-fold.ts'
+import { writeOperations, type RowOperation } from './row-operations.ts'
 import { groupOf, isLate, spanOf, type Cell } from './window-rules.ts'
 
 /** A row of a simulated data file: where it came from, and what it says. */
@@ -22,6 +23,11 @@ export interface SimRow {
   n?: number | null
   a?: string | null
   b?: string | null
+  /** Of keyed tables, the event time. */
+  readonly at?: number
+  /** Of a dead letter: what became of it, nothing while it is pending; how often it was read again. */
+  s?: 'resolved' | 'discarded'
+  attempts?: number
 }
 
 /** Data files are arrays of rows in JSON: what is simulated is what refers to them. */
@@ -47,7 +53,9 @@ export class RowEncoder implements Encoder {
     const sink = table.keyed === undefined ? new AppendSink() : new KeyedSink(table, plan)
     const deadLetters: SimRow[] = []
     const counts = new Map<PartitionId, StagedCounts>()
-    const windows = table.windows.map((window) => new WindowStage(window, clocksMs))
+    const windows = table.windows.map((window) =>
+      window.input === 'rows' ? new OperationStage(window, clocksMs, table.keyed!) : new EventStage(window, clocksMs),
+    )
     const forgotten = this.#process.happens('P9e', plan.table) ? 1 : 0
     for (const batch of batches) {
       const id = partitionId(batch.topic, batch.partition)
@@ -59,12 +67,14 @@ export class RowEncoder implements Encoder {
         const isLost = (bytes !== undefined && change === undefined) || fatal.has(record) || baseless.has(record)
         const key = Buffer.from(keyOf(batch, i) ?? []).toString()
         const isLeftOut = change !== undefined && isDropped(table, change)
-        const outcome = isLost ? 'lost' : isLeftOut ? 'none' : sink.take(change, key, batch.partition, offset)
+        const atMs = batch.timestampsMs[i]!
+        const outcome = isLost ? 'lost' : isLeftOut ? 'none' : sink.take(change, key, batch.partition, offset, atMs)
+        if (outcome !== 'lost' && !isLeftOut)
+          for (const window of windows) window.take({ id, offset, change, key, atMs, isRow: outcome === 'row' })
         if (outcome === 'none') count.tombstones++
         else if (outcome === 'row') {
           count.rows++
-          for (const window of windows) window.take(id, offset, change!.v, batch.timestampsMs[i]!)
-          count.clockMs = Math.max(count.clockMs ?? -Infinity, batch.timestampsMs[i]!)
+          count.clockMs = Math.max(count.clockMs ?? -Infinity, atMs)
         } else if (table.onError === 'skip') count.skipped++
         else {
           deadLetters.push({ p: batch.partition, o: String(offset), v: Buffer.from(bytes ?? []).toString() })
@@ -92,11 +102,11 @@ export class RowEncoder implements Encoder {
 
   #stageWindows(plan: TablePlan, windows: readonly WindowStage[]): Promise<StagedWindow[]> {
     return Promise.all(
-      windows.map(async ({ window, late, cells }) => {
+      windows.map(async ({ window, late, partials }) => {
         const target = plan.windows!.find((each) => each.window === window.name)!.late
         return {
           window: window.name,
-          partials: writePartials(cells),
+          partials,
           lateFiles: late.length === 0 ? [] : [await writeRows(this.#process, this.#storage, target, late)],
           late: late.length,
           lateAssignments: late.length,
@@ -132,11 +142,30 @@ export async function writeRows(
   return { key, recordCount: rows.length, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }
 }
 
-/** What rows bring to a window, judged by the clock of their own partition. */
-class WindowStage {
+/** A record that is a row, or does something to rows. */
+interface Taken {
+  readonly id: PartitionId
+  readonly offset: bigint
+  /** Undefined: a null value. */
+  readonly change: SimChange | undefined
+  readonly key: string
+  readonly atMs: number
+  /** Otherwise it removes what its key has. */
+  readonly isRow: boolean
+}
+
+interface WindowStage {
   readonly window: SimWindow
-  readonly cells: Cell[] = []
+  readonly late: readonly SimRow[]
+  readonly partials: string | undefined
+  take(record: Taken): void
+}
+
+/** What rows bring to a window over events, judged by the clock of their own partition. */
+class EventStage implements WindowStage {
+  readonly window: SimWindow
   readonly late: SimRow[] = []
+  readonly #cells: Cell[] = []
   readonly #clocks: Map<PartitionId, number>
 
   constructor(window: SimWindow, clocksMs: Readonly<Record<PartitionId, number>>) {
@@ -144,14 +173,57 @@ class WindowStage {
     this.#clocks = new Map(Object.entries(clocksMs) as [PartitionId, number][])
   }
 
-  take(id: PartitionId, offset: bigint, v: string, atMs: number): void {
+  get partials(): string | undefined {
+    return writePartials(this.#cells)
+  }
+
+  take({ id, offset, change, atMs, isRow }: Taken): void {
+    if (!isRow) return
+    const { v } = change!
     const clockMs = this.#clocks.get(id)
     this.#clocks.set(id, Math.max(clockMs ?? -Infinity, atMs))
     const span = spanOf(this.window, groupOf(v), atMs)
     if (isLate(this.window, span, clockMs)) this.late.push({ p: parsePartitionId(id).partition, o: String(offset), v })
-    else this.cells.push({ ...span, count: 1, last: atMs })
+    else this.#cells.push({ ...span, count: 1, last: atMs })
   }
 }
+
+/** What records do to rows, each with the clock of its partition: what that takes back, the fold knows. */
+class OperationStage implements WindowStage {
+  readonly window: SimWindow
+  readonly late: readonly SimRow[] = []
+  readonly #plan: KeyedPlan
+  readonly #operations: RowOperation[] = []
+  readonly #clocks: Map<PartitionId, number>
+
+  constructor(window: SimWindow, clocksMs: Readonly<Record<PartitionId, number>>, plan: KeyedPlan) {
+    this.window = window
+    this.#plan = plan
+    this.#clocks = new Map(Object.entries(clocksMs) as [PartitionId, number][])
+  }
+
+  get partials(): string | undefined {
+    return writeOperations(this.#operations)
+  }
+
+  take({ id, offset, change, key, atMs, isRow }: Taken): void {
+    const clockMs = this.#clocks.get(id)
+    const isLacking = this.#plan.isKeeping && change?.a === undefined
+    this.#operations.push({
+      kind: change === undefined ? 'tombstone' : OPERATIONS[change.op],
+      p: parsePartitionId(id).partition,
+      o: String(offset),
+      k: change?.k ?? key,
+      n: change?.n ?? 0,
+      ...(isLacking ? {} : { a: change?.a ?? null }),
+      atMs,
+      clockMs,
+    })
+    if (isRow) this.#clocks.set(id, Math.max(clockMs ?? -Infinity, atMs))
+  }
+}
+
+const OPERATIONS = { u: 'upsert', d: 'delete', t: 'truncate' } as const
 
 type Outcome = 'row' | 'none' | 'lost'
 
@@ -177,8 +249,8 @@ class KeyedSink {
     return this.stage.files
   }
 
-  take(change: SimChange | undefined, key: string, partition: number, offset: bigint): Outcome {
-    if (change?.op === 'u') return this.stage.put(change, partition, offset) ? 'row' : 'lost'
+  take(change: SimChange | undefined, key: string, partition: number, offset: bigint, at: number): Outcome {
+    if (change?.op === 'u') return this.stage.put(change, partition, offset, at) ? 'row' : 'lost'
     if (change?.op === 't') this.stage.truncate(partition, offset)
     else this.stage.delete(change?.k ?? key, change?.n, partition, offset)
     return 'none'

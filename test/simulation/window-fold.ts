@@ -10,9 +10,10 @@ import type {
 } from '../../src/ingest/window/window.ts'
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import { DeletedRank, type DataFile, type WritePlan } from '../../src/lake/table.ts'
-import type { SimWindow } from './plan.ts'
+import type { SimTable, SimWindow } from './plan.ts'
 import type { SimProcess } from './process.ts'
 import { writeRows, type SimRow } from './row-encoder.ts'
+import { OldRows, readOperations } from './row-operations.ts'
 import { isFinal, type Cell } from './window-rules.ts'
 
 /** A row of a window table or of its state: `o` is like no other's. */
@@ -21,6 +22,11 @@ export interface CellRow extends SimRow, Cell {}
 export interface ResultRow extends CellRow {
   readonly isFinal: boolean
   readonly corrections: number
+}
+
+interface WindowOf {
+  readonly window: SimWindow
+  readonly table: SimTable
 }
 
 interface Place {
@@ -33,11 +39,12 @@ interface Stored<R> {
   readonly at: Place
 }
 
-/** What is open of one window: cells, and the rows that the tables have of them. */
+/** What is open of one window: cells, the rows that the tables have of them, and of a window over rows their old values. */
 interface Open {
   cells: Map<string, Cell>
   readonly state: Map<string, Stored<CellRow>>
   readonly results: Map<string, Stored<ResultRow>>
+  readonly old: OldRows
 }
 
 /**
@@ -47,40 +54,47 @@ interface Open {
 export class SimFold implements WindowFold {
   readonly #process: SimProcess
   readonly #storage: Storage
-  readonly #windows: ReadonlyMap<string, SimWindow>
+  readonly #windows: ReadonlyMap<string, WindowOf>
   readonly #open = new Map<string, Open>()
 
-  constructor(process: SimProcess, storage: Storage, windows: readonly SimWindow[]) {
+  constructor(process: SimProcess, storage: Storage, tables: readonly SimTable[]) {
     this.#process = process
     this.#storage = storage
-    this.#windows = new Map(windows.map((window) => [window.name, window]))
+    this.#windows = new Map(
+      tables.flatMap((table) => table.windows.map((window) => [window.name, { window, table }] as const)),
+    )
   }
 
   async load(window: string, stored: StoredWindow): Promise<void> {
     const state = await this.#read<CellRow>(stored.state)
     const results = await this.#read<ResultRow>(stored.results)
     const cells = new Map([...state].map(([key, { row }]) => [key, cellOf(row)]))
-    this.#open.set(window, { cells, state, results })
+    const { window: definition, table } = this.#windows.get(window)!
+    const old = new OldRows(definition, table.keyed?.isVersioned === true)
+    if (stored.source !== undefined)
+      old.load(await this.#live(stored.source.rows), await this.#live(stored.source.deletes?.rows ?? []))
+    this.#open.set(window, { cells, state, results, old })
   }
 
   async fold(window: string, request: FoldRequest): Promise<FoldedWindow> {
     if (this.#process.happens('W1', 'fold'))
       throw new LakeError('window.fold_failed', 'the fold is gone', { retryable: true })
-    const definition = this.#windows.get(window)!
+    const { window: definition } = this.#windows.get(window)!
     const open = this.#open.get(window)!
-    const came = request.partials.flatMap(readPartials)
+    const isOfRows = definition.input === 'rows'
+    const { cells: came, late } = isOfRows
+      ? open.old.take(request.partials.flatMap(readOperations))
+      : { cells: request.partials.flatMap(readPartials), late: [] }
     const all = [...open.cells.values(), ...came]
-    const merged = definition.kind === 'session' ? joined(all) : all
-    const cells = new Map<string, Cell>()
-    for (const cell of merged) {
-      const before = cells.get(keyOf(cell))
-      const sum = before && { count: before.count + cell.count, last: Math.max(before.last, cell.last) }
-      cells.set(keyOf(cell), { ...cell, ...sum })
-    }
+    const isSession = definition.kind === 'session'
+    // Of rows a session may fall apart again: what is held is each instant with its net weight (rule N4).
+    const cells = summed(isSession && !isOfRows ? joined(all) : all)
+    const shown = isSession && isOfRows ? summed(joined([...cells.values()])) : cells
+    for (const cell of cells.values()) if (cell.count < 0) throw negative(definition, cell)
     open.cells = cells
     let corrected = 0
     const results = new Map<string, Omit<ResultRow, keyof SimRow>>()
-    for (const [key, cell] of cells) {
+    for (const [key, cell] of shown) {
       // Of a session what it took in is corrected too.
       const before = [...open.results.values()].filter(({ row }) => row.g === cell.g && overlap(row, cell))
       const wasFinal = before.some(({ row }) => row.isFinal)
@@ -92,9 +106,9 @@ export class SimFold implements WindowFold {
     return {
       results: await this.#write(request.results, open.results, results, sameResult),
       state: await this.#write(request.state, open.state, cells, sameCell),
-      lateFiles: [],
-      late: 0,
-      lateAssignments: 0,
+      lateFiles: late.length === 0 ? [] : [await writeRows(this.#process, this.#storage, request.late, late)],
+      late: late.length,
+      lateAssignments: late.length,
       failed: 0,
       corrected,
       retractOfUnknown: 0,
@@ -157,16 +171,26 @@ export class SimFold implements WindowFold {
     }
   }
 
+  async #live(stored: readonly StoredRows[]): Promise<SimRow[]> {
+    const live: SimRow[] = []
+    for (const { file, deleted } of stored)
+      live.push(...(await this.#rows<SimRow>(file)).filter((_, row) => !deleted.has(row)))
+    return live
+  }
+
   async #read<R extends CellRow>(stored: readonly StoredRows[]): Promise<Map<string, Stored<R>>> {
     const found = new Map<string, Stored<R>>()
     for (const { file, deleted } of stored) {
-      const bytes = await this.#storage.get(file.key)
-      if (bytes === undefined) throw new LakeError('store.corrupt', `${file.key} is missing`)
-      const rows = JSON.parse(Buffer.from(bytes).toString()) as R[]
-      for (const [row, each] of rows.entries())
+      for (const [row, each] of (await this.#rows<R>(file)).entries())
         if (!deleted.has(row)) found.set(keyOf(each), { row: each, at: { key: file.key, row } })
     }
     return found
+  }
+
+  async #rows<R>({ key }: DataFile): Promise<readonly R[]> {
+    const bytes = await this.#storage.get(key)
+    if (bytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`)
+    return JSON.parse(Buffer.from(bytes).toString()) as R[]
   }
 }
 
@@ -195,6 +219,22 @@ function joined(cells: readonly Cell[]): Cell[] {
       }
   }
   return sessions
+}
+
+/** Cells of one place as one, without those of which nothing is left. */
+function summed(all: readonly Cell[]): Map<string, Cell> {
+  const cells = new Map<string, Cell>()
+  for (const cell of all) {
+    const before = cells.get(keyOf(cell))
+    const sum = before && { count: before.count + cell.count, last: Math.max(before.last, cell.last) }
+    cells.set(keyOf(cell), { ...cell, ...sum })
+  }
+  for (const [key, { count }] of cells) if (count === 0) cells.delete(key)
+  return cells
+}
+
+function negative({ name }: SimWindow, { g, start }: Cell): LakeError {
+  return new LakeError('aggregate.negative_count', `${name}: more of ${g} [${start} was taken back than counted`)
 }
 
 function cellOf({ g, start, end, count, last }: CellRow): Cell {

@@ -20,6 +20,16 @@ export function groupOf(v: string): string {
   return `g${Number(v) % 3}`
 }
 
+/** The group of a row that a window over rows reads: what a record may leave as it was. */
+export function groupOfRow({ a }: { readonly a: string | null }): string {
+  return a === null ? 'g-' : `g${Number(a.slice(1)) % 3}`
+}
+
+/** Of rows: what is taken back takes no time with it, so that only sessions, which hold each instant, have a last one. */
+export function cellOfRow({ kind }: SimWindow, span: Span, count: number): Cell {
+  return { ...span, count, last: kind === 'session' ? span.start : 0 }
+}
+
 /** Rules W1, N1: the window of an event, of a session the provisional one. */
 export function spanOf({ kind, sizeMs }: SimWindow, g: string, atMs: number): Span {
   const start = kind === 'session' ? atMs : Math.floor(atMs / sizeMs) * sizeMs

@@ -4,6 +4,7 @@ import { partitionId, type Source } from '../../src/log.ts'
 export interface ReadRecord {
   readonly offset: bigint
   readonly partition: number
+  /** Empty: it has none. */
   readonly key: string
   readonly value: string | null
   readonly headers: Readonly<Record<string, string>>
@@ -25,7 +26,7 @@ export async function readTopic(source: Source, topic: string): Promise<ReadReco
       read.push({
         partition: batch.partition,
         offset: batch.offsets[i]!,
-        key: Buffer.from(keyOf(batch, i)!).toString(),
+        key: Buffer.from(keyOf(batch, i) ?? []).toString(),
         value: value === undefined ? null : Buffer.from(value).toString(),
         headers: Object.fromEntries(
           batch.headers(i).map(({ key, value: text }) => [String(key), Buffer.from(text ?? []).toString()]),

@@ -99,6 +99,12 @@ export class RegistryServer {
     }
     if (this.authorization !== undefined && headers.authorization !== this.authorization)
       return say(401, { error_code: 401, message: 'Unauthorized' })
+    const uses = /^\/api\/schemas\/ids\/(\d+)\/versions$/.exec(url)?.[1]
+    if (uses !== undefined)
+      return say(
+        200,
+        this.#schemas.filter(({ id }) => id === Number(uses)).map(({ subject, version }) => ({ subject, version })),
+      )
     const found = this.#find(url)
     if (found === undefined)
       return say(404, { error_code: url.includes('/ids/') ? 40403 : 40401, message: 'not found' })
@@ -118,9 +124,10 @@ export class RegistryServer {
       this.#missing.set(Number(id), times - 1)
       return times > 0 ? undefined : this.#schemas.find((each) => each.id === Number(id))
     }
-    const [, subject, version] = /^\/api\/subjects\/([^/]+)\/versions\/(\d+)$/.exec(url) ?? []
-    return this.#schemas.find(
-      (each) => each.subject === decodeURIComponent(subject ?? '') && each.version === Number(version),
+    const [, name = '', version] = /^\/api\/subjects\/([^/]+)\/versions\/(\d+|latest)$/.exec(url) ?? []
+    const subject = decodeURIComponent(name)
+    return this.#schemas.findLast(
+      (each) => each.subject === subject && (version === 'latest' || each.version === Number(version)),
     )
   }
 }

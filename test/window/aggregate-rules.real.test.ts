@@ -3,6 +3,7 @@ import type { Column } from '../../src/batch.ts'
 import type { AggregateFunction } from '../../src/define-window.ts'
 import { aggregateSql, isOverflow } from '../../src/window/aggregates.ts'
 import type { WindowShape } from '../../src/window/columns.ts'
+import { squareFits } from '../../src/window/exact-sums.ts'
 import { mergeSql, partialsSql, resultsSql } from '../../src/window/long-rows.ts'
 import { canonical } from '../../src/window/sql-type.ts'
 import { Aggregates, define, DOUBLE, type Given, type Input, LONG, relation, shapeOf } from '../support/aggregates.ts'
@@ -132,6 +133,30 @@ describe('overflow', () => {
 
   test('a square', async () => {
     expect(isOverflow(await failure(decimal, 'events', 'var', [[[largest]]]))).toBe(true)
+  })
+
+  test.each([
+    [38, 0, ['13043817825332782212', '13043817825332782213']],
+    [38, 2, ['130438178253327822.12', '130438178253327822.13']],
+    [24, 22, ['0.0013043817825332782212', '0.0013043817825332782213']],
+    [20, 19, ['1.3043817825332782212', '1.3043817825332782213']],
+    [38, 38, ['0.00000000000000000013043817825332782212', '0.00000000000000000013043817825332782213']],
+  ])('the square of one value, decimal(%i, %i), is known to fit', async (precision, scale, values) => {
+    const column: Column = { name: 'x', type: { kind: 'decimal', precision, scale } }
+    for (const [k, value] of values.flatMap((each) => [each, `-${each}`]).entries()) {
+      const given = `CAST('${value}' AS DECIMAL(${precision}, ${scale}))`
+      const fits = squareFits(given, column.type)!
+      const answer = (
+        await duck.connection.runAndReadAll(`SELECT ${fits}, ${squareFits('NULL', column.type)}`)
+      ).getRows()
+      expect([value, answer]).toEqual([value, [[k < 2, true]]])
+      expect([value, isOverflow(await failure(column, 'events', 'var', [[[`'${value}'`]]]))]).toEqual([value, k >= 2])
+    }
+  })
+
+  test('any square fits of what has fewer digits', () => {
+    expect(squareFits('x', { kind: 'decimal', precision: 19, scale: 4 })).toBeUndefined()
+    expect(squareFits('x', LONG.type)).toBeUndefined()
   })
 
   test('other failures are others', async () => {

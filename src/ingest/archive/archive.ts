@@ -1,5 +1,6 @@
 import { storedArchive } from '../../archive-property.ts'
-import { codeHash, deadLetterTable, type PipelineDefinition } from '../../define.ts'
+import { deadLetterTable, type PipelineDefinition } from '../../define.ts'
+import { codeHash } from '../../define-code.ts'
 import { openTable, type Storage } from '../../lake/table.ts'
 import { parsePartitionId, type PartitionId, type RecordBatch, type Tail } from '../../log.ts'
 import type { Version } from '../../version.ts'

@@ -1,4 +1,8 @@
-import type { TableDefinition } from '../../define.ts'
+import type { AvroSchema } from '../../avro-schema.ts'
+import type { Column } from '../../batch.ts'
+import { wantedColumns } from '../../define-avro.ts'
+import { declaredColumns, type TableDefinition } from '../../define.ts'
+import { evolveColumns } from '../../evolve-columns.ts'
 import { AvroBytes } from './avro-bytes.ts'
 import { generateAvro, type OpenAvro } from './avro-generate.ts'
 import { resolveAvro } from './avro-resolve.ts'
@@ -27,6 +31,8 @@ export interface RowParts {
   /** Where fields go that no column has. */
   readonly extra: ExtraText
   readonly schemas: Schemas
+  /** Of a table whose columns come from a registry: all that are known, which a schema must agree with. */
+  readonly known?: readonly Column[] | undefined
 }
 
 /** Reads the values of a table in Avro into the builders of its plan. */
@@ -42,13 +48,16 @@ export class AvroReader implements RowReader {
   readonly #fixed: OpenAvro | undefined
 
   /** Throws `schema.incompatible` when the schema of the definition does not fit the columns. */
-  constructor(table: TableDefinition, { plan, own, extra, schemas }: RowParts) {
+  constructor(table: TableDefinition, { plan, own, extra, schemas, known }: RowParts) {
     this.#table = table
     this.#own = own
     this.#extra = extra
     const values = new AvroValues(this.#source, own, extra)
     this.#compiled = new CompiledSchemas(table, schemas, (schema) => {
-      const resolved = resolveAvro(plan.root, schema)
+      const problems = known === undefined ? [] : problemsWith(table, known, schema)
+      if (problems.length > 0) return problems
+      const declared = known && new Set(declaredColumns(table).map(({ name }) => name))
+      const resolved = resolveAvro(plan.root, schema, false, declared)
       if (resolved.kind === 'incompatible') return resolved.problems
       return generateAvro(resolved.record, values, plan.kept, table.unknown)
     })
@@ -91,6 +100,13 @@ export class AvroReader implements RowReader {
     this.reason = reason
     return false
   }
+}
+
+/** Why a growing table does not have what a schema asks for. */
+function problemsWith(table: TableDefinition, known: readonly Column[], schema: AvroSchema): readonly string[] {
+  const wanted = wantedColumns(schema, table)
+  const evolved = wanted && evolveColumns(known, wanted, table.evolve!)
+  return evolved?.kind === 'incompatible' ? evolved.problems : []
 }
 
 const NO_REASON: Reason = { code: 'decode.avro', message: '' }

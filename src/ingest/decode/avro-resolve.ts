@@ -1,5 +1,6 @@
-import { sizeMin, type AvroField, type AvroRecord, type AvroSchema } from '../../avro-schema.ts'
+import { sizeMin, type AvroRecord, type AvroSchema } from '../../avro-schema.ts'
 import type { ColumnType, TimeUnit } from '../../batch.ts'
+import { fieldOf } from '../../define-avro.ts'
 import type { PlanNode } from './plan.ts'
 
 /**
@@ -66,11 +67,19 @@ const PARTS_MAX = 20_000
 /** What is told of them. */
 const PROBLEMS_MAX = 10
 
-/** How records of a schema fill the columns. `isChange`: they are rows of a change stream. */
-export function resolveAvro(root: readonly PlanNode[], schema: AvroSchema, isChange = false): Resolved {
+/**
+ * How records of a schema fill the columns. `isChange`: they are rows of a change stream. `declared`: the columns that
+ * take the value of a field which was called so before; default: all.
+ */
+export function resolveAvro(
+  root: readonly PlanNode[],
+  schema: AvroSchema,
+  isChange = false,
+  declared?: ReadonlySet<string>,
+): Resolved {
   if (schema.kind !== 'record')
     return { kind: 'incompatible', problems: [`the schema is of type ${schema.kind}, and a row is a record`] }
-  const resolver = new Resolver(isChange)
+  const resolver = new Resolver(isChange, declared)
   const record = resolver.record(root, schema)
   const { problems } = resolver
   if (problems.length === 0) return { kind: 'resolved', record }
@@ -79,7 +88,7 @@ export function resolveAvro(root: readonly PlanNode[], schema: AvroSchema, isCha
 
 /** The same of one column whose value stands alone, as a record's key may. */
 export function resolveAvroValue(node: PlanNode, schema: AvroSchema): AvroRead | readonly string[] {
-  const resolver = new Resolver(false)
+  const resolver = new Resolver(false, undefined)
   const read = resolver.value(node, schema)
   return read === undefined || resolver.problems.length > 0 ? resolver.problems : read
 }
@@ -87,14 +96,16 @@ export function resolveAvroValue(node: PlanNode, schema: AvroSchema): AvroRead |
 class Resolver {
   readonly problems: string[] = []
   readonly #isChange: boolean
+  readonly #declared: ReadonlySet<string> | undefined
   #parts = 0
 
-  constructor(isChange: boolean) {
+  constructor(isChange: boolean, declared: ReadonlySet<string> | undefined) {
     this.#isChange = isChange
+    this.#declared = declared
   }
 
   record(nodes: readonly PlanNode[], schema: AvroRecord): RecordRead {
-    const found = nodes.map((node) => fieldOf(node.name, schema))
+    const found = nodes.map(({ name, path }) => fieldOf(name, schema, this.#hasAliases(path)))
     const fields = schema.fields.flatMap((field): FieldRead[] => {
       const k = found.indexOf(field)
       if (k < 0) return [{ kind: 'unknown', name: field.name, schema: field.type }]
@@ -158,6 +169,10 @@ class Resolver {
     return { kind: 'union', node, branches: reads }
   }
 
+  #hasAliases(path: string): boolean {
+    return this.#declared === undefined || this.#declared.has(/^[^.[]*/.exec(path)![0])
+  }
+
   #mismatch({ path, type }: PlanNode, found: string): undefined {
     const unit = type.kind === 'timestamp' || type.kind === 'timestamptz'
     const hint = unit && found === 'a long' ? `: a number without a logical type needs ${type.kind}(ms)` : ''
@@ -168,14 +183,6 @@ class Resolver {
     this.problems.push(problem)
     return undefined
   }
-}
-
-/** The field of the column's name, or the one that was called so before. */
-function fieldOf(name: string, { fields }: AvroRecord): AvroField | undefined {
-  const named = fields.find((field) => field.name === name)
-  if (named !== undefined) return named
-  const renamed = fields.filter(({ aliases }) => aliases.includes(name))
-  return renamed.length === 1 ? renamed[0] : undefined
 }
 
 function scalarOf(type: ColumnType, schema: AvroSchema): ScalarRead | undefined {

@@ -1,4 +1,5 @@
-import { codeHash, type TableDefinition } from '../../define.ts'
+import { type TableDefinition } from '../../define.ts'
+import { codeHash } from '../../define-code.ts'
 import type { RecordBatch } from '../../log.ts'
 import type { MappedBatch } from '../map/mapped-records.ts'
 import type { RetriedRecord } from '../letters/letters.ts'

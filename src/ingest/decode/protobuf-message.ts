@@ -25,6 +25,8 @@ import { MICROS_MAX } from './scalar.ts'
 export class MessageReader {
   readonly #context: ProtobufContext
   readonly #fields: readonly FieldReader[]
+  /** Columns that the message does not have. */
+  readonly #absent: readonly ReadValue[]
   readonly #dense: (FieldReader | undefined)[] = []
   readonly #sparse = new Map<number, FieldReader>()
   /** Per oneof, the last object that had one of it. */
@@ -44,6 +46,8 @@ export class MessageReader {
       else this.#sparse.set(field.number, reader)
       return reader
     })
+    const names = new Set((context.schema.messages[message] ?? []).map(({ name }) => name))
+    this.#absent = nodes.filter(({ name }) => !names.has(name)).map((node) => absentSetter(context, node))
     for (let k = 0; k < this.#dense.length; k++) this.#dense[k] ??= undefined
     for (const _ of oneofs) this.#oneofs.push(0)
   }
@@ -80,6 +84,7 @@ export class MessageReader {
     }
     source.end = end
     for (const { object: seen, column } of this.#fields) column?.finish(row, seen === object)
+    for (const absent of this.#absent) absent(row)
   }
 
   /** A field that no column has. */

@@ -1,5 +1,5 @@
 import type { TableDefinition } from '../../define.ts'
-import type { ProtobufFormat } from '../../define-protobuf.ts'
+import type { ProtoSchema } from '../../protobuf-schema.ts'
 import { OWN_SEGMENT, type OwnText } from './column-builder.ts'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { ReadRecord } from './compiled-reader.ts'
@@ -17,7 +17,7 @@ import { MessageReader } from './protobuf-message.ts'
 export class ProtobufReader implements RowReader {
   extraStart = -1
   reason: Reason = NO_FRAME
-  readonly #format: ProtobufFormat
+  readonly #schema: ProtoSchema
   /** Whether the number of a message stands before each. */
   readonly #isFramed: boolean
   readonly #plan: Plan
@@ -27,9 +27,13 @@ export class ProtobufReader implements RowReader {
   readonly #extra: ProtobufExtra | undefined
   readonly #sizes: Float64Array
 
-  constructor({ unknown, framing }: TableDefinition, format: ProtobufFormat, plan: Plan, own: OwnText) {
-    const { schema } = format
-    this.#format = format
+  constructor(
+    { unknown, framing }: Pick<TableDefinition, 'unknown' | 'framing'>,
+    schema: ProtoSchema,
+    plan: Plan,
+    own: OwnText,
+  ) {
+    this.#schema = schema
     this.#isFramed = framing !== undefined
     this.#plan = plan
     this.#own = own
@@ -90,8 +94,9 @@ export class ProtobufReader implements RowReader {
     if (count === 0) index.push(0)
     if (count < 0 || count > INDEX_MAX) source.fail('decode.protobuf', 'no number of a message', at)
     for (; count > 0; count--) index.push(this.#number())
-    if (index.length !== this.#format.schema.index.length || index.some((k, i) => k !== this.#format.schema.index[i]))
-      source.fail('decode.type', `message ${index.join('.')} of its schema, not ${this.#format.schema.message}`, at)
+    const { index: own, message } = this.#schema
+    if (index.length !== own.length || index.some((k, i) => k !== own[i]))
+      source.fail('decode.type', `message ${index.join('.')} of its schema, not ${message}`, at)
     return source.at
   }
 

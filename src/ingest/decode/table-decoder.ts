@@ -1,3 +1,4 @@
+import type { Column } from '../../batch.ts'
 import { isSourceVersion, type TableDefinition } from '../../define.ts'
 import { keptColumns } from '../../define-computed.ts'
 import type { Salts } from '../../define-redact.ts'
@@ -21,7 +22,7 @@ import { KeyedRows, NO_BASE, type KeyContext } from './keyed-rows.ts'
 import { frameEnd, NO_FRAME } from './framing.ts'
 import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
-import { ProtobufReader } from './protobuf-reader.ts'
+import { protobufReader } from './protobuf-registry.ts'
 import { jsonRules } from './redact-text.ts'
 import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
@@ -33,6 +34,8 @@ export interface DecoderOptions {
   readonly hasLaneColumns?: boolean
   /** Of a registry, by id: those that stand in the records which are decoded. */
   readonly schemas?: Schemas | undefined
+  /** See `RowParts`. */
+  readonly known?: readonly Column[] | undefined
   /** By name, of a table that hashes by them. */
   readonly salts?: Salts
 }
@@ -85,7 +88,7 @@ export class TableDecoder {
     definition: TableDefinition,
     native: NativeText,
     pool: SlabPool,
-    { hasLaneColumns = false, schemas = new Map(), salts = {} }: DecoderOptions = {},
+    { hasLaneColumns = false, schemas = new Map(), known, salts = {} }: DecoderOptions = {},
   ) {
     this.#definition = definition
     this.#native = native
@@ -116,11 +119,10 @@ export class TableDecoder {
     if (hasChanges && !isAvro) this.#changes = new ChangeReader(this.#plan, this.#own, definition.version)
     this.#json = new JsonReader(this.#plan, this.#own, definition.unknown, this.#changes?.values, rules)
     this.#compiled = new CompiledReader(this.#plan, this.#json)
-    const parts = { plan: this.#plan, own: this.#own, extra: this.#json.extra, schemas }
+    const parts = { plan: this.#plan, own: this.#own, extra: this.#json.extra, schemas, known }
     if (isAvro && hasChanges) this.#avro = this.#changes = new AvroChanges(definition, parts)
     else if (isAvro) this.#avro = new AvroReader(definition, parts)
-    else if (definition.protobuf !== undefined)
-      this.#avro = new ProtobufReader(definition, definition.protobuf, this.#plan, this.#own)
+    else if (definition.protobuf !== undefined) this.#avro = protobufReader(definition, parts)
     this.#isFramed = definition.framing !== undefined
     this.#clock = new EventClock(definition, this.#builders, columns)
     this.#deadLetters = new DeadLetters(definition, native, pool)

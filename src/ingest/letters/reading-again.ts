@@ -1,5 +1,6 @@
 import type { PipelineDefinition, TableDefinition } from '../../define.ts'
-import { LakeError } from '../../error.ts'
+import { asLakeError, LakeError } from '../../error.ts'
+import type { WantedColumns } from '../../evolve-columns.ts'
 import type { DataFile } from '../../lake/table.ts'
 import { parsePartitionId, partitionId, type Cursor, type PartitionId, type Positions } from '../../log.ts'
 import type { Archive } from '../archive/archive.ts'
@@ -155,7 +156,7 @@ export class ReadingAgain {
     return false
   }
 
-  #restage(): Promise<Restaged> {
+  async #restage(): Promise<Restaged> {
     const { definition, committer, work } = this.#parts
     const { name, topic } = this.table
     const settled = this.settled
@@ -163,7 +164,7 @@ export class ReadingAgain {
     const request: RestageRequest = {
       definition: this.table,
       windows: definition.windows.filter(({ source }) => source === name),
-      plan: tablePlans(definition, committer.tables).find(({ table }) => table === name)!,
+      plan: tablePlans(definition, committer.tables, new Set(), committer.growing).find(({ table }) => table === name)!,
       letters: rowsOf(settled, this.#files),
       records: new Map(
         settled.map((letter) => [
@@ -178,7 +179,14 @@ export class ReadingAgain {
       ),
       baseless: this.#baseless,
     }
-    return work.restage(request)
+    try {
+      return await work.restage(request)
+    } catch (error) {
+      const answer = asLakeError(error)
+      if (answer.code !== 'schema.evolves') throw error
+      committer.growing.learn(committer.tables.get(name)!, answer.context['wanted'] as readonly WantedColumns[])
+      return this.#restage()
+    }
   }
 
   async #judge(

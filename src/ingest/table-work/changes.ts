@@ -1,165 +1,151 @@
-import { open, rm, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
-import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api'
+import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import type { IcebergField, Storage, WritePlan } from '../../lake/table.ts'
-import { jsonStyle, plainValue } from '../../values.ts'
-import { quoted } from '../decode/data-file-writer.ts'
 import type { ChangedRows, ChangeFile, ChangesRequest } from '../keys.ts'
+import { writeAppended } from './appended.ts'
+import {
+  ChangeLines,
+  LENGTH_MAX,
+  namedColumns,
+  objectPrinter,
+  placeColumns,
+  printedColumns,
+  printedValue,
+  rowCount,
+  rowsAtOnce,
+  sinceSql,
+  wantedSql,
+  type Printed,
+} from './change-lines.ts'
 import type { AliveRows } from './concatenate.ts'
 import { filesSql, nameOf } from './stored-sql.ts'
 
-/** Characters that are gathered before they are written. */
-const PIECE_LENGTH = 1 << 20
 const BEFORE = 'changed_before'
 const AFTER = 'changed_after'
+/** Shares that one call takes: each of them reads all files. */
+const SHARES_MAX = 16
+
+export interface ChangeParts {
+  readonly connection: DuckDBConnection
+  readonly alive: AliveRows
+  readonly storage: Storage
+  readonly clock: Clock
+  readonly onStep: () => void
+}
 
 /** See `TableWork.changes`; `paths` are those of the files before, then of those after. */
 export async function writeChanges(
-  connection: DuckDBConnection,
-  alive: AliveRows,
-  storage: Storage,
-  clock: Clock,
+  { connection, alive, storage, clock, onStep }: ChangeParts,
   plan: WritePlan,
   request: ChangesRequest,
   paths: readonly string[],
 ): Promise<ChangeFile> {
-  const { before, after, key, where } = request
-  const { fields } = plan.schema
-  const keys = key.map((name) => fields.find((field) => field.name === name)!)
-  const lines = new Lines(path.join(storage.scratch, `changes-${clock.uuid()}.ndjson`))
-  const rowsOf = (paths: readonly string[]): string => rowsSql(paths, fields, where, alive)
-  const read = async (sql: string, columns: readonly IcebergField[]): Promise<void> => {
-    const result = await connection.stream(sql)
-    const print = printer(columns, keys)
-    for (
-      let chunk = await result.fetchChunk();
-      chunk !== null && chunk.rowCount > 0;
-      chunk = await result.fetchChunk()
-    ) {
-      const vectors = columns.map((_, index) => chunk!.getColumnVector(index))
-      for (let row = 0; row < chunk.rowCount; row++)
-        lines.add(print(vectors.map((vector) => vector.getItem(row) as DuckDBValue)))
-      await lines.flush(PIECE_LENGTH)
-    }
-  }
-  const keep = async (table: string, rows: readonly ChangedRows[], from: readonly string[]): Promise<void> => {
-    alive.feed(rows)
-    await connection.run(`CREATE TEMP TABLE ${table} AS ${rowsOf(from)}`)
-    alive.assertDone()
-  }
+  const file = path.join(storage.scratch, `changes-${clock.uuid()}.ndjson`)
+  const lines = new ChangeLines(connection, file, onStep)
   try {
-    // Nothing to compare with: rows pass as they are read, however many there are.
-    if (before.length === 0 && after.length > 0) {
-      alive.feed(after)
-      await read(`SELECT ${names(fields)} FROM (${rowsOf(paths)}) WHERE is_wanted`, fields)
-      alive.assertDone()
-    } else if (before.length > 0) {
-      await keep(BEFORE, before, paths.slice(0, before.length))
-      if (after.length > 0) {
-        await keep(AFTER, after, paths.slice(before.length))
-        await read(othersSql(AFTER, BEFORE, fields, fields), fields)
-        await read(othersSql(BEFORE, AFTER, keys, keys), keys)
-      } else await read(`SELECT ${names(keys)} FROM ${BEFORE} WHERE is_wanted ORDER BY place`, keys)
-    }
-    return await lines.close()
+    const next =
+      request.key === undefined
+        ? await writeAppended(connection, lines, plan, request, paths)
+        : await writeKeyed({ connection, alive, lines }, plan, request, request.key, paths)
+    const written = await lines.close()
+    return next === undefined ? written : { ...written, next }
   } catch (error) {
     await lines.discard()
-    throw asFailure(error, plan, where)
-  } finally {
-    alive.feed([])
-    for (const table of [BEFORE, AFTER]) await connection.run(`DROP TABLE IF EXISTS ${table}`)
+    throw asFailure(error, plan, request.where)
   }
 }
 
-/** Living rows of the files by field id, whether they are wanted, and their place. The condition sees columns by name. */
-function rowsSql(
+interface Parts extends Pick<ChangeParts, 'connection' | 'alive'> {
+  readonly lines: ChangeLines
+}
+
+/**
+ * A row is known by its key. It has one change at most, so keys may come in any order that follows from the files. Gives
+ * the share of them to go on from when there are many.
+ */
+async function writeKeyed(
+  { connection, alive, lines }: Parts,
+  plan: WritePlan,
+  request: ChangesRequest,
+  key: readonly string[],
   paths: readonly string[],
-  fields: readonly IcebergField[],
-  where: string | undefined,
-  alive: AliveRows,
-): string {
-  const named = fields.map((field) => `${nameOf(field)} AS ${quoted(field.name)}`)
-  const rows = `SELECT ${named.join(', ')} FROM ${filesSql(paths, fields)} WHERE ${alive.name}(file_index, file_row_number)`
-  const columns = fields.map((field) => `${quoted(field.name)} AS ${nameOf(field)}`)
-  const isWanted = where === undefined ? 'TRUE' : `coalesce((${where}\n), FALSE)`
-  return `SELECT ${columns.join(', ')}, ${isWanted} AS is_wanted, row_number() OVER () AS place FROM (${rows})`
+): Promise<number | undefined> {
+  const { before, after, where, select, from } = request
+  const { fields } = plan.schema
+  const keys = key.map((name) => fields.find((field) => field.name === name)!)
+  const { value, computed } = printedValue(fields, select)
+  const printed = [...printedColumns(keys), ...value]
+  const [keyText, valueText] = [objectPrinter(printedColumns(keys), 0), objectPrinter(value, keys.length)]
+  const rowsOf = (from: readonly string[]): string => {
+    const rows = `SELECT ${namedColumns(fields)} FROM ${filesSql(from, fields)} WHERE ${alive.name}(file_index, file_row_number)`
+    return wantedSql(fields, computed, where, rows, ['row_number() OVER () AS place'])
+  }
+  const thereLine = (values: Parameters<typeof keyText>[0]) =>
+    `${JSON.stringify([keyText(values), valueText(values)])}\n`
+  const goneLine = (values: Parameters<typeof keyText>[0]) => `${JSON.stringify([keyText(values), null])}\n`
+  const keep = async (table: string, rows: readonly ChangedRows[], from: readonly string[], share: string) => {
+    alive.feed(rows)
+    await connection.run(`CREATE TEMP TABLE ${table} AS SELECT * FROM (${rowsOf(from)}) ${share}`)
+    alive.assertDone()
+  }
+  const drop = async (): Promise<void> => {
+    for (const table of [BEFORE, AFTER]) await connection.run(`DROP TABLE IF EXISTS ${table}`)
+  }
+  const [beforePaths, afterPaths] = [paths.slice(0, before.length), paths.slice(before.length)]
+  try {
+    if (before.length === 0) {
+      // Nothing to compare with: rows pass as they are read, however many there are.
+      if (after.length === 0) return undefined
+      alive.feed(after)
+      const isWanted = ['is_wanted', ...newer(fields, request)].join(' AND ')
+      await lines.read(`SELECT ${names(printed).join(', ')} FROM (${rowsOf(afterPaths)}) WHERE ${isWanted}`, thereLine)
+      alive.assertDone()
+      return undefined
+    }
+    const files = [...before, ...after].map(({ file }) => file)
+    const shares = Math.ceil(rowCount(files) / rowsAtOnce(files))
+    const first = typeof from === 'number' ? from : 0
+    for (let share = first; share < shares; share++) {
+      if (share === first + SHARES_MAX || lines.length >= LENGTH_MAX) return share
+      const own = shares === 1 ? '' : `WHERE hash(${keys.map(nameOf).join(', ')}) % ${shares} = ${share}`
+      await keep(BEFORE, before, beforePaths, own)
+      if (after.length > 0) {
+        await keep(AFTER, after, afterPaths, own)
+        await lines.read(othersSql(AFTER, BEFORE, printed, fields), thereLine)
+        await lines.read(othersSql(BEFORE, AFTER, printedColumns(keys), keys), goneLine)
+      } else {
+        const gone = names(printedColumns(keys)).join(', ')
+        await lines.read(`SELECT ${gone} FROM ${BEFORE} WHERE is_wanted ORDER BY place`, goneLine)
+      }
+      await drop()
+    }
+    return undefined
+  } finally {
+    alive.feed([])
+    await drop()
+  }
 }
 
 /** Rows of one table that the other does not have: null is equal to null. */
-function othersSql(table: string, than: string, columns: readonly IcebergField[], by: readonly IcebergField[]): string {
+function othersSql(table: string, than: string, printed: readonly Printed[], by: readonly IcebergField[]): string {
   const same = by.map((field) => `o.${nameOf(field)} IS NOT DISTINCT FROM t.${nameOf(field)}`)
   return (
-    `SELECT ${names(columns, 't.')} FROM ${table} t WHERE t.is_wanted ` +
+    `SELECT ${names(printed, 't.').join(', ')} FROM ${table} t WHERE t.is_wanted ` +
     `AND NOT EXISTS (SELECT 1 FROM ${than} o WHERE ${same.join(' AND ')}) ORDER BY t.place`
   )
 }
 
-function names(fields: readonly IcebergField[], prefix = ''): string {
-  return fields.map((field) => prefix + nameOf(field)).join(', ')
+/** Of rows that came from positions on, where the request names some. */
+function newer(fields: readonly IcebergField[], { since }: ChangesRequest): string[] {
+  if (since === undefined) return []
+  const { partition, offset } = placeColumns(fields)
+  return sinceSql(since, partition, offset)
 }
 
-/** A line of `ChangeFile`: a row that has more than its key is there, one that has only its key is gone. */
-function printer(
-  columns: readonly IcebergField[],
-  keys: readonly IcebergField[],
-): (values: readonly DuckDBValue[]) => string {
-  const key = objectPrinter(columns, keys)
-  const value = columns === keys ? undefined : objectPrinter(columns, columns)
-  return (values) => `${JSON.stringify([key(values), value?.(values) ?? null])}\n`
-}
-
-/** As the HTTP API prints rows. */
-function objectPrinter(
-  columns: readonly IcebergField[],
-  printed: readonly IcebergField[],
-): (values: readonly DuckDBValue[]) => string {
-  const members = printed.map((field) => [`${JSON.stringify(field.name)}:`, columns.indexOf(field)] as const)
-  return (values) => {
-    let text = ''
-    for (const [label, at] of members)
-      text += `${text === '' ? '{' : ','}${label}${JSON.stringify(plainValue(values[at]!, jsonStyle))}`
-    return `${text}}`
-  }
-}
-
-/** A file that is made when there is something to write. */
-class Lines {
-  readonly #path: string
-  #file: FileHandle | undefined
-  #text = ''
-  #count = 0
-
-  constructor(path: string) {
-    this.#path = path
-  }
-
-  add(line: string): void {
-    this.#text += line
-    this.#count++
-  }
-
-  /** Writes what was added, if it is so long. */
-  async flush(lengthMin: number): Promise<void> {
-    if (this.#text.length < lengthMin) return
-    this.#file ??= await open(this.#path, 'wx')
-    await this.#file.writeFile(this.#text)
-    this.#text = ''
-  }
-
-  async close(): Promise<ChangeFile> {
-    if (this.#count === 0) return { path: undefined, count: 0 }
-    await this.flush(0)
-    await this.#file!.close()
-    return { path: this.#path, count: this.#count }
-  }
-
-  async discard(): Promise<void> {
-    if (this.#file === undefined) return
-    await this.#file.close().catch(() => undefined)
-    await rm(this.#path, { force: true })
-  }
+function names(printed: readonly Printed[], prefix = ''): string[] {
+  return printed.map(({ column }) => prefix + column)
 }
 
 /** What a condition can do to a statement is the definition's; a file that is gone, and all else, is not. */
@@ -167,7 +153,7 @@ function asFailure(error: unknown, { table }: WritePlan, where: string | undefin
   if (error instanceof LakeError || where === undefined) return error
   const message = error instanceof Error ? error.message : String(error)
   if (!/^(Conversion|Out of Range|Invalid Input) Error/.test(message)) return error
-  return new LakeError('window.expression_failed', `${table}.to.where: ${message.split('\n')[0]!}`, {
+  return new LakeError('publish.expression_failed', `${table}.to.where: ${message.split('\n')[0]!}`, {
     context: { table },
     fix: 'Write it so that it holds for every row, with TRY_CAST for instance.',
     cause: error,

@@ -39,7 +39,7 @@ export async function withLocalFiles<T>(
 
 /** What DuckDB says of a file that is no whole Parquet file, where it does not say which. */
 const PARQUET_FAULT =
-  /TProtocolException|[Tt]hrift|Parquet|magic bytes|Snappy|ZSTD|decompress|page header|dictionary page/
+  /TProtocolException|[Tt]hrift|[Pp]arquet|magic bytes|Snappy|ZSTD|decompress|page header|dictionary page/
 
 /** The same error, or one that names the object that cannot be read: DuckDB names a path of this machine. */
 export function named(error: unknown, keys: readonly string[], paths: readonly string[]): unknown {

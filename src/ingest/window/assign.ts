@@ -2,7 +2,7 @@ import { isSliced, type WindowDefinition, type WindowKind } from '../../define-w
 import { quoted } from '../decode/data-file-writer.ts'
 import { calendarOf, nominalMs, type CalendarKind } from './calendar.ts'
 import { plainOf, sliceMs, type HoppingKind } from './kinds.ts'
-import { verdictSql } from './verdict.ts'
+import { verdictSql, type JudgedSource } from './verdict.ts'
 import { LANE_COLUMNS } from './window.ts'
 import { CELL_COLUMNS } from '../../window/sql.ts'
 
@@ -38,20 +38,20 @@ const { lateWindows: LATE, countedWindows: COUNTED, reason: REASON } = LATE_COLU
 
 /**
  * Which windows the rows of `input` count for, and which they are too late for by the clock of their own partition
- * (rule L2). `input` is a query, or what may follow FROM; its rows carry `LANE_COLUMNS`, both BIGINT. `boundaries` is a
+ * (rule L2) and the bound of the source. `input` is a query, or what may follow FROM; its rows carry `LANE_COLUMNS`, both BIGINT. `boundaries` is a
  * relation that `createBoundaries` made for this very input, where `needsBoundaries` says so. Windows that start before
  * `fromMs` are not there: nothing counts for them, and nothing is late for them (rule R2).
  */
 export function assignedSql(
   definition: WindowDefinition,
-  outOfOrdernessMs: number,
+  source: JudgedSource,
   input: string,
   boundaries?: string,
   fromMs?: number,
 ): AssignedSql {
   const { window } = definition
-  const slackMs = definition.allowedLatenessMs + outOfOrdernessMs
-  const { passes, fails } = verdictSql(definition) ?? { passes: 'true', fails: 'false' }
+  const slackMs = slackOf(definition, source)
+  const { passes, fails } = verdictSql(definition, source) ?? { passes: 'true', fails: 'false' }
   const from = fromText(input)
   const assignable = [EVENT, ...strictGroups(definition)].map((name) => `${name} IS NOT NULL`).join(' AND ')
   const counted = `SELECT * FROM ${from} WHERE ${passes} AND ${assignable}`
@@ -65,10 +65,15 @@ export function assignedSql(
 /**
  * A scalar over rows of the input, never null and quickly answered: false where `late` certainly has no row.
  */
-export function mayBeLate(definition: WindowDefinition, outOfOrdernessMs: number): string {
-  const behind = isBehind(definition, definition.allowedLatenessMs + outOfOrdernessMs)
-  const verdict = verdictSql(definition)
+export function mayBeLate(definition: WindowDefinition, source: JudgedSource): string {
+  const behind = isBehind(definition, slackOf(definition, source))
+  const verdict = verdictSql(definition, source)
   return verdict === undefined ? behind : `(${behind} OR ${verdict.fails})`
+}
+
+/** B + L. */
+function slackOf({ allowedLatenessMs }: WindowDefinition, { eventTime }: JudgedSource): number {
+  return allowedLatenessMs + (eventTime?.outOfOrdernessMs ?? 0)
 }
 
 /** A window ends after its events: one that its clock is not ahead of by more than B + L is never late (rule L5). */

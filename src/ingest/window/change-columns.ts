@@ -1,6 +1,6 @@
 import { SYSTEM_COLUMNS, type Column, type ColumnType } from '../../batch.ts'
 import { columnsRead } from '../../define-sql-tokens.ts'
-import type { TableDefinition } from '../../define.ts'
+import { declaredColumns, type TableDefinition } from '../../define.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import { tableColumns } from '../decode/columns.ts'
 import { LANE_COLUMNS } from './window.ts'
@@ -40,7 +40,8 @@ export interface RowShape {
 export function rowShapeOf(definition: WindowDefinition, source: TableDefinition): RowShape {
   const { partition, offset } = SYSTEM_COLUMNS
   const position: readonly string[] = [partition, offset]
-  const columns = tableColumns(source).filter(({ name }) => !position.includes(name))
+  const all = tableColumns({ ...source, columns: declaredColumns(source) })
+  const columns = all.filter(({ name }) => !position.includes(name))
   const texts = [definition.where, ...definition.select.map(({ where }) => where)].filter((text) => text !== undefined)
   const named = new Set([
     ...definition.groupBy,

@@ -1,4 +1,5 @@
-import { windowDefinitionText, type TableDefinition } from '../../define.ts'
+import { type TableDefinition } from '../../define.ts'
+import { windowDefinitionText } from '../../define-code.ts'
 import { lateTable, stateTable, windowKey, type WindowDefinition } from '../../define-window.ts'
 import { mayName, type TableSpec } from '../../lake/table.ts'
 import { definitionProperties } from '../../stored-definition.ts'

@@ -1,4 +1,4 @@
-import { windowCodeHash } from '../../define.ts'
+import { windowCodeHash } from '../../define-code.ts'
 import type { WritePlan } from '../../lake/table.ts'
 import { literal, quoted } from '../decode/data-file-writer.ts'
 import { sqlType } from '../table-work/stored-sql.ts'

@@ -1,6 +1,6 @@
 import type { FoldDatabase } from './fold-database.ts'
-import { becameFinal, END, list, PART, type Relations, same, START, upTo } from './fold-relations.ts'
-import type { ResultOptions } from './fold-results.ts'
+import { becameFinal, END, list, PART, partOf, partsOf, type Relations, same, START, upTo } from './fold-relations.ts'
+import type { ResultOptions, UsePart } from './fold-results.ts'
 import { ISLAND_COLUMNS, islandsSql } from './islands.ts'
 import { mergeSql } from '../../window/sql.ts'
 
@@ -23,7 +23,8 @@ export async function chooseIslands(
   database: FoldDatabase,
   relations: Relations,
   { fold, finalUntil, finalBefore, goneUntil, isReopened, openSince }: ResultOptions,
-): Promise<string> {
+  use: UsePart,
+): Promise<void> {
   const { cells, columns, definition, groups, shape } = relations
   const group = list([...groups, 'true AS __any'])
   // What is not due now is known by its cells later, also where all that happened is that one of them went.
@@ -51,8 +52,16 @@ export async function chooseIslands(
     'chosen',
     `SELECT ${list(rows)} FROM ${cells} c JOIN islands i ON ${same('c', 'i', [...groups, START])} WHERE ${isHere}`,
   )
-  await database.temporary('chosen_rows', mergeSql(shape, 'chosen'))
-  return 'chosen_rows'
+  const [count, vanished] = await database.numbers(
+    'SELECT (SELECT count(*) FROM chosen), (SELECT count(*) FROM vanished)',
+  )
+  if (count! + vanished! === 0) return
+  const parts = partsOf(groups, count!, database.rowsMax)
+  for (let k = 0; k < parts; k++) {
+    const isOurs = partOf(groups, k, parts)
+    await database.temporary('chosen_rows', mergeSql(shape, `(SELECT * FROM chosen WHERE ${isOurs})`))
+    await use({ rows: 'chosen_rows', gone: `(SELECT * FROM vanished WHERE ${isOurs})`, isMerged: false })
+  }
 }
 
 /** Result rows that begin where no session begins any more, and the first session that has a part of them, if one does. */
@@ -67,12 +76,12 @@ GROUP BY ALL HAVING bool_or(i.${ISLAND_START} = o.${START}) IS NOT TRUE`,
   )
 }
 
-/** All rows of the cells of sessions that end until then and were left alone by this fold, with `__rid`. */
+/** Places of all rows of the cells of sessions that end until then and were left alone by this fold, with `__rid`. */
 export function settledIslandsSql(relations: Relations, fold: number, until: number | undefined): string {
   const { cells, groups } = relations
   const own = `(SELECT c.* FROM ${cells} c SEMI JOIN (SELECT ${list([...groups, 'true AS __any'])} FROM ${cells} WHERE ${PART} = 0 AND ${upTo(END, until)}) t ON ${same('c', 't', groups)})`
   const session = list([...groups, ISLAND_START])
-  return `SELECT c.*, c.rowid AS __rid FROM ${cells} c SEMI JOIN (
+  return `SELECT c.__file, c.__row, c.rowid AS __rid FROM ${cells} c SEMI JOIN (
 SELECT *, max(__fold) OVER (PARTITION BY ${session}) AS __touched FROM (${cellIslandsSql(relations, own)})) i
 ON ${same('c', 'i', [...groups, START])} AND i.__touched < ${fold} AND ${upTo(`i.${ISLAND_END}`, until)}`
 }

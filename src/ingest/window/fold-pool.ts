@@ -3,7 +3,7 @@ import type { Clock } from '../../clock.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
 import { fromErrorMessage, LakeError } from '../../error.ts'
-import { lower } from '../priority.ts'
+import { lower } from '../../priority.ts'
 import { remoteFold, type FoldSettings, type FromFold, type ToFold } from './fold-messages.ts'
 import type { WindowFold } from './window.ts'
 

@@ -1,3 +1,4 @@
+import type { Column } from '../../batch.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import type { TableDefinition } from '../../define.ts'
 import { quoted } from '../decode/data-file-writer.ts'
@@ -13,6 +14,9 @@ export const [START, END, MIN_END, ROWS, LAST_EVENT, PART] = [
   CELL_COLUMNS.lastEvent,
   PART_COLUMN,
 ].map(quoted) as [string, string, string, string, string, string]
+
+/** Decimals of so many digits have 64 bits. */
+const LONG_DIGITS = 18
 
 /**
  * What the fold holds of one window table, as relations of its DuckDB. `cells`: the living rows of `<w>__state`, long
@@ -76,18 +80,22 @@ export function createSql(relations: Relations): readonly string[] {
   const { shape, cells, outputs } = relations
   const place = '__file INTEGER, __row BIGINT'
   const typed = [
-    ...shape.groups.map(({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`),
+    ...shape.groups.map(held),
     `${START} BIGINT`,
     `${END} BIGINT`,
-    ...[...shape.aggregates.map(({ result }) => result), ...shape.computed].map(
-      ({ name, type }) => `${quoted(name)} ${sqlTypeOf(type)}`,
-    ),
+    ...[...shape.aggregates.map(({ result }) => result), ...shape.computed].map(held),
     ...(shape.hasLastEvent ? [`${LAST_EVENT} BIGINT`] : []),
   ]
   return [
-    `CREATE TABLE ${cells} (${partialsDdl(shape)}, __fold BIGINT, ${place})`,
+    `CREATE TABLE ${cells} (${partialColumns(shape).map(held).join(', ')}, __fold BIGINT, ${place})`,
     `CREATE TABLE ${outputs} (${typed.join(', ')}, _final BOOLEAN, _corrections INTEGER, ${place})`,
   ]
+}
+
+/** DuckDB packs what it takes deleted rows from, and takes longer to unpack numbers of 128 bits than to do all the rest. */
+function held({ name, type }: Column): string {
+  const isWide = type.kind === 'decimal' && type.precision > LONG_DIGITS
+  return `${quoted(name)} ${sqlTypeOf(type)}${isWide ? ' USING COMPRESSION uncompressed' : ''}`
 }
 
 export function partialsDdl(shape: WindowShape): string {
@@ -96,17 +104,27 @@ export function partialsDdl(shape: WindowShape): string {
     .join(', ')
 }
 
-/** Whether two relations have the same values in columns, null being one. */
+/** Whether two relations have the same values in columns, null being one; bounds are never null. */
 export function same(a: string, b: string, columns: readonly string[]): string {
   if (columns.length === 0) return 'true'
   return columns
-    .map((name) => `${a}.${name} ${name === START ? '=' : 'IS NOT DISTINCT FROM'} ${b}.${name}`)
+    .map((name) => `${a}.${name} ${name === START || name === END ? '=' : 'IS NOT DISTINCT FROM'} ${b}.${name}`)
     .join(' AND ')
 }
 
 /** Columns of one relation, with commas between them and before other columns. */
 export function list(columns: readonly string[], of?: string): string {
   return columns.map((name) => (of === undefined ? name : `${of}.${name}`)).join(', ')
+}
+
+/** In how many parts `partOf` makes few enough rows of them, as far as they differ in these columns. */
+export function partsOf(columns: readonly string[], rows: number, rowsMax: number): number {
+  return columns.length === 0 ? 1 : Math.max(1, Math.ceil(rows / rowsMax))
+}
+
+/** SQL: whether a row is of the k-th of so many parts, of rows that are equal in these columns. */
+export function partOf(columns: readonly string[], k: number, parts: number): string {
+  return parts === 1 ? 'true' : `hash(${list(columns)}) % ${parts} = ${k}`
 }
 
 /** `column <= bound`; false without a bound. */

@@ -1,23 +1,26 @@
 import { quoted } from '../decode/data-file-writer.ts'
 import type { FoldDatabase } from './fold-database.ts'
 import { chooseIslands } from './fold-islands.ts'
+import { eachFinalWindow } from './fold-windows.ts'
 import {
   becameFinal,
   END,
   LAST_EVENT,
   list,
-  MIN_END,
   PART,
+  partOf,
+  partsOf,
   type Relations,
   ROWS,
   same,
   START,
   upTo,
 } from './fold-relations.ts'
-import { mergeSql, resultsSql } from '../../window/sql.ts'
+import { resultsSql } from '../../window/sql.ts'
 
-// Relations that one fold makes: `fresh` (result rows of windows that may have changed), `stored` (what the table has of
-// them), `results` (rows of the results file), `outdated` (rows of `stored` that they replace, or that are no more).
+// Relations that one fold makes: `results` (rows of the results file) and `outdated` (rows of the table that they replace,
+// or that are no more); and for each part of them, which is small enough to be made at once, `fresh` (result rows of windows
+// that may have changed), `stored` (what the table has of them) and `compared` (both side by side).
 
 export interface ResultOptions {
   readonly fold: number
@@ -43,13 +46,17 @@ export interface Results {
   readonly corrected: number
 }
 
-/** Rows of what may have changed, as `resultsSql` takes them. */
-function chooseRows(database: FoldDatabase, relations: Relations, options: ResultOptions): Promise<string> {
-  if (relations.hasIslands) return chooseIslands(database, relations, options)
-  return relations.slices === undefined
-    ? chooseCells(database, relations, options)
-    : chooseWindows(database, relations, options)
+/** Some of the windows that may have changed: all of their rows. */
+export interface ResultPart {
+  /** As `resultsSql` takes them. */
+  readonly rows: string
+  /** Relation of identities of rows that may have no window any more, and `__to`. */
+  readonly gone: string | undefined
+  /** Whether a cell has one row. */
+  readonly isMerged: boolean
 }
+
+export type UsePart = (part: ResultPart) => Promise<void>
 
 /** Makes the result rows of windows that changed or became final, and brings `outputs` up to them. */
 export async function makeResults(
@@ -57,37 +64,21 @@ export async function makeResults(
   relations: Relations,
   options: ResultOptions,
 ): Promise<Results> {
-  const { definition, groups, identity, outputs, shape, slices } = relations
-  const rows = await chooseRows(database, relations, options)
-  const isFinal = upTo(END, options.finalUntil)
-  await database.temporary(
-    'fresh',
-    `SELECT *, ${isFinal} AS _final FROM (${resultsSql(shape, rows)}) WHERE ${ROWS} <> 0`,
-  )
-  const [negative, vanished] = await database.numbers(
-    `SELECT count(*) FILTER (WHERE ${ROWS} < 0), (SELECT count(*) FROM vanished) FROM fresh`,
-  )
-  const here = `SELECT ${list(identity)}, ${START} AS __to FROM fresh`
-  const gone = `SELECT ${list(identity)}, __to FROM vanished`
-  const looked = vanished === 0 ? here : `${here} UNION ${gone}`
-  await database.temporary(
-    'stored',
-    `SELECT o.*, o.rowid AS __rid, k.__to FROM ${outputs} o JOIN (${looked}) k ON ${same('o', 'k', identity)}`,
-  )
-  await database.temporary('compared', comparedSql(relations))
-  const isClosing = definition.emit === 'close' || slices !== undefined
-  const isDue = options.openSince !== undefined
-  const isTime = isClosing ? '_final' : `(_final OR ${isDue} OR __was_final OR __is_joined)`
-  await database.temporary(
-    'results',
-    `SELECT * EXCLUDE (_corrections), CAST(_corrections AS INTEGER) AS _corrections FROM compared
-WHERE ${isTime} AND (__before IS NULL OR __differs) ORDER BY ${list([END, START, ...groups])}`,
-  )
-  await database.temporary(
-    'outdated',
-    `SELECT * FROM stored WHERE __rid IN (SELECT __before FROM results WHERE __before IS NOT NULL)
-OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${isClosing ? '_final' : 'true'})`,
-  )
+  const { outputs, hasIslands, slices } = relations
+  await database.temporary('fresh', freshSql(relations, options, { rows: '(FROM changed LIMIT 0)', isMerged: true }))
+  await database.temporary('results', `SELECT ${NEW_ROW} FROM fresh`)
+  await database.temporary('outdated', `SELECT *, rowid AS __rid, ${START} AS __to FROM ${outputs} LIMIT 0`)
+  let negative = 0
+  let parts = 0
+  const use = async (part: ResultPart): Promise<void> => {
+    parts++
+    negative += await addResults(database, relations, options, part)
+  }
+  if (hasIslands) await chooseIslands(database, relations, options, use)
+  else if (slices === undefined) await chooseCells(database, relations, options, use)
+  else await eachFinalWindow(database, relations, options, use)
+  // Readers skip files and row groups by the end of windows.
+  if (parts > 1 && slices === undefined) await database.sort('results', orderOf(relations))
   await database.run(`DELETE FROM ${outputs} WHERE rowid IN (SELECT __rid FROM outdated)`)
   const columns = outputColumns(relations)
   const isKnown = `NOT ${upTo(END, options.settledUntil)}`
@@ -97,7 +88,61 @@ OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${
   const [written, corrected] = await database.numbers(
     'SELECT count(*), count(*) FILTER (WHERE __was_final) FROM results',
   )
-  return { written: written!, negative: negative!, corrected: corrected! }
+  return { written: written!, negative, corrected: corrected! }
+}
+
+/** Columns of a row that nothing stored is the same as, behind its own. */
+const NEW_ROW =
+  '*, CAST(NULL AS BIGINT) AS __before, true AS __differs, CAST(0 AS INTEGER) AS _corrections, false AS __was_final, false AS __is_joined'
+
+/** Takes up a part. Gives the number of rows of which more was taken back than there was. */
+async function addResults(
+  database: FoldDatabase,
+  relations: Relations,
+  options: ResultOptions,
+  part: ResultPart,
+): Promise<number> {
+  const { definition, identity, outputs, slices } = relations
+  await database.temporary('fresh', freshSql(relations, options, part))
+  const here = `SELECT ${list(identity)}, ${START} AS __to FROM fresh`
+  const looked = part.gone === undefined ? here : `${here} UNION SELECT ${list(identity)}, __to FROM ${part.gone}`
+  await database.temporary(
+    'stored',
+    `SELECT o.*, o.rowid AS __rid, k.__to FROM ${outputs} o JOIN (${looked}) k ON ${same('o', 'k', identity)}`,
+  )
+  const [negative, stored] = await database.numbers(
+    `SELECT count(*) FILTER (WHERE ${ROWS} < 0), (SELECT count(*) FROM stored) FROM fresh`,
+  )
+  const isClosing = definition.emit === 'close' || slices !== undefined
+  const isDue = options.openSince !== undefined
+  const order = list(orderOf(relations))
+  if (stored === 0) {
+    const isTime = isClosing ? '_final' : `(_final OR ${isDue})`
+    await database.run(`INSERT INTO results SELECT ${NEW_ROW} FROM fresh WHERE ${isTime} ORDER BY ${order}`)
+    return negative!
+  }
+  await database.temporary('compared', comparedSql(relations))
+  const isTime = isClosing ? '_final' : `(_final OR ${isDue} OR __was_final OR __is_joined)`
+  const isWritten = `${isTime} AND (__before IS NULL OR __differs)`
+  await database.run(`INSERT INTO results SELECT * FROM compared WHERE ${isWritten} ORDER BY ${order}`)
+  await database.run(
+    `INSERT INTO outdated SELECT * FROM stored WHERE __rid IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${isWritten})
+OR __rid NOT IN (SELECT __before FROM compared WHERE __before IS NOT NULL AND ${isClosing ? '_final' : 'true'})`,
+  )
+  return negative!
+}
+
+function freshSql(
+  { shape }: Relations,
+  { finalUntil }: ResultOptions,
+  { rows, isMerged }: Pick<ResultPart, 'rows' | 'isMerged'>,
+): string {
+  const made = resultsSql(shape, rows, isMerged)
+  return `SELECT *, ${upTo(END, finalUntil)} AS _final FROM (${made}) WHERE ${ROWS} <> 0`
+}
+
+function orderOf({ groups }: Relations): readonly string[] {
+  return [END, START, ...groups]
 }
 
 /**
@@ -116,7 +161,7 @@ FROM stored GROUP BY ALL)`
   const [corrections, wasFinal, isJoined] = isSession
     ? ['p.__was', 'p.__final', 'p.__joined']
     : ['s._corrections + CAST(s._final AS INTEGER)', 's._final', 'false']
-  return `SELECT f.*, s.__rid AS __before, (${differs}) AS __differs, coalesce(${corrections}, 0) AS _corrections,
+  return `SELECT f.*, s.__rid AS __before, (${differs}) AS __differs, CAST(coalesce(${corrections}, 0) AS INTEGER) AS _corrections,
 coalesce(${wasFinal}, false) AS __was_final, coalesce(${isJoined}, false) AS __is_joined
 FROM fresh f LEFT JOIN stored s ON ${same('f', 's', identity)} ${join}`
 }
@@ -138,7 +183,7 @@ export function resultRowsSql({ groups, results, shape }: Relations): string {
     '_final',
     '_corrections',
   ]
-  return `SELECT ${list(columns)} FROM results ORDER BY rowid`
+  return `SELECT ${list(columns)} FROM results`
 }
 
 /**
@@ -149,30 +194,43 @@ async function chooseCells(
   database: FoldDatabase,
   relations: Relations,
   { fold, finalUntil, finalBefore, openSince }: ResultOptions,
-): Promise<string> {
+  use: UsePart,
+): Promise<void> {
   const { cells, columns, definition, groups, key, values } = relations
   const isLooked = (await isFinalAlone(database, relations, finalUntil)) ? upTo(END, finalUntil) : 'true'
-  const touched = [`SELECT ${list(columns)} FROM changed WHERE ${isLooked}`]
+  const rows = [`SELECT ${list(columns)} FROM changed WHERE ${isLooked}`]
   if (values.length > 0)
-    touched.push(`SELECT ${list(columns)} FROM held WHERE ${isLooked} AND __rid NOT IN (SELECT __rid FROM replaced)`)
+    rows.push(`SELECT ${list(columns)} FROM held WHERE ${isLooked} AND __rid NOT IN (SELECT __rid FROM replaced)`)
   const isOpenDue = definition.emit === 'update' && openSince !== undefined && openSince < fold - 1
   const wanted = [
     ...(finalUntil === undefined || finalUntil === finalBefore ? [] : [becameFinal(END, finalUntil, finalBefore)]),
     ...(isOpenDue ? [`__fold > ${openSince}`] : []),
   ]
-  if (wanted.length === 0) return `(${touched.join(' UNION ALL ')})`
-  const isWanted = `${PART} = 0 AND __fold < ${fold} AND (${wanted.join(' OR ')})`
-  if (values.length === 0) {
-    await database.temporary('chosen_rows', `SELECT ${list(columns)} FROM ${cells} WHERE ${isWanted}`)
-  } else {
-    await database.temporary('chosen', `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${isWanted}`)
-    const rows = columns.map((name) => (name === END ? `k.${END}` : `c.${name}`))
-    await database.temporary(
-      'chosen_rows',
-      `SELECT ${list(rows)} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', key)}`,
-    )
+  if (wanted.length > 0) {
+    const isWanted = `__fold < ${fold} AND (${wanted.join(' OR ')})`
+    // What counts for a cell says all of its values too, but for when they changed, and for the end of a session.
+    const isPlain = !isOpenDue && definition.window.kind !== 'session'
+    const all = columns.map((name) => (name === END ? `k.${END}` : `c.${name}`))
+    if (values.length === 0 || isPlain) {
+      const isOther = values.length === 0 ? 'true' : 'rowid NOT IN (SELECT __rid FROM held)'
+      rows.push(`SELECT ${list(columns)} FROM ${cells} WHERE ${isWanted} AND ${isOther}`)
+    } else {
+      const chosen = `SELECT ${list([...groups, START, END])} FROM ${cells} WHERE ${PART} = 0 AND ${isWanted}`
+      await database.temporary('chosen', chosen)
+      rows.push(`SELECT ${list(all)} FROM ${cells} c JOIN chosen k ON ${same('c', 'k', key)}`)
+    }
   }
-  return `(${[...touched, 'FROM chosen_rows'].join(' UNION ALL ')})`
+  const counts = rows.map((sql) => `(SELECT count(*) FROM (${sql}))`)
+  const [count, vanished] = await database.numbers(`SELECT ${counts.join(' + ')}, (SELECT count(*) FROM vanished)`)
+  if (count! + vanished! === 0) return
+  // What became part of another session, and where it is now, are of one group.
+  const by = definition.window.kind === 'session' ? groups : [...groups, START]
+  const parts = partsOf(by, count!, database.rowsMax)
+  for (let k = 0; k < parts; k++) {
+    const isOurs = partOf(by, k, parts)
+    const gone = vanished === 0 ? undefined : `(SELECT * FROM vanished WHERE ${isOurs})`
+    await use({ rows: `(SELECT * FROM (${rows.join(' UNION ALL ')}) WHERE ${isOurs})`, gone, isMerged: true })
+  }
 }
 
 /** Whether windows that are not final have no rows, now and before. Those of a session may be of one that was shorter. */
@@ -184,39 +242,4 @@ async function isFinalAlone(
   if (definition.emit === 'update' || definition.window.kind === 'session') return false
   const [open] = await database.numbers(`SELECT count(*) FROM ${outputs} WHERE NOT ${upTo(END, finalUntil)}`)
   return open === 0
-}
-
-/**
- * Where cells are slices: the windows that became final, and those that were and have a slice that changed, put together
- * from all of their slices (rules S1 to S3). A slice counts for windows that end at its `__min_end` or later.
- */
-async function chooseWindows(
-  database: FoldDatabase,
-  { cells, columns, groups, shape, slices }: Relations,
-  { fold, finalUntil, finalBefore, goneUntil }: ResultOptions,
-): Promise<string> {
-  const { sizeMs, firstEnd, lastEnd, windowStarts } = slices!
-  const end = `(__window + ${sizeMs})`
-  const isWhole = goneUntil === undefined ? 'true' : `${end} > ${goneUntil}`
-  const counts = `(${MIN_END} IS NULL OR ${MIN_END} <= ${end})`
-  const isReached = `${upTo(firstEnd(START), finalUntil)}`
-  const windows = (from: string): string => `(SELECT *, unnest(${windowStarts(START)}) AS __window FROM ${from})`
-  const isNew = (column: string): string => becameFinal(column, finalUntil, finalBefore)
-  const reaches = finalBefore === undefined ? 'true' : `(__fold = ${fold} OR ${lastEnd(START)} > ${finalBefore})`
-  await database.temporary(
-    'chosen',
-    `SELECT DISTINCT ${list([...groups, '__window'])} FROM ${windows(`(SELECT * FROM ${cells} WHERE ${PART} = 0 AND ${isReached} AND ${reaches})`)}
-WHERE ${counts} AND ${isWhole} AND (${isNew(end)} OR (__fold = ${fold} AND ${upTo(end, finalUntil)}))`,
-  )
-  // A window of which nothing is left has no fresh row: its stored one, if any, goes.
-  await database.run(`INSERT INTO vanished SELECT ${list([...groups, '__window', end, '__window'])} FROM chosen`)
-  const rest = columns.filter((name) => ![...groups, START, END, MIN_END].includes(name))
-  await database.temporary(
-    'chosen_slices',
-    `SELECT ${list([...groups, `__window AS ${START}`, `${end} AS ${END}`, `CAST(NULL AS BIGINT) AS ${MIN_END}`, ...rest])}
-FROM ${windows(`(SELECT * FROM ${cells} WHERE ${isReached})`)} c SEMI JOIN chosen k ON ${same('c', 'k', [...groups, '__window'])}
-WHERE ${counts}`,
-  )
-  await database.temporary('chosen_rows', mergeSql(shape, 'chosen_slices'))
-  return 'chosen_rows'
 }

@@ -1,5 +1,5 @@
 import { SYSTEM_COLUMNS } from '../../batch.ts'
-import { windowCodeHash } from '../../define.ts'
+import { windowCodeHash } from '../../define-code.ts'
 import { LakeError } from '../../error.ts'
 import type { WritePlan } from '../../lake/table.ts'
 import { literal, quoted } from '../decode/data-file-writer.ts'
@@ -82,13 +82,12 @@ export class FoldedRows {
     await this.#makeHalves()
     const boundaries = needsBoundaries(definition.window) ? 'boundaries' : undefined
     if (boundaries !== undefined) await createBoundaries(database.connection, definition.window, 'halves', boundaries)
-    const outOfOrdernessMs = source.eventTime!.outOfOrdernessMs
     const rest = this.#shape.rest.length === 0 ? '' : ` EXCLUDE (${REST})`
-    const { counted } = assignedSql(definition, outOfOrdernessMs, `SELECT *${rest} FROM halves`, boundaries)
+    const { counted } = assignedSql(definition, source, `SELECT *${rest} FROM halves`, boundaries)
     await database.temporary('counted', counted)
     const retractOfUnknown = await this.#dropUnknown(goneUntil)
     await database.run(`INSERT INTO staged ${partialsSql(shape, 'rows', 'counted')}`)
-    const late = await this.#late(outOfOrdernessMs, boundaries)
+    const late = await this.#late(boundaries)
     await this.old.replace('chain')
     return { ...late, retractOfUnknown }
   }
@@ -201,14 +200,12 @@ ANTI JOIN ${cells} c ON ${same('h', 'c', cell)}`,
     return unknown!
   }
 
-  async #late(outOfOrdernessMs: number, boundaries: string | undefined): Promise<LateHalves> {
-    const { definition } = this.#relations
+  async #late(boundaries: string | undefined): Promise<LateHalves> {
+    const { definition, source } = this.#relations
     const database = this.#database
-    const [candidates] = await database.numbers(
-      `SELECT count(*) FROM halves WHERE ${mayBeLate(definition, outOfOrdernessMs)}`,
-    )
+    const [candidates] = await database.numbers(`SELECT count(*) FROM halves WHERE ${mayBeLate(definition, source)}`)
     if (candidates === 0) return NOTHING
-    await database.temporary('late_halves', assignedSql(definition, outOfOrdernessMs, 'halves', boundaries).late)
+    await database.temporary('late_halves', assignedSql(definition, source, 'halves', boundaries).late)
     const { lateWindows, countedWindows, reason } = LATE_COLUMNS
     const [rows, late, lateAssignments, failed] = await database.numbers(
       `SELECT count(*), count(*) FILTER (WHERE ${reason} = 'late' AND ${countedWindows} = 0), coalesce(sum(len(${lateWindows})), 0), count(*) FILTER (WHERE ${reason} = 'expression_failed') FROM late_halves`,

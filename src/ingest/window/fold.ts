@@ -21,13 +21,15 @@ export interface WindowFoldOptions {
   readonly clock: Clock
   /** What DuckDB may take before it writes to the scratch folder. Default: 512 MiB. */
   readonly memoryMaxBytes?: number | undefined
+  /** Rows that are aggregated at once. Default: as many as the memory has room for. */
+  readonly rowsMax?: number | undefined
 }
 
 /** The open windows of a pipeline in a DuckDB of their own: for a process that may die of it. */
 export async function openWindowFold(options: WindowFoldOptions): Promise<WindowFold> {
-  const { windows, tables, storage, clock, memoryMaxBytes } = options
+  const { windows, tables, storage, clock, memoryMaxBytes, rowsMax } = options
   await mkdir(storage.scratch, { recursive: true })
-  const database = await FoldDatabase.open(storage, clock, memoryMaxBytes)
+  const database = await FoldDatabase.open(storage, clock, memoryMaxBytes, rowsMax)
   try {
     const open = new Map<string, OpenWindow>()
     for (const [number, definition] of windows.entries()) {
@@ -97,18 +99,24 @@ class DuckWindowFold implements WindowFold {
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const now = this.#before.then(work).catch((error: unknown) => {
-      throw foldError(error)
+      throw foldError(error, this.#database.memoryMaxBytes)
     })
     this.#before = now.catch(() => undefined)
     return now
   }
 }
 
-function foldError(error: unknown): LakeError {
+/** What is spilled needs a disk, and is tried again; what cannot be spilled would fail again with the same limit. */
+function foldError(error: unknown, memoryMaxBytes: number): LakeError {
   if (error instanceof LakeError || !(error instanceof Error)) return asLakeError(error)
   if (isOverflow(error)) return new LakeError('aggregate.overflow', error.message, { cause: error })
-  const isFull = /out of memory|could not write|no space left|failed to (offload|write)/i.test(error.message)
-  return isFull
-    ? new LakeError('window.fold_failed', error.message, { retryable: true, cause: error })
-    : asLakeError(error)
+  if (/could not write|no space left|failed to (offload|write)|max_temp_directory_size/i.test(error.message))
+    return new LakeError('window.fold_failed', error.message, { retryable: true, cause: error })
+  if (!/out of memory/i.test(error.message)) return asLakeError(error)
+  const mebibytes = Math.ceil(memoryMaxBytes / (1024 * 1024))
+  return new LakeError('window.memory_max', `the open windows need more than ${mebibytes} MiB at once`, {
+    context: { memoryMaxBytes, reason: error.message.split('\n')[0]! },
+    fix: 'Raise windows.memory and restart the pipeline, or group by fewer values.',
+    cause: error,
+  })
 }

@@ -1,5 +1,6 @@
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
-import { windowCodeHash, type TableDefinition } from '../../define.ts'
+import { type TableDefinition } from '../../define.ts'
+import { windowCodeHash } from '../../define-code.ts'
 import type { WindowDefinition } from '../../define-window.ts'
 import { tableColumns } from '../decode/columns.ts'
 import { literal, quoted } from '../decode/data-file-writer.ts'

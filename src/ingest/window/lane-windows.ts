@@ -2,7 +2,7 @@ import path from 'node:path'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS, type Column } from '../../batch.ts'
 import type { Clock } from '../../clock.ts'
-import type { TableDefinition } from '../../define.ts'
+import { declaredColumns, type TableDefinition } from '../../define.ts'
 import { isSliced, type WindowDefinition } from '../../define-window.ts'
 import { LakeError } from '../../error.ts'
 import type { Storage, WritePlan } from '../../lake/table.ts'
@@ -120,7 +120,7 @@ export class LaneWindows {
     let partials: string | undefined
     try {
       const fromMs = plan.windows?.find(({ window }) => window === definition.name)?.fromMs
-      const assigned = assignedSql(definition, this.#outOfOrdernessMs, input, boundaries, fromMs)
+      const assigned = assignedSql(definition, this.#source, input, boundaries, fromMs)
       partials = await this.#copyPartials(definition, shape, cellsSql(definition, assigned.counted))
       const late = (await this.#mayBeLate(definition, input, rows))
         ? await this.#late(definition, assigned.late, rows, plan)
@@ -162,7 +162,7 @@ export class LaneWindows {
     if (kept.length > 0 || lagMsMax > allowedLatenessMs + this.#outOfOrdernessMs) return true
     const at = groupBy.map((name) => this.#rows.columns.findIndex((column) => column.name === name))
     const hasNulls = nullGroup !== 'keep' && slabs.some(({ columns }) => at.some((k) => columns[k]!.validAt >= 0))
-    const verdict = verdictSql(definition)
+    const verdict = verdictSql(definition, this.#source)
     return hasNulls || (verdict !== undefined && (await this.#count(`(${input}) WHERE ${verdict.fails}`)) > 0)
   }
 
@@ -196,11 +196,13 @@ export class LaneWindows {
     plan: WritePlan,
   ): Promise<StagedWindow['lateFiles'][number]> {
     const { connection, storage, clock } = this.#parts
-    checkColumns(plan, lateColumns(tableColumns(this.#source)))
+    // What came from a registry is none of theirs.
+    const source = { ...this.#source, columns: declaredColumns(this.#source) }
+    checkColumns(plan, lateColumns(tableColumns(source)))
     const unsaid = kept.length === 0 ? kept : await this.#keptIn(late, kept)
     this.#rows.feed(slabs)
     try {
-      const from = lateRowsSql(this.#source, definition, `${this.#rows.name}()`, late, unsaid)
+      const from = lateRowsSql(source, definition, `${this.#rows.name}()`, late, unsaid)
       return await copyDataFile(connection, storage, clock, plan, { from, rows: count, tuple: [] })
     } finally {
       this.#rows.feed([])
@@ -242,8 +244,9 @@ export class LaneWindows {
   }
 }
 
-/** Undefined where cells are not all as long. */
+/** Undefined where cells are not all as long, as those of a wall clock that is changed twice a year (rule W5). */
 function cellSizeMs({ window }: WindowDefinition): number | undefined {
+  if (needsBoundaries(window)) return undefined
   if (window.kind === 'tumbling') return window.sizeMs
   if (window.kind !== 'hopping') return undefined
   return isSliced({ window }) ? sliceMs(window) : window.sizeMs

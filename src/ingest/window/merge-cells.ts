@@ -26,7 +26,7 @@ export interface MergeOptions {
 }
 
 export interface Merged {
-  /** Relation of the rows of the state file, in their order, and how many they are. */
+  /** Relation of the rows of the state file, in their order, those that are not `__settled`, and how many they are. */
   readonly written: string
   readonly rows: number
   /** Relation of the rows that changed, as they were. */
@@ -41,7 +41,7 @@ export async function mergeCells(
   relations: Relations,
   { fold, file, settledUntil }: MergeOptions,
 ): Promise<Merged> {
-  const { cells, columns, definition, hasIslands, key, shape, values } = relations
+  const { cells, columns, definition, hasIslands, key, shape, slices, values } = relations
   const isJoined = definition.window.kind === 'session' && !hasIslands
   await (isJoined ? joinSessions(database, relations) : holdCells(database, relations))
   const replaced = values.length === 0 ? 'held' : 'replaced'
@@ -50,28 +50,30 @@ export async function mergeCells(
   // Each detail reads them once more.
   if (values.length > 0) await database.temporary('parts', parts)
   const merged = mergeSql(shape, values.length === 0 ? `(${parts})` : 'parts')
-  const order = [PART, START, ...key.filter((name) => name !== START), ...values]
+  const order = ['__settled', PART, START, ...key.filter((name) => name !== START), ...values]
   // What the end of a session is, its cells do not say.
   const isSettled = hasIslands ? 'false' : upTo(relations.cellEnd, settledUntil)
   await database.temporary('changed', `SELECT *, ${isSettled} AS __settled FROM (${merged}) ORDER BY ${list(order)}`)
   const { empty, negative } = await removeEmpty(database, relations)
   await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM ${replaced})`)
   const [all, settled] = await database.numbers('SELECT count(*), count(*) FILTER (WHERE __settled) FROM changed')
-  // Row ids are positions in the file: where some are missing, they are counted anew.
-  const written = empty + settled! === 0 ? 'changed' : 'written'
-  if (written === 'written')
-    await database.temporary(written, 'SELECT * FROM changed WHERE NOT __settled ORDER BY rowid')
-  await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, ${file}, rowid FROM ${written}`)
-  if (settled! > 0)
+  // Row ids are positions in the file, those of what is settled come last: where some are missing, they are counted anew.
+  const written = empty === 0 ? 'changed' : 'written'
+  if (written === 'written') await database.temporary(written, 'SELECT * FROM changed WHERE NOT __settled')
+  await database.run(
+    `INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, ${file}, rowid FROM ${written} WHERE NOT __settled`,
+  )
+  // Where a cell is a window, its results are made of `changed`, and it is gone after that; its other values go by its end.
+  if (settled! > 0 && (slices !== undefined || definition.window.kind === 'session'))
     await database.run(`INSERT INTO ${cells} SELECT ${list(columns)}, ${fold}, NULL, NULL FROM changed WHERE __settled`)
   return { written, rows: all! - settled!, replaced, negative }
 }
 
 /** `held`, where a cell has one start for ever. */
-async function holdCells(database: FoldDatabase, { cells, identity, key }: Relations): Promise<void> {
+async function holdCells(database: FoldDatabase, { cells, columns, identity, key }: Relations): Promise<void> {
   await database.temporary(
     'held',
-    `SELECT c.*, c.rowid AS __rid, c.${START} AS __was FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', key)}`,
+    `SELECT ${list(columns, 'c')}, c.__file, c.__row, c.rowid AS __rid, c.${START} AS __was FROM ${cells} c SEMI JOIN staged s ON ${same('c', 's', key)}`,
   )
   await database.temporary('vanished', `SELECT ${list(identity)}, ${START} AS __to FROM staged LIMIT 0`)
 }

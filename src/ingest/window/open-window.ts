@@ -151,7 +151,7 @@ export class OpenWindow {
       `SELECT count(*) FROM ${relations.cells}${relations.values.length === 0 ? '' : ` WHERE ${PART} = 0`}`,
     )
     this.#refuseTooMany(openRows!)
-    const stateRows = `SELECT ${list(relations.columns)} FROM ${merged.written} ORDER BY rowid`
+    const stateRows = `SELECT ${list(relations.columns)} FROM ${merged.written} WHERE NOT __settled`
     const resultFile = await this.#write(request.results, () => resultRowsSql(relations), results.written)
     const stateFile = await this.#write(request.state, () => stateRows, merged.rows)
     const lateFiles = [await this.#write(request.late, () => expired.rowsSql(request.late), expired.rows)]
@@ -213,15 +213,20 @@ export class OpenWindow {
 
   /** Rules C4 and E6. Slices stay for the sake of windows that others of them are part of. */
   async #leave(bounds: Bounds): Promise<void> {
-    const { cells, outputs, key, values, slices, cellEnd, hasIslands } = this.#relations
+    const { cells, definition, outputs, key, values, slices, cellEnd, hasIslands } = this.#relations
     const { finalUntil, settledUntil, expiredUntil } = bounds
-    const isExpired = slices === undefined ? `(__fold < ${this.#fold} AND ${upTo(END, expiredUntil)})` : 'false'
-    const isOver = `${PART} = 0 AND (${upTo(cellEnd, settledUntil)} OR ${isExpired})`
+    // Values of a cell have its end, but for those of a session, and may have changed longer ago than it.
+    const isSession = definition.window.kind === 'session'
+    const isUntouched = `__fold < ${this.#fold}${isSession || values.length === 0 ? '' : ' AND rowid NOT IN (SELECT __rid FROM held)'}`
+    const isExpired =
+      slices === undefined && expiredUntil !== undefined ? ` OR (${upTo(END, expiredUntil)} AND ${isUntouched})` : ''
+    const isOver = `(${upTo(cellEnd, settledUntil)}${isExpired})`
+    const place = `__file, __row, c.rowid AS __rid FROM ${cells} c`
     const over = hasIslands
       ? settledIslandsSql(this.#relations, this.#fold, greatest(settledUntil, expiredUntil))
-      : values.length === 0
-        ? `SELECT *, rowid AS __rid FROM ${cells} WHERE ${isOver}`
-        : `SELECT c.*, c.rowid AS __rid FROM ${cells} c SEMI JOIN (SELECT ${list(key)} FROM ${cells} WHERE ${isOver}) k ON ${same('c', 'k', key)}`
+      : values.length === 0 || !isSession
+        ? `SELECT ${place} WHERE ${isOver}`
+        : `SELECT ${place} SEMI JOIN (SELECT ${list(key)} FROM ${cells} WHERE ${PART} = 0 AND ${isOver}) k ON ${same('c', 'k', key)}`
     const database = this.#database
     await database.temporary('left_cells', over)
     await database.run(`DELETE FROM ${cells} WHERE rowid IN (SELECT __rid FROM left_cells)`)

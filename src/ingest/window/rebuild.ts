@@ -175,7 +175,7 @@ async function recount({ database, relations }: RebuildParts, fromMs: number | u
     const boundaries = needsBoundaries(definition.window) ? `${rows}_boundaries` : undefined
     if (boundaries !== undefined) await createBoundaries(database.connection, definition.window, rows, boundaries)
     // Without a clock nothing is late.
-    return assignedSql(definition, source.eventTime!.outOfOrdernessMs, rows, boundaries, fromMs).counted
+    return assignedSql(definition, source, rows, boundaries, fromMs).counted
   }
   const all = await assigned('source_rows')
   const isListed = `list_contains(l.__listed, {'start': ${START}, 'end': ${END}})`

@@ -30,7 +30,6 @@ export class RowChanges {
   readonly #source: TableDefinition
   readonly #windows: readonly Window[]
   readonly #parts: LaneWindowsParts
-  readonly #outOfOrdernessMs: number
   readonly #operations: Relation
   readonly #read: Relation
   readonly #rows: Relation
@@ -42,7 +41,6 @@ export class RowChanges {
     this.#source = source
     this.#windows = windows.map((definition) => ({ definition, shape: rowShapeOf(definition, source) }))
     this.#parts = parts
-    this.#outOfOrdernessMs = source.eventTime?.outOfOrdernessMs ?? 0
     this.#rows = rows
     const event = columns.findIndex(({ name }) => name === source.eventTime?.column)
     this.#places = { event, lane: columns.length }
@@ -102,7 +100,7 @@ export class RowChanges {
 
   /** Whether a row may be in the late table: what it lacks may be what makes it so. */
   #mayNeedRest({ definition }: Window): string {
-    return `(${mayBeLate(definition, this.#outOfOrdernessMs)} OR o.__eventless <> 0 OR o.__holes >= 0)`
+    return `(${mayBeLate(definition, this.#source)} OR o.__eventless <> 0 OR o.__holes >= 0)`
   }
 
   /** `whole` has all columns of the rows; undefined: no row may be late. */

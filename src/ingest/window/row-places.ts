@@ -37,15 +37,14 @@ export class RowPlaces {
 
   /** What one fold did: the file it wrote, which has the next number, and the places in `outdated` that are over. */
   async delta(database: FoldDatabase, file: DataFile | undefined, outdated: string): Promise<TableDelta> {
-    const [numbers, rows] = await database.columns(
-      `SELECT __file, CAST(__row AS INTEGER) FROM (${outdated}) WHERE __file IS NOT NULL ORDER BY __file, __row`,
-    )
+    const places = `SELECT __file, CAST(__row AS INTEGER) AS __row FROM (${outdated}) WHERE __file IS NOT NULL ORDER BY __file, __row`
     const positions = new Map<number, number[]>()
-    for (const [k, number] of numbers!.entries()) {
-      const of = positions.get(number)
-      if (of === undefined) positions.set(number, [rows![k]!])
-      else of.push(rows![k]!)
-    }
+    for await (const [numbers, rows] of database.integers(places, 2))
+      for (const [k, number] of numbers!.entries()) {
+        const of = positions.get(number)
+        if (of === undefined) positions.set(number, [rows![k]!])
+        else of.push(rows![k]!)
+      }
     if (file !== undefined) this.add(file.key)
     const superseded = Array.from(positions, ([number, of]) => ({
       key: this.#keys.get(number)!,

@@ -204,6 +204,21 @@ describe('records', () => {
     expect(staged.counts.get('shop.orders/1')).toMatchObject({ deadLetters: 1 })
   })
 
+  test('T2: an event time beyond the range of instants is a dead letter, one before 1970 or after 9999 is none', async () => {
+    const eventTime = { column: 'a', unit: 'ms', outOfOrdernessMs: 0, idleAfterMs: 0, maxFutureSkewMs: 1_000 } as const
+    const def = definition({ columns: [column(LONG)], eventTime })
+    const values = [8.64e15, -8.64e15, 8.64e15 + 1, -8.64e15 - 1, 0, -1].map((a) => ({ value: `{"a":${a}}` }))
+    const staged = await encode(def, [batchOf(values)])
+    expect(await reader.rows(storage, staged.files[0]!, 'a')).toEqual(
+      [8.64e15, -8.64e15, 0, -1].map((a) => [BigInt(a)]),
+    )
+    const dead = await reader.rows(storage, staged.deadLetterFiles[0]!, '_offset, code')
+    expect(dead).toEqual([
+      [2n, 'event_time.out_of_range'],
+      [3n, 'event_time.out_of_range'],
+    ])
+  })
+
   test('long lists with nulls, over many chunks', async () => {
     const lists = Array.from({ length: 5_000 }, (_, k) =>
       k % 1000 === 7

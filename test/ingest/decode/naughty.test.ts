@@ -101,7 +101,7 @@ describe('as what a definition says', () => {
     ['topic', (text) => table('a', { from: { topic: text }, columns: { id: 'string' } })],
     ['start', (text) => table('a', { from: { topic: 'a', startAt: text }, columns: { id: 'string' } })],
     ['key', (text) => table('a', { from, columns: { id: 'string required' }, key: [text as 'id'] })],
-    ['partition', (text) => table('a', { from, columns: { id: 'string' }, partitionBy: [text] })],
+    ['partition', (text) => table('a', { from, columns: { id: 'string' }, partitionBy: [text as 'id'] })],
     ['filter', (text) => table('a', { from, columns: { id: 'string' }, where: text })],
     ['computed column', (text) => table('a', { from, columns: { id: 'string', x: t.string().as(text) } })],
     [

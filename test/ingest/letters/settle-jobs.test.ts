@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { NOTHING_SETTLED, type SettleRequest } from '../../../src/dead-letters.ts'
+import { LakeError } from '../../../src/error.ts'
 import type { PipelineState } from '../../../src/event.ts'
 import { runJobs } from '../../../src/ingest/job-runner.ts'
 import type { Job, Jobs } from '../../../src/jobs.ts'
@@ -46,5 +47,29 @@ test.each([
   const job = await jobs.ask(request)
   expect(await over(jobs, job.id, clock)).toMatchObject({ state: 'done', writer: 'w', result })
   expect(asked).toEqual([[job.id, request]])
+  ending.abort()
+})
+
+test('one that is to be gone on with holds back those behind it', async () => {
+  const clock = new InstantClock()
+  const jobs = openJobs(new MemoryStorage('jobs'), clock)
+  const asked: string[] = []
+  const ending = new AbortController()
+  const ask = async (kind: 'retry' | 'discard') => {
+    clock.advance(1_000)
+    return (await jobs.ask({ kind, pipeline: 'shop', where: {} })).id
+  }
+  const [first, second] = [await ask('retry'), await ask('discard')]
+  const failing = {
+    ...control('running', []),
+    settle: (job: string) => {
+      asked.push(job)
+      if (asked.length < 3) return Promise.reject(new LakeError('lane.failed', 'a lane died', { retryable: true }))
+      return Promise.resolve(NOTHING_SETTLED)
+    },
+  }
+  void runJobs(jobs, failing, 'w', clock, ending.signal)
+  await over(jobs, second, clock)
+  expect(asked).toEqual([first, first, first, second])
   ending.abort()
 })

@@ -11,7 +11,7 @@ import { quoted } from '../../../src/ingest/decode/data-file-writer.ts'
 import { assignedSql } from '../../../src/ingest/window/assign.ts'
 import { sliceOf, windowsOf } from '../../../src/ingest/window/kinds.ts'
 import { calendarKind, hoppingKind, plainKind, windowDefinition, type Hopping } from './arbitrary.ts'
-import { Assigner, BOUNDARIES, clocked, type Counted, type Late, type Row } from './assigned.ts'
+import { Assigner, BOUNDARIES, clocked, UNBOUND, type Counted, type Late, type Row } from './assigned.ts'
 
 let assigner: Assigner
 beforeAll(async () => {
@@ -200,7 +200,7 @@ test('L5: an event that its clock is not ahead of by more than B + L is not even
 test('all columns of the input are there, a query is an input too', async () => {
   const definition = windowDefinition({ kind: 'hopping', sizeMs: 10, slideMs: 2, offsetMs: 0 })
   const input = `SELECT 9::BIGINT AS __event_ms, 12::BIGINT AS __clock_ms, 'x' AS "odd ""name"""`
-  const { counted, late } = assignedSql(definition, 0, input)
+  const { counted, late } = assignedSql(definition, UNBOUND, input)
   expect(await read(counted)).toEqual([
     { __event_ms: '9', __clock_ms: '12', 'odd "name"': 'x', __start: '8', __end: '10', __min_end: '14' },
   ])
@@ -231,7 +231,7 @@ test('what is added is of the types that files and messages have', async () => {
   const input = 'SELECT NULL::BIGINT AS __event_ms, NULL::BIGINT AS __clock_ms'
   for (const window of kinds) {
     await assigner.assign(windowDefinition(window), 0, [])
-    const { counted, late } = assignedSql(windowDefinition(window), 0, input, quoted(BOUNDARIES))
+    const { counted, late } = assignedSql(windowDefinition(window), UNBOUND, input, quoted(BOUNDARIES))
     const minEnd = isSliced({ window }) ? { __min_end: 'BIGINT' } : {}
     expect(await typesOf(counted)).toEqual({ ...LANE, __start: 'BIGINT', __end: 'BIGINT', ...minEnd })
     expect(await typesOf(late)).toEqual({
@@ -248,7 +248,7 @@ test('W5: an event for which no boundaries were made stops the work, it does not
   await assigner.assign(definition, 0, [{ group: 'a', keep: true, eventMs: 0, clockMs: null }])
   const { counted } = assignedSql(
     definition,
-    0,
+    UNBOUND,
     'SELECT 1e12::BIGINT AS __event_ms, 0::BIGINT AS __clock_ms',
     quoted(BOUNDARIES),
   )

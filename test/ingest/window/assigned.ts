@@ -30,6 +30,10 @@ export interface Late {
 /** Table of the boundaries that the last assignment needed. */
 export const BOUNDARIES = 'odd "boundaries"'
 
+const EVENT_TIME = { column: 'at', unit: 'ms', idleAfterMs: 0, maxFutureSkewMs: 0 } as const
+/** A source without a bound. */
+export const UNBOUND = { columns: [], eventTime: { ...EVENT_TIME, outOfOrdernessMs: 0 } }
+
 /** Runs the SQL of assignment over rows. */
 export class Assigner {
   readonly connection: DuckDBConnection
@@ -65,10 +69,11 @@ export class Assigner {
 FROM (VALUES (-1, NULL, NULL, NULL, NULL), ${values.join(', ')}) t(id, grp, keep, e, c) WHERE id >= 0`)
     if (needsBoundaries(definition.window))
       await createBoundaries(this.connection, definition.window, 'input', BOUNDARIES)
-    const sql = assignedSql(definition, outOfOrdernessMs, 'input', quoted(BOUNDARIES), fromMs)
+    const source = { columns: [], eventTime: { ...EVENT_TIME, outOfOrdernessMs } }
+    const sql = assignedSql(definition, source, 'input', quoted(BOUNDARIES), fromMs)
     const counted = await this.#rows(`SELECT * FROM (${sql.counted}) ORDER BY id, __end`)
     const late = await this.#rows(`SELECT * FROM (${sql.late}) ORDER BY id`)
-    const may = await this.#rows(`SELECT id FROM input WHERE ${mayBeLate(definition, outOfOrdernessMs)} ORDER BY id`)
+    const may = await this.#rows(`SELECT id FROM input WHERE ${mayBeLate(definition, source)} ORDER BY id`)
     return {
       counted: counted.map((row) => ({
         id: Number(row['id']),

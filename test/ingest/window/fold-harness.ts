@@ -143,13 +143,13 @@ export class FoldHarness {
     }
   }
 
-  /** `childPath`: the fold runs in a process of its own. */
-  static async open(parts: Partial<WindowDefinition>, childPath?: string): Promise<FoldHarness> {
+  /** `childPath`: the fold runs in a process of its own. `rowsMax`: rows that it aggregates at once. */
+  static async open(parts: Partial<WindowDefinition>, childPath?: string, rowsMax?: number): Promise<FoldHarness> {
     const definition = windowOf(parts)
     const store = mkdtempSync(path.join(os.tmpdir(), 'kappalake-fold-store-'))
     const storage = await LocalStorage.open(store)
     const clock = new InstantClock()
-    const options = { windows: [definition], tables: [source], storage, clock }
+    const options = { windows: [definition], tables: [source], storage, clock, rowsMax }
     const settings = { store: { url: `file:${store}` }, memoryBytesMax: 1 << 28 }
     const start = (): Promise<WindowFold> =>
       childPath === undefined

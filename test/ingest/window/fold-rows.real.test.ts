@@ -63,7 +63,7 @@ const order = ([order_id, customer_id, amount, time, status]: readonly [
 })
 const P1: readonly TestRecord[] = [order(['F', 'c3', 1, '10:15:00', 'created']), { key: 'F', value: null }]
 
-describe('P1-rows', () => {
+describe('A1: P1-rows, an update takes the old row back', () => {
   test.each([
     [1, false],
     [3, true],
@@ -246,6 +246,25 @@ describe('section 9', () => {
     await harness.restart()
     await harness.commit([[batchOf([item('a', 5, 7, { g: '2' })], { first: 2n })]])
     expect([sums(), listed().map((row) => row[1])]).toEqual([[8], [1, -1]])
+    await harness.close()
+  })
+
+  test('nor does one whose value alone is too much for an aggregate', async () => {
+    const amounts = [...ITEMS.columns, { name: 'x', type: { kind: 'decimal', precision: 38, scale: 0 } } as const]
+    const window = itemsWindow({ select: [aggregate('spread', 'var', 'x')] })
+    const harness = await RowsHarness.open({ ...ITEMS, columns: amounts }, window)
+    const [most, listed] = ['9'.repeat(38), () => harness.late.map((row) => [row.id, row._weight, row._reason])]
+    const rows = [item('a', 5, 1, { x: '1' }), item('b', 5, 1, { x: most }), item('c', 5, 1, { x: '3' })]
+    await harness.commit([[batchOf(rows)]])
+    expect(harness.results.map((row) => row.spread)).toEqual([2])
+    expect(listed()).toEqual([['b', 1, 'expression_failed']])
+    await harness.restart()
+    await harness.commit([[batchOf([item('b', 5, 1, { x: '5' })], { first: 3n })]])
+    expect(harness.results.map((row) => row.spread)).toEqual([4])
+    expect(listed()).toEqual([
+      ['b', 1, 'expression_failed'],
+      [null, -1, 'expression_failed'],
+    ])
     await harness.close()
   })
 

@@ -295,6 +295,33 @@ describe('P1', () => {
     },
   )
 
+  test('X1: so is a value of which the square is too large, where it would count', async () => {
+    const source = definition({
+      columns: [
+        { name: 'g', type: { kind: 'string' } },
+        { name: 'amount', type: { kind: 'decimal', precision: 38, scale: 2 } },
+        { name: 'at', type: { kind: 'long' } },
+      ],
+      eventTime: { column: 'at', unit: 'ms', outOfOrdernessMs: 0, idleAfterMs: 0, maxFutureSkewMs: 1e12 },
+    })
+    const spread = { name: 'spread', fn: 'var', column: 'amount', n: undefined, where: "g <> 'c'" } as const
+    const window = { ...REVENUE, groupBy: ['g'], select: [spread] }
+    const rows = [
+      ['a', '1'],
+      ['a', '9'.repeat(30)],
+      ['a', '3'],
+      ['c', '8'.repeat(30)],
+      ['a', null],
+    ]
+    const values = rows.map(([g, amount]) => ({ value: JSON.stringify({ g, amount, at: 5 }) }))
+    const staged = await stage(source, [window], [[batchOf(values)]])
+    expect(await results(source, window, staged, 'g, __rows, spread')).toEqual([
+      ['a', 3n, 2],
+      ['c', 1n, null],
+    ])
+    expect(await lateRows('revenue', staged, '_offset, g, _reason')).toEqual([[1n, 'a', 'expression_failed']])
+  })
+
   test('late files are files of the late table, with its field ids and metrics', async () => {
     const [staged] = await stage(ORDERS, [REVENUE], p1Cut(8))
     const [file] = staged!.windows![0]!.lateFiles
@@ -397,7 +424,7 @@ function reference(
         continue
       }
       counted++
-      const key = `${g} ${start}`
+      const key = `${g} ${start} ${start + 10}`
       const [n, sum, max] = cells.get(key) ?? [0n, null, null]
       cells.set(key, [
         n + 1n,
@@ -449,9 +476,9 @@ describe('any log', () => {
               (v) => v !== null && v !== 3,
               (v) => source === EVENTS || (v !== null && v < 5),
             )
-            const rows = await results(source, given, staged, 'g, __start, n, total, most')
+            const rows = await results(source, given, staged, 'g, __start, __end, n, total, most')
             const found = new Map(
-              rows.map(([g, start, n, total, most]) => [`${String(g)} ${String(start)}`, [n, total, most]]),
+              rows.map(([g, start, end, ...values]) => [`${String(g)} ${String(start)} ${String(end)}`, values]),
             )
             expect(new Map([...found].map(([key, [n, total, most]]) => [key, [n, decimal(total), most]]))).toEqual(
               expected.cells,
@@ -490,11 +517,14 @@ describe('any log', () => {
     ])
   })
 
-  test('days of a time zone', async () => {
+  test.each<WindowDefinition['window']>([
+    { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' },
+    { kind: 'tumbling', sizeMs: 24 * HOUR, offsetMs: 0, timeZone: 'Europe/Berlin' },
+  ])('W5: a day of a time zone may have 25 hours: $kind', async (kind) => {
     const window: WindowDefinition = {
       ...REVENUE,
       name: 'd',
-      window: { kind: 'calendar', unit: 'day', timeZone: 'Europe/Berlin' },
+      window: kind,
       groupBy: [],
       select: select.slice(0, 1),
     }

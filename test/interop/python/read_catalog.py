@@ -1,4 +1,7 @@
-"""The REST catalog as PyIceberg and DuckDB's own extension see it: read_catalog.py URI KEY, one JSON object on stdout."""
+"""The REST catalog as PyIceberg and DuckDB's own extension see it: read_catalog.py URI KEY S3, one JSON object on stdout.
+
+S3 is what a reader has of its own: {"key", "secret", "endpoint"}, or {} for a lake on disk.
+"""
 import json
 import sys
 import warnings
@@ -10,11 +13,14 @@ from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, Unautho
 from read_duckdb import connect
 
 warnings.filterwarnings("ignore")
-uri, key = sys.argv[1:]
+uri, key, s3 = sys.argv[1:]
+s3 = json.loads(s3)
 
 
 def by_pyiceberg():
-    catalog = load_catalog("kappalake", type="rest", uri=uri, token=key)
+    # The endpoint is the catalog's to say; credentials are the reader's.
+    own = {"s3.access-key-id": s3["key"], "s3.secret-access-key": s3["secret"]} if s3 else {}
+    catalog = load_catalog("kappalake", type="rest", uri=uri, token=key, **own)
     found = {}
     for (namespace,) in catalog.list_namespaces():
         for identifier in catalog.list_tables(namespace):
@@ -42,6 +48,9 @@ def refusal(work, *kinds):
 def by_duckdb(names):
     connection = connect()
     connection.execute(f"CREATE SECRET kappalake (TYPE iceberg, TOKEN '{key}')")
+    if s3:
+        connection.execute(f"CREATE SECRET store (TYPE s3, KEY_ID '{s3['key']}', SECRET '{s3['secret']}', "
+                           f"ENDPOINT '{s3['endpoint'].split('//')[1]}', URL_STYLE 'path', USE_SSL false)")
     connection.execute(f"ATTACH '' AS lake (TYPE iceberg, ENDPOINT '{uri}', SECRET kappalake)")
     found = {}
     for name in names:

@@ -25,7 +25,7 @@ SQL_TYPES = {
 SCANS_AT_ONCE = 24
 
 
-def connect(jars):
+def connect(jars, more=None):
     settings = {
         "spark.jars": jars,
         "spark.ui.enabled": "false",
@@ -40,7 +40,7 @@ def connect(jars):
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     }
     builder = SparkSession.builder.master("local[2]")
-    for name, value in settings.items():
+    for name, value in (settings | (more or {})).items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("OFF")
@@ -112,12 +112,13 @@ def expression(predicate, kind):
     return f"{column} {sign} CAST('{text}' AS {SQL_TYPES.get(kind, kind)})"
 
 
-session = connect(",".join(glob.glob(sys.argv[1] + "/*.jar")))
-for line in sys.stdin:
-    job = json.loads(line)
-    try:
-        result = answer(session, job)
-    except Exception as error:
-        result = {"error": f"{type(error).__name__}: {error}"[:2000]}
-    print(json.dumps({"table": job["table"], **result}), flush=True)
-session.stop()
+if __name__ == "__main__":
+    session = connect(",".join(glob.glob(sys.argv[1] + "/*.jar")))
+    for line in sys.stdin:
+        job = json.loads(line)
+        try:
+            result = answer(session, job)
+        except Exception as error:
+            result = {"error": f"{type(error).__name__}: {error}"[:2000]}
+        print(json.dumps({"table": job["table"], **result}), flush=True)
+    session.stop()

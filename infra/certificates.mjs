@@ -1,40 +1,14 @@
+// Authorities and certificates for brokers and clients of a test, by openssl.
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 
-/** A certificate with its key, signed by the authority of its folder, as texts and as the file that Java reads. */
-export interface Certificate {
-  readonly cert: string
-  readonly key: string
-  /** Key and certificate in one PEM file. */
-  readonly keystore: string
-}
-
-export interface Authority {
-  readonly ca: string
-  readonly caFile: string
-  /** For these names; `days: 0` is one whose time is over as it is made. */
-  sign(commonName: string, names: string, days?: number): Certificate
-}
-
-/** An authority of its own, by openssl. */
-export function makeAuthority(folder: string, name: string): Authority {
-  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
-  const read = (file: string) => readFileSync(path.join(folder, file), 'utf8')
+export function makeAuthority(folder, name) {
+  const openssl = (...args) => execFileSync('openssl', args, { cwd: folder, stdio: 'ignore' })
+  const read = (file) => readFileSync(path.join(folder, file), 'utf8')
   const key = ['-newkey', 'rsa:2048', '-nodes']
-  openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-days',
-    '30',
-    '-subj',
-    `/CN=${name}`,
-    '-keyout',
-    `${name}.key`,
-    '-out',
-    `${name}.pem`,
-  )
+  const files = ['-keyout', `${name}.key`, '-out', `${name}.pem`]
+  openssl('req', '-x509', ...key, '-days', '30', '-subj', `/CN=${name}`, ...files)
   let count = 0
   return {
     ca: read(`${name}.pem`),

@@ -1,0 +1,65 @@
+import type { LakeDefinition } from './define.ts'
+import { invalidField, parseInstant } from './define-fields.ts'
+import { saltsOf } from './define-redact.ts'
+import { MemoryStorage } from './lake/storage/memory.ts'
+import { withMaps } from './map-bundle.ts'
+import { Lab } from './testing/lab.ts'
+import { LabLog } from './testing/lab-log.ts'
+import { World } from './testing/world.ts'
+
+// `kappalake/testing`: a composition root of its own, since it runs in one process what production runs in several.
+
+export type { Lab, LabReplay, ProduceOptions, RawRecord, RecordPlace } from './testing/lab.ts'
+export type { Produced, ProducedKey } from './testing/encode-record.ts'
+export type { Held, HoldsOptions } from './testing/holds.ts'
+export type { PlainRow } from './testing/select.ts'
+
+export interface LabOptions {
+  /** Decides all that is left to chance; the same seed, the same runs of `holds`. Default: 1. */
+  readonly seed?: number
+  /** Of each topic, or by topic. Default: 3. */
+  readonly partitions?: number | Readonly<Record<string, number>>
+  /** The time at which the lab begins. Default: 2026-01-01T00:00:00Z. */
+  readonly startAt?: Date | string
+  /** Of tables that hash columns. Default: some of the lab's own. */
+  readonly salts?: Readonly<Record<string, string>>
+}
+
+const PARTITIONS = 3
+const START = '2026-01-01T00:00:00Z'
+
+/**
+ * Opens a lab over a definition: the pipelines of production, over a log and a store in memory, in virtual time. Throws
+ * `config.invalid`. What stops a pipeline is thrown by the first question.
+ */
+export async function testLake(
+  given: LakeDefinition,
+  { seed = 1, partitions = PARTITIONS, startAt = START, salts = {} }: LabOptions = {},
+): Promise<Lab> {
+  const definition = await withMaps(given, process.cwd())
+  const startMs = typeof startAt === 'string' ? parseInstant(startAt) : startAt.getTime()
+  const partitionsOf = (topic: string): number =>
+    typeof partitions === 'number' ? partitions : Object.hasOwn(partitions, topic) ? partitions[topic]! : PARTITIONS
+  const tables = definition.pipelines.flatMap((pipeline) => pipeline.tables)
+  const log = new LabLog()
+  for (const topic of new Set(tables.map((table) => table.topic))) {
+    const count = partitionsOf(topic)
+    if (!Number.isInteger(count) || count < 1 || count > 1_000)
+      throw invalidField(['partitions', topic], `${count} is no number of partitions`, 'Give 1 to 1000.')
+    log.memory.createTopic(topic, count)
+  }
+  const world = new World(startMs, seed)
+  const lab = new Lab({
+    definition,
+    seed,
+    world,
+    startMs,
+    log,
+    storage: new MemoryStorage('lab', world.clock),
+    salts: { ...Object.fromEntries([...saltsOf(tables).keys()].map((name) => [name, `salt of ${name}`])), ...salts },
+    partitionsOf,
+  })
+  // Where tables begin is decided while the log is empty, whatever their `startAt`.
+  await world.turns.quiet()
+  return lab
+}
