@@ -20,6 +20,13 @@ export type PipelineJson = {
     readonly lag: string | null
     readonly ratePerSecond: number
     readonly clock: string | null
+    readonly held: {
+      readonly code: string
+      readonly message: string
+      readonly retryable: boolean
+      readonly fix?: string
+      readonly offset: string
+    } | null
   }[]
   readonly tables: readonly string[]
   readonly publishing: readonly {
