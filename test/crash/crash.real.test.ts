@@ -30,6 +30,10 @@ interface Case {
 /** Versions after the first: those that name files. */
 const LATER = String.raw`/v0*([2-9]|\d\d)\.json$`
 const FIRST = String.raw`/v0{15}1\.json$`
+/** Objects of a commit that go into the store beside each other. */
+const MANIFEST = String.raw`-m0\.avro$`
+const LIST = String.raw`/snap-[^/]+\.avro$`
+const VECTORS = String.raw`-deletes\.puffin$`
 /** Metadata of a table that is no longer empty. */
 const FILLED = String.raw`/v([2-9]|\d\d)-`
 
@@ -58,10 +62,10 @@ const COMMITTER: readonly Case[] = [
   { point: 'answered', nth: 4 },
   { point: 'verdict', nth: 2 },
   { point: 'folded', nth: 4 },
-  { point: 'manifest-before', nth: 4 },
-  { point: 'manifest-after', nth: 5 },
-  { point: 'list-before', nth: 4 },
-  { point: 'list-after', nth: 5 },
+  { point: 'object-before', detail: MANIFEST, nth: 4 },
+  { point: 'object-landed', detail: MANIFEST, nth: 5 },
+  { point: 'object-before', detail: LIST, nth: 4 },
+  { point: 'object-landed', detail: LIST, nth: 5 },
   { point: 'metadata-before', detail: FILLED, nth: 3 },
   // After one of several, and after another one of several.
   { point: 'metadata-after', detail: FILLED, nth: 1 },
@@ -96,8 +100,8 @@ const S3: readonly Case[] = [
 
 /** What only keyed tables and their upkeep come to. */
 const KEYED: readonly Case[] = [
-  { point: 'vectors-before', nth: 2 },
-  { point: 'vectors-after', nth: 2 },
+  { point: 'object-before', detail: VECTORS, nth: 2 },
+  { point: 'object-landed', detail: VECTORS, nth: 2 },
   { point: 'compaction-before', chore: 'compact' },
   { point: 'compacted', chore: 'compact' },
   { point: 'replacement-before', chore: 'compact' },
@@ -132,7 +136,7 @@ const REPLAY: readonly Case[] = [
 
 /** On the second store: where something was written that nothing refers to yet, or may have been. All with `KAPPALAKE_CRASH=all`. */
 const WRITTEN = new Set([
-  'vectors-after',
+  'object-landed',
   'replacement-written',
   'collection-after',
   'rollback-after',

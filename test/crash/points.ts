@@ -36,7 +36,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/lane-child.ts',
-    text: `await send({ kind: 'staged', pipeline, task, staged })`,
+    text: `await send({ kind: 'staged', pipeline, task, staged: sent })`,
     before: 'staged',
     after: 'handed-over',
   },
@@ -46,18 +46,6 @@ const SITES: readonly Site[] = [
     after: 'answered',
   },
   { file: 'src/ingest/committer.ts', text: 'this.#pending.add(prepared.staged)', before: 'verdict', after: 'folded' },
-  {
-    file: 'src/lake/change-table.ts',
-    text: "const added = await writeManifest(commit, 'm0', commit.table.spec['spec-id'], entries)",
-    before: 'manifest-before',
-    after: 'manifest-after',
-  },
-  {
-    file: 'src/lake/change-table.ts',
-    text: 'await storage.put(listKey, encodeManifestList(head, manifests))',
-    before: 'list-before',
-    after: 'list-after',
-  },
   {
     file: 'src/lake/lake-table.ts',
     text: 'await storage.put(key, encodeMetadata(raw))',
@@ -113,12 +101,6 @@ const SITES: readonly Site[] = [
     text: 'const result = await committer.commit(change, signal)',
     before: 'drain-before',
     after: 'drain-after',
-  },
-  {
-    file: 'src/lake/change-table.ts',
-    text: 'await storage.put(key, puffin.bytes)',
-    before: 'vectors-before',
-    after: 'vectors-after',
   },
   {
     file: 'src/ingest/compactor.ts',
@@ -199,6 +181,12 @@ const NO_QUERIES: Mutation = {
 
 /** Places where a request is on its way when the process dies: it may arrive or not. */
 const IN_FLIGHT: readonly Mutation[] = [
+  {
+    file: 'src/lake/puts.ts',
+    text: 'const put = this.#storage.put(key, bytes)',
+    replacement: `crashAt('object-before', key)
+    const put = this.#storage.put(key, bytes).then(() => crashAt('object-landed', key))`,
+  },
   {
     file: 'src/lake/storage/s3.ts',
     text: 'await this.put(key, await readFile(localPath))',
