@@ -32,9 +32,9 @@ const HEAP_MIB_MAX = 256
 const STDERR_CHARS_MAX = 2_000
 /**
  * Ingestion goes first: whoever asks, and whatever is asked, tables stay fresh. What a query gets of a machine whose
- * cores are all taken is a tenth of what a lane gets.
+ * cores are all taken is a third of what a lane gets, as somebody waits for the answer.
  */
-const PRIORITY = 10
+const PRIORITY = 5
 
 /**
  * One child process with DuckDB in it, without the environment of this one. Messages are pulled with `receive`, which
