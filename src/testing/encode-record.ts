@@ -36,6 +36,10 @@ export class RecordEncoder {
     const change = row === null ? undefined : this.#change(row)
     const stands = change === undefined ? row : ((change['after'] ?? change['before'] ?? null) as Produced)
     const recordKey = this.#key(stands, key)
+    if (row === null && recordKey === undefined && this.#definition.key.length > 0)
+      throw new LakeError('request.invalid', `${this.#definition.name}: a tombstone without a key names no row`, {
+        fix: "Say which: lab.produce(table, [null], { key: 'a' }). What such a record becomes: lab.produceRaw(table, [{ value: null }]).",
+      })
     const routing = recordKey ?? (stands === null ? undefined : this.#keyText(stands))
     return {
       key: recordKey,
