@@ -135,7 +135,7 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Lets time pass: `500ms 5s 10m 1h 7d`. What is idle becomes idle, and what waits for time is done. */
-  tick(duration: string): Promise<void> {
+  async tick(duration: string): Promise<void> {
     const ms = parseDuration(duration)
     return this.#inTurn(async () => {
       await this.#settle()

@@ -57,6 +57,11 @@ describe('a keyed table and a window over its rows', () => {
     expect(await lab.sql`select count(*) n from ${orders} where amount = ${'5.50'}`).toEqual([{ n: 1n }])
     const [first] = await lab.rows(orders, { system: true, limit: 1 })
     expect(first).toMatchObject({ _offset: expect.any(BigInt), _timestamp: micros('10:00:30') })
+    // Whatever is wrong is a LakeError, and rejects.
+    const sqlFailed = expect.objectContaining({ code: 'sql.failed' })
+    await expect(lab.rows('orders', { orderBy: { nothing: 'asc' } })).rejects.toEqual(sqlFailed)
+    await expect(lab.sql`select nothing from ${orders}`).rejects.toEqual(sqlFailed)
+    await expect(lab.tick('5 minutes')).rejects.toMatchObject({ code: 'config.invalid' })
     // A tombstone takes the row back, and what the window counted.
     await lab.produce(orders, [null], { key: 'a' })
     expect(await lab.rows(orders)).toEqual([rows[1]])
