@@ -198,6 +198,30 @@ describe('formats', () => {
     await expect(unknown.produce('n', [row])).rejects.toMatchObject({ code: 'config.unsupported' })
   })
 
+  test('Avro by schemas of a registry, which grow while the lab is open', async () => {
+    const fields = [
+      { name: 'id', type: 'long' },
+      { name: 'note', type: ['null', 'string'], default: null },
+    ]
+    const schema = { type: 'record', name: 'Item', fields }
+    const from = { topic: 'a', value: avro(), key: 'avro' } as const
+    const items = table('items', { from, columns: { id: t.long() }, evolve: 'add-widen', key: ['id'] })
+    const subjects = { 'a-value': [schema], 'a-key': ['"long"'] }
+    const lab = await open(defineLake({ p: [items] }), { registry: { subjects } })
+    await lab.produce(items, [{ id: 1n, note: 'one' }, { id: 2n }, { id: 1n, note: 'two' }])
+    expect(await lab.rows(items)).toEqual([
+      { id: 1n, note: 'two' },
+      { id: 2n, note: null },
+    ])
+    const more = { ...schema, fields: [...fields, { name: 'price', type: ['null', 'double'], default: null }] }
+    expect(await lab.register('a-value', more)).toBe(3)
+    await lab.produce(items, [{ id: 3n, note: null, price: 1.5 }])
+    expect(await lab.rows(items, { where: 'id = 3' })).toEqual([{ id: 3n, note: null, price: 1.5 }])
+    expect(await lab.deadLetters(items)).toEqual([])
+    await expect(lab.register('a-value', { type: 'record' })).rejects.toMatchObject({ code: 'config.invalid' })
+    expect(await lab.holds({ runs: 3 })).toMatchObject([{ records: 4, runs: 3 }])
+  })
+
   test('a change stream: rows are inserts, and what has an operation is that change', async () => {
     const items = table('items', {
       from: { topic: 'a', value: debezium() },
