@@ -57,10 +57,17 @@ describe('a keyed table and a window over its rows', () => {
     expect(await lab.sql`select count(*) n from ${orders} where amount = ${'5.50'}`).toEqual([{ n: 1n }])
     const [first] = await lab.rows(orders, { system: true, limit: 1 })
     expect(first).toMatchObject({ _offset: expect.any(BigInt), _timestamp: micros('10:00:30') })
+    const since = { window_start: { gte: at('10:00:00') }, window_end: { lt: at('10:01:01') } }
+    expect(await lab.rows(revenue, { where: since })).toHaveLength(1)
+    expect(await lab.rows(revenue, { where: (r, { lt }) => lt(r.window_start, at('10:00:00')) })).toEqual([])
     // Whatever is wrong is a LakeError, and rejects.
     const sqlFailed = expect.objectContaining({ code: 'sql.failed' })
     await expect(lab.rows('orders', { orderBy: { nothing: 'asc' } })).rejects.toEqual(sqlFailed)
     await expect(lab.sql`select nothing from ${orders}`).rejects.toEqual(sqlFailed)
+    await expect(lab.sql`select * from ${'orders'}`).rejects.toMatchObject({
+      code: 'sql.syntax',
+      fix: expect.stringContaining('A parameter is a value'),
+    })
     await expect(lab.tick('5 minutes')).rejects.toMatchObject({ code: 'config.invalid' })
     // A tombstone takes the row back, and what the window counted.
     await lab.produce(orders, [null], { key: 'a' })
