@@ -1,6 +1,6 @@
 import type { ColumnType } from './batch.ts'
 import { problem } from './define-fields.ts'
-import type { Decimal } from './define-row.ts'
+import type { ComparedWith, Decimal } from './define-row.ts'
 import { literal, quoted } from './sql-text.ts'
 
 /**
@@ -21,7 +21,7 @@ export interface Expression<V> {
 }
 
 /** The columns of a row as expressions. */
-export type ColumnsOf<R> = { readonly [N in keyof R]-?: Expression<NonNullable<R[N]>> }
+export type ColumnsOf<R> = { readonly [N in keyof R]-?: Expression<ComparedWith<N, NonNullable<R[N]>>> }
 
 /** A condition as text, or as a function of the columns. */
 export type Condition<R> = string | ((columns: ColumnsOf<R>, expressions: Expressions) => Expression<boolean>)

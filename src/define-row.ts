@@ -46,6 +46,12 @@ export interface SystemRow {
   readonly _timestamp: bigint | null
 }
 
+/** Instants that tables and windows have of their own: bigint microseconds in a row, and compared with a Date as well. */
+type OwnInstant = '_timestamp' | '_event_time' | '_clock' | 'window_start' | 'window_end' | 'last_event_time'
+
+/** What the column `N`, whose values are `V`, may be compared with. */
+export type ComparedWith<N, V> = N extends OwnInstant ? V | Date : V
+
 /** `value: raw()` */
 export interface RawRow {
   readonly key: Uint8Array | null

@@ -7,6 +7,7 @@ import {
   type ColumnsOf,
   type Condition,
 } from './define-expression.ts'
+import type { ComparedWith } from './define-row.ts'
 import { LakeError } from './error.ts'
 import { quoted } from './sql-text.ts'
 
@@ -32,7 +33,7 @@ export type RowFilter<R> = {
   readonly [N in keyof R]?: unknown extends R[N]
     ? ColumnFilter<Comparable> | null
     : NonNullable<R[N]> extends Comparable
-      ? ColumnFilter<NonNullable<R[N]>> | (null extends R[N] ? null : never)
+      ? ColumnFilter<ComparedWith<N, NonNullable<R[N]>>> | (null extends R[N] ? null : never)
       : never
 }
 

@@ -18,7 +18,7 @@ export function template(texts: readonly string[], values: readonly unknown[]): 
 /** What can be handed to a query. Throws `request.invalid` {parameter}. */
 export function checkedParam(value: unknown, index: number): unknown {
   if (isParam(value)) return value
-  const what = value === undefined ? 'is undefined' : `is a ${typeof value}, which SQL does not know`
+  const what = value === undefined ? 'is undefined' : `is of type ${typeof value}, which SQL does not know`
   throw new LakeError('request.invalid', `the parameter $${index} ${what}`, {
     fix: 'Give text, a number, bigint, boolean, Date, Uint8Array, null, a list of them, or a table.',
     context: { parameter: index },

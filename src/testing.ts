@@ -5,6 +5,7 @@ import { MemoryStorage } from './lake/storage/memory.ts'
 import { withMaps } from './map-bundle.ts'
 import { Lab } from './testing/lab.ts'
 import { LabLog } from './testing/lab-log.ts'
+import { LabRegistry } from './testing/lab-registry.ts'
 import { World } from './testing/world.ts'
 
 // `kappalake/testing`: a composition root of its own, since it runs in one process what production runs in several.
@@ -23,6 +24,8 @@ export interface LabOptions {
   readonly startAt?: Date | string
   /** Of tables that hash columns. Default: some of the lab's own. */
   readonly salts?: Readonly<Record<string, string>>
+  /** Schemas in Avro of each subject, `<topic>-value` or `<topic>-key`: its versions, oldest first, as text or as JSON. */
+  readonly registry?: { readonly subjects: Readonly<Record<string, readonly (string | object)[]>> }
 }
 
 const PARTITIONS = 3
@@ -34,7 +37,7 @@ const START = '2026-01-01T00:00:00Z'
  */
 export async function testLake(
   given: LakeDefinition,
-  { seed = 1, partitions = PARTITIONS, startAt = START, salts = {} }: LabOptions = {},
+  { seed = 1, partitions = PARTITIONS, startAt = START, salts = {}, registry = { subjects: {} } }: LabOptions = {},
 ): Promise<Lab> {
   const definition = await withMaps(given, process.cwd())
   const startMs = typeof startAt === 'string' ? parseInstant(startAt) : startAt.getTime()
@@ -48,6 +51,9 @@ export async function testLake(
       throw invalidField(['partitions', topic], `${count} is no number of partitions`, 'Give 1 to 1000.')
     log.memory.createTopic(topic, count)
   }
+  const schemas = new LabRegistry()
+  for (const [subject, versions] of Object.entries(registry.subjects))
+    for (const schema of versions) schemas.register(subject, schema)
   const world = new World(startMs, seed)
   const lab = new Lab({
     definition,
@@ -57,6 +63,7 @@ export async function testLake(
     log,
     storage: new MemoryStorage('lab', world.clock),
     salts: { ...Object.fromEntries([...saltsOf(tables).keys()].map((name) => [name, `salt of ${name}`])), ...salts },
+    registry: schemas,
     partitionsOf,
   })
   // Where tables begin is decided while the log is empty, whatever their `startAt`.

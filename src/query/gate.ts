@@ -267,6 +267,9 @@ function nameOf(value: unknown): string {
   return JSON.stringify(String(value).slice(0, 63))
 }
 
+const PARAMETERS =
+  'A parameter is a value: for a table give the table itself in a template, or write its name into the text.'
+
 function refusalOf(answer: {
   readonly error_type?: string
   readonly error_message?: string
@@ -275,8 +278,11 @@ function refusalOf(answer: {
   if (answer.error_type === 'not implemented')
     return denied('only SELECT statements may run', 'Send one plain SELECT; PIVOT is not allowed.')
   const position = Number(answer.position)
-  return new LakeError('sql.syntax', (answer.error_message ?? 'the text is not SQL').split('\n')[0]!, {
+  const message = (answer.error_message ?? 'the text is not SQL').split('\n')[0]!
+  return new LakeError('sql.syntax', message, {
     context: Number.isInteger(position) ? { position } : {},
+    // Most often it is the name of a table.
+    ...(/at or near "\$\d+"/.test(message) ? { fix: PARAMETERS } : {}),
   })
 }
 

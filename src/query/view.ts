@@ -238,7 +238,7 @@ function unknownTable(name: string, known: readonly string[]): LakeError {
   return new LakeError('table.unknown', `there is no table ${name}`, {
     fix:
       known.length === 0
-        ? 'No pipeline has a version yet.'
+        ? 'No pipeline has a version yet: its tables are there as soon as its topics can be read. Ask again then; kappalake status, or the events of the lake, say what it waits for.'
         : `There are: ${known.toSorted().join(', ').slice(0, 500)}.`,
   })
 }

@@ -45,7 +45,10 @@ class StoredReplays implements Replays {
   async start(pipeline: string, given: Partial<ReplayOptions>, idempotencyKey?: string): Promise<ReplayStatus> {
     const { pipelines, chains, jobs, clock, changes } = this.#parts
     const definition = pipelines.find(({ name }) => name === pipeline)
-    if (definition === undefined) throw new LakeError('pipeline.unknown', `there is no pipeline ${pipeline}`)
+    if (definition === undefined)
+      throw new LakeError('pipeline.unknown', `there is no pipeline ${pipeline}`, {
+        fix: `There are: ${pipelines.map(({ name }) => name).join(', ')}.`,
+      })
     const options: ReplayOptions = { ...REPLAY, ...given }
     const key = idempotencyKey ?? clock.uuid()
     const codes = Object.fromEntries(tableCodes(definition))

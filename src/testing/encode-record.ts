@@ -1,9 +1,10 @@
-import { parseAvro } from '../avro-schema.ts'
+import { parseAvro, type AvroSchema } from '../avro-schema.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { LogRecord } from '../ingest/memory-log.ts'
 import { avroOf } from './encode-avro.ts'
 import { jsonOf } from './encode-json.ts'
+import type { LabRegistry, Registered } from './lab-registry.ts'
 
 /** What is produced of a table: a row, a change event `{op, before?, after?}` of a change stream, or null, a tombstone. */
 export type Produced = Readonly<Record<string, unknown>> | null
@@ -24,11 +25,13 @@ const FRAME = Buffer.from([0, 0, 0, 0, 1])
 /** Makes records of the rows of one table, as its producers would. Throws `config.unsupported`, `request.invalid`. */
 export class RecordEncoder {
   readonly #definition: TableDefinition
+  readonly #registry: LabRegistry | undefined
   /** Of a change stream that is ordered by a field of its source: what comes later counts more. */
   #changes = 0
 
-  constructor(definition: TableDefinition) {
+  constructor(definition: TableDefinition, registry?: LabRegistry) {
     this.#definition = definition
+    this.#registry = registry
   }
 
   encode(row: Produced, key?: ProducedKey): Encoded {
@@ -36,6 +39,10 @@ export class RecordEncoder {
     const change = row === null ? undefined : this.#change(row)
     const stands = change === undefined ? row : ((change['after'] ?? change['before'] ?? null) as Produced)
     const recordKey = this.#key(stands, key)
+    if (row === null && recordKey === undefined && this.#definition.key.length > 0)
+      throw new LakeError('request.invalid', `${this.#definition.name}: a tombstone without a key names no row`, {
+        fix: "Say which: lab.produce(table, [null], { key: 'a' }). What such a record becomes: lab.produceRaw(table, [{ value: null }]).",
+      })
     const routing = recordKey ?? (stands === null ? undefined : this.#keyText(stands))
     return {
       key: recordKey,
@@ -74,10 +81,29 @@ export class RecordEncoder {
   }
 
   #avro(schema: string | undefined, row: NonNullable<Produced>): Uint8Array {
-    if (schema !== undefined) return avroOf(parseAvro(schema), row, this.#definition.name)
-    throw new LakeError('config.unsupported', `${this.#definition.name}: a lab has no schema registry`, {
-      fix: 'Give the table its schema in the definition under test: value: avro({ schema }).',
-    })
+    const { name, topic } = this.#definition
+    if (schema !== undefined) return avroOf(parseAvro(schema), row, name)
+    return framed(this.#writing(`${topic}-value`), row, name)
+  }
+
+  #writing(subject: string): Registered {
+    const found = this.#registry?.writing(subject)
+    if (found !== undefined) return found
+    throw new LakeError(
+      'config.unsupported',
+      `${this.#definition.name}: the lab's registry has no subject ${subject}`,
+      {
+        fix: `Open the lab with it, testLake(lake, { registry: { subjects: { '${subject}': [schema] } } }), or give the table its schema: value: avro({ schema }).`,
+      },
+    )
+  }
+
+  /** A key that is a record has the row's columns of its fields; any other is the one column of the key. */
+  #avroKey(row: NonNullable<Produced>): Uint8Array | undefined {
+    const { name, topic, key } = this.#definition
+    const writing = this.#writing(`${topic}-key`)
+    const value = writing.schema.kind === 'record' ? row : row[key[0]!]
+    return framed(writing, value, `${name}, key`)
   }
 
   /** The change event that stands for a row, of a change stream. */
@@ -118,6 +144,8 @@ export class RecordEncoder {
       case 'json':
       case 'debezium':
         return Buffer.concat([frame, this.#keyText(row)!])
+      case 'avro':
+        return this.#avroKey(row)
       default:
         return undefined
     }
@@ -148,6 +176,13 @@ export class RecordEncoder {
     const ms = instantMs(value, (type !== undefined && 'unit' in type ? type.unit : undefined) ?? eventTime.unit)
     return ms !== undefined && Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? Math.floor(ms) : undefined
   }
+}
+
+/** A value behind the id of its schema, as serializers of registries write it. */
+function framed({ id, schema }: { readonly id: number; readonly schema: AvroSchema }, value: unknown, at: string) {
+  const frame = Buffer.alloc(FRAME.length)
+  frame.writeInt32BE(id, 1)
+  return Buffer.concat([frame, avroOf(schema, value, at)])
 }
 
 const PER_SECOND = { s: 1, ms: 1_000, us: 1_000_000 }

@@ -12,6 +12,7 @@ import type { RowsOptions } from '../row-filter.ts'
 import { bytesOf, RecordEncoder, type Encoded, type Produced, type ProducedKey } from './encode-record.ts'
 import { holds, type Held, type HoldsOptions } from './holds.ts'
 import type { LabLog } from './lab-log.ts'
+import type { LabRegistry } from './lab-registry.ts'
 import { PipelineLab } from './pipeline-lab.ts'
 import { Reader, type ReadRequest, type Row } from './reader.ts'
 import { deadLettersOf, findRole, lateOf, nameOf, plainRows, type PlainRow } from './select.ts'
@@ -55,6 +56,7 @@ export interface LabParts {
   readonly log: LabLog
   readonly storage: MemoryStorage
   readonly salts: Salts
+  readonly registry: LabRegistry
   readonly partitionsOf: (topic: string) => number
 }
 
@@ -105,12 +107,20 @@ export class Lab implements AsyncDisposable {
   ): Promise<readonly RecordPlace[]> {
     return this.#inTurn(async () => {
       const definition = this.#table(table)
-      const encoder = this.#encoders.get(definition.name) ?? new RecordEncoder(definition)
+      const encoder = this.#encoders.get(definition.name) ?? new RecordEncoder(definition, this.#parts.registry)
       this.#encoders.set(definition.name, encoder)
       // All or nothing: a row that cannot be written is a mistake of the test.
       const encoded = rows.map((row) => encoder.encode(row, key))
       return encoded.map((record) => this.#append(definition.topic, record, partition, timestamp))
     })
+  }
+
+  /**
+   * The next version of a subject of the registry, as text or as JSON: rows are written with it from here on. Gives the id
+   * that its records name.
+   */
+  register(subject: string, schema: string | object): Promise<number> {
+    return this.#inTurn(() => Promise.resolve(this.#parts.registry.register(subject, schema)))
   }
 
   /** Writes records as they are. */
@@ -135,7 +145,7 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Lets time pass: `500ms 5s 10m 1h 7d`. What is idle becomes idle, and what waits for time is done. */
-  tick(duration: string): Promise<void> {
+  async tick(duration: string): Promise<void> {
     const ms = parseDuration(duration)
     return this.#inTurn(async () => {
       await this.#settle()

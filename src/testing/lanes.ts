@@ -8,12 +8,14 @@ import { openWindowFold } from '../ingest/window/fold.ts'
 import type { WindowFold } from '../ingest/window/window.ts'
 import type { Storage } from '../lake/table.ts'
 import type { Source } from '../log.ts'
+import type { LabRegistry } from './lab-registry.ts'
 import type { World } from './world.ts'
 
 export interface LaneParts {
   readonly world: World
   readonly storage: Storage
   readonly salts: Salts
+  readonly registry: LabRegistry
 }
 
 /** How lanes read. */
@@ -26,11 +28,14 @@ export interface Reading {
 export async function openLanes(
   { tables, windows }: PipelineDefinition,
   source: Source,
-  { world: { clock, turns }, storage, salts }: LaneParts,
+  { world: { clock, turns }, storage, salts, registry }: LaneParts,
   { lanes, microBatch }: Reading,
 ): Promise<Lanes> {
   const [inner, work] = await turns.do(() =>
-    Promise.all([openEncoder({ tables, windows, storage, clock, salts }), openTableWork({ tables, storage, clock })]),
+    Promise.all([
+      openEncoder({ tables, windows, storage, clock, salts, registry }),
+      openTableWork({ tables, storage, clock }),
+    ]),
   )
   let isClosed = false
   // A lane that was told to stop may still ask for its next batch.

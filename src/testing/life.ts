@@ -34,7 +34,7 @@ export class Life {
   readonly #running: Promise<void>
 
   constructor(parts: LifeParts) {
-    const { world, definition, source, storage, door = storage, intervalMs, isCompacting } = parts
+    const { world, definition, source, storage, door = storage, intervalMs, isCompacting, registry } = parts
     this.#control = {
       pauseReason: undefined,
       isHurried: false,
@@ -48,6 +48,7 @@ export class Life {
       observer: () => undefined,
       control: this.#control,
       compaction: isCompacting ? EAGER : undefined,
+      registry,
       startLanes: (of: Source) => openLanes(definition, of, parts, parts.reading),
       openFold: () => openFold(definition, parts),
     }

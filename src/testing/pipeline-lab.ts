@@ -7,6 +7,7 @@ import { openChain } from '../lake/chain.ts'
 import type { MemoryStorage } from '../lake/storage/memory.ts'
 import type { ReplayDifference } from '../replay-status.ts'
 import type { LabLog } from './lab-log.ts'
+import type { LabRegistry } from './lab-registry.ts'
 import { Life } from './life.ts'
 import { replayOnce } from './replay.ts'
 import type { World } from './world.ts'
@@ -16,6 +17,7 @@ export interface PipelineLabParts {
   readonly world: World
   readonly storage: MemoryStorage
   readonly salts: Salts
+  readonly registry: LabRegistry
   readonly log: LabLog
 }
 
@@ -68,12 +70,12 @@ export class PipelineLab {
 
   /** What a replay of this or other code gives, against what is there; undefined when no code changed. */
   async replay(changed?: PipelineDefinition): Promise<ReplayDifference | undefined> {
-    const { world, storage, salts, log, definition } = this.#parts
+    const { world, storage, salts, registry, log, definition } = this.#parts
     await this.settle()
     const tried = changed ?? definition
     if (changed !== undefined && !(await this.#isChanged(changed))) return undefined
     const isSame = changed === undefined
-    return world.finish(replayOnce({ definition: tried, world, storage, salts, log, isSame }))
+    return world.finish(replayOnce({ definition: tried, world, storage, salts, registry, log, isSame }))
   }
 
   async close(): Promise<void> {

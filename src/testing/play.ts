@@ -5,6 +5,7 @@ import { openChain } from '../lake/chain.ts'
 import { MemoryStorage } from '../lake/storage/memory.ts'
 import { failingDoor, type Death } from './failing-door.ts'
 import { RecordedSource, type LabLog } from './lab-log.ts'
+import type { LabRegistry } from './lab-registry.ts'
 import { Life } from './life.ts'
 import { Random } from './random.ts'
 import { Reader } from './reader.ts'
@@ -16,6 +17,7 @@ export interface PlayParts {
   readonly definition: PipelineDefinition
   readonly log: LabLog
   readonly salts: Salts
+  readonly registry: LabRegistry
   readonly startMs: number
 }
 
@@ -30,7 +32,10 @@ export interface Played {
 const LIVES_MAX = 1_000
 
 /** Runs the whole log once, in a store of its own. Throws what stops the pipeline. */
-export async function play({ definition, log, salts, startMs }: PlayParts, variation: Variation): Promise<Played> {
+export async function play(
+  { definition, log, salts, registry, startMs }: PlayParts,
+  variation: Variation,
+): Promise<Played> {
   const { run, seed, lanes, recordsMax, offsetsMax, order, commits, isCompacting } = variation
   const world = new World(startMs, seed)
   const storage = new MemoryStorage(`lab-${definition.name}-${run}`, world.clock)
@@ -47,6 +52,7 @@ export async function play({ definition, log, salts, startMs }: PlayParts, varia
         storage,
         door,
         salts,
+        registry,
         source: new RecordedSource(log, world.clock, { order, offsetsMax, random }),
         reading: { lanes, microBatch },
         intervalMs: commits === 'each batch' ? 0 : Infinity,

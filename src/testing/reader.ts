@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import { openChain } from '../lake/chain.ts'
 import type { Storage } from '../lake/table.ts'
 import type { QueryParams, ResultColumn, TableResolver } from '../query/engine.ts'
+import { failureOf } from '../query/failure.ts'
 import { columnsOf, pieces } from '../query/pieces.ts'
 import { Sandbox } from '../query/sandbox.ts'
 import { lakeResolver } from '../query/view.ts'
@@ -36,8 +37,16 @@ export class Reader {
     this.#resolver = lakeResolver({ storage, chains, settings, clock })
   }
 
-  /** Throws `sql.*`, `table.unknown`, `version.unknown`. */
-  async read({ sql, params = [], asOf, where }: ReadRequest): Promise<Read> {
+  /** Throws `sql.*`, `table.unknown`, `version.unknown`, in the words of production. */
+  async read(request: ReadRequest): Promise<Read> {
+    try {
+      return await this.#read(request)
+    } catch (error) {
+      throw failureOf(error).error
+    }
+  }
+
+  async #read({ sql, params = [], asOf, where }: ReadRequest): Promise<Read> {
     const sandbox = await Sandbox.open(PROCESS)
     try {
       const uses = await sandbox.tables(sql, params, where)

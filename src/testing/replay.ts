@@ -24,7 +24,7 @@ const READING = { lanes: 2, microBatch: { recordsMax: 1_000, bytesMax: 1 << 30, 
  * the live tables stay what they are. Needs somebody who moves the world. Throws what stops the fork.
  */
 export async function replayOnce(parts: ReplayParts): Promise<ReplayDifference> {
-  const { world, storage, definition, log, isSame } = parts
+  const { world, storage, definition, log, registry, isSame } = parts
   const { clock } = world
   const source = new ContentSource(log.memory, clock, { pollMs: 1 })
   const main = openChain(storage, definition.name, clock)
@@ -38,6 +38,7 @@ export async function replayOnce(parts: ReplayParts): Promise<ReplayDifference> 
     observer: () => undefined,
     control: { pauseReason: undefined, isHurried: false, compactions: new Map(), onHead: () => undefined },
     compaction: undefined,
+    registry,
     startLanes: (of, from) => openLanes(of, from, parts, READING),
     openFold: (of) => openFold(of, parts),
   }

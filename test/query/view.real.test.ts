@@ -52,7 +52,10 @@ describe.each(['local', 'memory'] as const)('a lake in a %s store', (kind) => {
 
 test('a pipeline without a version has no tables yet', async () => {
   const { lake, engine } = await start('local', { shop: ['orders'] })
-  await expect(engine.rows({ sql: 'from orders' })).rejects.toMatchObject({ code: 'table.unknown' })
+  await expect(engine.rows({ sql: 'from orders' })).rejects.toMatchObject({
+    code: 'table.unknown',
+    fix: expect.stringContaining('Ask again'),
+  })
   await lake.commit('shop', 2)
   expect((await engine.rows({ sql: 'from orders' })).length).toBe(2)
 })

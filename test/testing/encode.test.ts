@@ -94,6 +94,8 @@ describe('records', () => {
     expect(encoded(text, { id: 'a', at: BigInt(at.getTime()) * 1_000n })).toMatchObject({ eventMs: at.getTime() })
     expect(encoded(text, { id: 'a', at: 'no time' })).toMatchObject({ eventMs: undefined })
     expect(encoded(text, null, 'a')).toEqual({ key: 'a', value: undefined, eventMs: undefined, routing: 'a' })
+    const nameless = expect.objectContaining({ code: 'request.invalid', fix: expect.stringContaining('produceRaw') })
+    expect(() => encoded(text, null)).toThrow(nameless)
     const object = table('t', { from: { ...from, key: 'json' }, columns, key: ['id', 'n'] })
     expect(encoded(object, { id: 'a', n: 1 })).toMatchObject({ key: '{"id":"a","n":1}' })
     const none = table('t', { from, columns, key: ['id'], version: 'n' })

@@ -57,6 +57,18 @@ describe('a keyed table and a window over its rows', () => {
     expect(await lab.sql`select count(*) n from ${orders} where amount = ${'5.50'}`).toEqual([{ n: 1n }])
     const [first] = await lab.rows(orders, { system: true, limit: 1 })
     expect(first).toMatchObject({ _offset: expect.any(BigInt), _timestamp: micros('10:00:30') })
+    const since = { window_start: { gte: at('10:00:00') }, window_end: { lt: at('10:01:01') } }
+    expect(await lab.rows(revenue, { where: since })).toHaveLength(1)
+    expect(await lab.rows(revenue, { where: (r, { lt }) => lt(r.window_start, at('10:00:00')) })).toEqual([])
+    // Whatever is wrong is a LakeError, and rejects.
+    const sqlFailed = expect.objectContaining({ code: 'sql.failed' })
+    await expect(lab.rows('orders', { orderBy: { nothing: 'asc' } })).rejects.toEqual(sqlFailed)
+    await expect(lab.sql`select nothing from ${orders}`).rejects.toEqual(sqlFailed)
+    await expect(lab.sql`select * from ${'orders'}`).rejects.toMatchObject({
+      code: 'sql.syntax',
+      fix: expect.stringContaining('A parameter is a value'),
+    })
+    await expect(lab.tick('5 minutes')).rejects.toMatchObject({ code: 'config.invalid' })
     // A tombstone takes the row back, and what the window counted.
     await lab.produce(orders, [null], { key: 'a' })
     expect(await lab.rows(orders)).toEqual([rows[1]])
@@ -191,6 +203,30 @@ describe('formats', () => {
     })
     const unknown = await open(defineLake({ p: [table('n', { from: { topic: 'n', value: avro() }, columns })] }))
     await expect(unknown.produce('n', [row])).rejects.toMatchObject({ code: 'config.unsupported' })
+  })
+
+  test('Avro by schemas of a registry, which grow while the lab is open', async () => {
+    const fields = [
+      { name: 'id', type: 'long' },
+      { name: 'note', type: ['null', 'string'], default: null },
+    ]
+    const schema = { type: 'record', name: 'Item', fields }
+    const from = { topic: 'a', value: avro(), key: 'avro' } as const
+    const items = table('items', { from, columns: { id: t.long() }, evolve: 'add-widen', key: ['id'] })
+    const subjects = { 'a-value': [schema], 'a-key': ['"long"'] }
+    const lab = await open(defineLake({ p: [items] }), { registry: { subjects } })
+    await lab.produce(items, [{ id: 1n, note: 'one' }, { id: 2n }, { id: 1n, note: 'two' }])
+    expect(await lab.rows(items)).toEqual([
+      { id: 1n, note: 'two' },
+      { id: 2n, note: null },
+    ])
+    const more = { ...schema, fields: [...fields, { name: 'price', type: ['null', 'double'], default: null }] }
+    expect(await lab.register('a-value', more)).toBe(3)
+    await lab.produce(items, [{ id: 3n, note: null, price: 1.5 }])
+    expect(await lab.rows(items, { where: 'id = 3' })).toEqual([{ id: 3n, note: null, price: 1.5 }])
+    expect(await lab.deadLetters(items)).toEqual([])
+    await expect(lab.register('a-value', { type: 'record' })).rejects.toMatchObject({ code: 'config.invalid' })
+    expect(await lab.holds({ runs: 3 })).toMatchObject([{ records: 4, runs: 3 }])
   })
 
   test('a change stream: rows are inserts, and what has an operation is that change', async () => {

@@ -3,6 +3,7 @@ import { systemClock } from '../../src/clock.ts'
 import { defineLake, t, table, type MapFunction, type PipelineDefinition } from '../../src/define.ts'
 import { holds } from '../../src/testing/holds.ts'
 import { LabLog } from '../../src/testing/lab-log.ts'
+import { LabRegistry } from '../../src/testing/lab-registry.ts'
 import { play, type PlayParts } from '../../src/testing/play.ts'
 import { unlikeRows } from '../../src/testing/tables.ts'
 import { variationOf, type Variation } from '../../src/testing/variation.ts'
@@ -30,7 +31,7 @@ function partsOf(map?: MapFunction, key?: 'id'): PlayParts {
     })
   }
   const [definition] = defineLake({ p: [source] }).pipelines as [PipelineDefinition]
-  return { definition, log, salts: {}, startMs: 0 }
+  return { definition, log, salts: {}, registry: new LabRegistry(), startMs: 0 }
 }
 
 const counting: MapFunction = (row) => {
