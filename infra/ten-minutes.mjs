@@ -14,6 +14,8 @@ import { freePort } from './ports.mjs'
 const here = path.dirname(fileURLToPath(import.meta.url))
 const HEADING = '## Your own topics, in ten minutes'
 const READY_WITHIN_MS = 30_000
+/** What the template sends: twenty orders, one of which does not fit. */
+const ORDERS = 19
 
 /** The first two blocks of commands under the heading: what one does, and what one asks in another terminal. */
 export function commandsOf(readme) {
@@ -78,9 +80,9 @@ export async function tenMinutes({ isShort, log = () => undefined }) {
     await until('the server', () => fetch(`${url}/readyz`).then(({ ok }) => ok))
     log(start)
     const answers = []
-    for (const line of asks) {
-      // Whoever reads asks some seconds after the start.
-      const isThere = (answer) => !/^\(0 rows\)$/m.test(answer)
+    for (const [index, line] of asks.entries()) {
+      // Whoever reads asks some seconds after the start: then all is there.
+      const isThere = (answer) => (index === 0 ? countOf(answer) === ORDERS : !/^\(0 rows\)$/m.test(answer))
       answers.push(await until(line, async () => [shell(line, project)].find(isThere)))
       log(line)
     }
@@ -111,6 +113,12 @@ function commandsIn(folder, { tarball, isShort }) {
   return bin
 }
 
+/** Sum of the second column, which the README asks for as n. */
+function countOf(answer) {
+  const counts = [...answer.matchAll(/^\w+ +(\d+) /gm)].map(([, count]) => Number(count))
+  return counts.reduce((sum, count) => sum + count, 0)
+}
+
 async function until(what, look) {
   let reason
   for (const startedMs = performance.now(); performance.now() - startedMs < READY_WITHIN_MS; await sleep(200)) {
@@ -124,8 +132,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const startedMs = performance.now()
   const isShort = process.argv.includes('--short')
   const [first] = await tenMinutes({ isShort, log: (text) => console.log(`✓ ${text}`) })
-  // What the template sends: twenty orders, one of which does not fit.
-  for (const row of ['cancelled', 'created', 'paid', 'shipped'])
-    if (!first.includes(row)) throw new Error(`the first answer has no ${row}:\n${first}`)
   console.log(`${first}in ${Math.round((performance.now() - startedMs) / 1000)} s, by the README alone`)
 }
