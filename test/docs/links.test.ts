@@ -54,6 +54,6 @@ test('a link to nowhere is found', () => {
 
 test('README leads to every page of the documentation', () => {
   const readme = readFileSync('README.md', 'utf8')
-  const listed = [...PAGES.filter((file) => /^docs\/[^/]+\.md$|^docs\/guides\//.test(file))]
+  const listed = PAGES.filter((file) => /^docs\/[^/]+\.md$|^docs\/guides\//.test(file))
   expect(listed.filter((file) => !readme.includes(`](${file}`))).toEqual([])
 })
