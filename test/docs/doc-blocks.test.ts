@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { blocksIn, blocksOf, LANGUAGES, runBlock } from '../support/doc-blocks.ts'
-import { DOCS } from './docs.ts'
+import { DOCS, GUIDES } from './docs.ts'
 
 const block = (mark: string, language = 'sh') =>
   blocksIn('x.md', `Text.\n${mark}\n\`\`\`${language}\necho 1\n\`\`\`\n`)[0]!
@@ -51,7 +51,7 @@ describe('a block', () => {
   })
 })
 
-describe.each(DOCS)('%s', (file) => {
+describe.each([...DOCS, ...GUIDES])('%s', (file) => {
   const blocks = blocksOf(file)
 
   test('has blocks, each of which is run or says why not', () => {

@@ -1,0 +1,2 @@
+/** Pages of docs/reference by their file names. */
+export function referencePages(schema: object, openapi: object): Readonly<Record<string, string>>
