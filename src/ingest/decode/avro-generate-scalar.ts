@@ -4,7 +4,7 @@ import type { PlanNode } from './plan.ts'
 
 /** A number: its halves in l and h. */
 export const VARINT = `x = b[p++]
-if (x > 127) { p = source.varint(p - 1, end); l = W[0]; h = W[1] } else { l = (x >>> 1) ^ -(x & 1); h = l >> 31 }
+if (x > 127) { p = number(b, p, end); l = W[0]; h = W[1] } else { l = (x >>> 1) ^ -(x & 1); h = l >> 31 }
 if (p > end) source.broken(end, 'the bytes end in a number')`
 
 /** A length, and behind it at p so many bytes, which end at e. */

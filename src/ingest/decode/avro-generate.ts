@@ -262,8 +262,29 @@ function leavesOf(type: ColumnType): number {
   }
 }
 
-/** high: whether bytes over 127 stand at [p, e). */
+/**
+ * number: one whose first byte, before p, has more behind it, into W; where it ends. Up to eight bytes are read without
+ * a loop, which is every instant; longer ones, and what is no number, are for \`varint\`.
+ * high: whether bytes over 127 stand at [p, e).
+ */
 const HELPERS = `
+function number(b, p, end) {
+  const first = p - 1
+  if (first + 8 > end) return source.varint(first, end)
+  let l = b[first] & 127, h = 0, x = b[p++]
+  l |= (x & 127) << 7
+  if (x > 127) { x = b[p++]; l |= (x & 127) << 14
+    if (x > 127) { x = b[p++]; l |= (x & 127) << 21
+      if (x > 127) { x = b[p++]; l |= x << 28; h = (x & 127) >>> 4
+        if (x > 127) { x = b[p++]; h |= (x & 127) << 3
+          if (x > 127) { x = b[p++]; h |= (x & 127) << 10
+            if (x > 127) { x = b[p++]; h |= (x & 127) << 17
+              if (x > 127) return source.varint(first, end) } } } } } }
+  x = -(l & 1)
+  W[0] = ((l >>> 1) | (h << 31)) ^ x
+  W[1] = (h >>> 1) ^ x
+  return p
+}
 function high(b, d, p, e) {
   let m = 0
   for (; p + 4 <= e; p += 4) m |= d.getInt32(p, true)
