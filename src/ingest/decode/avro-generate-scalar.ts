@@ -95,6 +95,8 @@ function fromBytes(code: Code, node: PlanNode, to: BytesTarget, n: string): stri
     case 'string':
     case 'enum':
     case 'binary': {
+      if (to.kind === 'string')
+        return `if (plain(b, d, ${code.array(node, 'i32')}, ${code.array(node, 'u8')}, ${n}, p, e, seg)) values.utf8(N${k}, p, e)`
       const check = isText ? `if (high(b, d, p, e)) values.utf8(N${k}, p, e)\n` : ''
       const symbol = to.kind === 'enum' ? `values.symbolText(N${k}, p, e)\n` : ''
       return `${check}${symbol}${store}`
