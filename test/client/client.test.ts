@@ -243,6 +243,12 @@ describe('what fails is a LakeError', () => {
     await expect(clientOf(reader.text).config()).rejects.toMatchObject({ code: 'auth.forbidden' })
   })
 
+  test('and whether it may help to ask again', async () => {
+    const body = { ...problem, code: 'limit.rate', retryable: true }
+    const limited = answering(Response.json(body, { status: 429 }))
+    await expect(limited.lake.version()).rejects.toMatchObject({ code: 'limit.rate', retryable: true, message: 'why' })
+  })
+
   test('whoever does not answer, or not as a lake does', async () => {
     const gone = { code: 'not_ready', retryable: true }
     await expect(answering(new TypeError('refused')).lake.version()).rejects.toMatchObject(gone)

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { avro, defineLake, open, t, table, type Lake } from '../../src/index.ts'
+import { avro, defineLake, open, protobuf, t, table, tumbling, type Lake } from '../../src/index.ts'
 import { systemClock } from '../../src/clock.ts'
 import { openStorage } from '../../src/lake/storage/open.ts'
 import { openTable } from '../../src/lake/table.ts'
@@ -42,11 +42,22 @@ const V2 = record(
 )
 const V3 = record(['id', 'string'], ['note', ['null', 'string']])
 
+const fed = (options: Parameters<typeof avro>[0]) =>
+  table('fed', {
+    from: { topic: TOPIC, value: avro(options) },
+    columns: { id: t.string() },
+    evolve: 'add-widen',
+    eventTime: { column: '_timestamp', outOfOrderness: '5s' },
+  })
+
 const start = (options: Parameters<typeof avro>[0] = {}) =>
   open(
     defineLake({
       shop: [
         table('orders', { from: { topic: TOPIC, value: avro(options) } }),
+        table('messages', { from: { topic: 'shop.messages', value: protobuf() } }),
+        fed(options),
+        tumbling('by_id', fed(options), { size: '1m', groupBy: ['id'], select: { n: 'count()' } }),
         table('latest', {
           from: { topic: TOPIC, value: avro(options), key: 'string' },
           columns: { id: t.string().required() },
@@ -69,6 +80,7 @@ beforeAll(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-growing-'))
   ;[kafka, registry] = await Promise.all([startKafka(), RegistryServer.start()])
   await kafka.createTopic(TOPIC, 2)
+  await kafka.createTopic('shop.messages', 1)
 }, 120_000)
 afterAll(async () => {
   await lake?.close()
@@ -160,6 +172,37 @@ test('a schema that does not fit holds its partition; others go on', { timeout: 
   expect(await lake.sql('SELECT _offset, code FROM orders__dlq')).toEqual([
     { _offset: before, code: 'schema.incompatible' },
   ])
+})
+
+test('a table of messages grows with its .proto files', { timeout: LIMIT_MS }, async () => {
+  const type = { type: 'PROTOBUF' }
+  const one = registry.add('shop.messages-value', 'syntax = "proto3"; message M { string id = 1; int32 n = 2; }', type)
+  const two = registry.add(
+    'shop.messages-value',
+    'syntax = "proto3"; message M { string id = 1; int64 n = 2; In inner = 3; } message In { int32 x = 1; }',
+    type,
+  )
+  const values = [
+    framed(one, Buffer.of(0, 0x0a, 1, 0x61, 0x10, 5)),
+    framed(two, Buffer.of(0, 0x0a, 1, 0x62, 0x10, 6, 0x1a, 2, 0x08, 7)),
+  ]
+  await kafka.produce(
+    'shop.messages',
+    0,
+    values.map((value) => ({ key: undefined, timestampMs: 1_760_000_000_000, value })),
+  )
+  await lake.waitFor('messages', { partition: 0, offset: 1n })
+  expect(await lake.sql('SELECT id, n, "inner" FROM messages ORDER BY id')).toEqual([
+    { id: 'a', n: 5n, inner: null },
+    { id: 'b', n: 6n, inner: { x: 7 } },
+  ])
+})
+
+test('windows over it count all rows', { timeout: LIMIT_MS }, async () => {
+  expect(await lake.sql('SELECT sum(n)::BIGINT AS n FROM by_id')).toEqual(
+    await lake.sql('SELECT count(*) AS n FROM fed'),
+  )
+  expect(await lake.sql('SELECT count(*) AS n FROM fed WHERE tags IS NOT NULL')).toEqual([{ n: 1n }])
 })
 
 test('a rebuilt table is the same', { timeout: LIMIT_MS }, async () => {

@@ -20,30 +20,8 @@ export const letterPlants: readonly Plant[] = [
     ],
   },
   {
-    name: 'retry-from-the-beginning',
-    bug: 'whoever goes on with a job does not ask how far it has come: what failed counts twice',
-    edits: [
-      {
-        file: SETTLING,
-        find: 'const before = retried?.job === job.id ? retried : undefined',
-        replace: 'const before = retried?.job === `${job.id} and no other` ? retried : undefined',
-      },
-    ],
-  },
-  {
     name: 'settled-letter-stays',
     bug: 'the dead letter as it was stays beside what became of it',
     edits: [{ file: SETTLING, find: 'deletes: withRows(deletes, settled),', replace: 'deletes: [],' }],
-  },
-  {
-    name: 'ended-job-opened-again',
-    bug: 'who was at a job before takes it back after another has done it',
-    edits: [
-      {
-        file: 'src/lake/job-store.ts',
-        find: `if (job.endedMs === null || job.request.kind === 'replay') return`,
-        replace: 'if (job.id !== undefined) return',
-      },
-    ],
   },
 ]

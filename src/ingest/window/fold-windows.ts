@@ -31,12 +31,18 @@ export async function eachFinalWindow(
       'touched_slices',
       `SELECT c.* FROM ${cells} c SEMI JOIN (SELECT ${list([...groups, 'true AS __any'])} FROM chosen) k ON ${same('c', 'k', groups)}`,
     )
-    await makeWindows(database, relations, { from: 'touched_slices', after: goneUntil, until: before, use })
+    await makeWindows(database, relations, {
+      from: 'touched_slices',
+      after: goneUntil,
+      until: before,
+      isChosen: true,
+      use,
+    })
     await database.run('DROP TABLE touched_slices')
   }
   await database.run('DELETE FROM chosen')
   if (from === undefined || finalUntil > from)
-    await makeWindows(database, relations, { from: cells, after: from, until: finalUntil, use })
+    await makeWindows(database, relations, { from: cells, after: from, until: finalUntil, isChosen: false, use })
 }
 
 /** Windows whose rows may have to be written again; a window of which nothing is left has a stored row that goes. */
@@ -62,6 +68,8 @@ interface Windows {
   /** Windows that end behind it, up to `until`. */
   readonly after: number | undefined
   readonly until: number
+  /** Only those in `chosen`: of others some slices may have left. */
+  readonly isChosen: boolean
   readonly use: UsePart
 }
 
@@ -163,7 +171,7 @@ async function makeAtOnce(
   node: Node,
   count: number,
 ): Promise<void> {
-  const { shape, slices, values } = relations
+  const { groups, shape, slices, values } = relations
   const { range, from, above, base } = node
   const { firstEnd, lastEnd } = range
   const { sizeMs, slideMs } = slices!
@@ -180,10 +188,12 @@ async function makeAtOnce(
     parts.push(
       `SELECT ${there} FROM (SELECT *, unnest(${starts}) AS __window ${own}) WHERE ${counts(`(__window + ${sizeMs})`)}`,
     )
-    const all = `range(${firstEnd - sizeMs}, ${lastEnd - sizeMs + 1}, ${slideMs}) AS windows(__window)`
-    if (base !== undefined) parts.push(`SELECT ${there} FROM ${base.name}, ${all}`)
+    const each = `range(${firstEnd - sizeMs}, ${lastEnd - sizeMs + 1}, ${slideMs}) AS windows(__window)`
+    if (base !== undefined) parts.push(`SELECT ${there} FROM ${base.name}, ${each}`)
   }
-  const rows = `(${parts.join(' UNION ALL ')})`
+  const all = parts.join(' UNION ALL ')
+  const isOne = same('r', 'k', [...groups, START])
+  const rows = walk.isChosen ? `(SELECT r.* FROM (${all}) r SEMI JOIN chosen k ON ${isOne})` : `(${all})`
   const gone = `(SELECT * FROM chosen WHERE ${walk.isOurs} AND ${END} >= ${firstEnd} AND ${END} <= ${lastEnd})`
   const addsUp = shape.aggregates.every(({ detail }) => detail === undefined || detail.addsUp)
   if (values.length === 0 || (addsUp && count <= ADDED_SHARE * database.rowsMax))

@@ -131,7 +131,7 @@ export interface WindowFold {
   /** Reads back what is stored at the head, before any fold of the window. */
   load(window: string, stored: StoredWindow): Promise<void>
   /**
-   * Throws `window.open_rows_max`, `aggregate.overflow`, `aggregate.negative_count`; with `input: rows`
+   * Throws `window.open_rows_max`, `window.memory_max`, `aggregate.overflow`, `aggregate.negative_count`; with `input: rows`
    * `window.old_values_max`, `upsert.key_in_two_partitions`.
    */
   fold(window: string, request: FoldRequest): Promise<FoldedWindow>

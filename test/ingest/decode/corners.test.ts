@@ -214,8 +214,8 @@ describe('records', () => {
     )
     const dead = await reader.rows(storage, staged.deadLetterFiles[0]!, '_offset, code')
     expect(dead).toEqual([
-      [2n, 'event_time.out_of_range'],
-      [3n, 'event_time.out_of_range'],
+      [2n, 'decode.range'],
+      [3n, 'decode.range'],
     ])
   })
 

@@ -120,7 +120,7 @@ describe('a definition', () => {
       /framing/,
     )
     expect(wrong({ format: 'json', message: 'M' })).toThrow(/message/)
-    expect(wrong({ format: 'protobuf' })).toThrow(/schema/)
+    expect(wrong({ format: 'protobuf', imports: {} })).toThrow(/imports/)
     expect(wrong(protobuf({ schema: 'syntax = "proto3"; message M { int32 id = 1; }' }))).toThrow(/text/)
     expect(wrong({ format: 'json', framing: 'other' })).toThrow()
   })
