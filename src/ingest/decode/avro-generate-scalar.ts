@@ -71,9 +71,12 @@ ${code.array(node, 'f32')}[${n}] = v`
     case 'decimal':
       return `values.decimal(N${k}, l, h, ${n}, p)`
     case 'instant': {
-      const factor = { s: 1e6, ms: 1e3, us: 1, ns: 0 }[to.unit]
+      // Divided by a thousand, rounded toward −∞, half by half: what the upper one leaves goes to the lower one.
+      if (to.unit === 'ns')
+        return `v = Math.floor(h / 1000)
+${i32}[2 * ${n} + 1] = v; ${i32}[2 * ${n}] = Math.floor(((h - 1000 * v) * 4294967296 + (l >>> 0)) / 1000)`
+      const factor = { s: 1e6, ms: 1e3, us: 1 }[to.unit]
       const slow = `values.instant(N${k}, l, h, '${to.unit}', ${n}, p)`
-      if (factor === 0) return slow
       return `v = h * 4294967296 + (l >>> 0)
 if (v <= ${9e15 / factor} && v >= -${9e15 / factor}) long(${i32}, 2 * ${n}, v * ${factor}); else ${slow}`
     }
