@@ -22,7 +22,7 @@ const ROUNDS = 9
 const BATCH = 5_000
 /** How many times the rate of JSON. */
 const BAR = 1.3
-/** On to a file, which costs the same whatever the values were. */
+/** On to a file: encoding, the larger part, costs the same whatever the values were. See docs/performance.md. */
 const BAR_TO_FILE = 1.1
 const ID = 42
 

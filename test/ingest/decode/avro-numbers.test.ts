@@ -17,6 +17,15 @@ const long = fc
     isNear ? fc.oneof(near(2n, shift), near(10n, Math.min(shift, 18))) : fc.constant(any >> BigInt(shift)),
   )
 
+/** A precision near the number of its digits decides whether it fits. */
+const longAndPrecision = long.chain((value) => {
+  const digits = String(value).replace('-', '').length
+  return fc.tuple(
+    fc.constant(value),
+    fc.oneof(fc.integer({ min: Math.max(digits - 1, 1), max: digits + 1 }), fc.integer({ min: 1, max: 38 })),
+  )
+})
+
 function near(base: bigint, exponent: number): fc.Arbitrary<bigint> {
   const clamp = (value: bigint) => (value > MAX ? MAX : value < MIN ? MIN : value)
   return fc
@@ -65,7 +74,7 @@ describe('without 64-bit arithmetic', () => {
 
   test('an integer in a decimal has its zeros, or does not fit', () => {
     fc.assert(
-      fc.property(long, fc.integer({ min: 1, max: 38 }), fc.nat({ max: 38 }), (value, precision, scale) => {
+      fc.property(longAndPrecision, fc.nat({ max: 38 }), ([value, precision], scale) => {
         fc.pre(scale <= precision)
         const unscaled = value * 10n ** BigInt(scale)
         const limit = 10n ** BigInt(precision)
@@ -78,7 +87,7 @@ describe('without 64-bit arithmetic', () => {
 
   test('bytes of a decimal are its digits, with as many bytes as there are', () => {
     fc.assert(
-      fc.property(long, fc.integer({ min: 1, max: 38 }), fc.nat({ max: 3 }), (value, precision, more) => {
+      fc.property(longAndPrecision, fc.nat({ max: 3 }), ([value, precision], more) => {
         const limit = 10n ** BigInt(precision)
         const size = bytesOf(value) + more
         const hex = BigInt.asUintN(8 * size, value).toString(16)
@@ -88,6 +97,13 @@ describe('without 64-bit arithmetic', () => {
         const expected = both(fits ? value : 'decode.range')
         expect(comes(schema, { kind: 'decimal', precision, scale: 0 }, bytes)).toEqual(expected)
       }),
+      {
+        examples: [
+          [[10n ** 18n, 18], 0],
+          [[1n - 10n ** 18n, 18], 0],
+          [[-(10n ** 16n), 16], 1],
+        ],
+      },
     )
   })
 })
