@@ -1,6 +1,6 @@
-import { isUtf8 } from 'node:buffer'
 import type { DeadLetterCode, Reason } from './codes.ts'
 import { MISFIT } from './json-text.ts'
+import { isUtf8At } from './utf8.ts'
 
 /** The record whose value is being read: where its bytes are, and why it does not fit. */
 export class AvroBytes {
@@ -68,7 +68,7 @@ export class AvroBytes {
   }
 
   utf8(start: number, end: number, path: string): void {
-    if (!isUtf8(this.bytes.subarray(start, end))) this.fail('decode.utf8', `${path}: not UTF-8`, start)
+    if (!isUtf8At(this.bytes, start, end)) this.fail('decode.utf8', `${path}: not UTF-8`, start)
   }
 }
 

@@ -4,7 +4,7 @@ import type { PlanNode } from './plan.ts'
 
 /** A number: its halves in l and h. */
 export const VARINT = `x = b[p++]
-if (x > 127) { p = source.varint(p - 1, end); l = W[0]; h = W[1] } else { l = (x >>> 1) ^ -(x & 1); h = l >> 31 }
+if (x > 127) { p = number(b, p, end); l = W[0]; h = W[1] } else { l = (x >>> 1) ^ -(x & 1); h = l >> 31 }
 if (p > end) source.broken(end, 'the bytes end in a number')`
 
 /** A length, and behind it at p so many bytes, which end at e. */
@@ -71,9 +71,12 @@ ${code.array(node, 'f32')}[${n}] = v`
     case 'decimal':
       return `values.decimal(N${k}, l, h, ${n}, p)`
     case 'instant': {
-      const factor = { s: 1e6, ms: 1e3, us: 1, ns: 0 }[to.unit]
+      // Divided by a thousand, rounded toward −∞, half by half: what the upper one leaves goes to the lower one.
+      if (to.unit === 'ns')
+        return `v = Math.floor(h / 1000)
+${i32}[2 * ${n} + 1] = v; ${i32}[2 * ${n}] = Math.floor(((h - 1000 * v) * 4294967296 + (l >>> 0)) / 1000)`
+      const factor = { s: 1e6, ms: 1e3, us: 1 }[to.unit]
       const slow = `values.instant(N${k}, l, h, '${to.unit}', ${n}, p)`
-      if (factor === 0) return slow
       return `v = h * 4294967296 + (l >>> 0)
 if (v <= ${9e15 / factor} && v >= -${9e15 / factor}) long(${i32}, 2 * ${n}, v * ${factor}); else ${slow}`
     }
@@ -95,6 +98,8 @@ function fromBytes(code: Code, node: PlanNode, to: BytesTarget, n: string): stri
     case 'string':
     case 'enum':
     case 'binary': {
+      if (to.kind === 'string')
+        return `if (plain(b, d, ${code.array(node, 'i32')}, ${code.array(node, 'u8')}, ${n}, p, e, seg)) values.utf8(N${k}, p, e)`
       const check = isText ? `if (high(b, d, p, e)) values.utf8(N${k}, p, e)\n` : ''
       const symbol = to.kind === 'enum' ? `values.symbolText(N${k}, p, e)\n` : ''
       return `${check}${symbol}${store}`

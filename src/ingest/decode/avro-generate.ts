@@ -262,11 +262,56 @@ function leavesOf(type: ColumnType): number {
   }
 }
 
-/** high: whether bytes over 127 stand at [p, e). */
+/**
+ * number: one whose first byte, before p, has more behind it, into W; where it ends. Up to eight bytes are read without
+ * a loop, which is every instant; longer ones, and what is no number, are for \`varint\`.
+ * high: whether bytes over 127 stand at [p, e). plain: the same of a text, which is stored on the way. MASKS: per length
+ * up to 12 which bits of three words are the text's, as no processor guesses the order of lengths.
+ */
 const HELPERS = `
+const MASKS = Int32Array.from({ length: 52 }, (_, k) => {
+  const bytes = (k >> 2) - 4 * (k & 3)
+  return bytes >= 4 ? -1 : bytes > 0 ? (1 << (8 * bytes)) - 1 : 0
+})
+function number(b, p, end) {
+  const first = p - 1
+  if (first + 8 > end) return source.varint(first, end)
+  let l = b[first] & 127, h = 0, x = b[p++]
+  l |= (x & 127) << 7
+  if (x > 127) { x = b[p++]; l |= (x & 127) << 14
+    if (x > 127) { x = b[p++]; l |= (x & 127) << 21
+      if (x > 127) { x = b[p++]; l |= x << 28; h = (x & 127) >>> 4
+        if (x > 127) { x = b[p++]; h |= (x & 127) << 3
+          if (x > 127) { x = b[p++]; h |= (x & 127) << 10
+            if (x > 127) { x = b[p++]; h |= (x & 127) << 17
+              if (x > 127) return source.varint(first, end) } } } } } }
+  x = -(l & 1)
+  W[0] = ((l >>> 1) | (h << 31)) ^ x
+  W[1] = (h >>> 1) ^ x
+  return p
+}
 function high(b, d, p, e) {
   let m = 0
   for (; p + 4 <= e; p += 4) m |= d.getInt32(p, true)
   for (; p < e; p++) m |= b[p]
+  return (m & 0x80808080) !== 0
+}
+function plain(b, d, I, U, n, p, e, seg) {
+  const at = n << 2, length = e - p
+  let m = 0
+  if (length > 12) {
+    m = d.getInt32(p, true)
+    I[at] = length; I[at + 1] = m; I[at + 2] = p; I[at + 3] = seg
+    for (p += 4; p + 4 <= e; p += 4) m |= d.getInt32(p, true)
+    m |= d.getInt32(e - 4, true)
+  } else if (p + 12 <= b.length) {
+    const k = length << 2
+    const x = d.getInt32(p, true) & MASKS[k], y = d.getInt32(p + 4, true) & MASKS[k + 1], z = d.getInt32(p + 8, true) & MASKS[k + 2]
+    I[at] = length; I[at + 1] = x; I[at + 2] = y; I[at + 3] = z
+    m = x | y | z
+  } else {
+    text(b, d, I, U, n, p, e, seg)
+    m = I[at + 1] | I[at + 2] | I[at + 3]
+  }
   return (m & 0x80808080) !== 0
 }`

@@ -2,7 +2,7 @@ import type { AvroSchema } from '../../avro-schema.ts'
 import type { AvroBytes } from './avro-bytes.ts'
 import { digitsOf, UNSCALED_BYTES_MAX, unscaledOf } from './avro-bytes.ts'
 import { AvroWalk } from './avro-walk.ts'
-import type { OwnText } from './column-builder.ts'
+import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import type { Reason } from './codes.ts'
 import { isUnavailableText } from './debezium-unavailable.ts'
 import type { ExtraText } from './extra-text.ts'
@@ -66,13 +66,19 @@ export class AvroValues {
 
   /** An integer into a decimal. */
   decimal(node: PlanNode, low: number, high: number, row: number, at: number): void {
+    const { type, builder } = node
+    // A product that a double holds exactly.
+    const value = type.kind === 'decimal' ? (high * 4294967296 + (low >>> 0)) * 10 ** type.scale : Number.NaN
+    if (Math.abs(value) <= 9e15 && type.kind === 'decimal' && type.scale <= 15) {
+      if (isBeyond(type.precision, value)) this.range(node, at)
+      return setDigits(builder, type.precision, value, row)
+    }
     this.#setUnscaled(node, (BigInt(high) << 32n) | BigInt(low >>> 0), 0, row, at)
   }
 
-  /** An instant in a unit since 1970, as microseconds, rounded toward −∞. */
-  instant(node: PlanNode, low: number, high: number, unit: 's' | 'ms' | 'us' | 'ns', row: number, at: number): void {
-    const value = (BigInt(high) << 32n) | BigInt(low >>> 0)
-    const micros = unit === 'ns' ? (value - (((value % 1000n) + 1000n) % 1000n)) / 1000n : value * FACTORS[unit]
+  /** An instant in a unit since 1970, as microseconds, that a double may not hold. */
+  instant(node: PlanNode, low: number, high: number, unit: 's' | 'ms' | 'us', row: number, at: number): void {
+    const micros = ((BigInt(high) << 32n) | BigInt(low >>> 0)) * FACTORS[unit]
     if (micros > MICROS_MAX || micros < -MICROS_MAX) this.range(node, at)
     node.builder.i64[row] = micros
   }
@@ -129,8 +135,8 @@ export class AvroValues {
   /** Big endian bytes of an unscaled integer, into a decimal, an integer or, as digits, a string. */
   unscaled(node: PlanNode, start: number, end: number, scale: number, row: number): void {
     if (end - start > UNSCALED_BYTES_MAX) this.range(node, start)
-    if (node.type.kind === 'decimal' && node.type.scale === scale && end - start <= 6)
-      return this.#setSmall(node, start, end, row)
+    if (node.type.kind === 'decimal' && node.type.scale === scale && end - start <= 8)
+      if (this.#setSmall(node, start, end, row)) return
     const value = unscaledOf(this.source.bytes, start, end)
     if (node.type.kind === 'string')
       setOwnText(node.builder, row, Buffer.from(digitsOf(value, scale), 'latin1'), this.#own)
@@ -214,22 +220,29 @@ export class AvroValues {
     return this.source.broken(at, `${node.path}: too many items`)
   }
 
-  /** At most 48 bits: no need of 64-bit arithmetic. */
-  #setSmall(node: PlanNode, start: number, end: number, row: number): void {
-    if (node.type.kind !== 'decimal') return
+  /** At most 64 bits, of which most need no 64-bit arithmetic; whether these did not. */
+  #setSmall(node: PlanNode, start: number, end: number, row: number): boolean {
+    if (node.type.kind !== 'decimal') return false
     const { bytes } = this.source
-    let value = start < end && bytes[start]! > 127 ? -1 : 0
-    for (let p = start; p < end; p++) value = value * 256 + bytes[p]!
-    const { precision } = node.type
-    if (precision < 16 && Math.abs(value) >= 10 ** precision) this.range(node, start)
     const { builder } = node
-    if (precision <= 4) builder.i16[row] = value
-    else if (precision <= 9) builder.i32[row] = value
-    else if (precision <= 18) builder.setLong(row, value)
-    else {
-      builder.setLong(2 * row, value)
-      builder.i32[4 * row + 2] = builder.i32[4 * row + 3] = value < 0 ? -1 : 0
+    const { precision } = node.type
+    const isNegative = start < end && bytes[start]! > 127
+    if (end - start <= 6) {
+      let value = isNegative ? -1 : 0
+      for (let p = start; p < end; p++) value = value * 256 + bytes[p]!
+      if (isBeyond(precision, value)) this.range(node, start)
+      setDigits(builder, precision, value, row)
+      return true
     }
+    let [high, low] = [isNegative ? -1 : 0, 0]
+    for (let p = start; p < end - 4; p++) high = (high << 8) | bytes[p]!
+    for (let p = end - 4; p < end; p++) low = (low << 8) | bytes[p]!
+    // A double is close to the value: what is near the limit is for exact arithmetic.
+    if (precision < 10 || precision > 18 || Math.abs(high * 4294967296 + (low >>> 0)) > 10 ** precision * 0.999)
+      return false
+    builder.i32[2 * row] = low
+    builder.i32[2 * row + 1] = high
+    return true
   }
 
   #setUnscaled(node: PlanNode, unscaled: bigint, scale: number, row: number, at: number): void {
@@ -254,6 +267,21 @@ export class AvroValues {
       builder.i64[2 * row] = BigInt.asIntN(64, value)
       builder.i64[2 * row + 1] = value >> 64n
     }
+  }
+}
+
+/** Whether an unscaled value that a double holds exactly has more digits than a decimal of this precision. */
+function isBeyond(precision: number, value: number): boolean {
+  return precision < 16 && Math.abs(value) >= 10 ** precision
+}
+
+function setDigits(builder: ColumnBuilder, precision: number, value: number, row: number): void {
+  if (precision <= 4) builder.i16[row] = value
+  else if (precision <= 9) builder.i32[row] = value
+  else if (precision <= 18) builder.setLong(row, value)
+  else {
+    builder.setLong(2 * row, value)
+    builder.i32[4 * row + 2] = builder.i32[4 * row + 3] = value < 0 ? -1 : 0
   }
 }
 

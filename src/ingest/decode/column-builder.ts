@@ -85,7 +85,11 @@ export class ColumnBuilder {
   /** A null struct's children are null too, and a null's text or list is empty: nothing dangles. */
   setNull(row: number): void {
     this.valid[row >> 5]! &= ~(1 << (row & 31))
-    if (this.width === 16) this.i32.fill(0, row * 4, row * 4 + 4)
+    if (this.width === 16) {
+      const { i32 } = this
+      const at = row * 4
+      i32[at] = i32[at + 1] = i32[at + 2] = i32[at + 3] = 0
+    }
     if (this.layout !== 'struct') return
     for (const child of this.children) child.setNull(row)
   }

@@ -26,7 +26,8 @@ export class ExtraText {
   begin(): void {
     this.used = 0
     this.#open = 0
-    this.#levels.length = 0
+    // Setting a length costs more than reading it, and hardly a record leaves levels behind.
+    if (this.#levels.length > 0) this.#levels.length = 0
   }
 
   enter(rawKey: Uint8Array): void {

@@ -64,6 +64,32 @@ export function setTimestampType(
   ms.setValid(row)
 }
 
+/** The columns that say where a row comes from. */
+export interface PlaceColumns {
+  readonly partition: ColumnBuilder
+  readonly offset: ColumnBuilder
+  readonly timestamp: ColumnBuilder
+}
+
+/** Fills them for rows [from, until) of a chunk, all of one batch; `records` has the number of each row's record. */
+export function placeRows(
+  { partition, offset, timestamp }: PlaceColumns,
+  batch: RecordBatch,
+  records: Int32Array,
+  from: number,
+  until: number,
+): void {
+  if (from === until) return
+  partition.i32.fill(batch.partition, from, until)
+  const { offsets, timestampsMs } = batch
+  const first = records[from]!
+  // Hardly a record is no row.
+  if (records[until - 1]! - first === until - 1 - from)
+    offset.i64.set(offsets.subarray(first, first + until - from), from)
+  else for (let row = from; row < until; row++) offset.i64[row] = offsets[records[row]!]!
+  for (let row = from; row < until; row++) setTimestamp(timestamp, row, timestampsMs[records[row]!]!)
+}
+
 /** The record's own timestamp, null when it has none, or one that no calendar reaches. */
 export function setTimestamp(builder: ColumnBuilder, row: number, timestampMs: number): void {
   if (timestampMs === -1 || Math.abs(timestampMs) > CALENDAR_MS) builder.setNull(row)

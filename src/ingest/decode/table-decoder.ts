@@ -24,7 +24,7 @@ import type { NativeText } from './native-text.ts'
 import { planOf, type Plan } from './plan.ts'
 import { protobufReader } from './protobuf-registry.ts'
 import { jsonRules } from './redact-text.ts'
-import { setHeaders, setRange, setTimestamp, setTimestampType } from './raw.ts'
+import { placeRows, setHeaders, setRange, setTimestampType, type PlaceColumns } from './raw.ts'
 import { seal, type Slab, type SlabPool } from './slab.ts'
 
 export type { Decoded, KeptValues, MutableCounts } from './decoded.ts'
@@ -56,11 +56,9 @@ export class TableDecoder {
   #kept: KeptValues[] = []
   #flushedRows = 0
   readonly #extra: ColumnBuilder | undefined
-  readonly #system: {
-    readonly partition: ColumnBuilder
-    readonly offset: ColumnBuilder
-    readonly timestamp: ColumnBuilder
-  }
+  readonly #system: PlaceColumns
+  /** Per row of the current chunk the number of its record in its batch. */
+  readonly #records = new Int32Array(VECTOR_ROWS)
   /** Of a change stream. */
   readonly #changes: ChangeReader | AvroChanges | undefined
   /** The column of a version that stands beside the row, in the change's source. */
@@ -186,6 +184,9 @@ export class TableDecoder {
     const { offsets, valueRanges } = batch
     const changes = this.#changes
     const avro = this.#avro
+    const records = this.#records
+    const { recordIndex } = this.#clock
+    const keptColumns = this.#plan.kept.columns
     let read = (avro ?? this.#compiled).open(batch.buffer, segment)
     let first = this.#row
     let judged = 0
@@ -220,7 +221,11 @@ export class TableDecoder {
           judged = i + 1
         }
       }
-      if (this.#row > row) this.#place(batch, i, row)
+      if (this.#row > row) {
+        records[row] = i
+        recordIndex[row] = i
+        if (keptColumns.length > 0) this.#placeKept(batch, i, row)
+      }
       if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) {
         this.#count(batch, first, count)
         this.#flush()
@@ -233,6 +238,7 @@ export class TableDecoder {
 
   /** Rows of the chunk from `first` on, all of one batch. */
   #count(batch: RecordBatch, first: number, count: MutableCounts): void {
+    placeRows(this.#system, batch, this.#records, first, this.#row)
     count.rows += this.#row - first
     if (!this.#isUnjudged) count.clockMs = this.#clock.latest(batch, first, this.#row, count.clockMs)
   }
@@ -353,15 +359,12 @@ export class TableDecoder {
     if (type !== undefined) setTimestampType(type, ms!, row, batch, i)
   }
 
-  #place(batch: RecordBatch, i: number, row: number): void {
-    const { partition, offset, timestamp } = this.#system
-    partition.i32[row] = batch.partition
-    offset.i64[row] = batch.offsets[i]!
-    setTimestamp(timestamp, row, batch.timestampsMs[i]!)
-    // An event time that the record does not say itself moves no clock.
+  /** What is to be known of a row whose record did not carry all columns. */
+  #placeKept(batch: RecordBatch, i: number, row: number): void {
     const { columns } = this.#plan.kept
-    this.#clock.recordIndex[row] = columns.includes(this.#eventColumn) ? NO_EVENT : i
-    if (columns.length === 0 || !this.#isUnjudged) return
+    // An event time that the record does not say itself moves no clock.
+    if (columns.includes(this.#eventColumn)) this.#clock.recordIndex[row] = NO_EVENT
+    if (!this.#isUnjudged) return
     const number = this.#flushedRows + row
     this.#kept.push({ row: number, partition: batch.partition, offset: batch.offsets[i]!, columns: [...columns] })
   }
