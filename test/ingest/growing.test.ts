@@ -113,6 +113,14 @@ describe('columns', () => {
     expect(evolveColumns(columns, fields(['A', 'int']), 'add-widen')).toMatchObject({ kind: 'incompatible' })
   })
 
+  test('what had several types may become a column, and no longer has several then', () => {
+    const [several, one] = [fields(['a', ['null', 'int', 'string']]), fields(['a', 'string'])]
+    expect(after([several])).toEqual([])
+    const columns = after([several, one])!
+    expect(columns).toMatchObject([{ name: 'a', type: { kind: 'string' } }])
+    expect(evolveColumns(columns, several, 'add-widen').kind).toBe('incompatible')
+  })
+
   test('a table has as many columns as any', () => {
     const many = fields(...Array.from({ length: 2_001 }, (_, k) => [`f${k}`, 'int'] as const))
     expect(evolveColumns([], many, 'add-widen')).toEqual({
