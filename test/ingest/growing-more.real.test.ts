@@ -41,7 +41,7 @@ const V3 = record(['id', 'string'], ['n', 'int'], ['later', ['null', 'string']])
 
 const columns = { id: t.string().required() }
 const from = { topic: TOPIC, value: avro() }
-const eventTime = { column: '_timestamp', outOfOrderness: '5s' }
+const eventTime = { column: '_timestamp', outOfOrderness: '5s' } as const
 const latest = table('latest', {
   from: { ...from, key: 'string' },
   columns,
