@@ -111,7 +111,7 @@ export function checkTableTopic(table: TableDefinition, at: FieldPath): void {
     )
   if (key.length > 0 && to.key !== undefined)
     throw invalidField([...at, 'to', 'key'], `the records are keyed by the key of "${name}"`, 'Remove it.')
-  checkTopic(to, [topic, name], storedColumns(table), at)
+  checkTopic(to, [topic, name], storedColumns(table), at, table.evolve !== undefined)
 }
 
 /** Of a window; `from` is its source. Throws `config.invalid`. */
@@ -128,27 +128,30 @@ function checkTopic(
   [read, reader]: readonly [string, string],
   columns: readonly string[],
   at: FieldPath,
+  isGrowing = false,
 ): void {
   const inTo = [...at, 'to']
   if (topic === read)
     throw invalidField([...inTo, 'topic'], `"${read}" is what "${reader}" reads`, 'Take another topic.')
-  for (const [i, name] of key.entries()) checkColumn(name, columns, [...inTo, 'key', i])
+  const listed = `Columns: ${columns.slice(0, 20).join(', ')}.`
+  const more = isGrowing ? `Declare it, if it is one of the registry. ${listed}` : listed
+  for (const [i, name] of key.entries()) checkColumn(name, columns, [...inTo, 'key', i], more)
   if (new Set(key).size < key.length) throw invalidField([...inTo, 'key'], 'names a column twice', 'Remove one.')
   if (select?.length === 0) throw invalidField([...inTo, 'select'], 'publishes nothing of a row', 'Add a field.')
   for (const { name, type, as } of select ?? [])
-    if (type === undefined) checkColumn(as, columns, [...inTo, 'select', name])
+    if (type === undefined)
+      checkColumn(
+        as,
+        columns,
+        [...inTo, 'select', name],
+        `Write a column, or a type and SQL, such as string = upper(name). ${more}`,
+      )
 }
 
-function checkColumn(name: string, columns: readonly string[], at: FieldPath): void {
+function checkColumn(name: string, columns: readonly string[], at: FieldPath, otherwise: string): void {
   if (columns.includes(name)) return
   const meant = didYouMean(name, columns)
-  throw invalidField(
-    at,
-    `there is no column "${name}"`,
-    meant === undefined
-      ? `Write a column, or a type and SQL, such as string = upper(name). Columns: ${columns.slice(0, 20).join(', ')}.`
-      : `Did you mean "${meant}"?`,
-  )
+  throw invalidField(at, `there is no column "${name}"`, meant === undefined ? otherwise : `Did you mean "${meant}"?`)
 }
 
 function storedColumns(table: TableDefinition): readonly string[] {

@@ -86,6 +86,7 @@ export function checkOverSource(window: WindowDefinition, source: TableDefinitio
     if (type instanceof LakeError) throw invalidField(path, type.message, type.fix)
   }
   checkComputed(window, names, at)
+  refuseRowid(window, source, at)
   if (window.input === 'events') refuseKept(window, source, at)
   if (window.emit === 'close' && window.earlyMs > 0)
     throw invalidField([...at, 'early'], 'emit: close writes final rows alone', 'Remove "early", or take emit: update.')
@@ -216,6 +217,25 @@ function checkInput({ input }: WindowDefinition, source: TableDefinition, at: Fi
       : `table "${source.name}" keeps no rows (store: false)`,
     'Take input: events, or give the table a key.',
   )
+}
+
+/** Windows tell their rows by DuckDB's `rowid`, which a column of that name would hide. */
+function refuseRowid(window: WindowDefinition, { columns }: TableDefinition, at: FieldPath): void {
+  const isHiding = (name: string): boolean => name.toLowerCase() === 'rowid'
+  const declared = columns.map(({ name }) => name).filter(isHiding)
+  const refuse = (path: FieldPath, names: readonly string[]): void => {
+    if (names.some(isHiding))
+      throw invalidField(
+        path,
+        '"rowid" is a name that windows cannot have or read',
+        'Take another name; of a column, one that is computed from it, such as row_id: string = rowid.',
+      )
+  }
+  for (const [i, group] of window.groupBy.entries()) refuse([...at, 'groupBy', i], [group])
+  if (window.where !== undefined) refuse([...at, 'where'], columnsRead(window.where, declared))
+  for (const { name, column, where } of window.select)
+    refuse([...at, 'select', name], [name, column ?? '', ...(where === undefined ? [] : columnsRead(where, declared))])
+  for (const { name } of window.computed) refuse([...at, 'select', name], [name])
 }
 
 /** What a record leaves as it is (`missing: keep`) is known only when its row is found, long after the window has read it. */

@@ -216,7 +216,7 @@ export interface Operations {
   }
   /** Try again after a state that waits for a person */
   readonly restartPipeline: { readonly path: { readonly pipeline: string }; readonly answer: PipelineJson }
-  /** Go on after a pause */
+  /** Go on after a pause, and try the records again that partitions wait at */
   readonly resumePipeline: { readonly path: { readonly pipeline: string }; readonly answer: PipelineJson }
   /** Go on after a pause */
   readonly resumeReplay: { readonly path: { readonly replay: string }; readonly answer: ReplayJson }

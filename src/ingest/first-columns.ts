@@ -1,7 +1,7 @@
 import type { Column } from '../batch.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
-import { evolveColumns } from '../evolve-columns.ts'
+import { evolveColumns, type Evolved } from '../evolve-columns.ts'
 import { wantedOfEntry } from './growing-reader.ts'
 import type { SchemaUse } from './holds.ts'
 import type { SchemaEntry } from './decode/avro-schemas.ts'
@@ -21,13 +21,22 @@ export interface Subjects {
 export async function firstColumns(table: TableDefinition, registry: Subjects): Promise<readonly Column[]> {
   const subject = `${table.topic}-value`
   const entry = await registry.newest(subject)
-  if (entry.kind === 'unknown' && table.evolve === 'strict')
-    throw new LakeError('registry.unavailable', `${table.name} is strict, and the registry has no subject ${subject}`, {
+  const wanted = wantedOfEntry(entry, table)
+  const evolved = wanted && evolveColumns([], wanted, 'add-widen')
+  // Its columns stay what they are now: with none it could never take a record.
+  if (table.evolve === 'strict' && evolved?.kind !== 'fits')
+    throw new LakeError('registry.unavailable', `${table.name} is strict, and ${problemOf(entry, evolved, subject)}`, {
       retryable: true,
       context: { table: table.name, subject },
       fix: 'Register the schema, or let the table grow: evolve: add-widen.',
     })
-  const wanted = wantedOfEntry(entry, table)
-  const evolved = wanted && evolveColumns([], wanted, 'add-widen')
   return evolved?.kind === 'fits' ? evolved.columns : []
+}
+
+function problemOf(entry: SchemaEntry, evolved: Evolved | undefined, subject: string): string {
+  if (entry.kind === 'unknown') return `the registry has no subject ${subject}`
+  if (evolved?.kind === 'incompatible')
+    return `the newest schema of ${subject} gives no columns: ${evolved.problems.join('; ')}`
+  const problem = entry.kind === 'unreadable' ? entry.message : 'its values are no records of this format'
+  return `the newest schema of ${subject} gives no columns: ${problem}`
 }

@@ -97,11 +97,11 @@ export class Supervisor implements PipelineControl {
         if (this.#state !== 'waiting') this.#enter('starting')
         const { source, chain, policy } = this.#options
         const result = await run(source, this.#pipeline, chain, policy, this.#signal)
-        this.#isAtWork = false
+        this.#restsFromWork()
         wasFenced = result.kind === 'stale'
         await this.#ended(result)
       } catch (error) {
-        this.#isAtWork = false
+        this.#restsFromWork()
         await this.#failed(asLakeError(error))
       }
     }
@@ -298,6 +298,12 @@ export class Supervisor implements PipelineControl {
     }
     this.#isRestartAsked = false
     while (!this.#isRestartAsked && !this.#signal.aborted) await this.#changes.wait(LOOK_EVERY_MS)
+  }
+
+  /** Where partitions wait only the run knew: whoever reads them next comes to the same records, or to none. */
+  #restsFromWork(): void {
+    this.#isAtWork = false
+    this.#control.holds.clear()
   }
 
   /** While the head is of other code nothing is ingested; a cut-over or a rollback to ours ends that by itself. */

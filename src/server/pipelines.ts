@@ -138,7 +138,10 @@ export function pipelineOperations(door: ServerDoor): readonly Operation[] {
         method: 'post',
         path: `/v1/pipelines/{pipeline}/${verb}`,
         id: `${verb}Pipeline`,
-        summary: verb === 'resume' ? 'Go on after a pause' : 'Try again after a state that waits for a person',
+        summary:
+          verb === 'resume'
+            ? 'Go on after a pause, and try the records again that partitions wait at'
+            : 'Try again after a state that waits for a person',
         access: ['pipelines'],
         params,
         body: noBody,

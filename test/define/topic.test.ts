@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { checkPipelines } from '../../src/define-check.ts'
 import { publishedTables } from '../../src/define-topic.ts'
-import { defineLake, t, table, tumbling } from '../../src/define.ts'
+import { avro, defineLake, t, table, tumbling } from '../../src/define.ts'
 import { codeHash } from '../../src/define-code.ts'
 
 // `to`: where a table is published, and what of it.
@@ -105,5 +105,16 @@ describe('to', () => {
       ['keyed', ['id'], 'raw', 'old'],
       ['w', ['id', 'window_start'], undefined, undefined],
     ])
+  })
+
+  test.each([
+    ['key', { key: ['note'] }, /^Declare it, if it is one of the registry\. Columns: id, /],
+    ['select', { select: { a: 'note' } }, /^Write a column, or a type and SQL, .* Declare it, if it is one of the reg/],
+  ])('a column of a registry that %s names has to be declared', (_, to, fix) => {
+    const value = avro()
+    const given = { from: { topic: 'raw', value }, columns: { id: t.string() }, evolve: 'add-widen' } as const
+    expect(() => defineLake({ p: [table('clean', { ...given, to: { topic: 'clean', ...to } })] })).toThrowError(
+      expect.objectContaining({ code: 'config.invalid', fix: expect.stringMatching(fix) }),
+    )
   })
 })

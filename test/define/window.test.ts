@@ -534,3 +534,23 @@ describe('docs/windows.md', () => {
     ])
   })
 })
+
+describe('a name that DuckDB has for rows', () => {
+  const rows = table('rows', { from, columns: { ...columns, RowId: t.long() }, eventTime, key: ['orderId'] })
+  const select = { n: 'count()' }
+  test.each<[string, object]>([
+    ['groupBy[0]', { groupBy: ['RowId'], select }],
+    ['where', { where: 'rowid > 1', select }],
+    ['select.n', { select: { n: 'sum(RowId)' } }],
+    ['select.n', { select: { n: 'count() where RowId > 1' } }],
+    ['select.rowid', { select: { rowid: 'count()' } }],
+    ['select.ROWID', { select: { ...select, ROWID: 'long = n + 1' } }],
+  ])('is none that a window has or reads: %s', (path, options) => {
+    const make = () => defineLake({ p: [rows, tumbling('w', rows, { size: '1m', ...options } as never)] })
+    expect(thrown(make).message).toContain(`${path}: "rowid" is a name`)
+  })
+
+  test('may be that of a column that it does not read', () => {
+    expect(() => defineLake({ p: [rows, tumbling('w', rows, { size: '1m', select })] })).not.toThrow()
+  })
+})

@@ -4,6 +4,8 @@ import type { AvroSchema } from '../../src/avro-schema.ts'
 import { wantedColumns } from '../../src/define-avro.ts'
 import { evolveColumns, joinColumns, type Evolved, type WantedColumns } from '../../src/evolve-columns.ts'
 import { tableColumns } from '../../src/ingest/decode/columns.ts'
+import type { SchemaEntry } from '../../src/ingest/decode/avro-schemas.ts'
+import { firstColumns } from '../../src/ingest/first-columns.ts'
 import { GrowingTables, registryColumns } from '../../src/ingest/growing.ts'
 import { Holds } from '../../src/ingest/holds.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
@@ -109,6 +111,14 @@ describe('columns', () => {
   test('a name in another case is another field, which no table can have beside it', () => {
     const columns = after([fields(['a', 'int'])])!
     expect(evolveColumns(columns, fields(['A', 'int']), 'add-widen')).toMatchObject({ kind: 'incompatible' })
+  })
+
+  test('what had several types may become a column, and no longer has several then', () => {
+    const [several, one] = [fields(['a', ['null', 'int', 'string']]), fields(['a', 'string'])]
+    expect(after([several])).toEqual([])
+    const columns = after([several, one])!
+    expect(columns).toMatchObject([{ name: 'a', type: { kind: 'string' } }])
+    expect(evolveColumns(columns, several, 'add-widen').kind).toBe('incompatible')
   })
 
   test('a table has as many columns as any', () => {
@@ -334,6 +344,30 @@ describe('a growing table', () => {
       { numRuns: 25 },
     )
     expect(held).toBeGreaterThan(0)
+  })
+})
+
+describe('first columns', () => {
+  const subjects = (entry: SchemaEntry) => ({ newest: () => Promise.resolve(entry), usesOf: () => Promise.resolve([]) })
+  const record = (...fields: readonly string[]) =>
+    entryOf({ type: 'record', name: 'R', fields: fields.map((name) => ({ name, type: 'int' })) })
+  const odd: readonly (readonly [SchemaEntry, string])[] = [
+    [{ kind: 'unknown' }, 'the registry has no subject orders-value'],
+    [{ kind: 'unreadable', message: 'it is a schema of type JSON' }, 'it is a schema of type JSON'],
+    [entryOf('string'), 'its values are no records of this format'],
+    [{ kind: 'protobuf', text: 'syntax = "proto3";', imports: {} }, 'its values are no records of this format'],
+    [record(...Array.from({ length: 2_001 }, (_, k) => `f${k}`)), 'there are more than 2000 columns'],
+  ]
+
+  test.each(odd)('a strict table waits for a schema that gives some: %#', async (entry, problem) => {
+    const strict = growingTable('orders', 'orders', 'strict')
+    await expect(firstColumns(strict, subjects(entry))).rejects.toMatchObject({
+      code: 'registry.unavailable',
+      retryable: true,
+      message: expect.stringContaining(problem),
+    })
+    expect(await firstColumns(TABLE, subjects(entry))).toEqual([])
+    expect(await firstColumns(strict, subjects(record('a')))).toMatchObject([{ name: 'a', type: { kind: 'int' } }])
   })
 })
 

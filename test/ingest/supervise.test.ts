@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { type PipelineDefinition } from '../../src/define.ts'
 import { codeHash } from '../../src/define-code.ts'
 import { LakeError } from '../../src/error.ts'
+import { Committer } from '../../src/ingest/committer.ts'
+import type { Encoder } from '../../src/ingest/lane.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { Supervisor } from '../../src/ingest/supervise.ts'
@@ -26,6 +28,8 @@ class Bench {
   readonly clock = this.world.clock(new Random(1))
   readonly storage = new MemoryStorage('bench')
   readonly log = new MemoryLog()
+  /** Of a record that no lane can make anything of. */
+  misfit: bigint | undefined
 
   constructor() {
     this.log.createTopic('orders', 1)
@@ -43,7 +47,16 @@ class Bench {
         return (...args: unknown[]) => (isCut ? new Promise(() => undefined) : Reflect.apply(value, target, args))
       },
     })
-    const encoder = rowEncoder(reach)
+    const rows = rowEncoder(reach)
+    const encoder: Encoder = {
+      ...rows,
+      encode: (plan, batches, ...rest) => {
+        if (!batches.some(({ offsets }) => this.misfit !== undefined && offsets.includes(this.misfit)))
+          return rows.encode(plan, batches, ...rest)
+        const context = { partition: 'orders/0', offset: String(this.misfit) }
+        return Promise.reject(new LakeError('schema.incompatible', 'it does not fit', { context }))
+      },
+    }
     const microBatch = { bytesMax: 1 << 20, recordsMax: 100, ageMsMax: 50 }
     const supervisor = new Supervisor({
       definition,
@@ -128,6 +141,34 @@ describe('Supervisor', () => {
     bench.write('y')
     const again = bench.start('b')
     expect(await bench.pass(60_000, () => positionOf(again) === 2n)).toBeLessThan(1_500)
+  })
+
+  it('says nothing of a held partition once another writes, which may have gone on', async () => {
+    const bench = new Bench()
+    bench.misfit = 1n
+    bench.write('x')
+    bench.write('y')
+    const a = bench.start('a')
+    await bench.pass(3_000)
+    expect(a.supervisor.status()).toMatchObject({ state: 'running', reason: { code: 'schema.incompatible' } })
+    await expect(bench.wait(a.supervisor.waitUntil(new Map([['orders/0', 2n]])))).rejects.toMatchObject({
+      code: 'pipeline.stopped',
+    })
+    const { storage, clock } = bench
+    const chain = openChain(storage, 'shop', clock)
+    const policy = { writer: 'b', minIntervalMs: 100, heartbeatMs: 2_000 }
+    const other = { chain, storage, policy, clock, observer: () => undefined }
+    const committer = await bench.wait(chain.at({ kind: 'head' }).then((head) => Committer.open(other, head)))
+    expect(await bench.wait(committer.commit())).toMatchObject({ kind: 'committed' })
+    await bench.pass(60_000, () => stateOf(a) === 'standby')
+    expect(a.supervisor.status().reason).toBeUndefined()
+    let isOver = false
+    const wait = a.supervisor.waitUntil(new Map([['orders/0', 2n]])).finally(() => (isOver = true))
+    await bench.pass(1_000)
+    expect([stateOf(a), isOver]).toEqual(['standby', false])
+    // It holds the partition itself when it writes again.
+    await expect(bench.wait(wait)).rejects.toMatchObject({ code: 'pipeline.stopped' })
+    expect(stateOf(a)).toBe('running')
   })
 
   it('of two under one name one writes and the other stands by', async () => {

@@ -98,7 +98,7 @@ export class CompiledSchemas<T> {
     const { name } = this.#table
     return new LakeError('schema.incompatible', `${name}: ${problem}`, {
       context: { table: name, ...(id === undefined ? {} : { schemaId: id }) },
-      fix: 'Mend the producer and let such records be dead letters with onIncompatible: dead-letter, or declare columns that take what the schema has; then resume.',
+      fix: 'Mend the producer and let such records be dead letters with onIncompatible: dead-letter, or declare columns that take what the schema has: with --accept-code, or by a replay.',
     })
   }
 }

@@ -17,6 +17,10 @@ import { NO_CLOCK, operationColumns, operationSlabs, type Places } from './opera
 import { LANE_COLUMNS, type StagedWindow } from './window.ts'
 import { sqlTypeOf } from '../../window/sql.ts'
 
+/** Index of a row among those of its batch. A field of a record may be called `rowid`: DuckDB's own would be hidden. */
+const PLACE = '__place'
+const NUMBERED = `*, row_number() OVER () - 1 AS ${PLACE}`
+
 interface Window {
   readonly definition: WindowDefinition
   readonly shape: RowShape
@@ -65,8 +69,8 @@ export class RowChanges {
     const [ops, rows, whole] = [`${name}_ops`, `${name}_new`, `${name}_whole`]
     const staged: StagedWindow[] = []
     const stage = async (window: Window, sets: readonly (readonly string[])[]): Promise<void> => {
-      const late = await this.#isAny(`${rows} JOIN ${ops} o ON o.__row = ${rows}.rowid`, this.#mayNeedRest(window))
-      if (late) await this.#makeTable(whole, this.#rows, decoded.rows)
+      const late = await this.#isAny(`${rows} JOIN ${ops} o ON o.__row = ${rows}.${PLACE}`, this.#mayNeedRest(window))
+      if (late) await this.#makeTable(whole, this.#rows, decoded.rows, NUMBERED)
       const partials = await this.#copy(this.#changesSql(window, sets, ops, rows, late ? whole : undefined))
       staged.push({ window: window.definition.name, partials, lateFiles: [], late: 0, lateAssignments: 0, failed: 0 })
     }
@@ -83,7 +87,7 @@ export class RowChanges {
       const { slabs, sets } = operationSlabs(operations, decoded, this.#places, this.#source.topic, clocksMs, retried)
       await this.#makeTable(ops, this.#operations, slabs)
       await this.#leaveOut(ops, staleOf(retried))
-      await this.#makeTable(rows, this.#read, decoded.rows)
+      await this.#makeTable(rows, this.#read, decoded.rows, NUMBERED)
       for (const window of this.#windows) await stage(window, sets)
       return staged
     } catch (error) {
@@ -126,7 +130,7 @@ export class RowChanges {
     const restSql =
       whole === undefined
         ? `CAST(NULL AS ${restType})`
-        : `CASE WHEN r.rowid IS NOT NULL AND r.__needs_rest THEN struct_pack(${fields}) END`
+        : `CASE WHEN r.${PLACE} IS NOT NULL AND r.__needs_rest THEN struct_pack(${fields}) END`
     const columns = [
       `CAST(o.rowid AS INTEGER) AS ${CHANGE_COLUMNS.order}`,
       `o.__key AS ${CHANGE_COLUMNS.key}`,
@@ -144,9 +148,9 @@ export class RowChanges {
       ...(rest.length === 0 ? [] : [`${restSql} AS ${CHANGE_COLUMNS.rest}`]),
     ]
     const needed = whole === undefined ? '' : `, ${this.#mayNeedRest(window)} AS __needs_rest`
-    const found = `(SELECT ${rows}.*, ${rows}.rowid${needed} FROM ${rows}${whole === undefined ? '' : ` JOIN ${ops} o ON o.__row = ${rows}.rowid`})`
-    return `SELECT ${columns.join(', ')} FROM ${ops} o LEFT JOIN ${found} r ON o.__row = r.rowid${
-      whole === undefined ? '' : ` LEFT JOIN ${whole} w ON o.__row = w.rowid`
+    const found = `(SELECT ${rows}.*${needed} FROM ${rows}${whole === undefined ? '' : ` JOIN ${ops} o ON o.__row = ${rows}.${PLACE}`})`
+    return `SELECT ${columns.join(', ')} FROM ${ops} o LEFT JOIN ${found} r ON o.__row = r.${PLACE}${
+      whole === undefined ? '' : ` LEFT JOIN ${whole} w ON o.__row = w.${PLACE}`
     }`
   }
 
@@ -168,10 +172,12 @@ export class RowChanges {
     await this.#parts.connection.run(`DELETE FROM ${ops} WHERE ${among}`)
   }
 
-  async #makeTable(table: string, relation: Relation, slabs: readonly Slab[]): Promise<void> {
+  async #makeTable(table: string, relation: Relation, slabs: readonly Slab[], columns = '*'): Promise<void> {
     relation.feed(slabs)
     try {
-      await this.#parts.connection.run(`CREATE OR REPLACE TEMP TABLE ${table} AS FROM ${relation.name}()`)
+      await this.#parts.connection.run(
+        `CREATE OR REPLACE TEMP TABLE ${table} AS SELECT ${columns} FROM ${relation.name}()`,
+      )
     } finally {
       relation.feed([])
     }
