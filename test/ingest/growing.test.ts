@@ -350,7 +350,10 @@ describe('a growing table', () => {
 test('a partition comes to its record once, also where the reason is told better later', () => {
   const holds = new Holds()
   const hold = (offset: bigint, message: string) =>
-    holds.add('orders/0', { offset, reason: { code: 'schema.incompatible', message, retryable: false, context: {} } })
+    holds.add('orders/0', {
+      offset,
+      reason: { code: 'schema.incompatible', message, retryable: false, context: {}, fix: undefined },
+    })
   const at = (offset: bigint) => new Map([['orders/0', { offset, leaderEpoch: 0, topicId: 't' }]] as const)
   hold(7n, 'it does not fit')
   expect([holds.haveArrived(at(6n)), holds.haveArrived(at(7n))]).toEqual([false, true])
