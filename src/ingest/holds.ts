@@ -39,8 +39,9 @@ export class Holds {
   }
 
   add(partition: PartitionId, hold: Hold): void {
+    // What is only told better now needs no reading again.
+    if (this.#of.get(partition)?.offset !== hold.offset) this.#open.add(partition)
     this.#of.set(partition, hold)
-    this.#open.add(partition)
   }
 
   clear(): void {

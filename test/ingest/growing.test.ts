@@ -347,6 +347,24 @@ describe('a growing table', () => {
   })
 })
 
+test('a partition comes to its record once, also where the reason is told better later', () => {
+  const holds = new Holds()
+  const hold = (offset: bigint, message: string) =>
+    holds.add('orders/0', {
+      offset,
+      reason: { code: 'schema.incompatible', message, retryable: false, context: {}, fix: undefined },
+    })
+  const at = (offset: bigint) => new Map([['orders/0', { offset, leaderEpoch: 0, topicId: 't' }]] as const)
+  hold(7n, 'it does not fit')
+  expect([holds.haveArrived(at(6n)), holds.haveArrived(at(7n))]).toEqual([false, true])
+  hold(7n, 'it does not fit (orders-value version 3)')
+  expect(holds.all.get('orders/0')!.reason.message).toContain('version 3')
+  expect(holds.haveArrived(at(7n))).toBe(false)
+  // Another table of the topic, which waits at an earlier one.
+  hold(5n, 'nor there')
+  expect([holds.haveArrived(at(5n)), holds.haveArrived(at(5n))]).toEqual([true, false])
+})
+
 describe('first columns', () => {
   const subjects = (entry: SchemaEntry) => ({ newest: () => Promise.resolve(entry), usesOf: () => Promise.resolve([]) })
   const record = (...fields: readonly string[]) =>
