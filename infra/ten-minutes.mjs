@@ -13,7 +13,7 @@ import { freePort } from './ports.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 const HEADING = '## Your own topics, in ten minutes'
-const READY_WITHIN_MS = 30_000
+const READY_WITHIN_MS = 60_000
 /** What the template sends: twenty orders, one of which does not fit. */
 const ORDERS = 19
 
@@ -83,7 +83,12 @@ export async function tenMinutes({ isShort, log = () => undefined }) {
     for (const [index, line] of asks.entries()) {
       // Whoever reads asks some seconds after the start: then all is there.
       const isThere = (answer) => (index === 0 ? countOf(answer) === ORDERS : !/^\(0 rows\)$/m.test(answer))
-      answers.push(await until(line, async () => [shell(line, project)].find(isThere)))
+      const ask = async () => {
+        const answer = shell(line, project)
+        if (!isThere(answer)) throw new Error(`not all is there:\n${answer}`)
+        return answer
+      }
+      answers.push(await until(line, ask))
       log(line)
     }
     return answers
