@@ -222,8 +222,7 @@ export class TableDecoder {
         }
       }
       if (this.#row > row) {
-        records[row] = i
-        recordIndex[row] = i
+        records[row] = recordIndex[row] = i
         if (keptColumns.length > 0) this.#placeKept(batch, i, row)
       }
       if (this.#row === VECTOR_ROWS || this.#own.used > OWN_TEXT_MAX) {
