@@ -1,6 +1,6 @@
 // `npm run interop`: PyIceberg, DuckDB's own Iceberg extension and the Java reference implementation read tables that we
 // wrote, cell by cell, at every snapshot and under predicates, and versions of keyed tables while stream, compaction and
-// expiry go on; with `-- --spark` Apache Spark too. Installs the readers when they are missing. Prints one JSON line a
+// expiry go on; with `-- --spark` Apache Spark too, with `-- --trino` Trino by the REST catalog. Installs the readers when they are missing. Prints one JSON line a
 // figure, then PASS or FAIL.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const figuresFile = join(root, '.cache/interop.ndjson')
 const isWithSpark = process.argv.includes('--spark')
+const isWithTrino = process.argv.includes('--trino')
 const readers = ['pyiceberg', 'duckdb', 'java', ...(isWithSpark ? ['spark'] : [])]
 
 function run(command, args, env = {}) {
@@ -34,19 +35,30 @@ rmSync(figuresFile, { force: true })
 let isOk = true
 if (!existsSync(join(root, 'node_modules/.package-lock.json')))
   isOk = (await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'])) === 0
-const parts = ['python', 'java-reader', ...(isWithSpark ? ['spark', 'spark-s3'] : [])]
+const parts = [
+  'python',
+  'java-reader',
+  ...(isWithSpark ? ['spark', 'spark-s3'] : []),
+  ...(isWithTrino ? ['trino'] : []),
+]
 isOk &&= (await run(process.execPath, ['infra/setup.mjs', ...parts])) === 0
-const env = { KAPPALAKE_FIGURES: figuresFile, KAPPALAKE_READERS: readers.join(',') }
-// What documentation says of Spark stands outside of this folder.
-const where = ['test/interop', ...(isWithSpark ? ['test/docs'] : [])]
+const env = {
+  KAPPALAKE_FIGURES: figuresFile,
+  KAPPALAKE_READERS: readers.join(','),
+  KAPPALAKE_TRINO: isWithTrino ? '1' : '',
+}
+// What documentation says of Spark and Trino stands outside of this folder.
+const where = ['test/interop', ...(isWithSpark || isWithTrino ? ['test/docs'] : [])]
 isOk &&= (await run('npx', ['vitest', 'run', '--project', 'real', ...where], env)) === 0
 
-for (const reader of readers)
-  for (const [what, unit] of [
-    ['cells', 'cells equal to what was written'],
-    ['predicates', 'predicates answered with the right rows'],
-    ['live', 'cells equal to the fold of the log while the stream went on'],
-  ]) {
+const UNITS = [
+  ['cells', 'cells equal to what was written'],
+  ['predicates', 'predicates answered with the right rows'],
+  ['live', 'cells equal to the fold of the log while the stream went on'],
+]
+for (const reader of [...readers, ...(isWithTrino ? ['trino'] : [])])
+  // Trino reads by the catalog what it can read: no keyed tables, of which the others read predicates and live versions.
+  for (const [what, unit] of reader === 'trino' ? UNITS.slice(0, 1) : UNITS) {
     const value = figures().get(`${what} ${reader}`) ?? 0
     const pass = isOk && value > 0
     console.log(

@@ -6,6 +6,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { findJdk } from './jdk.mjs'
+import { TRINO_JAVA } from './trino.mjs'
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..')
 const cache = path.resolve(root, process.env.KAPPALAKE_CACHE ?? '.cache')
@@ -122,6 +124,15 @@ const parts = [
     ],
   },
   {
+    // Only for whom it is asked by name, as 0.8 GB are fetched: one more reader of `npm run interop -- --trino`.
+    name: 'trino',
+    isOptional: true,
+    // Before anything is fetched.
+    assert: () => findJdk(TRINO_JAVA, 'Trino'),
+    recipe: ['infra/parts/trino/pom.xml', 'infra/parts/trino/install.sh'],
+    steps: (dir) => [['bash', 'infra/parts/trino/install.sh', dir]],
+  },
+  {
     // Only for whom it is asked by name: what `npm run check:infra` reads manifests with.
     name: 'lint',
     isOptional: true,
@@ -161,6 +172,7 @@ function run(command) {
 }
 
 async function install(part) {
+  part.assert?.()
   const recipe = part.recipe.map((file) => path.join(root, file)).filter(existsSync)
   if (recipe.length === 0) return
   const stamp = createHash('sha256')

@@ -44,8 +44,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** Spark, which is large and slow to start, only where it is asked for. */
-const isWanted = (as: string) => as !== 'spark' || READERS.includes('spark')
+/** Spark and Trino, which are large and slow to start, only where they are asked for. */
+const isWanted = (as: string) =>
+  as === 'trino' ? process.env['KAPPALAKE_TRINO'] === '1' : as !== 'spark' || READERS.includes('spark')
 const blocks = DOCS.flatMap((file) => blocksOf(file)).flatMap((block) =>
   block.mark?.kind === 'run' && isWanted(block.mark.as) ? [[`${block.file}:${block.line}`, block] as const] : [],
 )

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { startTrino } from '../../infra/trino.mjs'
 import { loadConfig } from '../../src/config.ts'
 
 /**
@@ -96,6 +97,18 @@ const RUNNERS: Readonly<Record<string, Runner>> = {
   sql: (text, place) => python('run_duckdb.py', text, place),
   spark: (text, place) =>
     run(inCache('spark/bin/python'), [script('run_spark.py'), inCache('spark/jars'), text], place),
+  trino: async (text) => {
+    const lines = text.split('\n').filter((line) => !line.startsWith('#'))
+    const trino = await startTrino({
+      catalogs: { lake: Object.fromEntries(lines.map((line) => line.split('=', 2) as [string, string])) },
+    })
+    try {
+      const { rows } = await trino.query('SELECT count(*) FROM lake.shop.customers')
+      return `shop.customers ${String(rows[0]![0])}`
+    } finally {
+      await trino.stop()
+    }
+  },
   yaml: async (text, { folder, env = {} }) => {
     writeFileSync(path.join(folder, 'of-the-docs.yaml'), text)
     const { definition, settings } = await loadConfig({ file: path.join(folder, 'of-the-docs.yaml'), env })

@@ -1,0 +1,1 @@
+export function findJdk(least: number, what: string, folders?: readonly string[], own?: string): string
