@@ -12,6 +12,8 @@ const engine = [
   'test/testing/*.real.test.ts',
   'test/window/*.real.test.ts',
 ]
+/** Only with `npm run interop -- --trino`. */
+const asked = process.env['KAPPALAKE_TRINO'] === '1' ? [] : ['test/interop/trino.real.test.ts']
 const lasting = { testTimeout: 180_000, hookTimeout: 180_000, setupFiles: ['test/support/laws.ts'] }
 export default defineConfig({
   test: {
@@ -37,7 +39,7 @@ export default defineConfig({
         test: {
           name: 'real',
           include: real,
-          exclude: engine,
+          exclude: [...engine, ...asked],
           ...lasting,
           fileParallelism: false,
           // Of the tests that say that they may run beside each other.

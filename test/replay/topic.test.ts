@@ -56,8 +56,8 @@ test('what the old process had not sent comes before what the new one sends, and
   bench.start('old', OLD, { publishing })
   await bench.drained()
   const isSent = ({ number, published }: Version) => (published['orders'] ?? 0n) >= number - 1n
-  await bench.until(async () => isSent(await bench.head()))
-  expect(log.length).toBeGreaterThan(0)
+  // The first version says of none that it was sent, and need not.
+  await bench.until(async () => log.length > 0 && isSent(await bench.head()))
 
   // Nothing of what comes now is sent by the old process.
   isAway = true
