@@ -183,7 +183,7 @@ test('a query process has no environment of ours, no rights to write files, goes
   expect(Number(limits.get('Max address space'))).toBeGreaterThan(0)
   expect(Number(limits.get('Max open files'))).toBeGreaterThan(0)
   expect(read('oom_score_adj').trim()).toBe('1000')
-  expect(os.getPriority(pid!)).toBe(10)
+  expect(os.getPriority(pid!)).toBe(5)
 })
 
 describe('statements that take all that there is', () => {
