@@ -60,6 +60,7 @@ export async function runJobs(
 async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: string, clock: Clock): Promise<boolean> {
   const running: Job = { ...job, state: 'running', startedMs: job.startedMs ?? clock.nowMs(), writer, error: null }
   await jobs.update(running)
+  const wasSuperseded = control.status().state === 'superseded'
   try {
     const result = await work(job, control, jobs)
     await jobs.update({ ...running, state: 'done', endedMs: clock.nowMs(), result })
@@ -67,8 +68,9 @@ async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: st
   } catch (error) {
     const { code, retryable } = asLakeError(error)
     // Somebody else writes the pipeline by now, or it stops here: he finds the job where it was.
-    const isLater = code === 'pipeline.not_owner' || retryable
-    const why = code === 'pipeline.not_owner' ? null : toErrorMessage(error)
+    const isTaken = code === 'pipeline.stopped' && !wasSuperseded && control.status().state === 'superseded'
+    const isLater = code === 'pipeline.not_owner' || isTaken || retryable
+    const why = code === 'pipeline.not_owner' || isTaken ? null : toErrorMessage(error)
     if (isLater) await jobs.update({ ...running, state: 'queued', writer: null, error: why })
     else await jobs.update({ ...running, state: 'failed', endedMs: clock.nowMs(), error: why })
     return !isLater

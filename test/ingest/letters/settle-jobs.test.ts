@@ -73,3 +73,26 @@ test('one that is to be gone on with holds back those behind it', async () => {
   expect(asked).toEqual([first, first, first, second])
   ending.abort()
 })
+
+test('one under which other code takes the pipeline over is left to whoever writes it now', async () => {
+  const clock = new InstantClock()
+  const jobs = openJobs(new MemoryStorage('jobs'), clock)
+  const ending = new AbortController()
+  let state: PipelineState = 'running'
+  const old = {
+    ...control('running', []),
+    status: () => ({ state }),
+    settle: () => {
+      state = 'superseded'
+      return Promise.reject(new LakeError('pipeline.stopped', 'pipeline shop is superseded'))
+    },
+  } as unknown as PipelineControl
+  const { id } = await jobs.ask({ kind: 'retry', pipeline: 'shop', where: {} })
+  void runJobs(jobs, old, 'old', clock, ending.signal)
+  while (state === 'running') await clock.sleep(1_000)
+  await clock.sleep(20_000)
+  expect(await jobs.get(id)).toMatchObject({ state: 'queued', writer: null, error: null })
+  void runJobs(jobs, control('running', []), 'new', clock, ending.signal)
+  expect(await over(jobs, id, clock)).toMatchObject({ state: 'done', writer: 'new' })
+  ending.abort()
+})
