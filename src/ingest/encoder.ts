@@ -110,7 +110,9 @@ class DuckEncoder implements Encoder {
   /** By name; of a growing table one for each of the columns that batches needed. */
   readonly #tables = new Map<string, Table>()
   #made = 0
-  #isBusy = false
+  /** Ends with the micro-batch that is encoded, whatever comes of it. */
+  #encoding: Promise<unknown> | undefined
+  #isClosed = false
 
   constructor(instance: DuckDBInstance, connection: DuckDBConnection, options: EncoderOptions, lookups: Lookups) {
     const { tables, storage, clock } = options
@@ -186,7 +188,17 @@ class DuckEncoder implements Encoder {
     }
   }
 
-  async encode(
+  async encode(...request: Parameters<Encoder['encode']>): Promise<StagedTable> {
+    if (this.#isClosed) throw new LakeError('internal', 'a micro-batch that came after the end of its encoder')
+    if (this.#encoding !== undefined) throw new LakeError('internal', 'an encoder encodes one micro-batch at a time')
+    const now = this.#encode(...request)
+    this.#encoding = now.catch(() => undefined)
+    return now.finally(() => {
+      this.#encoding = undefined
+    })
+  }
+
+  async #encode(
     plan: TablePlan,
     batches: readonly RecordBatch[],
     fatal: ReadonlySet<string>,
@@ -196,9 +208,7 @@ class DuckEncoder implements Encoder {
   ): Promise<StagedTable> {
     const definition = this.#definitions.get(plan.table)
     if (definition === undefined) throw new LakeError('internal', `the lane has no definition of ${plan.table}`)
-    if (this.#isBusy) throw new LakeError('internal', 'an encoder encodes one micro-batch at a time')
     checkLetters(plan.deadLetters)
-    this.#isBusy = true
     try {
       const ids = needsRegistry(definition) ? await this.#schemas.learn(definition, batches) : []
       const grown = this.#growing.get(plan.table)?.grown(plan, ids)
@@ -239,7 +249,6 @@ class DuckEncoder implements Encoder {
       return { ...staged, keys, deleteFiles: await this.#write(plan.deletes, table.markers!, decoded.markers) }
     } finally {
       this.#native.clear()
-      this.#isBusy = false
     }
   }
 
@@ -303,7 +312,10 @@ class DuckEncoder implements Encoder {
     return files
   }
 
+  /** Waits for what is encoded: DuckDB does not outlive a database that ends below it. */
   async close(): Promise<void> {
+    this.#isClosed = true
+    await this.#encoding
     this.#native.clear()
     this.#connection.closeSync()
     this.#instance.closeSync()

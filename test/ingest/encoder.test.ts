@@ -37,6 +37,22 @@ test('a reader finds binary values that stand in a dictionary', async () => {
   expect(found).toEqual([[1_000n]])
 })
 
+test('its end waits for the micro-batch that is encoded, and takes no other', async () => {
+  const def = definition({ columns: [{ name: 'b', type: { kind: 'string' } }] })
+  const encoder = await openEncoder({ tables: [def], storage, clock: systemClock })
+  const batches = [batchOf(Array.from({ length: 2_000 }, (_, k) => ({ value: JSON.stringify({ b: `text ${k}` }) })))]
+  let isEncoded = false
+  const encoding = encoder.encode(tablePlan(def), batches, new Set()).then(({ files }) => {
+    isEncoded = true
+    return files
+  })
+  await encoder.close()
+  await new Promise(setImmediate)
+  expect(isEncoded).toBe(true)
+  expect((await encoding)[0]!.recordCount).toBe(2_000)
+  await expect(encoder.encode(tablePlan(def), batches, new Set())).rejects.toMatchObject({ code: 'internal' })
+})
+
 test('records become rows, tombstones are counted, what does not fit is a dead letter', async () => {
   const def = definition({
     columns: [
