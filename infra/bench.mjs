@@ -37,7 +37,7 @@ if (values.peer !== undefined && values.peer !== 'flink') end(2, `bench: no peer
 process.chdir(root)
 const deadlineMs = performance.now() + LIMIT_MS
 if (!existsSync('node_modules/.package-lock.json')) install()
-const { build } = await import('esbuild')
+const { bundleProgram } = await import('./bundle.mjs')
 const { bundle } = await import('./build.mjs')
 if (['append', 'upsert', 'windows', 'replay'].some((name) => names.includes(name)))
   setUp(['kafka', ...(values.peer === undefined ? [] : [values.peer])])
@@ -69,19 +69,7 @@ async function run(name) {
 async function scriptOf(name) {
   const script = path.join(root, `bench/${name}.mjs`)
   if (existsSync(script)) return script
-  const outfile = path.join(root, `dist/bench/${name}.mjs`)
-  await build({
-    entryPoints: [path.join(root, `bench/${name}.ts`)],
-    outfile,
-    bundle: true,
-    packages: 'external',
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    sourcemap: true,
-    logLevel: 'warning',
-  })
-  return outfile
+  return bundleProgram(`bench/${name}.ts`, `dist/bench/${name}.mjs`)
 }
 
 function install() {

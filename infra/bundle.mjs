@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 
-/** Bundles a program of the tests for Node, packages left outside; `entry` and `outfile` are below the project. Returns its path. */
+/** Bundles a program of the tests or benchmarks for Node, packages left outside; `entry` and `outfile` are below the project. Returns its path. */
 export async function bundleProgram(entry, outfile, plugins = []) {
   const file = path.join(root, outfile)
   await build({
