@@ -12,7 +12,7 @@ import { rowsOf, type Rows } from './row-stream.ts'
 import { rowChange } from './row-values.ts'
 import { checkedParam, template } from './sql-template.ts'
 import type { PipelineControl } from './status.ts'
-import { tableColumns } from './table-columns.ts'
+import { columnsOfTable } from './table-columns.ts'
 import type { Version } from './version.ts'
 
 /** A running lake: its pipelines ingest, its tables answer. One object, one life; nothing global is touched. */
@@ -106,7 +106,7 @@ export function readingOf(engine: SqlEngine, definition: LakeDefinition): Pick<L
           : template(text, values),
       ) as Rows<unknown> as Rows<R>,
     rows: <T extends TableLike>(table: T, options: RowsOptions<RowIn<T>> = {}) => {
-      const columns = tableColumns(definition, nameOf(table))
+      const columns = columnsOfTable(definition, nameOf(table))
       const { where } = options
       const request = () => ({
         sql: rowsSql(columns, options),

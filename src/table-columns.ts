@@ -18,7 +18,7 @@ const SYSTEM = [
 ] as const
 
 /** Of a table that is not of this definition, nothing but its name is known. */
-export function tableColumns({ pipelines }: LakeDefinition, name: string): TableColumns {
+export function columnsOfTable({ pipelines }: LakeDefinition, name: string): TableColumns {
   for (const { tables, windows } of pipelines) {
     for (const table of tables) {
       if (table.name === name)

@@ -8,7 +8,7 @@ import { Listeners } from '../../src/listeners.ts'
 import { rowsOf } from '../../src/row-stream.ts'
 import { rowChange } from '../../src/row-values.ts'
 import { template } from '../../src/sql-template.ts'
-import { tableColumns } from '../../src/table-columns.ts'
+import { columnsOfTable } from '../../src/table-columns.ts'
 import type { Chain } from '../../src/lake/chain.ts'
 import type { Version } from '../../src/version.ts'
 
@@ -52,7 +52,7 @@ describe('references', () => {
 describe('what is known of tables', () => {
   test('the key orders them', () => {
     const keys = ['orders', 'orders__dlq', 'last', 'visits', 'last__late', 'last__state', 'nobody'].map(
-      (name) => tableColumns(lake, name).key,
+      (name) => columnsOfTable(lake, name).key,
     )
     expect(keys).toEqual([
       ['id'],
@@ -63,7 +63,7 @@ describe('what is known of tables', () => {
       [],
       [],
     ])
-    expect(tableColumns(lake, 'last').typeOf('seen')).toEqual({ kind: 'timestamp', unit: 'ms' })
+    expect(columnsOfTable(lake, 'last').typeOf('seen')).toEqual({ kind: 'timestamp', unit: 'ms' })
   })
 })
 
