@@ -47,6 +47,19 @@ const counts = tumbling('counts', processed, {
   to: { topic: 'counts' },
 })
 
+/** Of a new lake on this disk. */
+async function settingsOfLake(name: string): Promise<Settings> {
+  const at = mkdtempSync(path.join(folder, `${name}-`))
+  const store = { url: `file:${at}/lake` }
+  await trustStore(store)
+  return {
+    ...shopSettings(store, boundedShop(0), at),
+    source: { kind: 'kafka', kafka: { brokers: kafka.brokers } },
+    takeoverAfterMs: 600_000,
+    maintenance: MAINTENANCE,
+  }
+}
+
 /** What a reader has who drops what is not newer. */
 function tableOf(records: readonly ReadRecord[]): unknown[] {
   const rows = new Map<string, { version: bigint; value: string | null }>()
@@ -63,15 +76,7 @@ const byKey = (a: { service_name: string; window_start: string }, b: typeof a): 
 test('readers of change topics have the rows of the tables, after stops and while a topic is missing', async () => {
   await kafka.createTopic('processed-events', 2)
   await kafka.createTopic('counts', 3)
-  const at = mkdtempSync(path.join(folder, 'lake-'))
-  const store = { url: `file:${at}/lake` }
-  await trustStore(store)
-  const settings: Settings = {
-    ...shopSettings(store, boundedShop(0), at),
-    source: { kind: 'kafka', kafka: { brokers: kafka.brokers } },
-    takeoverAfterMs: 600_000,
-    maintenance: MAINTENANCE,
-  }
+  const settings = await settingsOfLake('lake')
   const events: LakeEvent[] = []
   const start = async (): Promise<Lake> => {
     const definition = defineLake({ e2e: [processed, alerts, counts] })
@@ -163,15 +168,7 @@ test('topics of source tables have their rows in the order of the source, throug
   await kafka.createTopic('accounts', 3)
   await kafka.createTopic('orders', 2)
   await kafka.createTopic('changed-orders', 3)
-  const at = mkdtempSync(path.join(folder, 'rows-'))
-  const store = { url: `file:${at}/lake` }
-  await trustStore(store)
-  const settings: Settings = {
-    ...shopSettings(store, boundedShop(0), at),
-    source: { kind: 'kafka', kafka: { brokers: kafka.brokers } },
-    takeoverAfterMs: 600_000,
-    maintenance: MAINTENANCE,
-  }
+  const settings = await settingsOfLake('rows')
   const source = openKafka({ brokers: kafka.brokers }, systemClock)
   const start = async (): Promise<Lake> => {
     const lake = await open(defineLake({ rows: [active, orders] }), settings)

@@ -9,6 +9,7 @@ import { readChange, type SimChange } from './change.ts'
 import { KeyStage } from './key-stage.ts'
 import { isDropped, type KeyedPlan, type SimTable, type SimWindow } from './plan.ts'
 import type { SimProcess } from './process.ts'
+import { writeRows } from './row-files.ts'
 import { writePartials } from './window-fold.ts'
 import { writeOperations, type RowOperation } from './row-operations.ts'
 import { groupOf, isLate, spanOf, type Cell } from './window-rules.ts'
@@ -128,18 +129,6 @@ export class RowEncoder implements Encoder {
         }),
     )
   }
-}
-
-export async function writeRows(
-  process: SimProcess,
-  storage: Storage,
-  plan: WritePlan,
-  rows: readonly SimRow[],
-): Promise<DataFile> {
-  const key = `${plan.dataPrefix}${process.clock.uuid()}.parquet`
-  const bytes = Buffer.from(JSON.stringify(rows))
-  await storage.put(key, bytes)
-  return { key, recordCount: rows.length, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }
 }
 
 /** A record that is a row, or does something to rows. */

@@ -14,7 +14,8 @@ import type { DataFile, WritePlan } from '../../src/lake/table.ts'
 import { partitionId, type PartitionId } from '../../src/log.ts'
 import { mended } from './letters.ts'
 import type { SimProcess } from './process.ts'
-import { writeRows, type SimRow } from './row-encoder.ts'
+import { storedRows, workOnFiles, writeRows } from './row-files.ts'
+import type { SimRow } from './row-encoder.ts'
 
 /** Work on dead letters of append tables, over rows in JSON: fails, is slow, and is done again when its lane dies. */
 export class RowLetters implements LetterWork {
@@ -27,10 +28,10 @@ export class RowLetters implements LetterWork {
   }
 
   find(_: WritePlan, { files, status, where, behind, limit }: FindRequest): Promise<readonly FoundLetter[]> {
-    return this.#job('find', async () => {
+    return workOnFiles(this.#process, 'find', async () => {
       const found: FoundLetter[] = []
       for (const { file, deleted } of files)
-        for (const [row, letter] of (await this.#rows(file.key)).entries()) {
+        for (const [row, letter] of (await storedRows(this.#storage, file.key)).entries()) {
           if (deleted.has(row) || (letter.s ?? 'pending') !== status) continue
           if (where.partition !== undefined && where.partition !== letter.p) continue
           const [partition, offset] = [letter.p, BigInt(letter.o)]
@@ -47,7 +48,7 @@ export class RowLetters implements LetterWork {
   }
 
   restage({ definition, plan, letters, records }: RestageRequest): Promise<Restaged> {
-    return this.#job('restage', async () => {
+    return workOnFiles(this.#process, 'restage', async () => {
       const [rows, failed, resolved]: SimRow[][] = [[], [], []]
       const counts = new Map<PartitionId, StagedCounts>()
       for (const letter of await this.#picked(letters)) {
@@ -83,7 +84,7 @@ export class RowLetters implements LetterWork {
   }
 
   settle(plan: WritePlan, letters: readonly LetterRows[], status: 'discarded'): Promise<DataFile> {
-    return this.#job('settle', async () => {
+    return workOnFiles(this.#process, 'settle', async () => {
       const rows = (await this.#picked(letters)).map((letter): SimRow => ({ ...letter, s: status }))
       return writeRows(this.#process, this.#storage, plan, rows)
     })
@@ -101,25 +102,10 @@ export class RowLetters implements LetterWork {
   async #picked(letters: readonly LetterRows[]): Promise<readonly SimRow[]> {
     const all: SimRow[] = []
     for (const { file, rows } of letters) {
-      const stored = await this.#rows(file.key)
+      const stored = await storedRows(this.#storage, file.key)
       all.push(...rows.map((row) => stored[row]!))
     }
     return all
-  }
-
-  async #job<T>(what: string, work: () => Promise<T>): Promise<T> {
-    const { clock, random } = this.#process
-    if (this.#process.happens('W1', what))
-      throw new LakeError('lane.failed', `${what}: the lane died too often`, { retryable: true })
-    if (this.#process.happens('W2', what)) await clock.sleep(random.between(100, 20_000))
-    if (this.#process.happens('W3', what)) await work()
-    return work()
-  }
-
-  async #rows(key: string): Promise<readonly SimRow[]> {
-    const bytes = await this.#storage.get(key)
-    if (bytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`)
-    return JSON.parse(Buffer.from(bytes).toString()) as SimRow[]
   }
 }
 

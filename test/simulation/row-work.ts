@@ -5,7 +5,8 @@ import type { Storage } from '../../src/lake/storage/storage.ts'
 import type { DataFile, WritePlan } from '../../src/lake/table.ts'
 import { hashOf } from './key-stage.ts'
 import type { SimProcess } from './process.ts'
-import { writeRows, type SimRow } from './row-encoder.ts'
+import { storedRows, workOnFiles, writeRows } from './row-files.ts'
+import type { SimRow } from './row-encoder.ts'
 
 /** The work on stored files, over rows in JSON: fails, is slow, and is done again when its lane dies. */
 export class RowWork implements TableWork {
@@ -18,8 +19,8 @@ export class RowWork implements TableWork {
   }
 
   readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys> {
-    return this.#job('readKeys', async () => {
-      const rows = await this.#rows(file.key)
+    return workOnFiles(this.#process, 'readKeys', async () => {
+      const rows = await storedRows(this.#storage, file.key)
       const runs: { -readonly [name in keyof KeyRun]: KeyRun[name] }[] = []
       for (const { p: partition } of rows)
         if (runs.at(-1)?.partition === partition) runs.at(-1)!.count++
@@ -34,10 +35,10 @@ export class RowWork implements TableWork {
   }
 
   rowsWithin(_: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array> {
-    return this.#job('rowsWithin', async () => {
+    return workOnFiles(this.#process, 'rowsWithin', async () => {
       const isWithin = ({ p, o }: SimRow): boolean =>
         ranges.some(({ partition, from, until }) => p === partition && BigInt(o) >= from && BigInt(o) < until)
-      const rows = await this.#rows(file.key)
+      const rows = await storedRows(this.#storage, file.key)
       return Uint32Array.from(rows.flatMap((row, position) => (isWithin(row) ? [position] : [])))
     })
   }
@@ -45,19 +46,19 @@ export class RowWork implements TableWork {
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {
     // What dies from now on is not of this file.
     const taken = inputs.map(({ file, deleted }) => ({ file, deleted: deleted.clone() }))
-    return this.#job('concatenate', async () => {
+    return workOnFiles(this.#process, 'concatenate', async () => {
       const rows: SimRow[] = []
       for (const { file, deleted } of taken)
-        rows.push(...(await this.#rows(file.key)).filter((_, row) => !deleted.has(row)))
+        rows.push(...(await storedRows(this.#storage, file.key)).filter((_, row) => !deleted.has(row)))
       return writeRows(this.#process, this.#storage, plan, rows)
     })
   }
 
   fill(plan: WritePlan, file: DataFile, fillings: readonly Filling[]): Promise<DataFile> {
-    return this.#job('fill', async () => {
-      const rows = (await this.#rows(file.key)).map((row) => ({ ...row }))
+    return workOnFiles(this.#process, 'fill', async () => {
+      const rows = (await storedRows(this.#storage, file.key)).map((row) => ({ ...row }))
       for (const { row, columns, from } of fillings) {
-        const source = (await this.#rows(from.key))[from.row]! as unknown as Record<string, unknown>
+        const source = (await storedRows(this.#storage, from.key))[from.row]! as unknown as Record<string, unknown>
         for (const column of columns) (rows[row]! as unknown as Record<string, unknown>)[column] = source[column]
       }
       return writeRows(this.#process, this.#storage, plan, rows)
@@ -72,21 +73,5 @@ export class RowWork implements TableWork {
   /** Nothing is replayed here. */
   compare(): Promise<never> {
     return Promise.reject(new LakeError('internal', 'no rows are compared here'))
-  }
-
-  async #job<T>(what: string, work: () => Promise<T>): Promise<T> {
-    const { clock, random } = this.#process
-    if (this.#process.happens('W1', what))
-      throw new LakeError('lane.failed', `${what}: the lane died too often`, { retryable: true })
-    if (this.#process.happens('W2', what)) await clock.sleep(random.between(100, 20_000))
-    // Whoever did it first is dead; what it wrote lies about.
-    if (this.#process.happens('W3', what)) await work()
-    return work()
-  }
-
-  async #rows(key: string): Promise<readonly SimRow[]> {
-    const bytes = await this.#storage.get(key)
-    if (bytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`)
-    return JSON.parse(Buffer.from(bytes).toString()) as SimRow[]
   }
 }

@@ -12,7 +12,8 @@ import type { Storage } from '../../src/lake/storage/storage.ts'
 import { DeletedRank, type DataFile, type WritePlan } from '../../src/lake/table.ts'
 import type { SimTable, SimWindow } from './plan.ts'
 import type { SimProcess } from './process.ts'
-import { writeRows, type SimRow } from './row-encoder.ts'
+import type { SimRow } from './row-encoder.ts'
+import { storedRows, writeRows } from './row-files.ts'
 import { OldRows, readOperations } from './row-operations.ts'
 import { isFinal, type Cell } from './window-rules.ts'
 
@@ -174,23 +175,17 @@ export class SimFold implements WindowFold {
   async #live(stored: readonly StoredRows[]): Promise<SimRow[]> {
     const live: SimRow[] = []
     for (const { file, deleted } of stored)
-      live.push(...(await this.#rows<SimRow>(file)).filter((_, row) => !deleted.has(row)))
+      live.push(...(await storedRows(this.#storage, file.key)).filter((_, row) => !deleted.has(row)))
     return live
   }
 
   async #read<R extends CellRow>(stored: readonly StoredRows[]): Promise<Map<string, Stored<R>>> {
     const found = new Map<string, Stored<R>>()
     for (const { file, deleted } of stored) {
-      for (const [row, each] of (await this.#rows<R>(file)).entries())
+      for (const [row, each] of (await storedRows<R>(this.#storage, file.key)).entries())
         if (!deleted.has(row)) found.set(keyOf(each), { row: each, at: { key: file.key, row } })
     }
     return found
-  }
-
-  async #rows<R>({ key }: DataFile): Promise<readonly R[]> {
-    const bytes = await this.#storage.get(key)
-    if (bytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`)
-    return JSON.parse(Buffer.from(bytes).toString()) as R[]
   }
 }
 
