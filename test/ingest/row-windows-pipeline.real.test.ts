@@ -66,6 +66,8 @@ const windows = fc
     select: fc.constantFrom(VALUES, POSITIONS),
     where: fc.constantFrom(undefined, 'v > 2', FRAGILE),
     emit: fc.constantFrom('update' as const, 'close' as const),
+    // So few that what is final is let go before it is settled.
+    openRowsMax: fc.constantFrom(1_000_000, 16),
   })
   .map(({ kind, ...parts }) =>
     windowDefinition(kind, { source: 'items', input: 'rows', groupBy: ['g'], ...parts } as Partial<WindowDefinition>),
@@ -105,7 +107,7 @@ test('at every version windows are what stands, whatever came late, later or twi
           const at = ahead === null ? null : 3 * (k * share + n) + ahead
           append(lake, log[partition]!, { ...given, at, rev: 0, partition, offset: log[partition]!.length })
         }
-        await lake.run(each, count)
+        if (!(await hasRoom(lake, each, count))) break
       }
       for (const version of await lake.chain.versions(100)) {
         versions++
@@ -116,6 +118,17 @@ test('at every version windows are what stands, whatever came late, later or twi
   )
   expect(versions).toBeGreaterThan(20)
 })
+
+/** Runs, unless more is open than may be. */
+async function hasRoom(lake: Lake, how: How, partitions: number): Promise<boolean> {
+  try {
+    await lake.run(how, partitions)
+    return true
+  } catch (error) {
+    if ((error as { code?: string }).code === 'window.open_rows_max') return false
+    throw error
+  }
+}
 
 function append(lake: Lake, log: Placed[], placed: Placed): void {
   const { key, isTombstone, g, v, at, note, partition } = placed

@@ -274,6 +274,42 @@ describe('limits and paces', () => {
     expect(await lake.rows(head, 'w__late', '_reason, _weight')).toEqual([['row_expired', 1]])
   })
 
+  test.each([
+    ['tumbling', 'events', { kind: 'tumbling', sizeMs: 10, offsetMs: 0 }, [[0, 10, 3n, 1]]],
+    ['sliced', 'rows', { kind: 'hopping', sizeMs: 20, slideMs: 5, offsetMs: 0 }, [[0, 20, 3n, 1]]],
+    ['session', 'events', { kind: 'session', gapMs: 5 }, [[1, 9, 3n, 1]]],
+  ] as const)(
+    'C4: a partition that never has a record stops nothing, and what was let go is made again when it has: %s, %s',
+    { timeout: 60_000 },
+    async (_, input, window, wanted) => {
+      const definition = { ...windowOf(window), input, select: [{ ...COUNT, name: 'n' }], openRowsMax: 12 }
+      const tables = [source('1ms', input === 'rows')]
+      const lake = await lakes.create({ name: 'p', tables, windows: [definition], onDataLoss: 'stop' }, 2)
+      let key = 0
+      const add = (at: number, partition = 0) => {
+        const id = `k${partition}-${key++}`
+        const value = Buffer.from(JSON.stringify({ at, g: 'a', id }))
+        lake.log.append('c', partition, [{ timestampMs: 0, key: Buffer.from(id), value }])
+      }
+      add(1)
+      for (let at = 3; at < 503; at += 20) {
+        add(at)
+        if (at % 100 === 83) await lake.run(how, 2)
+      }
+      expect((await lake.rows(await lake.head(), 'w__state', '1')).length).toBeLessThanOrEqual(12)
+      add(4, 1)
+      await lake.run(how, 2)
+      const rows = await lake.rows(
+        await lake.head(),
+        'w',
+        'epoch_ms(window_start), epoch_ms(window_end), n, _corrections',
+      )
+      const first = rows.map(([start, end, ...rest]) => [Number(start), Number(end), ...rest])
+      expect(first.filter(([start]) => start === wanted[0]![0])).toEqual(wanted)
+      expect(await lake.rows(await lake.head(), 'w__late', '_offset')).toEqual([])
+    },
+  )
+
   test(
     'C3: more open rows than the limit stop the pipeline; raising it is no new code',
     { timeout: 30_000 },

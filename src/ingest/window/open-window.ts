@@ -17,6 +17,9 @@ import type { FoldedRows } from './fold-rows.ts'
 import type { FoldedWindow, FoldRequest, StoredWindow, TableDelta } from './window.ts'
 import { partialColumns, resultColumns } from '../../window/sql.ts'
 
+/** Of `openRowsMax`: with so many cells what is final is let go. */
+const CROWDED_SHARE = 2
+
 /** The cells and outputs of one window table. */
 export class OpenWindow {
   readonly #database: FoldDatabase
@@ -35,6 +38,8 @@ export class OpenWindow {
   #finalUntil: number | undefined
   /** What ends until then left, settled or expired. */
   #goneUntil: number | undefined
+  /** Cells that the last fold left. */
+  #openRows = 0
   /** What ends until then has been deleted. */
   #expiredUntil: number | undefined
   #openWrittenMs: number | undefined
@@ -76,6 +81,7 @@ export class OpenWindow {
     this.#retained = this.#retaining(stored.results, schema)
     this.#expiredUntil = await this.#expiredBy(stored.watermarkMs)
     this.#goneUntil = greatest(loaded.goneUntil, this.#expiredUntil)
+    this.#openRows = await this.#countCells()
     if (this.#rows === undefined) return
     const { name } = this.#relations.definition
     if (stored.source === undefined) throw new LakeError('internal', `${name}: old values are read from its source`)
@@ -147,10 +153,8 @@ export class OpenWindow {
     })
     this.#refuseNegative(merged.negative + results.negative)
     await this.#leave(bounds)
-    const [openRows] = await database.numbers(
-      `SELECT count(*) FROM ${relations.cells}${relations.values.length === 0 ? '' : ` WHERE ${PART} = 0`}`,
-    )
-    this.#refuseTooMany(openRows!)
+    const openRows = (this.#openRows = await this.#countCells())
+    this.#refuseTooMany(openRows)
     const stateRows = `SELECT ${list(relations.columns)} FROM ${merged.written} WHERE NOT __settled`
     const resultFile = await this.#write(request.results, () => resultRowsSql(relations), results.written)
     const stateFile = await this.#write(request.state, () => stateRows, merged.rows)
@@ -163,7 +167,7 @@ export class OpenWindow {
     this.#retained?.apply(resultDelta)
     const stateDelta = await this.#state.delta(database, stateFile, unionOfPlaces([merged.replaced, 'left_cells']))
     const { keys: oldKeys = 0, replaced = 0 } = this.#rows?.old ?? {}
-    await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta) + replaced, 2 * openRows! + oldKeys)
+    await database.retire(rowsOf(resultDelta) + rowsOf(stateDelta) + replaced, 2 * openRows + oldKeys)
     return {
       results: resultDelta,
       state: stateDelta,
@@ -173,7 +177,7 @@ export class OpenWindow {
       failed: halves?.failed ?? 0,
       corrected: results.corrected,
       retractOfUnknown: halves?.retractOfUnknown ?? 0,
-      openRows: openRows!,
+      openRows,
       stateBytes: await database.bytes(),
     }
   }
@@ -185,17 +189,37 @@ export class OpenWindow {
     return true
   }
 
+  async #countCells(): Promise<number> {
+    const { cells, values } = this.#relations
+    const [rows] = await this.#database.numbers(
+      `SELECT count(*) FROM ${cells}${values.length === 0 ? '' : ` WHERE ${PART} = 0`}`,
+    )
+    return rows!
+  }
+
+  /**
+   * A partition that is quiet, or has never had an event, settles nothing for as long as it stays so. Before what is final
+   * fills the fold, it is let go as if it were settled, where it can be made again should that partition wake.
+   */
+  #isCrowded({ head }: FoldRequest): boolean {
+    const { openRowsMax } = this.#relations.definition
+    return this.#openRows > openRowsMax / CROWDED_SHARE && head !== undefined && canRebuild(this.#relations)
+  }
+
   /** Rules C2, C4 and E6, as ends of windows; an end is final before it is settled, and was final before it expires. */
-  #bounds({ watermarkMs, clockMsMin }: FoldRequest): Bounds {
+  #bounds(request: FoldRequest): Bounds {
+    const { watermarkMs, clockMsMin } = request
     const { window, allowedLatenessMs, retainMs } = this.#relations.definition
     const gapMs = window.kind === 'session' ? window.gapMs : 0
     const instantMs = window.kind === 'session' ? 0 : 1
     const lagMs = gapMs + allowedLatenessMs + this.#outOfOrdernessMs
     const finalUntil = greatest(this.#finalUntil, plus(watermarkMs, instantMs - allowedLatenessMs))
+    const settledUntil = least(finalUntil, plus(clockMsMin, -lagMs))
     const expiredUntil = retainMs === undefined ? undefined : plus(watermarkMs, -retainMs - 1)
     return {
       finalUntil,
-      settledUntil: least(finalUntil, plus(clockMsMin, -lagMs)),
+      // What touches a session may end a gap later.
+      settledUntil: this.#isCrowded(request) ? greatest(settledUntil, plus(finalUntil, -gapMs)) : settledUntil,
       expiredUntil: least(this.#finalUntil, expiredUntil),
     }
   }
