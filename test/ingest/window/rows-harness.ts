@@ -53,7 +53,7 @@ export class RowsHarness {
   readonly #window: WindowDefinition
   readonly #storage: LocalStorage
   readonly #folder: string
-  readonly #clock = new InstantClock()
+  readonly #clock: InstantClock
   readonly #connection: DuckDBConnection
   readonly #encoder: Encoder
   readonly #work: Work
@@ -71,12 +71,21 @@ export class RowsHarness {
     source: TableDefinition,
     window: WindowDefinition,
     folder: string,
-    parts: { storage: LocalStorage; connection: DuckDBConnection; encoder: Encoder; work: Work; fold: WindowFold },
+    parts: {
+      storage: LocalStorage
+      clock: InstantClock
+      connection: DuckDBConnection
+      encoder: Encoder
+      work: Work
+      fold: WindowFold
+    },
   ) {
     this.#source = source
     this.#window = window
     this.#folder = folder
     this.#storage = parts.storage
+    // Names of files are its: one for all folds.
+    this.#clock = parts.clock
     this.#connection = parts.connection
     this.#encoder = parts.encoder
     this.#work = parts.work
@@ -112,7 +121,7 @@ export class RowsHarness {
     const encoder = await openEncoder({ tables, windows: [window], storage, clock })
     const work = await openTableWork({ tables, storage, clock })
     const fold = await openWindowFold({ windows: [window], tables, storage, clock, ...options })
-    return new RowsHarness(source, window, folder, { storage, connection, encoder, work, fold })
+    return new RowsHarness(source, window, folder, { storage, clock, connection, encoder, work, fold })
   }
 
   get results(): Row[] {

@@ -68,6 +68,10 @@ export class Reference {
     return least === -Infinity ? undefined : least
   }
 
+  get clockMsMax(): number {
+    return Math.max(...this.#clocks)
+  }
+
   /** A record that keeps values has a row to keep them of. */
   lacksBase({ key, isTombstone, g, v, at }: Event): boolean {
     return this.#variant.keeps && !isTombstone && !this.#rows.has(key) && [g, v, at].includes(undefined)
