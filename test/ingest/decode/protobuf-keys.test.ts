@@ -2,6 +2,7 @@ import * as fc from 'fast-check'
 import protobuf from 'protobufjs'
 import { describe, expect, test } from 'vitest'
 import { codeHash } from '../../../src/define-code.ts'
+import { checkPipelines } from '../../../src/define-check.ts'
 import { needsRegistry } from '../../../src/define-avro.ts'
 import { avro, protobuf as format, table, type TableOptions } from '../../../src/define.ts'
 import type { SchemaEntry } from '../../../src/ingest/decode/avro-schemas.ts'
@@ -141,6 +142,17 @@ describe('a null value whose key is a message', () => {
     expect(new Set(others.map(codeHash)).size).toBe(others.length)
     const spaced = KEY.replaceAll(';', ' ;\n')
     expect(codeHash(orders({ key: format({ schema: spaced }) }))).toBe(codeHash(own))
+  })
+
+  test('is written in YAML as in a program', () => {
+    const written = (key: unknown) => {
+      const from = { topic: 'shop.orders', key }
+      const fields = { from, columns: { id: 'long', region: 'string', text: 'string' }, key: ['id', 'region'] }
+      return checkPipelines({ shop: { tables: { orders: fields } } }, []).pipelines[0]!.tables[0]
+    }
+    expect(written({ format: 'protobuf', schema: KEY })).toEqual(orders())
+    expect(written('protobuf')).toEqual(orders({ key: format() }))
+    expect(written('protobuf')).toEqual(orders({ key: 'protobuf' }))
   })
 
   test.each<[unknown, RegExp]>([
