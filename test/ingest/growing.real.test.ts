@@ -162,6 +162,23 @@ test('a schema that does not fit holds its partition; others go on', { timeout: 
       expect.objectContaining({ partition: `${TOPIC}/1`, held: null }),
     ]),
   })
+  // A replay comes as far as the pipeline, and waits at the same record.
+  const replay = await lake.replay('shop', { tables: ['orders'] })
+  const waits = await until(
+    'ready',
+    async () => {
+      const { progress, error } = await replay.status()
+      return progress?.phase === 'ready' && error !== null ? error : undefined
+    },
+    LIMIT_MS,
+  )
+  expect(waits).toMatchObject({
+    code: 'schema.incompatible',
+    message: expect.stringContaining(`${TOPIC}/0 waits at offset ${before}`),
+  })
+  expect(await replay.difference()).toMatchObject({ isEmpty: true })
+  await replay.cancel()
+  await until('cancelled', async () => (await replay.status()).state === 'cancelled', LIMIT_MS)
   // Tried again, it waits again; so it does after a restart.
   await pipeline!.resume()
   await until('held again', () => held() !== undefined, LIMIT_MS)
