@@ -13,6 +13,7 @@ import { bytesOf, RecordEncoder, type Encoded, type Produced, type ProducedKey }
 import { holds, type Held, type HoldsOptions } from './holds.ts'
 import type { LabLog } from './lab-log.ts'
 import type { LabRegistry } from './lab-registry.ts'
+import type { LookupTables } from './lookups.ts'
 import { PipelineLab } from './pipeline-lab.ts'
 import { Reader, type ReadRequest, type Row } from './reader.ts'
 import { deadLettersOf, findRole, lateOf, nameOf, plainRows, type PlainRow } from './select.ts'
@@ -57,6 +58,7 @@ export interface LabParts {
   readonly storage: MemoryStorage
   readonly salts: Salts
   readonly registry: LabRegistry
+  readonly lookups: LookupTables
   readonly partitionsOf: (topic: string) => number
 }
 
@@ -211,7 +213,7 @@ export class Lab implements AsyncDisposable {
     return this.#inTurn(async () => {
       const tables: TableDifference[] = []
       for (const pipeline of this.#pipelines) {
-        const other = changed && this.#changed(changed, pipeline.definition)
+        const other = changed && this.#changed(this.#parts.lookups.bound(changed), pipeline.definition)
         const found = await pipeline.replay(other)
         tables.push(...(found?.tables ?? []))
       }

@@ -129,7 +129,9 @@ describe('what is caught', () => {
       for (let partition = 0; partition < 3; partition++)
         await lab.produce('events', [{ id: 'tick', v: 0, at: 120_000 }], { partition })
     })
-    expect(error.message).toMatch(/table w, row \{.*\}: _final is (true|false), and was (true|false) in the plain run\n/)
+    expect(error.message).toMatch(
+      /table w, row \{.*\}: _final is (true|false), and was (true|false) in the plain run\n/,
+    )
   })
 
   const keyed = table('events', { from: { topic: 'e', key: 'string' }, columns, key: ['id'] })
