@@ -1,4 +1,4 @@
-import type { LakeDefinition } from './define.ts'
+import type { LakeDefinition, TableDefinition } from './define.ts'
 import { invalidField, parseInstant } from './define-fields.ts'
 import { saltsOf } from './define-redact.ts'
 import { withMaps } from './map-bundle.ts'
@@ -16,7 +16,8 @@ export type { Held, HoldsOptions } from './testing/holds.ts'
 export type { LookupRows } from './testing/lookups.ts'
 export type { PlainRow } from './testing/select.ts'
 
-export interface LabOptions {
+/** `L`: the tables that are looked up. */
+export interface LabOptions<L extends readonly TableDefinition[] = readonly TableDefinition[]> {
   /** Decides all that is left to chance; the same seed, the same runs of `holds`. Default: 1. */
   readonly seed?: number
   /** Of each topic, or by topic. Default: 3. */
@@ -28,7 +29,7 @@ export interface LabOptions {
   /** Schemas in Avro of each subject, `<topic>-value` or `<topic>-key`: its versions, oldest first, as text or as JSON. */
   readonly registry?: { readonly subjects: Readonly<Record<string, readonly (string | object)[]>> }
   /** Rows of the tables that `lookup` names. */
-  readonly lookups?: readonly LookupRows[]
+  readonly lookups?: { readonly [K in keyof L]: LookupRows<L[K]> }
 }
 
 const PARTITIONS = 3
@@ -38,7 +39,7 @@ const START = '2026-01-01T00:00:00Z'
  * Opens a lab over a definition: the pipelines of production, over a log and a store in memory, in virtual time. Throws
  * `config.invalid`. What stops a pipeline is thrown by the first question.
  */
-export async function testLake(
+export async function testLake<const L extends readonly TableDefinition[]>(
   given: LakeDefinition,
   {
     seed = 1,
@@ -46,8 +47,8 @@ export async function testLake(
     startAt = START,
     salts: givenSalts = {},
     registry = { subjects: {} },
-    lookups: rows = [],
-  }: LabOptions = {},
+    lookups: rows,
+  }: LabOptions<L> = {},
 ): Promise<Lab> {
   const written = await withMaps(given, process.cwd())
   const startMs = typeof startAt === 'string' ? parseInstant(startAt) : startAt.getTime()
@@ -64,7 +65,7 @@ export async function testLake(
   const schemas = new LabRegistry()
   for (const [subject, versions] of Object.entries(registry.subjects))
     for (const schema of versions) schemas.register(subject, schema)
-  const looked = await withLookedUp(rows)
+  const looked = await withLookedUp((rows ?? []) as readonly LookupRows[])
   const names = saltsOf([...tables, ...looked.map(({ table }) => table)]).keys()
   const salts = { ...Object.fromEntries([...names].map((name) => [name, `salt of ${name}`])), ...givenSalts }
   const lookups = await LookupTables.make(looked, { startMs, salts, registry: schemas })

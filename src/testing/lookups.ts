@@ -1,11 +1,12 @@
 import type { LakeDefinition, PipelineDefinition, TableDefinition } from '../define.ts'
 import { invalidField } from '../define-fields.ts'
+import type { ProducedOf } from '../define-produced.ts'
 import type { LookupDefinition } from '../define-lookup.ts'
 import type { Salts } from '../define-redact.ts'
 import { LakeError } from '../error.ts'
 import { MemoryStorage } from '../lake/storage/memory.ts'
 import { quoted } from '../sql-text.ts'
-import { RecordEncoder, type Produced } from './encode-record.ts'
+import { RecordEncoder } from './encode-record.ts'
 import { LabLog, RecordedSource } from './lab-log.ts'
 import type { LabRegistry } from './lab-registry.ts'
 import { Life } from './life.ts'
@@ -14,12 +15,12 @@ import { Reader } from './reader.ts'
 import { World } from './world.ts'
 
 /** Rows of a table that others look up, as the version has them that their definition names. */
-export interface LookupRows {
-  readonly table: TableDefinition
+export interface LookupRows<T extends TableDefinition = TableDefinition> {
+  readonly table: T
   /** The version; without one, every version that has no rows of its own. */
   readonly at?: number | string | undefined
   /** Records of its topic, in their order, as `produce` takes them. */
-  readonly rows: readonly Produced[]
+  readonly rows: readonly ProducedOf<NoInfer<T>>[]
 }
 
 export interface LookupParts {
