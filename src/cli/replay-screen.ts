@@ -7,8 +7,13 @@ import { grouped } from './serve.ts'
 type TableJson = DifferenceJson['tables'][number]
 type SampleJson = TableJson['samples'][number]
 
-/** Columns of `replay list` on a screen; programs take the replays as they are. */
-export const LIST_COLUMNS = ['replay', 'pipeline', 'mode', 'is', 'percent', 'rebuilds', 'difference', 'created', 'next']
+const LIST_COLUMNS = ['replay', 'pipeline', 'mode', 'is', 'percent', 'rebuilds', 'difference', 'created', 'next']
+
+/** Columns of `replay list` on a screen, where there is little room; programs take the replays as they are. */
+export function listColumns(replays: readonly ReplayJson[]): readonly string[] {
+  const isNext = replays.length === 0 || replays.some((replay) => nextOf(replay) !== '')
+  return LIST_COLUMNS.filter((name) => isNext || name !== 'next')
+}
 
 export function onScreen(replay: ReplayJson): Row {
   const { id, pipeline, options, progress, rebuilt, difference, created } = replay

@@ -97,7 +97,7 @@ test('a change, positions and durations in words', () => {
   )
   expect(changeText({ before: null, after: before }, ['id'])).toBe('status=paid  amount=1.00')
   expect(changeText({ before, after: null }, ['id'])).toBe('status=paid  amount=1.00')
-  expect(positionsText({ 'shop.orders/10': '3', 'shop.orders/2': '7', 'b/0': '1' })).toBe('shop.orders 7 3 · b 1')
+  expect(positionsText({ 'shop.orders/10': '3', 'shop.orders/2': '7', 'b/0': '1' })).toBe('b 1 · shop.orders 7 3')
   expect([0, 250, 5_000, 600_000, 5_400_000, 90_061_001].map(durationText)).toEqual([
     '0s',
     '250ms',
@@ -112,6 +112,7 @@ test('--help: every command stands where it belongs', async () => {
   const { out } = await run(['--help'])
   const headings = [...out.matchAll(/^(\S.*):$/gm)].map(([, heading]) => heading)
   expect(headings).toEqual(['Options', 'Begin', 'Run', 'Read', 'Pipelines', 'History', 'Care', 'Commands'])
+  expect(out).toMatch(/^ {2}diff <table> <from> \[to\] {2}\S/m)
   const [, others] = out.split(/^Commands:$/m)
   expect([...others!.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name)).toEqual(['completion', 'help'])
 })
