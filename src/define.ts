@@ -18,6 +18,7 @@ import type { Evolve } from './evolve-columns.ts'
 import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
 import type { FormatAs, InputOf, UnknownFields } from './define-produced.ts'
+import type { KeyFormat, WrittenKey } from './define-record-key.ts'
 import { withDeadLetters, type Table } from './define-reference.ts'
 import type { AnyRow, DeclaredRow, RawRow, RowOf, SystemRow } from './define-row.ts'
 import { writtenTopic, type ChangeTopic, type TopicOptions } from './define-topic.ts'
@@ -44,7 +45,7 @@ export interface TableOptions<
     /** `json()` (default), `avro()`, `protobuf()`, `raw()` or `debezium()`. */
     readonly value?: F
     /** How the record's key names the row that a null value removes. */
-    readonly key?: RecordKey
+    readonly key?: RecordKey | WrittenKey
     /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
     readonly startAt?: 'earliest' | 'latest' | (string & {}) | { readonly timestamp: string }
   }
@@ -185,8 +186,8 @@ export const avro = (options: AvroOptions = {}): WrittenFormat & { readonly form
   ...options,
 })
 
-/** Values are messages of Protocol Buffers: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
-export const protobuf = (options: ProtobufOptions = {}): WrittenFormat & { readonly format: 'protobuf' } => ({
+/** Values, or keys, are messages of Protocol Buffers: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
+export const protobuf = (options: ProtobufOptions = {}): ProtobufOptions & { readonly format: 'protobuf' } => ({
   format: 'protobuf',
   ...options,
 })
@@ -277,6 +278,8 @@ export interface TableDefinition {
   readonly key: readonly string[]
   /** How the record's key becomes the key columns when its value is null; `none`: null values are counted and ignored. */
   readonly recordKey: RecordKey
+  /** Present where record keys are Protocol Buffers. */
+  readonly keyFormat?: KeyFormat
   /** Column of int, long, date or timestamp that orders the records of a key instead of their offsets; or a field of the change's source. */
   readonly version: string | undefined
   /** What a column is that the record does not carry: null, or what the key's row has. */
@@ -301,7 +304,7 @@ export interface TableDefinition {
   readonly isArchive?: true
 }
 
-export type RecordKey = 'string' | 'json' | 'avro' | 'debezium' | 'none'
+export type RecordKey = 'string' | 'json' | 'avro' | 'protobuf' | 'debezium' | 'none'
 
 /** What a table without a key has in its place. */
 export const APPEND = { key: [], recordKey: 'none', version: undefined, missing: 'null', onTruncate: 'stop' } as const
