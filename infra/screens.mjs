@@ -42,6 +42,7 @@ const SCREENS = [
   { name: 'help', words: ['--help'] },
   { name: 'doctor', words: ['doctor', '-c', 'kappalake.yaml'], isShown: true },
   { name: 'config-error', words: ['start', '-c', 'broken.yaml'], isShown: true },
+  { name: 'config-print', words: ['config', 'print', '-c', 'kappalake.yaml'] },
   { name: 'wrong-command', words: ['tabels'] },
   { name: 'wrong-option', words: ['query', '--as-off', '12', 'SELECT 1'] },
   { name: 'init', words: ['init', 'made'] },
@@ -53,6 +54,10 @@ const SCREENS = [
   { name: 'windows', words: ['windows', 'revenue_1m', '--limit', '8'] },
   { name: 'versions', words: ['versions', 'shop', '--limit', '8'] },
   { name: 'dead-letters', words: ['dlq', 'list', 'shop', '--limit', '5'] },
+  { name: 'dead-letter', words: ['dlq', 'show', 'shop', 'shop.customers/0@73'] },
+  { name: 'snapshots', words: ['snapshots', 'orders', '--limit', '5'] },
+  { name: 'compact', words: ['compact', 'orders'] },
+  { name: 'jobs', words: ['jobs'] },
   { name: 'diff', words: ['diff', 'orders', '60', '--limit', '12'] },
   {
     name: 'replay-watch',

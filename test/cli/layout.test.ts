@@ -75,6 +75,23 @@ describe('a table', () => {
     expect(formatRows(Object.keys(row), [row], 'table')).toContain('a note that is long')
   })
 
+  test('has its numbers and times whole, or stands upright', () => {
+    const number = fc.bigInt({ min: 0n, max: 2n ** 63n }).map(String)
+    const time = fc
+      .date({ min: new Date(0), max: new Date('9999-01-01'), noInvalidDate: true })
+      .map((date) => date.toISOString())
+    const row = fc.record({ id: number, time, note: fc.string({ unit: fc.constantFrom(...'abc '), maxLength: 60 }) })
+    fc.assert(
+      fc.property(fc.array(row, { minLength: 1, maxLength: 4 }), screen, (rows, terminal) => {
+        const text = formatRows(['id', 'time', 'note'], rows, 'table', { ...terminal, columns: terminal.columns + 20 })
+        for (const { id, time } of rows) {
+          expect(text).toContain(id)
+          expect(text).toContain(time.replace(/\.000Z$/, 'Z'))
+        }
+      }),
+    )
+  })
+
   test('has no zeros in its times; other forms have every digit', () => {
     const rows = ['10:00:00.000000Z', '10:00:00.590000Z', '10:00:00.000001Z', '10:00:00.500Z', '10:00:00.000Z'].map(
       (time) => ({ time: `2026-03-02T${time}` }),
