@@ -62,7 +62,7 @@ const SCREENS = [
   {
     name: 'replay-watch',
     words: ['replay', 'start', 'shop', '--mode', 'verify', '--rate-limit', '15000', '--watch'],
-    until: /█{9,}░[^\r\n\u001B]*/,
+    until: /█{9,}░[░ \w,.%/]*/,
     isShown: true,
   },
   { name: 'replay-list', words: ['replay', 'list'] },
