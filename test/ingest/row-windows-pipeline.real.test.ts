@@ -116,7 +116,7 @@ test('at every version windows are what stands, whatever came late, later or twi
         await check(lake, version, window, log)
       }
     }),
-    { numRuns: 6, unbiased: true },
+    { numRuns: 5, unbiased: true },
   )
   expect(versions).toBeGreaterThan(20)
 })
