@@ -14,7 +14,8 @@ const engine = [
 ]
 /** Only with `npm run interop -- --trino`. */
 const asked = process.env['KAPPALAKE_TRINO'] === '1' ? [] : ['test/interop/trino.real.test.ts']
-const lasting = { testTimeout: 180_000, hookTimeout: 180_000, setupFiles: ['test/support/laws.ts'] }
+const laws = ['test/support/laws.ts']
+const lasting = { testTimeout: 180_000, hookTimeout: 180_000, setupFiles: [...laws, 'test/support/lasting-laws.ts'] }
 export default defineConfig({
   test: {
     globalSetup: ['test/support/build.ts'],
@@ -26,6 +27,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: real,
           testTimeout: 20_000,
+          setupFiles: laws,
           isolate: false,
           maxWorkers: '100%',
         },

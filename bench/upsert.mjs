@@ -1,6 +1,7 @@
 // Upserts from Kafka to a committed table: orders of which four of five update one that is there, compaction running
 // and counted, in steady state (every live key was updated twice on average). In the same run the same topic appended,
-// which is the limit. At 1 million and, with `--keys 1000000,10000000`, at 10 million live keys. One JSON line a figure.
+// which is the limit. At 1 million and, with `--keys 1000000,10000000`, at 10 million keys that live when that state is
+// reached; they grow by a fifth of what follows. One JSON line a figure.
 import { parseArgs } from 'node:util'
 import { runLake } from './append/lake.mjs'
 import { openWorld } from './append/world.mjs'
@@ -16,8 +17,10 @@ const RESTART_SECONDS_MAX = 5
 const DEAD_SHARE_MAX = { load: 0.3, rest: 0.2 }
 const FLAT_MAX = 1.25
 const REST_MS = 60_000
-/** Records after the first of every key: with four of five of them updates, each key is updated twice. */
+/** Records after the first of every key: with four of five of them updates, each of those keys is updated twice. */
 const UPDATED_TWICE = 2.5
+/** What the others make of the live keys meanwhile: one of five is a new one. */
+const GROWTH = 1 + UPDATED_TWICE / 5
 
 const commits = []
 try {
@@ -35,10 +38,12 @@ try {
 }
 
 async function measure(keys) {
-  const steady = keys * (1 + UPDATED_TWICE)
+  // Whole numbers in each of four partitions.
+  const atFirst = 8 * Math.round(keys / GROWTH / 8)
+  const steady = atFirst * (1 + UPDATED_TWICE)
   // As much again as makes a steady slope, but not for ever.
   const records = steady + Math.min(keys, 3_000_000)
-  const world = await openWorld(records, keys)
+  const world = await openWorld(records, atFirst)
   const lanes = Number(values.lanes)
   const size = `${keys / 1e6}M`
   try {

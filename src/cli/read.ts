@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { openClient, tokenOption, DEFAULT_URL, type Client } from './client.ts'
 import type { CliContext } from './context.ts'
+import { changeText, positionsText } from './read-texts.ts'
 import { formatRows, OUTPUT_FORMATS, type OutputFormat, type Row } from './output.ts'
 import { readWindows, WINDOW_STATES } from './read-windows.ts'
 
@@ -23,8 +24,9 @@ export function addReadCommands(program: Command, context: CliContext): void {
       const self = given.at(-1) as Command
       const { url, token, output } = self.opts<{ url: string; token?: string; output: OutputFormat }>()
       const client = openClient(url, context.fetch, context.signal, token)
-      const { columns, rows } = await work(client, ...given)
-      context.out.write(formatRows(columns, rows, output))
+      const { forPeople, ...whole } = await work(client, ...given)
+      const { columns, rows } = output === 'table' ? (forPeople ?? whole) : whole
+      context.out.write(formatRows(columns, rows, output, context.out))
     }
 
   command('query <sql>', 'run one SELECT over the tables')
@@ -61,12 +63,17 @@ export function addReadCommands(program: Command, context: CliContext): void {
       printing(async (client, table: string, from: string, to: string | undefined, { limit }: { limit: number }) => {
         const { counts, key, items } = await diff(client, table, from, to, limit)
         context.err.write(`${counts}\n`)
+        const rows = items.map((item) => ({
+          ...Object.fromEntries(key.map((name) => [name, (item.after ?? item.before)![name]])),
+          ...item,
+        }))
         return {
           columns: ['change', ...key, 'before', 'after'],
-          rows: items.map((item) => ({
-            ...Object.fromEntries(key.map((name) => [name, (item.after ?? item.before)![name]])),
-            ...item,
-          })),
+          rows,
+          forPeople: {
+            columns: ['change', ...key, 'row'],
+            rows: rows.map((row) => ({ ...row, row: changeText(row, key) })),
+          },
         }
       }),
     )
@@ -83,10 +90,18 @@ export function addReadCommands(program: Command, context: CliContext): void {
   command('versions <pipeline>', "list a pipeline's versions, newest first")
     .addOption(limitOption())
     .action(
-      printing(async (client, pipeline: string, { limit }: { limit: number }) => ({
-        columns: ['number', 'kind', 'time', 'writer', 'commitId', 'positions'],
-        rows: await client.list<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/versions`, limit),
-      })),
+      printing(async (client, pipeline: string, { limit }: { limit: number }) => {
+        const rows = await client.list<VersionRow>(`/v1/pipelines/${encodeURIComponent(pipeline)}/versions`, limit)
+        const columns = ['number', 'kind', 'time', 'writer', 'commitId', 'positions']
+        return {
+          columns,
+          rows,
+          forPeople: {
+            columns: columns.filter((name) => name !== 'commitId'),
+            rows: rows.map((row) => ({ ...row, positions: positionsText(row.positions) })),
+          },
+        }
+      }),
     )
   command('pipelines', 'list the pipelines, their state and lag').action(
     printing(async (client) => {
@@ -141,9 +156,18 @@ async function diff(client: Client, table: string, from: string, to: string | un
   return { counts, key: page.key, items: items.slice(0, limit) }
 }
 
-interface Table {
+interface Columns {
   readonly columns: readonly string[]
   readonly rows: readonly Row[]
+}
+
+interface Table extends Columns {
+  /** What of it stands in a table; default: all. */
+  readonly forPeople?: Columns
+}
+
+interface VersionRow extends Row {
+  readonly positions?: Readonly<Record<string, string>>
 }
 
 interface PipelineRow extends Row {

@@ -52,7 +52,7 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
   const tell = (replays: readonly ReplayJson[], options: Common): void =>
     context.out.write(
       isScreen(options)
-        ? formatRows(LIST_COLUMNS, replays.map(onScreen), 'table')
+        ? formatRows(LIST_COLUMNS, replays.map(onScreen), 'table', context.out)
         : formatRows(CSV_COLUMNS, replays, options.output),
     )
   const conclude = (found: ReplayJson, options: Common): void => {

@@ -217,10 +217,14 @@ class DuckEncoder implements Encoder {
       checkColumns(data, table.rows.columns)
       const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
-      const read = located(records, () =>
-        table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried),
-      )
-      const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs, retried)
+      const decode = (unmade?: ReadonlySet<string>) =>
+        withMapped(
+          located(records, () =>
+            table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless, unmade }, retried),
+          ),
+          mapped,
+        )
+      const { decoded, lagMsMax } = await this.#judged(table, decode, records, clocksMs, retried)
       const { rows, deadLetters, counts, operations } = decoded
       if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)
       table.redact?.apply(rows)
@@ -255,15 +259,16 @@ class DuckEncoder implements Encoder {
   /** What computed columns, the filter and the clocks make of the rows, in this order (rule T4). */
   async #judged(
     { definition, transform, clock, windows, changes }: Table,
-    decoded: Decoded,
+    decode: (unmade?: ReadonlySet<string>) => Decoded,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
     retried: RetriedRecords | undefined,
   ): Promise<{ readonly decoded: Decoded; readonly lagMsMax: number }> {
+    const decoded = decode()
     if (clock === undefined || batches.length === 0) return { decoded, lagMsMax: 0 }
     if ((windows !== undefined || changes !== undefined) && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
-    const judged = transform === undefined ? decoded : await transform.apply(decoded, batches, retried)
+    const judged = transform === undefined ? decoded : await transformed(transform, decoded, decode, batches, retried)
     const { rows, kept, counts, deadLetters } = judged
     const lagMsMax = clock.judge(rows, kept, batches[0]!.topic, counts, clocksMs ?? {}, retried)
     clock.placeLetters(deadLetters, rows, batches[0]!.topic, counts, clocksMs ?? {}, retried)
@@ -320,6 +325,21 @@ class DuckEncoder implements Encoder {
     this.#connection.closeSync()
     this.#instance.closeSync()
   }
+}
+
+/** What becomes of a record does not depend on what others keep of it, so one more decoding is enough. */
+async function transformed(
+  transform: RowTransform,
+  decoded: Decoded,
+  decode: (unmade: ReadonlySet<string>) => Decoded,
+  batches: readonly RecordBatch[],
+  retried: RetriedRecords | undefined,
+): Promise<Decoded> {
+  const first = await transform.apply(decoded, batches, retried)
+  if (first.kind === 'judged') return first.decoded
+  const second = await transform.apply(decode(first.unmade), batches, retried)
+  if (second.kind === 'judged') return second.decoded
+  throw new LakeError('internal', 'a record was judged in two ways')
 }
 
 /** What a table of dead letters has is written: one that was made before may lack what came last. */

@@ -212,7 +212,7 @@ describe('windows', () => {
       '',
     ])
     expect(err).toBe(
-      'version 7, watermark 2026-11-21T10:00:30.000Z, bound 5000 ms, allowed lateness 0 ms\n' +
+      'version 7, watermark 2026-11-21T10:00:30.000Z, bound 5s, allowed lateness 0s\n' +
         'held by metrics/1 at no event time yet, lag 3\n',
     )
   })

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { DELETE, TRUNCATE, type ConcatenateInput, type KeyRun, type StagedKeys } from '../../src/ingest/keys.ts'
 import type { StagedTable } from '../../src/ingest/lane.ts'
 import { KeyedTable } from '../../src/ingest/upsert.ts'
-import type { DataFile } from '../../src/lake/table.ts'
+import { DeletedRows, type DataFile } from '../../src/lake/table.ts'
 
 // The fold against the plain one: rows as objects in a map, files as lists of them.
 
@@ -207,6 +207,37 @@ test('a truncation takes all rows, those of its own batch too, and a begun compa
   expect([removed, [...gone]]).toEqual([['f0'], []])
   expect(deletes.map(({ file, rows }) => [file.key, [...rows.positions()]])).toEqual([['f1', [0]]])
   expect([...world.alive().keys()]).toEqual([4])
+})
+
+test('a file whose rows came from partition after partition, time and again, is compacted', () => {
+  const partitions = 200
+  const rows = Array.from({ length: 140_000 }, (_, key): Operation => ({
+    key,
+    what: 'upsert',
+    partition: key % partitions,
+    version: 0,
+  }))
+  // As when many small files of all partitions became one: no two neighbours are of one partition.
+  const file = { key: 'all', recordCount: rows.length, fileSizeBytes: 1, partition: [], metrics: new Map() }
+  const table = new KeyedTable('t', false)
+  const hashes = Uint32Array.from(rows.flatMap(({ key }) => hashOf(key)))
+  const keys = {
+    count: rows.length,
+    hashes,
+    versions: undefined,
+    runs: rows.map(({ partition }) => ({ partition, count: 1 })),
+  }
+  const live = table.load(
+    { ...file, sequenceNumber: 1n, firstRowId: 0n, deletes: undefined },
+    new DeletedRows(file.recordCount),
+    keys,
+  )
+  table.loadKeys(live, keys, 0, rows.length)
+  const input = { file, deleted: live.deleted.clone(), firstRowId: 0n, sequenceNumber: 1n }
+  table.replace([input], { ...file, key: 'again' })
+  expect(
+    table.files.map(({ partitions }) => [partitions.at(0), partitions.at(139_999), partitions.runs.length]),
+  ).toEqual([[0, 139_999 % partitions, rows.length]])
 })
 
 test('a key in two partitions without a version stops the fold, by its tombstone too', () => {

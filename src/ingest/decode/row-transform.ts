@@ -21,6 +21,11 @@ import type { Decoded } from './table-decoder.ts'
 const KEPT = 0
 const FILTERED = 1
 
+/** `again`: rows took values of rows that do not come about; the batch is to be decoded with these records known. */
+export type Transformed =
+  | { readonly kind: 'judged'; readonly decoded: Decoded }
+  | { readonly kind: 'again'; readonly unmade: ReadonlySet<string> }
+
 /**
  * Computed columns and the filter of a table, over all rows of a micro-batch in one statement. Values come back into the
  * slabs, which have room for them; rows that fail are dead letters.
@@ -98,13 +103,20 @@ export class RowTransform {
   }
 
   /** `batches` are those that were decoded. Throws `decode.stopped`. */
-  async apply(decoded: Decoded, batches: readonly RecordBatch[], retried?: RetriedRecords): Promise<Decoded> {
+  async apply(decoded: Decoded, batches: readonly RecordBatch[], retried?: RetriedRecords): Promise<Transformed> {
     this.#retried = retried
-    const { rows: slabs, counts } = decoded
+    const { rows: slabs, counts, operations } = decoded
     if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered ??= 0
-    if (slabs.length === 0) return decoded
+    if (slabs.length === 0) return { kind: 'judged', decoded }
     const verdicts = await this.#evaluate(slabs)
-    if (verdicts.every((verdict) => verdict === KEPT)) return decoded
+    if (verdicts.every((verdict) => verdict === KEPT)) return { kind: 'judged', decoded }
+    for (const row of operations?.givers ?? [])
+      if (verdicts[row] !== KEPT) return { kind: 'again', unmade: this.#unmade(slabs, verdicts, batches[0]!.topic) }
+    return { kind: 'judged', decoded: this.#judged(decoded, verdicts, batches) }
+  }
+
+  #judged(decoded: Decoded, verdicts: Uint8Array, batches: readonly RecordBatch[]): Decoded {
+    const { rows: slabs } = decoded
     try {
       const rows = this.#keep(slabs, verdicts, decoded, batches)
       const places = placesOf(verdicts)
@@ -115,6 +127,28 @@ export class RowTransform {
     } finally {
       this.#deadLetters.clear()
       this.#opened = undefined
+    }
+  }
+
+  /** Records whose rows do not come about. */
+  #unmade(slabs: readonly Slab[], verdicts: Uint8Array, topic: string): ReadonlySet<string> {
+    const unmade = new Set<string>()
+    let first = 0
+    for (const slab of slabs) {
+      const { partitions, offsets } = this.#places(slab)
+      for (let row = 0; row < slab.rows; row++)
+        if (verdicts[first + row] !== KEPT)
+          unmade.add(recordText(topic, { partition: partitions[row]!, offset: offsets[row]! }))
+      first += slab.rows
+    }
+    return unmade
+  }
+
+  #places({ buffer, columns, rows }: Slab): { partitions: Int32Array; offsets: BigInt64Array } {
+    const at = (column: number): number => columns[column]!.dataAt
+    return {
+      partitions: new Int32Array(buffer, at(this.#partition), rows),
+      offsets: new BigInt64Array(buffer, at(this.#offset), rows),
     }
   }
 
@@ -159,8 +193,7 @@ export class RowTransform {
     const topic = batches[0]!.topic
     let first = 0
     for (const slab of slabs) {
-      const partitions = new Int32Array(slab.buffer, slab.columns[this.#partition]!.dataAt, slab.rows)
-      const offsets = new BigInt64Array(slab.buffer, slab.columns[this.#offset]!.dataAt, slab.rows)
+      const { partitions, offsets } = this.#places(slab)
       const picked: number[] = []
       for (let row = 0; row < slab.rows; row++) {
         const verdict = verdicts[first + row]
