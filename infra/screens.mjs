@@ -35,33 +35,39 @@ pipelines:
         key: [orderID]
         eventTime: { column: updatedAt, outOfOrdernes: 5s }
 `
-const SQL = `SELECT status, count(*) AS orders, sum(amount) AS revenue FROM orders GROUP BY status ORDER BY orders DESC`
+const SQL = `SELECT status, count(*) n, sum(amount) revenue FROM orders GROUP BY 1`
 
 /** Name, words after `kappalake`; `until`: the part of what it wrote that is drawn; `isShown`: documents show it. */
 const SCREENS = [
   { name: 'help', words: ['--help'] },
   { name: 'doctor', words: ['doctor', '-c', 'kappalake.yaml'], isShown: true },
   { name: 'config-error', words: ['start', '-c', 'broken.yaml'], isShown: true },
+  { name: 'config-print', words: ['config', 'print', '-c', 'kappalake.yaml'] },
   { name: 'wrong-command', words: ['tabels'] },
-  { name: 'wrong-option', words: ['query', '--formt', 'csv', 'SELECT 1'] },
+  { name: 'wrong-option', words: ['query', '--as-off', '12', 'SELECT 1'] },
   { name: 'init', words: ['init', 'made'] },
   { name: 'tables', words: ['tables'] },
   { name: 'pipelines', words: ['pipelines'] },
-  { name: 'query', words: ['query', SQL], isShown: true },
+  { name: 'query', words: ['query', SQL] },
+  { name: 'query-wide', words: ['query', 'FROM orders LIMIT 2'] },
   { name: 'query-error', words: ['query', 'SELECT count(*) FROM ordrs'] },
   { name: 'windows', words: ['windows', 'revenue_1m', '--limit', '8'] },
   { name: 'versions', words: ['versions', 'shop', '--limit', '8'] },
-  { name: 'dead-letters', words: ['dlq', 'list', 'orders'] },
-  { name: 'diff', words: ['diff', 'orders', '3'] },
+  { name: 'dead-letters', words: ['dlq', 'list', 'shop', '--limit', '5'] },
+  { name: 'dead-letter', words: ['dlq', 'show', 'shop', 'shop.customers/0@73'] },
+  { name: 'snapshots', words: ['snapshots', 'orders', '--limit', '5'] },
+  { name: 'compact', words: ['compact', 'orders'] },
+  { name: 'jobs', words: ['jobs'] },
+  { name: 'diff', words: ['diff', 'orders', '60', '--limit', '12'] },
   {
     name: 'replay-watch',
-    words: ['replay', 'start', 'shop', '--mode', 'verify', '--watch'],
-    until: /█{9,}░[^\r\n]*/,
+    words: ['replay', 'start', 'shop', '--mode', 'verify', '--rate-limit', '15000', '--watch'],
+    until: /█{9,}░[░ \w,.%/]*/,
     isShown: true,
   },
   { name: 'replay-list', words: ['replay', 'list'] },
-  { name: 'verify', words: ['verify', 'shop'] },
-  { name: 'no-server', words: ['tables', '--url', 'http://127.0.0.1:1'] },
+  { name: 'verify', words: ['verify', 'shop'], isShown: true },
+  { name: 'no-server', words: ['tables', '--url', 'http://127.0.0.1:7781'] },
 ]
 
 const wanted = process.argv.slice(2)
@@ -93,12 +99,17 @@ function quoted(word) {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
 
+/** As somebody would see it whose port is free, and whose folder has a name; as long, so that lines break where they did. */
+function asAtHome(bytes) {
+  return bytes.replaceAll(`127.0.0.1:${port}`, `127.0.0.1:${PORT}`).replaceAll(folder, '/home/ada/projects/lakes/shop')
+}
+
 function draw(name, words, bytes, isShown) {
   const prompt = [
     { text: '$ ', color: 2, bold: true, dim: false },
     { text: `kappalake ${words.map(quoted).join(' ')}`, bold: true, dim: false },
   ]
-  const lines = [prompt, ...shownLines(bytes.replaceAll(`127.0.0.1:${port}`, `127.0.0.1:${PORT}`), COLUMNS)]
+  const lines = [prompt, ...shownLines(asAtHome(bytes), COLUMNS)]
   const input = JSON.stringify({ lines, background: BACKGROUND, foreground: FOREGROUND, palette: PALETTE })
   execFileSync(python, [path.join(root, 'infra/screens/png.py'), path.join(pictures, `${name}.png`)], { input })
   if (isShown === true) writeFileSync(path.join(documents, `${name}.svg`), svgOf(lines, `kappalake ${words.join(' ')}`))

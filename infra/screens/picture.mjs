@@ -4,10 +4,10 @@ const [CHARACTER, LINE, MARGIN, SIZE] = [8.4, 19, 16, 14]
 export const BACKGROUND = '#0d1117'
 export const FOREGROUND = '#e6edf3'
 /** Of the eight colours and their bright forms: those that people see with most terminals of today. */
-export const PALETTE = [
-  ...['#484f58', '#ff7b72', '#3fb950', '#d29922', '#58a6ff', '#bc8cff', '#39c5cf', '#b1bac4'],
-  ...['#6e7681', '#ffa198', '#56d364', '#e3b341', '#79c0ff', '#d2a8ff', '#56d4dd', '#ffffff'],
-]
+export const PALETTE = (
+  '#484f58 #ff7b72 #3fb950 #d29922 #58a6ff #bc8cff #39c5cf #b1bac4 ' +
+  '#6e7681 #ffa198 #56d364 #e3b341 #79c0ff #d2a8ff #56d4dd #ffffff'
+).split(' ')
 
 /** `lines` as `shownLines` gives them. */
 export function svgOf(lines, title) {

@@ -16,6 +16,7 @@ export function shownLines(bytes, columns) {
     while (line.length < column) line.push({ character: ' ', style: PLAIN })
     line[column++] = { character, style }
   }
+  // oxlint-disable-next-line no-control-regex -- control characters are what this is about
   const tokens = /\u001B\[([?>\d;]*)([A-Za-z])|\u001B\][^\u0007]*\u0007|\u001B[=>78]|([\s\S])/gu
   for (const [, given, command, character] of bytes.matchAll(tokens)) {
     if (character === '\r') column = 0

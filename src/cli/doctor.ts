@@ -138,7 +138,7 @@ async function checkStore(settings: StoreSettings, parts: DoctorParts, clock: Cl
   const storage = await parts.openStorage(settings, clock)
   try {
     await parts.assertConditionalWrites(storage, clock)
-    return `${storage.url} keeps the first of many creates, always`
+    return `${storage.url} can be written, and of two creates of one object the second is refused`
   } finally {
     await storage.close()
   }

@@ -35,11 +35,13 @@ function tableText(columns: readonly string[], rows: readonly Row[], screen: Scr
   if (columns.length === 0) return '(no columns)\n'
   const cells = rows.map((row) => columns.map((column) => cut(oneLine(shown(row[column])), CELL_MAX)))
   const natural = columns.map((column, i) => Math.max(width(column), ...cells.map((line) => width(line[i]!))))
-  const widths = fitted(natural, screen)
+  const isNumeric = columns.map((_, i) => cells.length > 0 && cells.every((line) => /^(-?[\d.,]+|)$/.test(line[i]!)))
+  // A number that is cut is another, and a time no time.
+  const isWhole = columns.map((_, i) => isNumeric[i]! || cells.every((line) => TIME.test(line[i]!)))
+  const widths = fitted(natural, isWhole, screen)
   const count = `(${rows.length} ${rows.length === 1 ? 'row' : 'rows'})`
   if (widths === undefined)
     return `${[...cells.flatMap((line, k) => standing(columns, line, k, screen)), count].join('\n')}\n`
-  const isNumeric = columns.map((_, i) => cells.length > 0 && cells.every((line) => /^(-?[\d.,]+|)$/.test(line[i]!)))
   const line = (texts: readonly string[]) =>
     texts
       .map((text, i) => {
@@ -57,15 +59,19 @@ const CELL_MAX = 80
 /** What is cut to less tells nothing. */
 const CELL_MIN = 12
 
-/** Widths of columns that fit a screen, the widest cut first; undefined when there is too little of it for them. */
-function fitted(natural: readonly number[], { isTty, columns }: Screen): readonly number[] | undefined {
+/** Widths of columns that fit a screen, the widest text cut first; undefined when there is too little of it for them. */
+function fitted(
+  natural: readonly number[],
+  isWhole: readonly boolean[],
+  { isTty, columns }: Screen,
+): readonly number[] | undefined {
   if (!isTty) return natural
   const widths = [...natural]
   let excess = widths.reduce((sum, n) => sum + n, 2 * (widths.length - 1)) - columns
   while (excess > 0) {
-    const widest = Math.max(...widths)
+    const widest = Math.max(...widths.map((n, i) => (isWhole[i] ? 0 : n)))
     if (widest <= CELL_MIN) return undefined
-    widths[widths.lastIndexOf(widest)]!--
+    widths[widths.findLastIndex((n, i) => n === widest && !isWhole[i])]!--
     excess--
   }
   return widths
@@ -94,6 +100,8 @@ function shown(value: unknown): string {
   return typeof value === 'string' ? shortInstant(text) : text
 }
 
+/** As `shown` has it, or nothing. */
+const TIME = /^(\d{4}-\d\d-\d\dT[\d:.]+Z)?$/
 const INSTANT = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{3}|\d{6})Z$/
 
 /** `…T10:00:00.590000Z`: thousandths and millionths that are nothing are left out. */

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, type Argument } from 'commander'
 import { asLakeError } from '../error.ts'
 import { addCompletionCommand } from './completion.ts'
 import { errorText, EXIT, exitCodeOf, paint, type CliContext } from './context.ts'
@@ -48,6 +48,10 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
       getErrHelpWidth: () => (context.err.isTty ? context.err.columns : HELP_COLUMNS),
       outputError: (text, write) => write(`${paint('✗', 'red', context.err.hasColor)} ${text.replace(/^error: /, '')}`),
     })
+    // That a command has options, its own help says.
+    .configureHelp({
+      subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(argumentText)].join(' '),
+    })
     .showSuggestionAfterError()
     .showHelpAfterError('(add --help for what is there)')
     .addHelpText(
@@ -71,6 +75,10 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
 }
 
 const HELP_COLUMNS = 80
+
+function argumentText(argument: Argument): string {
+  return argument.required ? `<${argument.name()}>` : `[${argument.name()}]`
+}
 
 /** How the commands are listed: what somebody new needs comes first. What is in none stands under "Commands:". */
 const GROUPS: Readonly<Record<string, readonly string[]>> = {

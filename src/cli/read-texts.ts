@@ -26,7 +26,7 @@ function valueText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
-/** `shop.orders 12 7 9 · shop.customers 4`: offsets of each topic, in the order of its partitions. */
+/** `shop.customers 4 · shop.orders 12 7 9`: offsets of each topic, in the order of its partitions. */
 export function positionsText(positions: Readonly<Record<string, string>> = {}): string {
   const topics = new Map<string, [partition: number, offset: string][]>()
   for (const [id, offset] of Object.entries(positions)) {
@@ -35,6 +35,7 @@ export function positionsText(positions: Readonly<Record<string, string>> = {}):
     topics.set(topic, [...(topics.get(topic) ?? []), [Number(id.slice(at + 1)), offset]])
   }
   return [...topics]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([topic, offsets]) => [topic, ...offsets.toSorted(([a], [b]) => a - b).map(([, offset]) => offset)].join(' '))
     .join(' · ')
 }

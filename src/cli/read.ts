@@ -52,10 +52,11 @@ export function addReadCommands(program: Command, context: CliContext): void {
   command('snapshots <table>', "list a table's snapshots, newest first")
     .addOption(limitOption())
     .action(
-      printing(async (client, table: string, { limit }: { limit: number }) => ({
-        columns: ['id', 'time', 'operation', 'addedRecords', 'totalRecords', 'version', 'ranges'],
-        rows: await client.list<Row>(`/v1/tables/${encodeURIComponent(table)}/snapshots`, limit),
-      })),
+      printing(async (client, table: string, { limit }: { limit: number }) => {
+        const columns = ['id', 'time', 'operation', 'addedRecords', 'totalRecords', 'version', 'ranges']
+        const rows = await client.list<Row>(`/v1/tables/${encodeURIComponent(table)}/snapshots`, limit)
+        return { columns, rows, forPeople: { columns: columns.filter((name) => name !== 'ranges'), rows } }
+      }),
     )
   command('diff <table> <from> [to]', 'rows that were added, removed or changed between two versions')
     .addOption(limitOption())

@@ -217,13 +217,13 @@ class DuckEncoder implements Encoder {
       checkColumns(data, table.rows.columns)
       const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
-      const decode = (unmade?: ReadonlySet<string>) =>
-        withMapped(
-          located(records, () =>
-            table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless, unmade }, retried),
-          ),
+      const decode: Decode = (unmade, more = []) => {
+        const keys = { uuid: plan.data.uuid, baseless: new Set([...baseless, ...more]), unmade }
+        return withMapped(
+          located(records, () => table.decoder.decode(records, fatal, keys, retried)),
           mapped,
         )
+      }
       const { decoded, lagMsMax } = await this.#judged(table, decode, records, clocksMs, retried)
       const { rows, deadLetters, counts, operations } = decoded
       if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)
@@ -259,7 +259,7 @@ class DuckEncoder implements Encoder {
   /** What computed columns, the filter and the clocks make of the rows, in this order (rule T4). */
   async #judged(
     { definition, transform, clock, windows, changes }: Table,
-    decode: (unmade?: ReadonlySet<string>) => Decoded,
+    decode: Decode,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
     retried: RetriedRecords | undefined,
@@ -327,19 +327,27 @@ class DuckEncoder implements Encoder {
   }
 }
 
-/** What becomes of a record does not depend on what others keep of it, so one more decoding is enough. */
+/** Decodes a micro-batch: `unmade` are records that nobody keeps values of, `more` such as lack values that no row has. */
+type Decode = (unmade?: ReadonlySet<string>, more?: Iterable<string>) => Decoded
+
+/** First it is found whose SQL fails, which depends on no other record, then who lacks values without those; then no more. */
+const DECODED_MAX = 3
+
 async function transformed(
   transform: RowTransform,
   decoded: Decoded,
-  decode: (unmade: ReadonlySet<string>) => Decoded,
+  decode: Decode,
   batches: readonly RecordBatch[],
   retried: RetriedRecords | undefined,
 ): Promise<Decoded> {
-  const first = await transform.apply(decoded, batches, retried)
-  if (first.kind === 'judged') return first.decoded
-  const second = await transform.apply(decode(first.unmade), batches, retried)
-  if (second.kind === 'judged') return second.decoded
-  throw new LakeError('internal', 'a record was judged in two ways')
+  const baseless = new Set<string>()
+  for (let times = 1; ; times++) {
+    const result = await transform.apply(decoded, batches, retried)
+    if (result.kind === 'judged') return result.decoded
+    if (times === DECODED_MAX) throw new LakeError('internal', 'what records lack depends on who asks')
+    for (const record of result.baseless) baseless.add(record)
+    decoded = decode(result.unmade, baseless)
+  }
 }
 
 /** What a table of dead letters has is written: one that was made before may lack what came last. */

@@ -75,6 +75,23 @@ describe('a table', () => {
     expect(formatRows(Object.keys(row), [row], 'table')).toContain('a note that is long')
   })
 
+  test('has its numbers and times whole, or stands upright', () => {
+    const number = fc.bigInt({ min: 0n, max: 2n ** 63n }).map(String)
+    const time = fc
+      .date({ min: new Date(0), max: new Date('9999-01-01'), noInvalidDate: true })
+      .map((date) => date.toISOString())
+    const row = fc.record({ id: number, time, note: fc.string({ unit: fc.constantFrom(...'abc '), maxLength: 60 }) })
+    fc.assert(
+      fc.property(fc.array(row, { minLength: 1, maxLength: 4 }), screen, (rows, terminal) => {
+        const text = formatRows(['id', 'time', 'note'], rows, 'table', { ...terminal, columns: terminal.columns + 20 })
+        for (const { id, time } of rows) {
+          expect(text).toContain(id)
+          expect(text).toContain(time.replace(/\.000Z$/, 'Z'))
+        }
+      }),
+    )
+  })
+
   test('has no zeros in its times; other forms have every digit', () => {
     const rows = ['10:00:00.000000Z', '10:00:00.590000Z', '10:00:00.000001Z', '10:00:00.500Z', '10:00:00.000Z'].map(
       (time) => ({ time: `2026-03-02T${time}` }),
@@ -97,7 +114,7 @@ test('a change, positions and durations in words', () => {
   )
   expect(changeText({ before: null, after: before }, ['id'])).toBe('status=paid  amount=1.00')
   expect(changeText({ before, after: null }, ['id'])).toBe('status=paid  amount=1.00')
-  expect(positionsText({ 'shop.orders/10': '3', 'shop.orders/2': '7', 'b/0': '1' })).toBe('shop.orders 7 3 · b 1')
+  expect(positionsText({ 'shop.orders/10': '3', 'shop.orders/2': '7', 'b/0': '1' })).toBe('b 1 · shop.orders 7 3')
   expect([0, 250, 5_000, 600_000, 5_400_000, 90_061_001].map(durationText)).toEqual([
     '0s',
     '250ms',
@@ -112,6 +129,7 @@ test('--help: every command stands where it belongs', async () => {
   const { out } = await run(['--help'])
   const headings = [...out.matchAll(/^(\S.*):$/gm)].map(([, heading]) => heading)
   expect(headings).toEqual(['Options', 'Begin', 'Run', 'Read', 'Pipelines', 'History', 'Care', 'Commands'])
+  expect(out).toMatch(/^ {2}diff <table> <from> \[to\] {2}\S/m)
   const [, others] = out.split(/^Commands:$/m)
   expect([...others!.matchAll(/^ {2}(\w+)/gm)].map(([, name]) => name)).toEqual(['completion', 'help'])
 })

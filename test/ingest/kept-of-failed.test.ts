@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ParquetReader } from '../support/parquet.ts'
-import { changeTable, folded, type Bare } from './decode/debezium-capture.ts'
+import { changeTable, decoded, folded, type Bare } from './decode/debezium-capture.ts'
 
 // An unchanged large value is that of the key's row. A record whose SQL fails makes none, so nobody keeps values of it:
 // not in its micro-batch either, or where one ends would decide what a row holds.
@@ -18,6 +18,7 @@ function change(id: number, n: string, doc: string): Bare {
   return { key: JSON.stringify({ id }), value: JSON.stringify({ op: 'u', after: { id, n, doc }, source: {} }) }
 }
 
+const COLUMNS = { id: 'int', n: 'string', doc: 'string', number: 'int = CAST(n AS INTEGER)' }
 const first = [0, 1, 2].map((id) => change(id, '0', `first ${id}`))
 const changes = fc.array(
   fc
@@ -33,8 +34,7 @@ const changes = fc.array(
 test.each(['dead-letter', 'skip'] as const)(
   'rows do not depend on where micro-batches end when records between them fail (onError: %s)',
   async (onError) => {
-    const columns = { id: 'int', n: 'string', doc: 'string', number: 'int = CAST(n AS INTEGER)' }
-    const definition = { ...changeTable('docs', columns, { key: ['id'] }), onError }
+    const definition = { ...changeTable('docs', COLUMNS, { key: ['id'] }), onError }
     await fc.assert(
       fc.asyncProperty(changes, fc.integer({ min: 2, max: 20 }), async (list, size) => {
         const log = [...first, ...list]
@@ -50,3 +50,27 @@ test.each(['dead-letter', 'skip'] as const)(
     )
   },
 )
+
+test('whose SQL fails is a dead letter for that, also where it lacks values of a row that went before it', async () => {
+  const gone = { key: '{"id":1}', value: JSON.stringify({ op: 'd', before: { id: 1 }, after: null, source: {} }) }
+  const log = [
+    change(1, '1', 'first'),
+    gone,
+    change(1, 'no number', UNAVAILABLE),
+    change(1, '2', UNAVAILABLE),
+    change(1, 'no number', 'whole'),
+    change(1, '3', UNAVAILABLE),
+    change(1, '4', 'whole'),
+    change(1, '5', UNAVAILABLE),
+  ]
+  const { rows, dead, counts } = await decoded(changeTable('docs', COLUMNS, { key: ['id'] }), log, reader)
+  expect([...dead].toSorted()).toEqual([
+    ['2', 'transform.failed'],
+    ['3', 'cdc.unavailable_without_base'],
+    ['4', 'transform.failed'],
+    ['5', 'cdc.unavailable_without_base'],
+  ])
+  expect([...rows.keys()]).toEqual(['0', '6', '7'])
+  expect(rows.get('7')).toMatchObject({ doc: 'whole', n: '5' })
+  expect(counts).toMatchObject({ rows: 3, deadLetters: 4, tombstones: 1, skipped: 0 })
+})

@@ -2,8 +2,6 @@ import { DuckDBInstance, VARCHAR, type DuckDBConnection, type DuckDBValue } from
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { duckdbType } from '../../src/query/engine.ts'
-// It makes texts come whole, with a U+FEFF at their beginning.
-import '../../src/query/sandbox.ts'
 import { isAfter, keyValues, orderOf, quoted, type KeyColumn } from '../../src/server/key.ts'
 import { jsonStyle, plainValue } from '../../src/values.ts'
 

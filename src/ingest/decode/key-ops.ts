@@ -26,6 +26,7 @@ export class KeyOperations {
   readonly #holes = new Map<number, readonly string[]>()
   readonly #unmade = new Set<number>()
   readonly #givers = new Set<number>()
+  readonly #baseless = new Set<number>()
 
   constructor(isVersioned: boolean) {
     this.#isVersioned = isVersioned
@@ -41,6 +42,7 @@ export class KeyOperations {
     this.#holes.clear()
     this.#unmade.clear()
     this.#givers.clear()
+    this.#baseless.clear()
   }
 
   /** The next operation, that of record `i`; its hash, and its version, are to be written by whoever asked. */
@@ -90,6 +92,16 @@ export class KeyOperations {
 
   addGiver(row: number): void {
     this.#givers.add(row)
+  }
+
+  /** The same of rows that lack values of a row which is not there: dead letters, unless their SQL fails before. */
+  get baseless(): ReadonlySet<number> {
+    return this.#baseless
+  }
+
+  setBaseless(operation: number): void {
+    this.#baseless.add(this.rows[operation]!)
+    this.setUnmade(operation)
   }
 
   /** Kafka partitions in their order, with the operations of each. */

@@ -6,7 +6,7 @@ import { KeyEncoder, KeyHasher } from '../key-hash.ts'
 import { DELETE, TRUNCATE } from '../keys.ts'
 import { recordText } from '../letters/letters.ts'
 import type { Reason } from './codes.ts'
-import { mayRead, sqlOf } from './columns.ts'
+import { computedColumns, mayRead, sqlOf } from './columns.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
 import type { Schemas } from './avro-schemas.ts'
@@ -43,6 +43,7 @@ export class KeyedRows {
   readonly #version: ColumnBuilder | undefined
   /** Columns that decide whether and where a row is written, or what it is, and so cannot be filled in later. */
   readonly #fixed: ReadonlySet<number>
+  readonly #hasSql: boolean
   #uuid = ''
   #unmade = NONE
   #keys: RowKeys | undefined
@@ -72,6 +73,7 @@ export class KeyedRows {
     this.#version = builders[columns.findIndex((column) => column.name === name)]
     const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
     const texts = sqlOf(definition)
+    this.#hasSql = computedColumns(definition).length > 0
     this.#fixed = new Set(
       columns.flatMap((column, k) => (sources.includes(column.name) || mayRead(texts, column) ? [k] : [])),
     )
@@ -199,7 +201,12 @@ export class KeyedRows {
     // Which of the key's records won is known to the committer alone.
     const base = this.#version === undefined ? operations.baseOf(operation) : -1
     const from = base < 0 ? undefined : operations.rows[base]!
-    if (from !== undefined && from < 0) return NO_BASE
+    if (from !== undefined && from < 0) {
+      if (!this.#hasSql) return NO_BASE
+      // Whose SQL fails is a dead letter for that, wherever micro-batches end.
+      operations.setBaseless(operation)
+      return undefined
+    }
     const lacking = base < 0 ? names : names.filter((column) => operations.holesOf(base).includes(column))
     if (from !== undefined) {
       operations.addGiver(from)

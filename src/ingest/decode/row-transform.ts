@@ -24,7 +24,12 @@ const FILTERED = 1
 /** `again`: rows took values of rows that do not come about; the batch is to be decoded with these records known. */
 export type Transformed =
   | { readonly kind: 'judged'; readonly decoded: Decoded }
-  | { readonly kind: 'again'; readonly unmade: ReadonlySet<string> }
+  | {
+      readonly kind: 'again'
+      /** Those whose SQL fails, and those that lack values of a row which is not there. */
+      readonly unmade: ReadonlySet<string>
+      readonly baseless: ReadonlySet<string>
+    }
 
 /**
  * Computed columns and the filter of a table, over all rows of a micro-batch in one statement. Values come back into the
@@ -109,9 +114,17 @@ export class RowTransform {
     if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered ??= 0
     if (slabs.length === 0) return { kind: 'judged', decoded }
     const verdicts = await this.#evaluate(slabs)
+    const baseless = [...(operations?.baseless ?? [])].filter((row) => verdicts[row] === KEPT)
+    if (baseless.length > 0 || [...(operations?.givers ?? [])].some((row) => verdicts[row] !== KEPT)) {
+      const [{ topic }] = batches as readonly [RecordBatch]
+      const lost = new Set(baseless)
+      return {
+        kind: 'again',
+        unmade: this.#records(slabs, topic, (row) => verdicts[row] !== KEPT),
+        baseless: this.#records(slabs, topic, (row) => lost.has(row)),
+      }
+    }
     if (verdicts.every((verdict) => verdict === KEPT)) return { kind: 'judged', decoded }
-    for (const row of operations?.givers ?? [])
-      if (verdicts[row] !== KEPT) return { kind: 'again', unmade: this.#unmade(slabs, verdicts, batches[0]!.topic) }
     return { kind: 'judged', decoded: this.#judged(decoded, verdicts, batches) }
   }
 
@@ -130,18 +143,17 @@ export class RowTransform {
     }
   }
 
-  /** Records whose rows do not come about. */
-  #unmade(slabs: readonly Slab[], verdicts: Uint8Array, topic: string): ReadonlySet<string> {
-    const unmade = new Set<string>()
+  /** The records of rows. */
+  #records(slabs: readonly Slab[], topic: string, isOne: (row: number) => boolean): ReadonlySet<string> {
+    const records = new Set<string>()
     let first = 0
     for (const slab of slabs) {
       const { partitions, offsets } = this.#places(slab)
       for (let row = 0; row < slab.rows; row++)
-        if (verdicts[first + row] !== KEPT)
-          unmade.add(recordText(topic, { partition: partitions[row]!, offset: offsets[row]! }))
+        if (isOne(first + row)) records.add(recordText(topic, { partition: partitions[row]!, offset: offsets[row]! }))
       first += slab.rows
     }
-    return unmade
+    return records
   }
 
   #places({ buffer, columns, rows }: Slab): { partitions: Int32Array; offsets: BigInt64Array } {
