@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import {
@@ -213,9 +213,9 @@ export class FoldHarness {
       await this.#connection.run(
         `COPY (${alive.join(' UNION ALL ')}) TO '${local}' (FORMAT parquet, FIELD_IDS {${ids}})`,
       )
-      const fileSizeBytes = statSync(local).size
       await this.#storage.putFile(key, local)
-      output = { ...inputs[0]!.file, key, fileSizeBytes, recordCount: rows.length, metrics: new Map() }
+      const { sizeBytes: fileSizeBytes } = (await this.#storage.head(key))!
+      output = { ...inputs[0]!.file, key, recordCount: rows.length, fileSizeBytes, metrics: new Map() }
     }
     await this.#fold.moved('w', table, inputs, output)
     files.clear()
