@@ -46,7 +46,9 @@ export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPat
   for (const { name: pipeline, tables, windows } of pipelines) {
     const wrongName = nameProblem(pipeline)
     if (wrongName !== undefined) throw invalidField([...at, pipeline], wrongName.message, wrongName.fix)
-    if (tables.length === 0) throw invalidField([...at, pipeline, 'tables'], 'a pipeline needs a table', 'Define one.')
+    const [first] = windows
+    const fix = first === undefined ? 'Define one.' : `Put "${first.source}" into it, which "${first.name}" reads.`
+    if (tables.length === 0) throw invalidField([...at, pipeline, 'tables'], 'a pipeline needs a table', fix)
     for (const table of tables)
       claimTableName(owners, table, pipeline, [
         ...at,

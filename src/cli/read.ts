@@ -30,17 +30,20 @@ export function addReadCommands(program: Command, context: CliContext): void {
   command('query <sql>', 'run one SELECT over the tables')
     .option('--as-of <when>', 'version, snapshot, time or topic/partition@offset')
     .addOption(new Option('--param <value...>', 'values of the parameters ?'))
-    .action(
-      printing(async (client, sql: string, options: { asOf?: string; param?: string[] }) => {
-        const answer = await client.post<{ columns: { name: string }[]; rows: Row[] }>('/v1/query', {
-          sql,
-          format: 'json',
-          ...(options.param === undefined ? {} : { params: options.param }),
-          ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
-        })
-        return { columns: answer.columns.map((column) => column.name), rows: answer.rows }
-      }),
-    )
+    .action(async (sql: string, options: QueryOptions) => {
+      const { url, token, output, param, asOf } = options
+      const client = openClient(url, context.fetch, context.signal, token)
+      const asked = { sql, ...(param === undefined ? {} : { params: param }), ...(asOf === undefined ? {} : { asOf }) }
+      // These two are written as they come, whatever their length; the others are one answer of the server.
+      if (output === 'csv' || output === 'ndjson')
+        return client.stream('/v1/query', { ...asked, format: output }, (text) => context.out.write(text))
+      const { columns, rows } = await client.post<{ columns: { name: string }[]; rows: Row[] }>('/v1/query', {
+        ...asked,
+        format: 'json',
+      })
+      const names = columns.map((column) => column.name)
+      context.out.write(formatRows(names, rows, output))
+    })
   command('tables', 'list the tables').action(
     printing(async (client) => {
       const items = await client.list<Row>('/v1/tables', 10_000)
@@ -84,21 +87,14 @@ export function addReadCommands(program: Command, context: CliContext): void {
     .addOption(limitOption())
     .action(
       printing(async (client, pipeline: string, { limit }: { limit: number }) => ({
-        columns: ['number', 'kind', 'time', 'writer', 'commitId', 'positions'],
+        columns: VERSION_COLUMNS,
         rows: await client.list<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/versions`, limit),
       })),
     )
   command('pipelines', 'list the pipelines, their state and lag').action(
     printing(async (client) => {
       const items = await client.list<PipelineRow>('/v1/pipelines', 10_000)
-      return {
-        columns: ['name', 'state', 'version', 'lag', 'lastCommit', 'writer', 'reason'],
-        rows: items.map(({ lag, reason, ...rest }) => ({
-          ...rest,
-          lag: lag?.records,
-          reason: typeof reason === 'object' && reason !== null ? `${reason.code}: ${reason.message}` : reason,
-        })),
-      }
+      return { columns: PIPELINE_COLUMNS, rows: items.map(pipelineRow) }
     }),
   )
   for (const [verb, description] of [
@@ -108,11 +104,22 @@ export function addReadCommands(program: Command, context: CliContext): void {
     ['restart', 'try again what waits for a person, when its reason is gone'],
   ] as const)
     command(`${verb} <pipeline>`, description).action(
-      printing(async (client, pipeline: string) => {
-        const answer = await client.post<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/${verb}`, {})
-        return { columns: Object.keys(answer), rows: [answer] }
+      printing(async (client, pipeline: string, { output }: { output: OutputFormat }) => {
+        const answer = await client.post<PipelineRow>(`/v1/pipelines/${encodeURIComponent(pipeline)}/${verb}`, {})
+        // Programs get the whole answer; a line of a terminal holds what the lists show of it.
+        if (output !== 'table') return { columns: Object.keys(answer), rows: [answer] }
+        if ('state' in answer) return { columns: PIPELINE_COLUMNS, rows: [pipelineRow(answer)] }
+        return { columns: VERSION_COLUMNS, rows: [answer] }
       }),
     )
+}
+
+interface QueryOptions {
+  readonly url: string
+  readonly token?: string
+  readonly output: OutputFormat
+  readonly asOf?: string
+  readonly param?: string[]
 }
 
 interface DiffPage {
@@ -149,6 +156,18 @@ interface Table {
 interface PipelineRow extends Row {
   readonly lag?: { readonly records?: string }
   readonly reason?: { readonly code?: string; readonly message?: string } | string | null
+}
+
+const VERSION_COLUMNS = ['number', 'kind', 'time', 'writer', 'commitId', 'positions']
+const PIPELINE_COLUMNS = ['name', 'state', 'version', 'lag', 'lastCommit', 'writer', 'reason']
+
+/** A pipeline as a person asks for it, in one line of a terminal. */
+function pipelineRow({ lag, reason, ...rest }: PipelineRow): Row {
+  return {
+    ...rest,
+    lag: lag?.records,
+    reason: typeof reason === 'object' && reason !== null ? `${reason.code}: ${reason.message}` : reason,
+  }
 }
 
 export function outputOption(): Option {
