@@ -85,7 +85,7 @@ export function narrator({ out }: CliContext): (line: string) => void {
 export function statusLine(status: PipelineStatus, nowMs: number): string {
   const { name, state, reason, head, lastCommitMs, partitions } = status
   const positions = partitions.reduce((sum, partition) => sum + partition.position, 0n)
-  const isLagKnown = partitions.every((partition) => partition.end !== undefined)
+  const isLagKnown = partitions.length > 0 && partitions.every((partition) => partition.end !== undefined)
   const lag = partitions.reduce((sum, { position, end }) => sum + (end === undefined ? 0n : end - position), 0n)
   const rate = partitions.reduce((sum, partition) => sum + partition.ratePerSecond, 0)
   return [

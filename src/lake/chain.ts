@@ -100,7 +100,6 @@ class StoredChain implements Chain {
     if (found === undefined)
       throw new LakeError('version.unknown', `pipeline ${this.pipeline} keeps no version for ${selectorText(when)}`, {
         context: { head: String(head.number) },
-        fix: `Take a version that is kept, ${head.number} is the newest: kappalake versions ${this.pipeline}, or GET /v1/pipelines/${this.pipeline}/versions.`,
       })
     return found
   }
