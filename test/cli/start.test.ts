@@ -181,6 +181,7 @@ describe('doctor', () => {
     expect(out.split('\n').map((line) => line.slice(0, 7).trim())).toEqual([
       '✓ node',
       '✓ confi',
+      '✓ defin',
       '✓ store',
       '✓ log',
       '✓ disk',
@@ -190,6 +191,26 @@ describe('doctor', () => {
     ])
     expect(out).toContain('shop.orders (id id1, 2 partitions, 6 offsets)')
     expect(code).toBe(0)
+  })
+
+  test('a partition that does not fit its column is found before a start', async () => {
+    const file = path.join(folder, 'partitions.yaml')
+    const tables = '{ orders: { from: { topic: shop.orders }, columns: { id: string }, partitionBy: [day(id)] } }'
+    writeFileSync(
+      file,
+      `kafka: { brokers: [localhost:9092] }\nstore: file:./lake\npipelines: { shop: { tables: ${tables} } }\n`,
+    )
+    const parts = { doctor: doctor(['shop.orders']) }
+    const { code, out } = await run(['doctor', '-c', file, '--port', '0', '-o', 'json'], { folder, env, parts })
+    expect(code).toBe(3)
+    expect(JSON.parse(out).filter(({ ok }: { ok: boolean }) => !ok)).toEqual([
+      {
+        check: 'definition',
+        ok: false,
+        detail: expect.stringContaining('"day(id)" is not a partition field'),
+        fix: 'In orders.partitionBy, day cannot be applied to a column of type string: take a date or a timestamp.',
+      },
+    ])
   })
 
   test('a missing topic and a lying store: ✗ with a fix, and 3', async () => {
