@@ -17,6 +17,7 @@ import {
 } from '../src/lake/table.ts'
 import type { Version } from '../src/version.ts'
 import { rounded } from './support/figures.mjs'
+import { NOTHING_ELSE } from '../test/support/version-content.ts'
 
 /**
  * How long one commit takes: a manifest, a manifest list, table metadata, then the version that names them, each durable
@@ -133,17 +134,7 @@ function contentOf(name: string, table: LakeTable, number: bigint): VersionConte
     writer: 'bench',
     tables: { [name]: { metadata: table.metadata, snapshot: table.snapshot, code: 'code' } },
     positions: new Map([['shop.orders/0', number]]),
-    clocksMs: {},
-    watermarksMs: {},
-    published: {},
-    watermarkMs: undefined,
-    topicIds: {},
-    tails: new Map(),
-    holes: new Map(),
-    paused: undefined,
-    released: false,
-    fork: undefined,
-    origins: new Map(),
+    ...NOTHING_ELSE,
   }
 }
 

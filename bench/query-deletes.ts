@@ -21,6 +21,7 @@ import { openEngine, type Engine } from '../src/query/engine.ts'
 import { lakeResolver } from '../src/query/view.ts'
 import type { QuerySettings } from '../src/settings.ts'
 import { rounded } from './support/figures.mjs'
+import { NOTHING_ELSE } from '../test/support/version-content.ts'
 
 /**
  * What deleted rows cost a query: a table of which 1 % is deleted, spread over all files, against a copy that never had
@@ -196,17 +197,7 @@ async function openLake(storage: Storage, folder: string, childPath: string): Pr
       writer: 'bench',
       tables,
       positions: new Map([['bench/0', 1n]]),
-      clocksMs: {},
-      watermarksMs: {},
-      published: {},
-      watermarkMs: undefined,
-      topicIds: {},
-      tails: new Map(),
-      holes: new Map(),
-      paused: undefined,
-      released: false,
-      fork: undefined,
-      origins: new Map(),
+      ...NOTHING_ELSE,
     }),
   })
   const settings: QuerySettings = {

@@ -46,7 +46,7 @@ export function link(tarball, project, others = COMPILER) {
 }
 
 /** A definition, and a program of somebody who embeds the library, as strict as a compiler can be. */
-const TABLES = `import { json, t, table, tumbling } from 'kappalake'
+const TABLES = `import { debezium, json, raw, session, t, table, tumbling } from 'kappalake'
 
 export const orders = table('orders', {
   from: { topic: 'shop.orders', value: json() },
@@ -60,6 +60,13 @@ export const revenue = tumbling('revenue', orders, {
   groupBy: ['status'],
   select: ({ count, sum }) => ({ n: count(), revenue: sum('amount') }),
 })
+export const changes = table('changes', {
+  from: { topic: 'shop.changes', value: debezium() },
+  columns: { id: t.long(), tags: t.list(t.string()) },
+  key: ['id'],
+})
+export const bytes = table('bytes', { from: { topic: 'shop.bytes', value: raw() } })
+export const visits = session('visits', orders, { gap: '1m', groupBy: ['orderId'], select: { n: 'count()' } })
 `
 
 const CONSUMER = `import { defineLake, LakeError, open, tumbling, type Lake, type LakeErrorCode } from 'kappalake'
@@ -128,6 +135,8 @@ test('a pipeline proves itself', async () => {
   const lab = await testLake(defineLake({ shop: [orders, revenue] }), { seed: 7 })
   const updatedAt = new Date('2026-03-02T10:00:07Z')
   await lab.produce(orders, [{ orderId: 'a', status: 'paid', amount: '10.00', updatedAt }])
+  // @ts-expect-error no row has that symbol
+  void ((row: typeof orders.$input) => row)({ orderId: 'a', status: 'payed' })
   const [row] = await lab.rows(revenue)
   const total: string | null | undefined = row?.revenue
   // @ts-expect-error it is text: a double would round it
@@ -151,6 +160,8 @@ const STRICT = {
     exactOptionalPropertyTypes: true,
     noUncheckedIndexedAccess: true,
     verbatimModuleSyntax: true,
+    // Tables that others import have types that can be named.
+    declaration: true,
     outDir: 'out',
     rewriteRelativeImportExtensions: true,
     types: ['node'],

@@ -4,6 +4,7 @@ import type { Column, ColumnType } from './batch.ts'
 import type { AvroFormat, LakeDefinition, TableDefinition, ValueFormat } from './define.ts'
 import { invalidField, strict, type FieldPath } from './define-fields.ts'
 import { toProtobuf, type ProtobufFormat, type ProtobufOptions } from './define-protobuf.ts'
+import { keyNamesSchema } from './define-record-key.ts'
 import { LakeError } from './error.ts'
 import { optional, type WantedColumns } from './evolve-columns.ts'
 import type { Settings } from './settings.ts'
@@ -100,8 +101,8 @@ export function toFormat(given: ValueFormat | z.output<typeof writtenFormat>, at
 }
 
 /** Whether schemas of a registry are needed to read a table. */
-export function needsRegistry(table: Pick<TableDefinition, 'avro' | 'protobuf' | 'recordKey'>): boolean {
-  return table.recordKey === 'avro' || namesSchemas(table)
+export function needsRegistry(table: Pick<TableDefinition, 'avro' | 'protobuf' | 'recordKey' | 'keyFormat'>): boolean {
+  return keyNamesSchema(table) || namesSchemas(table)
 }
 
 /** Whether each value of a table names its schema. */
@@ -123,7 +124,7 @@ export function checkRegistry({ pipelines }: LakeDefinition, { registry }: Pick<
   throw invalidField(
     ['registry', 'url'],
     `is missing: the records of "${table.name}" name schemas of a registry`,
-    'Set registry.url, or give the table its schema: value: { format: avro, schema: … }.',
+    'Set registry.url, or give the table its schema: value: { format: avro, schema: … }, of a key in Protocol Buffers key: { format: protobuf, schema: … }.',
   )
 }
 

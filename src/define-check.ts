@@ -22,13 +22,14 @@ import { checkMap, mapSchema, toMap } from './define-map.ts'
 import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
 import { checkTableTopic, topicSchema, toTopic } from './define-topic.ts'
-import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
+import { checkOverSource, sourcesOf, toWindow, withoutTable } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
 import { archiveSchema, archiveTables } from './define-archive.ts'
 import { namesSchemas, toFormat, writtenFormat, type Format } from './define-avro.ts'
 import { EVOLVE, type Evolve } from './evolve-columns.ts'
 import { checkProtobuf } from './define-protobuf.ts'
+import { checkKeyFormat, toKeyFormat, writtenKey } from './define-record-key.ts'
 import { RAW_COLUMNS } from './define-raw.ts'
 import { LakeError } from './error.ts'
 import type { StartAt } from './log.ts'
@@ -46,9 +47,7 @@ export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPat
   for (const { name: pipeline, tables, windows } of pipelines) {
     const wrongName = nameProblem(pipeline)
     if (wrongName !== undefined) throw invalidField([...at, pipeline], wrongName.message, wrongName.fix)
-    const [first] = windows
-    const fix = first === undefined ? 'Define one.' : `Put "${first.source}" into it, which "${first.name}" reads.`
-    if (tables.length === 0) throw invalidField([...at, pipeline, 'tables'], 'a pipeline needs a table', fix)
+    if (tables.length === 0) throw withoutTable([...at, pipeline, 'tables'], windows[0])
     for (const table of tables)
       claimTableName(owners, table, pipeline, [
         ...at,
@@ -135,7 +134,8 @@ function word<W extends string>(words: readonly W[], later: readonly string[], w
 
 const valueWord = word(['json', 'raw', 'debezium', 'avro', 'protobuf'], ['csv', 'text'], 'values')
 const value = z.union([valueWord, writtenFormat], { error: 'must be a format, or an object with one' })
-const recordKey = word(['string', 'json', 'avro', 'debezium', 'none'], ['protobuf'], 'keys')
+const keyWord = word(['string', 'json', 'avro', 'protobuf', 'debezium', 'none'], [], 'keys')
+const recordKey = z.union([keyWord, writtenKey], { error: 'must be a word, or an object with a format' })
 
 const eventTimeSchema = strict({
   column: z.string(),
@@ -225,7 +225,8 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
   const declared = isRaw
     ? RAW_COLUMNS
     : readColumns(fields.columns, [...at, 'columns'], format.columns, evolve !== undefined)
-  const { columns, ...keyed } = toKeyed({ ...fields, from: { ...from, ...format } }, declared, at)
+  const { word: key, keyFormat } = toKeyFormat(from.key, [...at, 'from', 'key'])
+  const { columns, ...keyed } = toKeyed({ ...fields, from: { ...from, ...format, key } }, declared, at)
   const partitionBy = readPartitionBy(fields.partitionBy, columns, [...at, 'partitionBy'])
   checkKept({ columns, partitionBy, ...keyed }, at)
   const table: TableDefinition = {
@@ -245,6 +246,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
     onError,
     unknown: isRaw ? 'ignore' : (fields.unknown ?? 'extra'),
     ...keyed,
+    ...(keyFormat === undefined ? {} : { keyFormat }),
     where: fields.where,
     store: fields.store,
     ...toMap(fields.map, at),
@@ -255,6 +257,7 @@ function toTable(tableName: string, fields: z.output<typeof tableSchema>, at: Fi
   }
   checkComputed(table, at)
   checkProtobuf(table, at)
+  checkKeyFormat(table, at)
   checkMap(table, at)
   checkLookups(table, at)
   checkRedact(table, at)

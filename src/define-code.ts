@@ -36,6 +36,7 @@ export function definitionText(table: TableDefinition): string {
       : {
           key: table.key,
           recordKey: table.recordKey,
+          ...(table.keyFormat === undefined ? {} : { keyFormat: table.keyFormat }),
           version: table.version,
           missing: table.missing,
           onTruncate: table.onTruncate,

@@ -19,9 +19,11 @@ export interface TableReference<R = AnyRow> {
 }
 
 /** A source table as `table` makes it. */
-export type Table<K extends ColumnKinds, R = AnyRow> = TableOf<K, R> & {
+export type Table<K extends ColumnKinds, R = AnyRow, I = AnyRow> = TableOf<K, R> & {
   /** What its rows are: `typeof orders.$row`. Of the compiler alone, undefined at run time. */
   readonly $row: R
+  /** What its producers write, as a test gives it: `typeof orders.$input`. Of the compiler alone as well. */
+  readonly $input: I
   /** Records that could not be read. */
   readonly deadLetters: TableReference<DeadLetterRow>
 }
@@ -41,8 +43,8 @@ export type TableLike = TableDefinition | WindowDefinition | TableReference<unkn
 /** Rows of what stands for a table. */
 export type RowIn<T> = T extends { readonly $row: infer R } ? R : AnyRow
 
-export function withDeadLetters<K extends ColumnKinds, R>(table: TableDefinition): Table<K, R> {
-  return withReference(table, 'deadLetters', deadLetterTable(table.name)) as Table<K, R>
+export function withDeadLetters<K extends ColumnKinds, R, I>(table: TableDefinition): Table<K, R, I> {
+  return withReference(table, 'deadLetters', deadLetterTable(table.name)) as Table<K, R, I>
 }
 
 export function withLate<R, S>(window: WindowDefinition): Window<R, S> {

@@ -5,11 +5,12 @@ import {
   CLAUSES,
   CONDITION_ENDS,
   JOIN,
+  OTHERWISE,
   RESERVED,
   SUB_QUERY,
   UNITS_MS,
 } from './define-sql-words.ts'
-import { isWord, placeOf, sqlTokens, textOf, type SqlToken } from './define-sql-tokens.ts'
+import { hintIn, isWord, placeOf, sqlTokens, textOf, type SqlToken } from './define-sql-tokens.ts'
 import type { AggregateFunction } from './define-window.ts'
 import { LENGTH_MAX_MS, type KindFields } from './define-window-fields.ts'
 
@@ -93,6 +94,8 @@ export class SqlReader {
   }
 
   start(): void {
+    const hint = hintIn(this.text, this.#tokens)
+    if (hint !== undefined) throw refused(this.text, hint, 'hints are not in this release', 'Remove it.')
     if (!isWord(this.peek(), 'SELECT')) throw this.unexpected('SELECT is missing', 'Write one SELECT.')
     this.next()
     if (isWord(this.peek(), 'DISTINCT') || isWord(this.peek(), 'ALL'))
@@ -191,12 +194,24 @@ export class SqlReader {
       if (isWord(token, 'SELECT') || isWord(token, 'EXISTS'))
         throw this.unexpected(SUB_QUERY, 'Use columns of the row.')
       if (isWord(token, 'OVER')) throw this.unexpected('a condition is of one row', 'Use columns of the row.')
+      this.#refuseOtherwise()
       if (isSign(token, '(')) depth++
       if (isSign(token, ')') && --depth < 0) break
       if (depth === 0 && token.kind === 'word' && CONDITION_ENDS.includes(token.value.toUpperCase())) break
     }
     if (this.#at === from) throw this.unexpected('a condition is missing')
     return this.#tokens.slice(from, this.#at)
+  }
+
+  /** Not what would count other rows than in Flink, and nobody would know. */
+  #refuseOtherwise(): void {
+    const { kind, value, at } = this.peek()
+    if (kind !== 'sign' && kind !== 'word') return
+    const { signs, calls, words } = OTHERWISE
+    const word = value.toUpperCase()
+    const isUsed = isWord(this.peek(1), word === 'DOW' ? 'FROM' : 'TO')
+    const known = kind === 'sign' ? signs[value] : this.isCall() ? calls[word] : isUsed ? words[word] : undefined
+    if (known !== undefined) throw refused(this.text, at, known[0], known[1])
   }
 
   /** A condition as text, its columns without the table's name. */

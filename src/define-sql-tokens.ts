@@ -31,6 +31,16 @@ export function sqlTokens(text: string): readonly SqlToken[] {
   return [...tokens, { kind: 'end', value: '', at: text.length, until: text.length }]
 }
 
+/** Where a comment begins that is a hint, which says how a text is run. */
+export function hintIn(text: string, tokens: readonly SqlToken[]): number | undefined {
+  for (const [i, token] of tokens.entries()) {
+    const from = tokens[i - 1]?.until ?? 0
+    for (const comment of text.slice(from, token.at).matchAll(COMMENT))
+      if (comment[0].startsWith('/*+')) return from + comment.index
+  }
+  return undefined
+}
+
 /** `3:14`, from 1. */
 export function placeOf(text: string, at: number): string {
   const before = text.slice(0, at).split('\n')
@@ -104,6 +114,7 @@ export function columnsRead(text: string, known: readonly string[]): readonly st
 }
 
 const GAP = /^(?:\s|--[^\n]*|\/\*[\s\S]*?\*\/)+/
+const COMMENT = /--[^\n]*|\/\*[\s\S]*?\*\//g
 const NUMBER = /^(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?/
 const WORD = /^[\p{L}_][\p{L}\p{N}\p{M}_$]*/u
 const SIGN = /^(?:<>|<=|>=|!=|==|=>|\|\||::|->>?|[^\s])/u

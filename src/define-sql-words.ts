@@ -68,3 +68,40 @@ export const RESERVED: readonly string[] = [
   ...'SELECT FROM WHERE GROUP BY AS ON USING FOR TABLE FILTER OVER DISTINCT AND OR NOT NULL'.split(' '),
   ...'TRUE FALSE IS IN LIKE BETWEEN'.split(' '),
 ]
+
+const BY_KEYS = 'Write the window by its keys, whose conditions are in the SQL of DuckDB, or add a computed column.'
+const CASTS: readonly [string, string] = [
+  'a cast to whole numbers rounds here and cuts off in Flink, and texts of other types differ',
+  'Compare without it, or add a computed column of the type.',
+]
+
+/**
+ * What a condition may say in Flink and in DuckDB, and means something else in each: signs, calls by their name, and words,
+ * which may be columns where no TO or FROM stands behind them. Each with the reason and a fix.
+ */
+export const OTHERWISE: {
+  readonly signs: Readonly<Record<string, readonly [string, string]>>
+  readonly calls: Readonly<Record<string, readonly [string, string]>>
+  readonly words: Readonly<Record<string, readonly [string, string]>>
+} = {
+  signs: { '/': ['7 / 2 is 3.5 here and 3 in Flink', `Multiply instead, as in a > 2 * b. ${BY_KEYS}`] },
+  calls: {
+    CAST: CASTS,
+    TRY_CAST: CASTS,
+    CONCAT: ['CONCAT() passes over null here, and is null in Flink', 'Write a || b.'],
+    GREATEST: ['GREATEST() passes over null here, and is null in Flink', BY_KEYS],
+    LEAST: ['LEAST() passes over null here, and is null in Flink', BY_KEYS],
+    LOG: ['LOG() is of base 10 here, and natural in Flink', 'Write LN() or LOG10().'],
+    REGEXP_REPLACE: ['REGEXP_REPLACE() replaces the first match here, and all in Flink', BY_KEYS],
+    REGEXP_EXTRACT: ['REGEXP_EXTRACT() without a match is an empty text here, and null in Flink', BY_KEYS],
+    REGEXP_EXTRACT_ALL: ['REGEXP_EXTRACT_ALL() takes whole matches here, and their first group in Flink', BY_KEYS],
+    DAYOFWEEK: ['DAYOFWEEK() of a Sunday is 0 here, and 1 in Flink', BY_KEYS],
+    JSON_VALUE: ['JSON_VALUE() keeps the quotes of a text here, and not in Flink', BY_KEYS],
+    URL_ENCODE: ['URL_ENCODE() of a blank is %20 here, and + in Flink', BY_KEYS],
+    TYPEOF: ['TYPEOF() names types as DuckDB does', BY_KEYS],
+  },
+  words: {
+    SIMILAR: ['SIMILAR TO takes regular expressions here, and % and _ in Flink', 'Write LIKE.'],
+    DOW: ['the day of the week of a Sunday is 0 here, and 1 in Flink', BY_KEYS],
+  },
+}

@@ -49,7 +49,7 @@ export function readWindowSql(text: string): SqlWindow {
   const call = windowCall(reader, groups, table)
   checkAuxiliaries(reader, items, call, table)
   const groupBy = groups.flatMap((group) => (group.kind === 'column' ? [unqualified(reader, group.column, table)] : []))
-  checkPartition(reader, call, groupBy)
+  checkPartition(reader, call, groupBy, table)
   return {
     from: table.name,
     time: unqualified(reader, call.time, table),
@@ -174,9 +174,18 @@ function checkBound(reader: SqlReader, { at, alias }: Item, bound: string): void
     throw refused(reader.text, alias.at, `the column is always ${bound}`, `Write AS ${bound}, or leave it out.`)
 }
 
-/** Keys of a session table are what it is grouped by. */
-function checkPartition(reader: SqlReader, call: SqlCall, groupBy: readonly SqlColumn[]): void {
-  if (call.partition === undefined) return
+/** Keys of a session table are what it is grouped by. Without keys its sessions are those of all rows together. */
+function checkPartition(reader: SqlReader, call: SqlCall, groupBy: readonly SqlColumn[], table: SqlTable): void {
+  if (call.partition === undefined) {
+    const [first] = groupBy
+    if (table.call === undefined || call.kind.session === undefined || first === undefined) return
+    throw refused(
+      reader.text,
+      first.at,
+      `sessions of all rows together, without PARTITION BY, are not those of each "${first.name}"`,
+      `Write TABLE ${table.name.name} PARTITION BY (${groupBy.map(({ name }) => name).join(', ')}).`,
+    )
+  }
   const keys = call.partition.map(({ name }) => name)
   if (
     keys.toSorted().join() !==

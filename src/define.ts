@@ -17,6 +17,8 @@ import type { LookupDefinition, LookupOptions } from './define-lookup.ts'
 import type { Evolve } from './evolve-columns.ts'
 import { writtenMap, type MapDefinition, type MapFunction } from './define-map.ts'
 import type { Redaction, Redactions } from './define-redact.ts'
+import type { FormatAs, InputOf, UnknownFields } from './define-produced.ts'
+import type { KeyFormat, WrittenKey } from './define-record-key.ts'
 import { withDeadLetters, type Table } from './define-reference.ts'
 import type { AnyRow, DeclaredRow, RawRow, RowOf, SystemRow } from './define-row.ts'
 import { writtenTopic, type ChangeTopic, type TopicOptions } from './define-topic.ts'
@@ -35,13 +37,15 @@ export interface TableOptions<
   Q extends C = C,
   M extends ComputedSpecs = ComputedSpecs,
   F extends ValueFormat | WrittenFormat = ValueFormat | WrittenFormat,
+  U extends UnknownFields = UnknownFields,
+  P extends object | null | string = object | null | string,
 > {
   readonly from: {
     readonly topic: string
     /** `json()` (default), `avro()`, `protobuf()`, `raw()` or `debezium()`. */
     readonly value?: F
     /** How the record's key names the row that a null value removes. */
-    readonly key?: RecordKey
+    readonly key?: RecordKey | WrittenKey
     /** Where the first start begins: `earliest` (default), `latest`, or an RFC 3339 time with its zone. */
     readonly startAt?: 'earliest' | 'latest' | (string & {}) | { readonly timestamp: string }
   }
@@ -81,12 +85,12 @@ export interface TableOptions<
   /** What it was called before: its rows stay, and are found by the new name. */
   readonly renamedFrom?: string
   readonly onError?: TableDefinition['onError']
-  readonly unknown?: TableDefinition['unknown']
+  readonly unknown?: U
   /**
    * From the JSON of a record to another, or null for none; slower than SQL. A function that needs nothing around it, or
    * the file whose default export it is, relative to that of the definition.
    */
-  readonly map?: MapFunction | (string & {})
+  readonly map?: ((row: Record<string, any>) => P) | (P & string)
   /** Rows of other tables, as a version has them, that computed columns and the filter may read. */
   readonly lookup?: Readonly<Record<string, LookupOptions>>
   /** Fields of the record, columns or not, that are stored masked, hashed or not at all; dead letters have none of them. */
@@ -125,10 +129,12 @@ export function table<
   const Q extends keyof S & string = never,
   const M extends ComputedSpecs = Record<never, TypeSpec>,
   const F extends ValueFormat | WrittenFormat = 'json',
+  const U extends UnknownFields = 'extra',
+  const P extends object | null | string = never,
 >(
   name: string,
-  options: TableOptions<keyof S & string, S, Q, M, F>,
-): Table<KindsOf<string extends keyof M ? S : S & M>, RowOfOptions<S, Q, M, F>> {
+  options: TableOptions<keyof S & string, S, Q, M, F, U, P>,
+): Table<KindsOf<string extends keyof M ? S : S & M>, RowOfOptions<S, Q, M, F>, InputOf<S, Q, F, U, P>> {
   return withDeadLetters(checkTable(name, writtenTable(name, options as unknown as TableOptions), [name]))
 }
 
@@ -168,22 +174,28 @@ function typeOf(declared: TypeSpec | string | undefined): ColumnType | undefined
  * Values are JSON objects; their fields become columns. With `framing: 'confluent'` each has a zero and the id of its
  * JSON Schema before it, as have keys that are JSON: both are passed over.
  */
-export const json = (options: { readonly framing?: 'confluent' } = {}): ValueFormat | WrittenFormat =>
+export const json = (options: { readonly framing?: 'confluent' } = {}): FormatAs<'json'> =>
   options.framing === undefined ? 'json' : { format: 'json', ...options }
 
 /** Key, value and headers are kept as they are, in the columns `key`, `value` and `headers`. */
 export const raw = () => 'raw' as const
 
 /** Values are Avro: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
-export const avro = (options: AvroOptions = {}): WrittenFormat => ({ format: 'avro', ...options })
+export const avro = (options: AvroOptions = {}): WrittenFormat & { readonly format: 'avro' } => ({
+  format: 'avro',
+  ...options,
+})
 
-/** Values are messages of Protocol Buffers: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
-export const protobuf = (options: ProtobufOptions = {}): WrittenFormat => ({ format: 'protobuf', ...options })
+/** Values, or keys, are messages of Protocol Buffers: of the schema given here, whose fields may be the columns, or of a registry's schemas. */
+export const protobuf = (options: ProtobufOptions = {}): ProtobufOptions & { readonly format: 'protobuf' } => ({
+  format: 'protobuf',
+  ...options,
+})
 
 /** Values are change envelopes of Debezium, bare or with their schema; columns are those of the row after the change. */
 export const debezium = (
   options: { readonly encoding?: 'json' | 'avro'; readonly framing?: 'confluent' } & AvroOptions = {},
-): ValueFormat | WrittenFormat => ({ format: 'debezium', ...options })
+): FormatAs<'debezium'> => ({ format: 'debezium', ...options })
 
 /** The whole of a lake: pipelines by name, each a list of tables and windows, or an object with the pipeline's own options. */
 export function defineLake(
@@ -266,6 +278,8 @@ export interface TableDefinition {
   readonly key: readonly string[]
   /** How the record's key becomes the key columns when its value is null; `none`: null values are counted and ignored. */
   readonly recordKey: RecordKey
+  /** Present where record keys are Protocol Buffers. */
+  readonly keyFormat?: KeyFormat
   /** Column of int, long, date or timestamp that orders the records of a key instead of their offsets; or a field of the change's source. */
   readonly version: string | undefined
   /** What a column is that the record does not carry: null, or what the key's row has. */
@@ -290,7 +304,7 @@ export interface TableDefinition {
   readonly isArchive?: true
 }
 
-export type RecordKey = 'string' | 'json' | 'avro' | 'debezium' | 'none'
+export type RecordKey = 'string' | 'json' | 'avro' | 'protobuf' | 'debezium' | 'none'
 
 /** What a table without a key has in its place. */
 export const APPEND = { key: [], recordKey: 'none', version: undefined, missing: 'null', onTruncate: 'stop' } as const

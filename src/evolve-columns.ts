@@ -10,7 +10,10 @@ import { columnsProblem } from './define-type.ts'
 /** What a schema of a registry asks of a table: columns that no definition declares, all of them optional. */
 export interface WantedColumns {
   readonly columns: readonly Column[]
-  /** Fields that are no column, as paths: several types, a type that holds itself. They stay in `_extra`. */
+  /**
+   * Fields that are no column, as paths: several types, a type that holds itself. They stand in `_extra`, also where
+   * other schemas have made a column of the name: what a record becomes depends on its own schema alone.
+   */
   readonly others: readonly string[]
 }
 
@@ -28,7 +31,7 @@ export type Evolved =
 /** The columns of a table after a schema. Those that are there stay, in their order; new ones come behind them. */
 export function evolveColumns(columns: readonly Column[], wanted: WantedColumns, evolve: Evolve): Evolved {
   const problems: string[] = []
-  const merged = new Merge(evolve, new Set(wanted.others), problems).columns('', columns, wanted.columns)
+  const merged = new Merge(evolve, problems).columns('', columns, wanted.columns)
   const found = merged === columns ? undefined : columnsProblem(merged)
   if (found !== undefined) problems.push(found.problem.message)
   return problems.length === 0 ? { kind: 'fits', columns: merged } : { kind: 'incompatible', problems }
@@ -37,7 +40,7 @@ export function evolveColumns(columns: readonly Column[], wanted: WantedColumns,
 /** The least columns that have both, of which each fits the other's table: what two batches of one table need together. */
 export function joinColumns(a: readonly Column[], b: readonly Column[]): readonly Column[] {
   const problems: string[] = []
-  return new Merge('add-widen', new Set(), problems).columns('', a, b)
+  return new Merge('add-widen', problems).columns('', a, b)
 }
 
 /** Whether a table of `columns` has all that `wanted` asks for. */
@@ -48,21 +51,16 @@ export function hasColumns(columns: readonly Column[], wanted: readonly Column[]
 
 class Merge {
   readonly #evolve: Evolve
-  readonly #others: ReadonlySet<string>
   readonly #problems: string[]
 
-  constructor(evolve: Evolve, others: ReadonlySet<string>, problems: string[]) {
+  constructor(evolve: Evolve, problems: string[]) {
     this.#evolve = evolve
-    this.#others = others
     this.#problems = problems
   }
 
   /** The very list that was given where nothing changes. */
   columns(path: string, before: readonly Column[], wanted: readonly Column[]): readonly Column[] {
     const next = [...before]
-    for (const { name } of before)
-      if (this.#others.has(`${path}${name}`))
-        this.#problem(`${path}${name}`, 'the table has a column of one type, the schema a field of several')
     for (const column of wanted) {
       const at = before.findIndex(({ name }) => name === column.name)
       if (at >= 0) {
@@ -126,6 +124,24 @@ function promoted(from: ColumnType, to: ColumnType): ColumnType | undefined {
   if (from.kind === 'float' && to.kind === 'double') return to
   if (from.kind !== 'decimal' || to.kind !== 'decimal' || from.scale !== to.scale) return undefined
   return to.precision > from.precision ? to : undefined
+}
+
+/** Columns without those, and without their parts, that stand under these paths (`WantedColumns.others`). */
+export function columnsWithout(columns: readonly Column[], others: readonly string[]): readonly Column[] {
+  return others.length === 0 ? columns : without(columns, new Set(others), '')
+}
+
+function without(columns: readonly Column[], others: ReadonlySet<string>, path: string): readonly Column[] {
+  return columns.flatMap((column) => {
+    const own = `${path}${column.name}`
+    return others.has(own) ? [] : [{ ...column, type: typeWithout(column.type, others, own) }]
+  })
+}
+
+function typeWithout(type: ColumnType, others: ReadonlySet<string>, path: string): ColumnType {
+  if (type.kind === 'struct') return { kind: 'struct', fields: without(type.fields, others, `${path}.`) }
+  if (type.kind === 'list') return { kind: 'list', element: typeWithout(type.element, others, `${path}.element`) }
+  return type.kind === 'map' ? { kind: 'map', value: typeWithout(type.value, others, `${path}.value`) } : type
 }
 
 /** Columns without what is required, inside them too. */

@@ -58,8 +58,11 @@ export {
 } from './define.ts'
 export type { LakeDefinition, PipelineOptions, TableDefinition, TableOptions, TypeSpec } from './define.ts'
 export type { TableOf } from './define-kinds.ts'
+export type { ChangeInput, RawInput } from './define-produced.ts'
 export type { Table, TableReference, Window } from './define-reference.ts'
-export type { AnyRow, DeadLetterRow, Decimal, LateRow } from './define-row.ts'
+// Types of tables and windows are made of these: who exports one from a library must be able to name them.
+export type { ColumnKind, ColumnKinds, KindsOf } from './define-kinds.ts'
+export type { AnyRow, DeadLetterRow, Decimal, LateRow, RawRow, SystemRow, WindowBounds } from './define-row.ts'
 export type { Condition, Expression, Expressions } from './define-expression.ts'
 export type { LookupOptions, MapFunction, Redaction, TopicOptions } from './define.ts'
 export type { WindowDefinition } from './define-window.ts'

@@ -21,7 +21,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 // What nobody awaited is a defect; it is told like any other error.
 for (const event of ['uncaughtException', 'unhandledRejection'] as const)
   process.on(event, (error: unknown) => {
-    process.stderr.write(errorText(error, false))
+    process.stderr.write(errorText(error, { isTty: false, columns: 80, hasColor: false }))
     if (process.env.KAPPALAKE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`)
     process.exit(1)
   })
@@ -69,7 +69,7 @@ function terminal(stream: NodeJS.WriteStream): Terminal {
     write: (text) => void stream.write(text),
     isTty,
     get columns() {
-      return stream.columns ?? 80
+      return stream.columns || 80
     },
     hasColor: isTty && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
   }

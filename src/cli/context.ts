@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { asLakeError, type LakeError } from '../error.ts'
 import { redacted } from '../redact.ts'
+import { wrapped } from './layout.ts'
 
 /** What a command may touch of the world; tests give their own. */
 export interface CliContext {
@@ -34,7 +35,7 @@ export function exitCodeOf(error: LakeError): number {
 }
 
 /** Code, cause and next step; never a stack. */
-export function errorText(error: unknown, hasColor: boolean): string {
+export function errorText(error: unknown, { hasColor, ...screen }: Looks): string {
   const { code, message, cause, fix, context } = asLakeError(error)
   const more = Array.isArray(context.issues) ? (context.issues as string[]).slice(1) : []
   const names = ['replay', 'difference'].filter((name) => typeof context[name] === 'string')
@@ -47,8 +48,11 @@ export function errorText(error: unknown, hasColor: boolean): string {
     `  next: ${fix ?? NEXT[code] ?? 'Run "kappalake doctor" to see what is missing.'}`,
     '',
   ]
-  return redacted(lines.join('\n'))
+  return wrapped(redacted(lines.join('\n')), screen)
 }
+
+/** What is known of the place where text goes to. */
+export type Looks = Pick<Terminal, 'isTty' | 'columns' | 'hasColor'>
 
 /** What to do about an error, where nothing else will be told. */
 export function fixOf({ code, fix }: LakeError): string {

@@ -70,7 +70,7 @@ export function addDeadLetterCommands(program: Command, context: CliContext): vo
       const query = queryOf(options, options.status, isScreen)
       const letters = await client.list<Letter>(pathOf(pipeline, query), options.limit)
       const rows = letters.map((letter) => ({ ...letter, record: recordOf(letter) }))
-      context.out.write(formatRows(isScreen ? SCREEN : COLUMNS, rows, options.output))
+      context.out.write(formatRows(isScreen ? SCREEN : COLUMNS, rows, options.output, context.out))
     })
 
   command('show <pipeline> <record>', 'one record, topic/partition@offset, with its bytes').action(

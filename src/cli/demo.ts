@@ -5,7 +5,8 @@ import { invalidField } from '../define-fields.ts'
 import { LakeError } from '../error.ts'
 import { SHOP_TOPICS } from '../ingest/shop-log.ts'
 import { MAINTENANCE, type Settings, type ShopSettings, type SourceSettings, type StoreSettings } from '../settings.ts'
-import { EXIT, type CliContext } from './context.ts'
+import { EXIT, paint, type CliContext, type Looks } from './context.ts'
+import { wrapped } from './layout.ts'
 import { changedDefinition, demoDefinition } from './demo-lake.ts'
 import { ShopProducer } from './demo-producer.ts'
 import { keepShop } from './demo-state.ts'
@@ -77,7 +78,7 @@ export async function runDemo(context: CliContext, openLake: OpenLake, options: 
     settings.source.kind === 'kafka' ? await ShopProducer.open(settings.source.kafka, shop, clock) : undefined
   try {
     return await runLake(context, openLake, demoDefinition, settings, async (lake, signal) => {
-      if (options.ci !== true) out.write(banner(options, folder, settings, shop))
+      if (options.ci !== true) out.write(banner(options, folder, settings, shop, out))
       const ended = new AbortController()
       const over = AbortSignal.any([signal, ended.signal])
       const openChanged = () => openLake(changedDefinition, besides(settings, folder), { signal, clock })
@@ -191,31 +192,45 @@ function demoStore(
   }
 }
 
-function banner(options: DemoOptions, folder: string, settings: Settings, shop: ShopSettings): string {
-  const url = addressOf(settings.http)
+/** What runs, and what to do with it in another terminal. */
+function banner(options: DemoOptions, folder: string, settings: Settings, shop: ShopSettings, looks: Looks): string {
+  const { tables, windows } = demoDefinition.pipelines[0]!
   const topics = Object.entries(SHOP_TOPICS).map(([topic, { partitions }]) => `${topic}(${partitions})`)
   const log =
     settings.source.kind === 'kafka'
       ? `Kafka at ${settings.source.kafka.brokers.join(', ')}`
-      : 'in-process demo log (not Kafka; --brokers for yours)'
-  const query = (sql: string) =>
-    `  curl -s '${url}/v1/query' -H 'content-type: application/json' -d '${JSON.stringify({ sql })}'`
+      : 'in-process demo log, not Kafka (--brokers for yours)'
+  const mark = paint('✓', 'green', looks.hasColor)
+  const url = addressOf(settings.http)
+  const ask = (path: string) => `  curl -s ${url.replace('http://', '')}/v1/${path}`
+  const told = [
+    `${mark} log      ${log} · ${topics.join(' ')}`,
+    `${mark} store    ${settings.store.url}`,
+    `${mark} tables   ${tables.map(({ name }) => name).join(' ')}; of each its dead letters: ${tables[0]!.name}__dlq`,
+    `${mark} windows  ${windows.map(({ name, source }) => `${name} over ${source}`).join(' · ')}`,
+    `→ API      ${url}`,
+  ]
+  const again = path.relative(process.cwd(), folder) || '.'
   return [
     `kappalake demo · seed ${shop.seed} · data in ${options.data}`,
-    `✓ log     ${log} · ${topics.join(' ')}`,
-    `✓ store   ${settings.store.url}`,
-    `✓ tables  ${demoDefinition.pipelines[0]!.tables.map((table) => `${table.name} ${table.name}__dlq`).join(' · ')}`,
-    `✓ windows ${demoDefinition.pipelines[0]!.windows.map(({ name, source }) => `${name} over ${source}`).join(' · ')}`,
-    `→ API ${url}   tables: curl -s '${url}/v1/tables'   lag: curl -s '${url}/v1/pipelines'`,
-    query('select status, count(*) n, sum(amount) revenue from orders group by 1 order by 1'),
-    query('select * from orders__dlq limit 3'),
+    ...told.map((line) => wrapped(line, looks, HANG)),
+    '',
+    'look around, in another terminal:',
+    ask('tables'),
+    ask('pipelines'),
+    ask(`query -d 'select status, count(*) n from orders group by 1'`),
+    ask(`query -d 'select _offset, code, message from orders__dlq limit 3'`),
     ...(options.tour === true
       ? []
-      : ['  change the window, replay, look, cut over, roll back: the same command with --tour']),
-    `  kill -9 this process and start it again: it goes on exactly. Start anew: rm -r ${path.relative(process.cwd(), folder) || '.'}`,
+      : ['or change the window, replay, compare, cut over and roll back: the same command with --tour']),
+    `kill -9 this process and start it again: it goes on exactly. Start anew: rm -r ${again}`,
+    '',
     '',
   ].join('\n')
 }
+
+/** Where on its line the banner says what there is. */
+const HANG = 11
 
 /** A second process would have them of its own: few lanes, and files that it may throw away. */
 function besides(settings: Settings, folder: string): Settings {

@@ -30,7 +30,7 @@ export async function runDev(context: CliContext, openLake: OpenLake, flags: Set
     } catch (error) {
       // One that was open has failed, or there is none to go back to.
       if (opened.last === undefined || opened.last === asked || context.signal.aborted) throw error
-      context.err.write(`${errorText(error, context.err.hasColor)}  going back to the definition from before\n`)
+      context.err.write(`${errorText(error, context.err)}  going back to the definition from before\n`)
       loaded = opened.last
     }
   }
@@ -64,7 +64,7 @@ function session(
       await dropRebuilds(lake, next.change.pipelines, context)
     } catch (error) {
       // The next lake finds them, and cancels them again.
-      say(errorText(error, context.out.hasColor).trimEnd())
+      say(errorText(error, context.out).trimEnd())
     }
     return next
   }
@@ -95,7 +95,7 @@ async function keepUp(
     try {
       await rebuild(lake, pipeline, { ...context, signal })
     } catch (error) {
-      if (!signal.aborted) out.write(errorText(error, out.hasColor))
+      if (!signal.aborted) out.write(errorText(error, out))
       else if (context.signal.aborted) out.write('the replay goes on with the next "kappalake dev"\n')
     }
   }

@@ -15,8 +15,9 @@ import type { Storage } from '../lake/storage/storage.ts'
 import { partitionId, type Source } from '../log.ts'
 import { redacted } from '../redact.ts'
 import type { Settings, SourceSettings, StoreSettings } from '../settings.ts'
-import { EXIT, fixOf, paint, type CliContext } from './context.ts'
+import { EXIT, fixOf, paint, type CliContext, type Looks } from './context.ts'
 import { httpCheck } from './doctor-http.ts'
+import { wrapped } from './layout.ts'
 import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption } from './read.ts'
 import { load, withSettings, type SettingFlags } from './start.ts'
@@ -64,7 +65,7 @@ export function addDoctorCommand(
       )
       if (loaded !== undefined)
         for (const check of checksOf(loaded, parts, context.clock, context.fetch)) results.push(await runCheck(check))
-      context.out.write(report(results, options.output, context.out.hasColor))
+      context.out.write(report(results, options.output, context.out))
       if (results.some((result) => !result.ok)) exit(EXIT.notReady)
     })
 }
@@ -97,20 +98,28 @@ export async function runCheck(check: Check): Promise<CheckResult> {
   }
 }
 
-export function report(results: readonly CheckResult[], format: OutputFormat, hasColor: boolean): string {
+export function report(results: readonly CheckResult[], format: OutputFormat, looks: Looks): string {
   if (format !== 'table')
     return formatRows(
       ['check', 'ok', 'detail', 'fix'],
       results.map((result) => ({ ...result })),
       format,
     )
-  return results
-    .map(({ check, ok, detail, fix }) => {
-      const mark = ok ? paint('✓', 'green', hasColor) : paint('✗', 'red', hasColor)
-      return `${mark} ${check.padEnd(13)} ${detail}\n${fix === undefined ? '' : `  fix: ${fix}\n`}`
-    })
-    .join('')
+  const { hasColor } = looks
+  const failed = results.filter(({ ok }) => !ok).length
+  const lines = results.flatMap(({ check, ok, detail, fix }) => {
+    const mark = ok ? paint('✓', 'green', hasColor) : paint('✗', 'red', hasColor)
+    return [
+      `${mark} ${check.padEnd(13)} ${detail}`,
+      ...(fix === undefined ? [] : [`${' '.repeat(DETAIL_AT)}${paint('fix:', 'yellow', hasColor)} ${fix}`]),
+    ]
+  })
+  const verdict = failed === 0 ? 'nothing is missing' : `${failed} of ${results.length} checks failed`
+  return `${[...lines, '', verdict].map((line) => wrapped(line, looks, DETAIL_AT)).join('\n')}\n`
 }
+
+/** Where on its line a check says what it found. */
+const DETAIL_AT = 16
 
 /** Package.json says the same under `engines`. */
 const NODE_MIN = [20, 12] as const
@@ -150,7 +159,7 @@ async function checkStore(settings: StoreSettings, parts: DoctorParts, clock: Cl
   const storage = await parts.openStorage(settings, clock)
   try {
     await parts.assertConditionalWrites(storage, clock)
-    return `${storage.url} keeps the first of many creates, always`
+    return `${storage.url} can be written, and of two creates of one object the second is refused`
   } finally {
     await storage.close()
   }

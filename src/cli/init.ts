@@ -4,7 +4,7 @@ import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Option, type Command } from 'commander'
 import { LakeError } from '../error.ts'
-import type { CliContext } from './context.ts'
+import { paint, type CliContext } from './context.ts'
 
 /** Folders of infra/templates, in the order in which help lists them. */
 export const TEMPLATES = {
@@ -44,7 +44,7 @@ export function addInitCommand(program: Command, context: CliContext, version: s
       const where = path.relative(context.folder, target)
       context.out.write(
         [
-          ...[...files.keys()].map((file) => `✓ ${path.join(where, file)}`),
+          ...[...files.keys()].map((file) => `${paint('✓', 'green', context.out.hasColor)} ${path.join(where, file)}`),
           `next: ${where === '' ? '' : `cd ${where} && `}npm install, and what README.md says`,
           '',
         ].join('\n'),

@@ -78,7 +78,7 @@ export async function askForJob(path: string, body: object, options: JobOptions,
 function printJobs(jobs: readonly JobRow[], { output }: JobOptions, context: CliContext): void {
   context.out.write(
     output === 'table'
-      ? formatRows(SCREEN, jobs.map(onScreen), output)
+      ? formatRows(SCREEN, jobs.map(onScreen), output, context.out)
       : formatRows(
           COLUMNS,
           jobs.map((job) => ({ ...job, error: errorOf(job) })),

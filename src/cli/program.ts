@@ -1,7 +1,7 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, type Argument } from 'commander'
 import { asLakeError } from '../error.ts'
 import { addCompletionCommand } from './completion.ts'
-import { errorText, EXIT, exitCodeOf, type CliContext } from './context.ts'
+import { errorText, EXIT, exitCodeOf, paint, type CliContext } from './context.ts'
 import { addDeadLetterCommands } from './dead-letters.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDevCommand } from './dev.ts'
@@ -30,7 +30,7 @@ export async function runCommand(args: readonly string[], context: CliContext, p
     return code
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage
-    context.err.write(errorText(error, context.err.hasColor))
+    context.err.write(errorText(error, context.err))
     return exitCodeOf(asLakeError(error))
   }
 }
@@ -43,23 +43,49 @@ function buildProgram(context: CliContext, parts: CliParts, exit: (code: number)
     .configureOutput({
       writeOut: (text) => context.out.write(text),
       writeErr: (text) => context.err.write(text),
+      // No terminal tells of a width: then as wide as all of them are.
+      getOutHelpWidth: () => (context.out.isTty ? context.out.columns : HELP_COLUMNS),
+      getErrHelpWidth: () => (context.err.isTty ? context.err.columns : HELP_COLUMNS),
+      outputError: (text, write) => write(`${paint('✗', 'red', context.err.hasColor)} ${text.replace(/^error: /, '')}`),
+    })
+    // That a command has options, its own help says.
+    .configureHelp({
+      subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(argumentText)].join(' '),
     })
     .showSuggestionAfterError()
     .showHelpAfterError('(add --help for what is there)')
     .addHelpText(
       'after',
-      '\nExit: 0 done · 1 failed · 2 wrong usage · 3 not ready. KAPPALAKE_URL names the server of reading commands, KAPPALAKE_TOKEN its key.',
+      '\nExit: 0 done · 1 failed · 2 wrong usage · 3 not ready\nKAPPALAKE_URL names the server of reading commands, KAPPALAKE_TOKEN its key.',
     )
   addDemoCommand(program, context, parts.open, exit)
   addInitCommand(program, context, parts.version)
-  addKeyCommand(program, context)
   addDevCommand(program, context, parts.open)
   addStartCommands(program, context, parts.open)
   addDoctorCommand(program, context, parts.doctor, exit)
   addReadCommands(program, context)
+  addReplayCommands(program, context, exit)
   addOperateCommands(program, context)
   addDeadLetterCommands(program, context)
-  addReplayCommands(program, context, exit)
+  addKeyCommand(program, context)
   addCompletionCommand(program, context)
+  for (const [heading, names] of Object.entries(GROUPS))
+    for (const command of program.commands) if (names.includes(command.name())) command.helpGroup(heading)
   return program
+}
+
+const HELP_COLUMNS = 80
+
+function argumentText(argument: Argument): string {
+  return argument.required ? `<${argument.name()}>` : `[${argument.name()}]`
+}
+
+/** How the commands are listed: what somebody new needs comes first. What is in none stands under "Commands:". */
+const GROUPS: Readonly<Record<string, readonly string[]>> = {
+  'Begin:': ['demo', 'init', 'doctor'],
+  'Run:': ['start', 'dev', 'config'],
+  'Read:': ['query', 'tables', 'windows', 'snapshots', 'diff'],
+  'Pipelines:': ['pipelines', 'versions', 'pause', 'resume', 'flush', 'restart', 'rollback'],
+  'History:': ['replay', 'verify'],
+  'Care:': ['dlq', 'compact', 'expire', 'jobs', 'key'],
 }

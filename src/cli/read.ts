@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { openClient, tokenOption, DEFAULT_URL, type Client } from './client.ts'
 import type { CliContext } from './context.ts'
+import { changeText, positionsText } from './read-texts.ts'
 import { formatRows, OUTPUT_FORMATS, type OutputFormat, type Row } from './output.ts'
 import { readWindows, WINDOW_STATES } from './read-windows.ts'
 
@@ -23,8 +24,9 @@ export function addReadCommands(program: Command, context: CliContext): void {
       const self = given.at(-1) as Command
       const { url, token, output } = self.opts<{ url: string; token?: string; output: OutputFormat }>()
       const client = openClient(url, context.fetch, context.signal, token)
-      const { columns, rows } = await work(client, ...given)
-      context.out.write(formatRows(columns, rows, output))
+      const { forPeople, ...whole } = await work(client, ...given)
+      const { columns, rows } = output === 'table' ? (forPeople ?? whole) : whole
+      context.out.write(formatRows(columns, rows, output, context.out))
     }
 
   command('query <sql>', 'run one SELECT over the tables')
@@ -42,7 +44,7 @@ export function addReadCommands(program: Command, context: CliContext): void {
         format: 'json',
       })
       const names = columns.map((column) => column.name)
-      context.out.write(formatRows(names, rows, output))
+      context.out.write(formatRows(names, rows, output, context.out))
     })
   command('tables', 'list the tables').action(
     printing(async (client) => {
@@ -53,10 +55,11 @@ export function addReadCommands(program: Command, context: CliContext): void {
   command('snapshots <table>', "list a table's snapshots, newest first")
     .addOption(limitOption())
     .action(
-      printing(async (client, table: string, { limit }: { limit: number }) => ({
-        columns: ['id', 'time', 'operation', 'addedRecords', 'totalRecords', 'version', 'ranges'],
-        rows: await client.list<Row>(`/v1/tables/${encodeURIComponent(table)}/snapshots`, limit),
-      })),
+      printing(async (client, table: string, { limit }: { limit: number }) => {
+        const columns = ['id', 'time', 'operation', 'addedRecords', 'totalRecords', 'version', 'ranges']
+        const rows = await client.list<Row>(`/v1/tables/${encodeURIComponent(table)}/snapshots`, limit)
+        return { columns, rows, forPeople: { columns: columns.filter((name) => name !== 'ranges'), rows } }
+      }),
     )
   command('diff <table> <from> [to]', 'rows that were added, removed or changed between two versions')
     .addOption(limitOption())
@@ -64,12 +67,17 @@ export function addReadCommands(program: Command, context: CliContext): void {
       printing(async (client, table: string, from: string, to: string | undefined, { limit }: { limit: number }) => {
         const { counts, key, items } = await diff(client, table, from, to, limit)
         context.err.write(`${counts}\n`)
+        const rows = items.map((item) => ({
+          ...Object.fromEntries(key.map((name) => [name, (item.after ?? item.before)![name]])),
+          ...item,
+        }))
         return {
           columns: ['change', ...key, 'before', 'after'],
-          rows: items.map((item) => ({
-            ...Object.fromEntries(key.map((name) => [name, (item.after ?? item.before)![name]])),
-            ...item,
-          })),
+          rows,
+          forPeople: {
+            columns: ['change', ...key, 'row'],
+            rows: rows.map((row) => ({ ...row, row: changeText(row, key) })),
+          },
         }
       }),
     )
@@ -86,15 +94,19 @@ export function addReadCommands(program: Command, context: CliContext): void {
   command('versions <pipeline>', "list a pipeline's versions, newest first")
     .addOption(limitOption())
     .action(
-      printing(async (client, pipeline: string, { limit }: { limit: number }) => ({
-        columns: VERSION_COLUMNS,
-        rows: await client.list<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/versions`, limit),
-      })),
+      printing(async (client, pipeline: string, { limit }: { limit: number }) => {
+        const rows = await client.list<VersionRow>(`/v1/pipelines/${encodeURIComponent(pipeline)}/versions`, limit)
+        return {
+          columns: ['number', 'kind', 'time', 'writer', 'commitId', 'positions'],
+          rows,
+          forPeople: versionsText(rows),
+        }
+      }),
     )
   command('pipelines', 'list the pipelines, their state and lag').action(
     printing(async (client) => {
       const items = await client.list<PipelineRow>('/v1/pipelines', 10_000)
-      return { columns: PIPELINE_COLUMNS, rows: items.map(pipelineRow) }
+      return pipelinesText(items)
     }),
   )
   for (const [verb, description] of [
@@ -104,12 +116,11 @@ export function addReadCommands(program: Command, context: CliContext): void {
     ['restart', 'try again what waits for a person, when its reason is gone'],
   ] as const)
     command(`${verb} <pipeline>`, description).action(
-      printing(async (client, pipeline: string, { output }: { output: OutputFormat }) => {
-        const answer = await client.post<PipelineRow>(`/v1/pipelines/${encodeURIComponent(pipeline)}/${verb}`, {})
+      printing(async (client, pipeline: string) => {
+        const answer = await client.post<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/${verb}`, {})
         // Programs get the whole answer; a line of a terminal holds what the lists show of it.
-        if (output !== 'table') return { columns: Object.keys(answer), rows: [answer] }
-        if ('state' in answer) return { columns: PIPELINE_COLUMNS, rows: [pipelineRow(answer)] }
-        return { columns: VERSION_COLUMNS, rows: [answer] }
+        const forPeople = 'state' in answer ? pipelinesText([answer]) : versionsText([answer])
+        return { columns: Object.keys(answer), rows: [answer], forPeople }
       }),
     )
 }
@@ -148,9 +159,18 @@ async function diff(client: Client, table: string, from: string, to: string | un
   return { counts, key: page.key, items: items.slice(0, limit) }
 }
 
-interface Table {
+interface Columns {
   readonly columns: readonly string[]
   readonly rows: readonly Row[]
+}
+
+interface Table extends Columns {
+  /** What of it stands in a table; default: all. */
+  readonly forPeople?: Columns
+}
+
+interface VersionRow extends Row {
+  readonly positions?: Readonly<Record<string, string>>
 }
 
 interface PipelineRow extends Row {
@@ -158,16 +178,19 @@ interface PipelineRow extends Row {
   readonly reason?: { readonly code?: string; readonly message?: string } | string | null
 }
 
-const VERSION_COLUMNS = ['number', 'kind', 'time', 'writer', 'commitId', 'positions']
-const PIPELINE_COLUMNS = ['name', 'state', 'version', 'lag', 'lastCommit', 'writer', 'reason']
-
-/** A pipeline as a person asks for it, in one line of a terminal. */
-function pipelineRow({ lag, reason, ...rest }: PipelineRow): Row {
-  return {
+/** Pipelines as a person asks for them, each in one line of a terminal. */
+function pipelinesText(pipelines: readonly PipelineRow[]): Columns {
+  const rows = pipelines.map(({ lag, reason, ...rest }) => ({
     ...rest,
     lag: lag?.records,
     reason: typeof reason === 'object' && reason !== null ? `${reason.code}: ${reason.message}` : reason,
-  }
+  }))
+  return { columns: ['name', 'state', 'version', 'lag', 'lastCommit', 'writer', 'reason'], rows }
+}
+
+function versionsText(versions: readonly VersionRow[]): Columns {
+  const rows = versions.map((row) => ({ ...row, positions: positionsText(row.positions) }))
+  return { columns: ['number', 'kind', 'time', 'writer', 'positions'], rows }
 }
 
 export function outputOption(): Option {

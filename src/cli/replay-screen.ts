@@ -7,8 +7,13 @@ import { grouped } from './serve.ts'
 type TableJson = DifferenceJson['tables'][number]
 type SampleJson = TableJson['samples'][number]
 
-/** Columns of `replay list` on a screen; programs take the replays as they are. */
-export const LIST_COLUMNS = ['replay', 'pipeline', 'mode', 'is', 'percent', 'rebuilds', 'difference', 'created', 'next']
+const LIST_COLUMNS = ['replay', 'pipeline', 'mode', 'is', 'percent', 'rebuilds', 'difference', 'created', 'next']
+
+/** Columns of `replay list` on a screen, where there is little room; programs take the replays as they are. */
+export function listColumns(replays: readonly ReplayJson[]): readonly string[] {
+  const isNext = replays.length === 0 || replays.some((replay) => nextOf(replay) !== '')
+  return LIST_COLUMNS.filter((name) => isNext || name !== 'next')
+}
 
 export function onScreen(replay: ReplayJson): Row {
   const { id, pipeline, options, progress, rebuilt, difference, created } = replay
@@ -51,13 +56,15 @@ export function nextOf(replay: ReplayJson): string {
 export function differenceScreen(replay: ReplayJson, difference: DifferenceJson, hasColor: boolean): string {
   const { tables, version } = difference
   const width = Math.max(...tables.map(({ table }) => table.length))
+  // Beside lines that say more than a number, numbers are no column.
+  const digits = difference.equal ? Math.max(...tables.map(({ rowsAfter }) => grouped(BigInt(rowsAfter)).length)) : 0
   const different = tables.filter(({ kind }) => kind !== 'equal')
   const count = `${different.length} of ${tables.length} ${tables.length === 1 ? 'table' : 'tables'}`
   return [
     `${replay.pipeline} · replay ${shortId(replay.id)} against version ${version}`,
     '',
     ...tables.flatMap((table) => [
-      headOf(table, width, hasColor),
+      headOf(table, width, digits, hasColor),
       ...detailsOf(table, hasColor).map((line) => `    ${line}`),
     ]),
     '',
@@ -78,13 +85,13 @@ export function differenceScreen(replay: ReplayJson, difference: DifferenceJson,
   ].join('\n')
 }
 
-function headOf(table: TableJson, width: number, hasColor: boolean): string {
+function headOf(table: TableJson, width: number, digits: number, hasColor: boolean): string {
   const { kind, rowsBefore, rowsAfter, added, removed, changed, groupsCompared, groupsDifferent } = table
   const name = table.table.padEnd(width)
   const before = grouped(BigInt(rowsBefore))
   const after = grouped(BigInt(rowsAfter))
-  if (kind === 'equal') return `${paint('=', 'green', hasColor)} ${name}  ${after} rows, equal`
-  if (kind === 'new') return `${paint('+', 'green', hasColor)} ${name}  ${after} rows, new`
+  if (kind === 'equal') return `${paint('=', 'green', hasColor)} ${name}  ${after.padStart(digits)} rows, equal`
+  if (kind === 'new') return `${paint('+', 'green', hasColor)} ${name}  ${after.padStart(digits)} rows, new`
   const counts = (
     [
       [added, 'added'],

@@ -110,12 +110,13 @@ export function progressLine(replay: ReplayJson): string {
     ...(lag === null ? [`${grouped(BigInt(done))} of ${grouped(BigInt(total))}`] : [`lag ${grouped(BigInt(lag))}`]),
     ...(ratePerSecond === null ? [] : [`${grouped(BigInt(Math.round(ratePerSecond)))} rec/s`]),
     ...(etaSeconds === null ? [] : [`${spanText(etaSeconds)} left`]),
+    ...(error === null ? [] : [`${error.code}: ${error.message}`]),
   ].join('  ')
 }
 
 /** What a replay has come to, and what a person would do now. */
 export function outcome(replay: ReplayJson, mark: string): string {
-  const { id, rebuilt, shared, version, difference, cutover, pipeline, progress } = replay
+  const { id, rebuilt, shared, version, difference, cutover, pipeline, progress, error } = replay
   const next = nextOf(replay)
   return [
     `${mark} replay ${shortId(id)} of ${pipeline}: ${stateOf(replay)}${version === null ? '' : `, began at version ${version}`}`,
@@ -132,6 +133,9 @@ export function outcome(replay: ReplayJson, mark: string): string {
             : `  differs from the live tables: difference ${shortId(difference.id)}`,
         ]),
     ...(cutover === null ? [] : [`  ${overText(cutover, progress?.phase === 'rolled-back')}`]),
+    ...(error === null
+      ? []
+      : [`  reason: ${error.message} (${error.code})`, ...(error.fix === undefined ? [] : [`  fix: ${error.fix}`])]),
     ...(next === '' ? [] : [`  next: ${next}`]),
     '',
   ].join('\n')

@@ -7,7 +7,7 @@ import { EXIT, paint, type CliContext } from './context.ts'
 import { formatRows, type OutputFormat } from './output.ts'
 import { outputOption, wholeNumber } from './read.ts'
 import { confirm, findReplay, namesOf, pathOf, readPoint, shortId } from './replay-args.ts'
-import { differenceScreen, LIST_COLUMNS, onScreen, stateOf } from './replay-screen.ts'
+import { differenceScreen, listColumns, onScreen, stateOf } from './replay-screen.ts'
 import { bar, failIfFailed, fromServer, isWaiting, lines, outcome, phases, watchReplay } from './replay-watch.ts'
 
 const CSV_COLUMNS = [
@@ -52,7 +52,7 @@ export function addReplayCommands(program: Command, context: CliContext, exit: (
   const tell = (replays: readonly ReplayJson[], options: Common): void =>
     context.out.write(
       isScreen(options)
-        ? formatRows(LIST_COLUMNS, replays.map(onScreen), 'table')
+        ? formatRows(listColumns(replays), replays.map(onScreen), 'table', context.out)
         : formatRows(CSV_COLUMNS, replays, options.output),
     )
   const conclude = (found: ReplayJson, options: Common): void => {

@@ -27,7 +27,7 @@ export function addStartCommands(program: Command, context: CliContext, openLake
     .addOption(outputOption())
     .action(async (options: SettingFlags & { output: OutputFormat }) => {
       const loaded = await load(context, options)
-      context.out.write(formatRows(['setting', 'value', 'source'], printable(loaded), options.output))
+      context.out.write(formatRows(['setting', 'value', 'source'], printable(loaded), options.output, context.out))
     })
 }
 

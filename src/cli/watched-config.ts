@@ -53,7 +53,7 @@ export class WatchedConfig {
         }
         say(`= ${files}: nothing else is meant; all goes on`)
       } catch (error) {
-        say(`${errorText(error, this.#context.out.hasColor)}  the definition from before goes on`)
+        say(`${errorText(error, this.#context.out)}  the definition from before goes on`)
       }
     }
   }

@@ -42,6 +42,7 @@ const FIXED_OF_TABLES: Readonly<Record<string, string>> = {
   value: 'the columns are those of the other format',
   key: 'rows of the other key are there',
   recordKey: 'null values would remove rows of other keys',
+  keyFormat: 'null values would remove rows of other keys',
   version: 'rows that are there have no such version',
   eventTime: 'which records were late was judged by the other event time',
   partitionBy: 'files that are there are divided otherwise',
@@ -71,7 +72,7 @@ function ofTable(table: TableDefinition, head: Pick<Version, 'tables'>, tables: 
   }
 }
 
-const KEY_FIELDS = ['recordKey', 'version', 'missing', 'onTruncate']
+const KEY_FIELDS = ['recordKey', 'keyFormat', 'version', 'missing', 'onTruncate']
 
 /** What of a window decides what its partials are, and which of them are held. */
 const STATE = 'what is open was aggregated otherwise'

@@ -94,7 +94,8 @@ const LOOK_EVERY_MS = 2_000
 const REST_AFTER_FAILURE_MS = 30_000
 /** Of fewer rows dead ones may be any share for a while: reading them costs nobody anything. */
 const URGENT_ROWS_MIN = 200_000
-/** Of the limit: a batch that is under way must still fit below it. */
+/** Rows that may die of batches under way must still fit below the limit; of small tables, at least such a part of it. */
+const UNDER_WAY_ROWS = 200_000
 const URGENT_PART = 0.87
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
 const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
@@ -204,7 +205,9 @@ export class Compactor {
   #isUrgent(table: LiveTable | undefined): boolean {
     const { policy, clock } = this.#options
     if (policy === undefined || table === undefined || table.rows < URGENT_ROWS_MIN) return false
-    if (table.deadRows < table.rows * policy.deadShareMax * URGENT_PART) return false
+    // As late as may be: the more of a file is dead, the less there is to be written again.
+    const deadMax = table.rows * policy.deadShareMax
+    if (table.deadRows < Math.max(deadMax * URGENT_PART, deadMax - UNDER_WAY_ROWS)) return false
     return clock.monotonicMs() >= (this.#nothingMs.get(table.name) ?? -Infinity) + LOOK_EVERY_MS
   }
 

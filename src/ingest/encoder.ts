@@ -217,10 +217,14 @@ class DuckEncoder implements Encoder {
       checkColumns(data, table.rows.columns)
       const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
-      const read = located(records, () =>
-        table.decoder.decode(records, fatal, { uuid: plan.data.uuid, baseless }, retried),
-      )
-      const { decoded, lagMsMax } = await this.#judged(table, withMapped(read, mapped), records, clocksMs, retried)
+      const decode: Decode = (unmade, more = []) => {
+        const keys = { uuid: plan.data.uuid, baseless: new Set([...baseless, ...more]), unmade }
+        return withMapped(
+          located(records, () => table.decoder.decode(records, fatal, keys, retried)),
+          mapped,
+        )
+      }
+      const { decoded, lagMsMax } = await this.#judged(table, decode, records, clocksMs, retried)
       const { rows, deadLetters, counts, operations } = decoded
       if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)
       table.redact?.apply(rows)
@@ -255,15 +259,16 @@ class DuckEncoder implements Encoder {
   /** What computed columns, the filter and the clocks make of the rows, in this order (rule T4). */
   async #judged(
     { definition, transform, clock, windows, changes }: Table,
-    decoded: Decoded,
+    decode: Decode,
     batches: readonly RecordBatch[],
     clocksMs: Clocks[string] | undefined,
     retried: RetriedRecords | undefined,
   ): Promise<{ readonly decoded: Decoded; readonly lagMsMax: number }> {
+    const decoded = decode()
     if (clock === undefined || batches.length === 0) return { decoded, lagMsMax: 0 }
     if ((windows !== undefined || changes !== undefined) && clocksMs === undefined)
       throw new LakeError('internal', `${definition.name} feeds windows: its clocks must be known`)
-    const judged = transform === undefined ? decoded : await transform.apply(decoded, batches, retried)
+    const judged = transform === undefined ? decoded : await transformed(transform, decoded, decode, batches, retried)
     const { rows, kept, counts, deadLetters } = judged
     const lagMsMax = clock.judge(rows, kept, batches[0]!.topic, counts, clocksMs ?? {}, retried)
     clock.placeLetters(deadLetters, rows, batches[0]!.topic, counts, clocksMs ?? {}, retried)
@@ -319,6 +324,29 @@ class DuckEncoder implements Encoder {
     this.#native.clear()
     this.#connection.closeSync()
     this.#instance.closeSync()
+  }
+}
+
+/** Decodes a micro-batch: `unmade` are records that nobody keeps values of, `more` such as lack values that no row has. */
+type Decode = (unmade?: ReadonlySet<string>, more?: Iterable<string>) => Decoded
+
+/** First it is found whose SQL fails, which depends on no other record, then who lacks values without those; then no more. */
+const DECODED_MAX = 3
+
+async function transformed(
+  transform: RowTransform,
+  decoded: Decoded,
+  decode: Decode,
+  batches: readonly RecordBatch[],
+  retried: RetriedRecords | undefined,
+): Promise<Decoded> {
+  const baseless = new Set<string>()
+  for (let times = 1; ; times++) {
+    const result = await transform.apply(decoded, batches, retried)
+    if (result.kind === 'judged') return result.decoded
+    if (times === DECODED_MAX) throw new LakeError('internal', 'what records lack depends on who asks')
+    for (const record of result.baseless) baseless.add(record)
+    decoded = decode(result.unmade, baseless)
   }
 }
 

@@ -1,4 +1,4 @@
-import { LakeError, toErrorMessage, type ErrorMessage } from '../error.ts'
+import { LakeError, toErrorMessage, type ErrorMessage, type LakeErrorCode } from '../error.ts'
 import type { Observer } from '../event.ts'
 import type { Cursor, PartitionId, Positions } from '../log.ts'
 import type { PipelineDefinition } from '../define.ts'
@@ -71,14 +71,25 @@ export class Holds {
   assertReachable(positions: Positions): void {
     for (const [id, offset] of positions) {
       const hold = this.#of.get(id)
-      if (hold === undefined || hold.offset >= offset) continue
-      throw new LakeError('pipeline.stopped', `${id} waits at offset ${hold.offset}: ${hold.reason.message}`, {
-        context: { partition: id, offset: String(hold.offset), reason: hold.reason.code },
-        ...(hold.reason.fix === undefined ? {} : { fix: hold.reason.fix }),
-      })
+      if (hold !== undefined && hold.offset < offset) throw toError('pipeline.stopped', id, hold)
     }
   }
+
+  /** Why the first of those that wait does. */
+  get reason(): LakeError | undefined {
+    const [first] = this.#of
+    return first && toError(first[1].reason.code, ...first)
+  }
 }
+
+function toError(code: LakeErrorCode, partition: PartitionId, { offset, reason }: Hold): LakeError {
+  return new LakeError(code, `${partition} waits at offset ${offset}: ${reason.message}`, {
+    context: { partition, offset: String(offset), reason: reason.code },
+    ...(reason.fix === undefined ? {} : { fix: reason.fix }),
+  })
+}
+
+type Misfit = Pick<Extract<LaneAnswer, { readonly kind: 'incompatible' }>, 'partition' | 'offset' | 'error'>
 
 export interface HoldParts {
   readonly definition: Pick<PipelineDefinition, 'name'>
@@ -93,20 +104,33 @@ export interface HoldParts {
 export async function hold(
   holds: Holds,
   { definition, observer, registry }: HoldParts,
-  {
-    partition,
-    offset,
-    error,
-  }: Pick<Extract<LaneAnswer, { readonly kind: 'incompatible' }>, 'partition' | 'offset' | 'error'>,
+  { partition, offset, error }: Misfit,
 ): Promise<void> {
   const reason = toErrorMessage(error)
   holds.add(partition, { offset, reason })
-  const id = error.context['schemaId']
-  const uses = typeof id === 'number' ? await registry?.usesOf(id).catch(() => []) : []
+  const named = withUses(reason, await usesOf(error, registry))
   if (holds.all.get(partition)?.reason !== reason) return
-  const named = withUses(reason, uses ?? [])
   holds.add(partition, { offset, reason: named })
   observer({ kind: 'held', pipeline: definition.name, partition, offset, reason: named })
+}
+
+/** What ends a replay at such a record while it builds tables. */
+export async function noReplay(
+  { registry }: Pick<HoldParts, 'registry'>,
+  { partition, offset, error }: Misfit,
+): Promise<LakeError> {
+  const { message, context = {} } = withUses(toErrorMessage(error), await usesOf(error, registry))
+  return new LakeError(error.code, `${partition} at offset ${offset}: ${message}`, {
+    context: { ...context, partition, offset: String(offset) },
+    fix: 'Let such records be dead letters with onIncompatible: dead-letter, or declare columns that take what the schema has, and start a replay of that definition. The live tables are as they were.',
+    cause: error,
+  })
+}
+
+async function usesOf(error: LakeError, registry: Subjects | undefined): Promise<readonly SchemaUse[]> {
+  const id = error.context['schemaId']
+  const uses = typeof id === 'number' ? await registry?.usesOf(id).catch(() => []) : []
+  return uses ?? []
 }
 
 function withUses(reason: ErrorMessage, uses: readonly SchemaUse[]): ErrorMessage {

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { fromErrorMessage, LakeError } from '../error.ts'
 import type { SentKeys } from './key-files.ts'
-import type { TableWork } from './keys.ts'
+import type { ChangeFile, TableWork } from './keys.ts'
 import type { FromLane, ToLane } from './lane-messages.ts'
 import type { ArchiveWork } from './archive/archive.ts'
 import { remoteLetters } from './letters/letter-messages.ts'
@@ -76,7 +76,7 @@ export class LaneJobs {
     const slot = this.#slots[lane]!
     const { job } = slot
     const isAsked = job?.id === message.job && !job.run.isClosed
-    if (message.kind === 'worked' && !isAsked) void removeLocal(keyFileOf(message.result))
+    if (message.kind === 'worked' && !isAsked) void removeLocal(fileOf(message.result))
     if (job === undefined || job.id !== message.job) return
     if (message.kind === 'working') {
       slot.sinceMs = this.#options.clock.monotonicMs()
@@ -161,9 +161,10 @@ export class LaneJobs {
   }
 }
 
-/** Of an answer that nobody takes. */
-function keyFileOf(result: unknown): string | undefined {
-  return (result as Partial<SentKeys> | undefined)?.keyFile
+/** The file of this machine that an answer is in, which nobody takes: keys, or changes. */
+function fileOf(result: unknown): string | undefined {
+  const { keyFile, path } = (result ?? {}) as Partial<SentKeys & ChangeFile>
+  return keyFile ?? path
 }
 
 function closed({ pipeline }: Run): LakeError {

@@ -10,7 +10,7 @@ import { Committer, type CommitPolicy } from './committer.ts'
 import type { Subjects } from './first-columns.ts'
 import { finish, within } from './finish.ts'
 import { GrowingTables } from './growing.ts'
-import { hold, Holds } from './holds.ts'
+import { hold, Holds, noReplay } from './holds.ts'
 import { Housekeeping } from './housekeeping.ts'
 import { ENDED, IDLE, type LaneAnswer, type Lanes } from './lanes.ts'
 import { Settling } from './letters/settling.ts'
@@ -28,6 +28,7 @@ export { Changes } from './changes.ts'
 export { changedTables, tableCodes } from './codes.ts'
 export type { CommitPolicy } from './committer.ts'
 export { emptyTables, type EmptyTablesOptions } from './create-tables.ts'
+export { Holds } from './holds.ts'
 export type { ChangedRows, CompareRange, CompareRequest, Comparison, TableWork } from './keys.ts'
 export type { Lanes } from './lanes.ts'
 export { assertSeedable, partOf, seedingOf, type Part } from './part.ts'
@@ -171,8 +172,8 @@ export async function run(
           assign()
           break
         case 'incompatible':
-          // What a replay leaves out would be missing at its end.
-          if (pipeline.fork !== undefined) throw answer.error
+          // What is left out of tables while they are built would be missing where they take the place of others.
+          if (isBounded) throw await noReplay(pipeline, answer)
           void hold(holds, pipeline, answer)
           assign()
           break

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import { namesSchemas } from '../define-avro.ts'
+import { keyNamesSchema } from '../define-record-key.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { RecordBatch } from '../log.ts'
@@ -43,7 +44,8 @@ export class SchemaBook {
    * about a record then. Gives the ids of values, in the order in which they come.
    */
   async learn(table: TableDefinition, batches: readonly RecordBatch[]): Promise<readonly number[]> {
-    const { recordKey, name } = table
+    const { name } = table
+    const hasKeys = keyNamesSchema(table)
     if (this.#registry === undefined)
       throw new LakeError('config.invalid', `${name} is read with schemas of a registry, and none is set`, {
         fix: 'Set registry.url.',
@@ -53,7 +55,7 @@ export class SchemaBook {
       if (namesSchemas(table)) collect(batch, batch.valueRanges, ids)
     }
     const ofValues = [...ids]
-    for (const batch of batches) if (recordKey === 'avro') collect(batch, batch.keyRanges, ids)
+    for (const batch of batches) if (hasKeys) collect(batch, batch.keyRanges, ids)
     if (this.#entries.size > IDS_MAX) this.#entries.clear()
     const due = [...ids].filter((id) => this.#isDue(id))
     for (const id of due.slice(NEW_IDS_MAX)) this.#entries.set(id, UNKNOWN)

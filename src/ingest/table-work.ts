@@ -80,24 +80,22 @@ class DuckTableWork implements TableWork, ArchiveWork {
       const isMarkers = plan.deletes !== undefined && file.key.startsWith(plan.deletes.dataPrefix)
       const of = isMarkers ? plan.deletes : plan.data
       const names = { key: definition.key, version: versionColumn(definition) }
-      return withLocalFiles(storage, clock, [file.key], ([path]) =>
-        readKeys(connection, of, names, file, path!, hasher),
-      )
+      return withLocalFiles(storage, clock, [file], ([path]) => readKeys(connection, of, names, file, path!, hasher))
     })
   }
 
   rowsWithin(plan: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array> {
     const { storage, clock } = this.#options
     return this.#inTurn(({ connection }) =>
-      withLocalFiles(storage, clock, [file.key], ([path]) => rowsWithin(connection, plan, path!, ranges)),
+      withLocalFiles(storage, clock, [file], ([path]) => rowsWithin(connection, plan, path!, ranges)),
     )
   }
 
   concatenate(plan: WritePlan, inputs: readonly ConcatenateInput[]): Promise<DataFile> {
     const { storage, clock } = this.#options
-    const keys = inputs.map(({ file }) => file.key)
+    const files = inputs.map(({ file }) => file)
     return this.#inTurn(({ connection, alive }) =>
-      withLocalFiles(storage, clock, keys, (paths) =>
+      withLocalFiles(storage, clock, files, (paths) =>
         concatenate(connection, alive, storage, clock, plan, inputs, paths),
       ),
     )
@@ -107,7 +105,7 @@ class DuckTableWork implements TableWork, ArchiveWork {
     if (fillings.length === 0) return Promise.resolve(file)
     const { storage, clock } = this.#options
     return this.#inTurn(({ connection }) =>
-      withLocalFiles(storage, clock, [file.key, ...sourceKeys(fillings)], ([path, ...sources]) =>
+      withLocalFiles(storage, clock, [file, ...sourceKeys(fillings).map((key) => ({ key }))], ([path, ...sources]) =>
         fill(connection, storage, clock, plan, file, path!, fillings, { plan: from, paths: sources }),
       ),
     )
@@ -115,9 +113,9 @@ class DuckTableWork implements TableWork, ArchiveWork {
 
   changes(plan: WritePlan, request: ChangesRequest): Promise<ChangeFile> {
     const { storage, clock, onStep = () => undefined } = this.#options
-    const keys = [...request.before, ...request.after].map(({ file }) => file.key)
+    const files = [...request.before, ...request.after].map(({ file }) => file)
     return this.#inTurn(({ connection, alive }) =>
-      withLocalFiles(storage, clock, keys, (paths) =>
+      withLocalFiles(storage, clock, files, (paths) =>
         writeChanges({ connection, alive, storage, clock, onStep }, plan, request, paths),
       ),
     )

@@ -196,7 +196,8 @@ export class KeyedTable {
       const from = base
       const rowOf = (row: number): number => from + row - rank.rank(row)
       live.deleted.eachSince(input.deleted, (row) => deleted!.add(rowOf(row)))
-      runs.push(...live.partitions.without(rank))
+      // One by one: a file may have more runs than a call takes arguments.
+      for (const run of live.partitions.without(rank)) runs.push(run)
       base += live.file.recordCount - input.deleted.count
       this.#forget(live)
       this.#touched.delete(live)

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { toErrorMessage } from '../error.ts'
 import { failureOf } from './failure.ts'
+import { assertSizes } from './file-sizes.ts'
 import { CHUNKS_AHEAD, type FromProcess, type ProcessSettings, type ToProcess, type View } from './messages.ts'
 import { columnsOf, pieces } from './pieces.ts'
 import { Sandbox } from './sandbox.ts'
@@ -55,6 +56,7 @@ async function execute(sandbox: Sandbox, run: Run): Promise<boolean> {
   const answer = await nextAnswer()
   if (answer.kind !== 'views') return false
   views = answer.views
+  assertSizes(views)
   const execution = await sandbox.execute(answer.views, run.sql, run.params)
   const columns = columnsOf(execution.result)
   await send({ kind: 'columns', columns })

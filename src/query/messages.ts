@@ -57,6 +57,8 @@ export interface View {
   readonly files: readonly string[]
   /** Rows of `files`, for the planner: from a scan alone DuckDB takes every file for a thousand rows. */
   readonly fileRows?: number
+  /** Sizes of `files` as the manifests give them, where they lie in the store itself. */
+  readonly fileBytes?: readonly number[] | undefined
   /** Files some of whose rows are there. */
   readonly partial?: readonly PartialFiles[] | undefined
   /** Rows of the table, in the place of its files, for a query that asks for nothing else. */
@@ -80,6 +82,8 @@ export interface PartialFiles {
   readonly files: readonly string[]
   /** Rows of `files`, those that do not count included; for the planner. */
   readonly fileRows?: number
+  /** As of a view. */
+  readonly fileBytes?: readonly number[] | undefined
   /** Where the positions of each file end. */
   readonly ends: Uint32Array
   /** Positions in the file, ascending within each. */

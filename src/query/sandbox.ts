@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module'
 import {
   BIGINT,
   BLOB,
@@ -28,10 +27,6 @@ import type { ProcessSettings, QueryParams, TableUse, View } from './messages.ts
 import { makePositions } from './positions.ts'
 import { canNarrow, narrowed, placesSql, topRowsOf, type Place, type TopRows } from './top-rows.ts'
 import { SCHEMA, SCHEMA_SQL, viewSql } from './view-sql.ts'
-
-// The binding drops a leading U+FEFF of every text; the bytes in DuckDB are right. Its decoder can be replaced.
-const accessors = createRequire(import.meta.url)('@duckdb/node-api/lib/vectors/dataAccessors.js')
-accessors.textDecoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** DuckDB's share of the memory that the process may have; the rest is for the runtime and for results on their way. */
 const MEMORY_SHARE = 0.6

@@ -150,7 +150,13 @@ export class TableFiles {
     let at = whole.length
     const parts = partial.map(({ kind, files, positions, alive }): PartialFiles => {
       at += files.length
-      const rows = { kind, files: paths.slice(at - files.length, at), fileRows: rowsOf(files), ...joined(positions) }
+      const rows = {
+        kind,
+        files: paths.slice(at - files.length, at),
+        fileRows: rowsOf(files),
+        fileBytes: this.#bytesOf(files),
+        ...joined(positions),
+      }
       return alive === undefined ? rows : { ...rows, alive }
     })
     return {
@@ -158,6 +164,7 @@ export class TableFiles {
         ...view,
         files: paths.slice(0, whole.length),
         fileRows: rowsOf(whole),
+        fileBytes: this.#bytesOf(whole),
         partial: parts.filter((each) => each.files.length > 0),
       },
       release,
@@ -167,6 +174,11 @@ export class TableFiles {
   async #leased(files: readonly StoredFile[], signal: AbortSignal): Promise<Leased> {
     if (!this.#storage.isLocal) return this.#cache.lease(files, signal)
     return { paths: files.map(({ key }) => this.#pathOf(key)), release: () => undefined }
+  }
+
+  /** Of files in a cache the sizes were looked at when they came. */
+  #bytesOf(files: readonly StoredFile[]): readonly number[] | undefined {
+    return this.#storage.isLocal ? files.map(({ fileSizeBytes }) => fileSizeBytes) : undefined
   }
 
   /** For each file the one that says which of its rows are there. Undefined without files, and where they find no room. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { didYouMean } from '../define-fields.ts'
 import { LakeError } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
 import { compareFiles, openTable, type LakeTable, type Storage } from '../lake/table.ts'
@@ -239,6 +240,11 @@ function unknownTable(name: string, known: readonly string[]): LakeError {
     fix:
       known.length === 0
         ? 'No pipeline has a version yet: its tables are there as soon as its topics can be read. Ask again then; kappalake pipelines, or the events of the lake, say what it waits for.'
-        : `There are: ${known.toSorted().join(', ').slice(0, 500)}.`,
+        : `${meant(name, known)}There are: ${known.toSorted().join(', ').slice(0, 500)}.`,
   })
+}
+
+function meant(name: string, known: readonly string[]): string {
+  const found = didYouMean(name, known)
+  return found === undefined ? '' : `Did you mean ${found}? `
 }

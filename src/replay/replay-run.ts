@@ -1,7 +1,7 @@
 import { backoffMs } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { LakeEvent, Observer } from '../event.ts'
-import type { Changes, Lanes, RunResult, TableWork } from '../ingest/pipeline.ts'
+import { Holds, type Changes, type Lanes, type RunResult, type TableWork } from '../ingest/pipeline.ts'
 import { commitIdOf, type Jobs } from '../jobs.ts'
 import { baseTag, dropTag, type Storage } from '../lake/table.ts'
 import type { PipelineDefinition } from '../define.ts'
@@ -59,6 +59,8 @@ export class ReplayRun {
   readonly #record: JobRecord
   readonly #commitId: string
   readonly #readiness: Readiness
+  /** Partitions of the fork that wait at a record, as those of the live pipeline do. */
+  readonly #holds = new Holds()
   #progress: Progress | undefined
   #phase: ReplayPhase = 'rebuilding'
   #head: Version | undefined
@@ -84,6 +86,7 @@ export class ReplayRun {
         pauseReason: undefined,
         isHurried: false,
         compactions: new Map(),
+        holds: this.#holds,
         onHead: (head) => this.#stands(head),
       },
       startLanes: async (definition, source, until) =>
@@ -134,13 +137,10 @@ export class ReplayRun {
   async #stage(head: Version, wanted: Wanted, signal: AbortSignal): Promise<Step> {
     const [parts, fork] = [this.#forkParts, this.#fork]
     const { building } = head.fork!
-    if (building?.stage === 'seeding')
-      return this.#ran(
-        'seeding',
-        head,
-        await this.#during('seeding', signal, (stop) => seed(parts, fork, head, stop)),
-        signal,
-      )
+    if (building?.stage === 'seeding') {
+      const seeded = await this.#during('seeding', signal, (stop) => seed(parts, fork, head, stop))
+      return this.#ran('seeding', head, seeded, signal)
+    }
     if (building !== undefined) {
       const isEmpty = building.until.size === 0
       const drained = () => Promise.resolve({ kind: 'drained', head } as const)
@@ -312,7 +312,7 @@ export class ReplayRun {
     await this.#record.running(
       writer,
       { ...this.#planned, progress, difference: this.#found },
-      this.#error,
+      this.#error ?? this.#holds.reason,
       isAtOnce || isNews,
     )
   }

@@ -38,7 +38,12 @@ export function keyOf(table: Pick<LakeTable, 'name' | 'schema' | 'properties'>):
 
 /** Values of the key of a row, as a cursor carries them. */
 export function keyValues(key: readonly KeyColumn[], row: Readonly<Record<string, unknown>>): (string | null)[] {
-  return key.map(({ name }) => (row[name] === null ? null : String(row[name])))
+  return key.map(({ name, type }) => (row[name] === null ? null : valueText(type, String(row[name]))))
+}
+
+/** Years above 9999 have a sign and six digits in JSON, which DuckDB does not read. */
+function valueText(type: IcebergType, text: string): string {
+  return typeof type === 'string' && /^(date$|timestamp)/.test(type) ? text.replace(/^\+0*/, '') : text
 }
 
 /** What rows are ordered by. */

@@ -133,6 +133,10 @@ export class RecordEncoder {
   #key(row: Produced, key: ProducedKey | undefined): Uint8Array | undefined {
     const { recordKey, key: names, framing, value } = this.#definition
     const frame = framing !== undefined && value !== 'protobuf' ? FRAME : Buffer.alloc(0)
+    if (recordKey === 'protobuf' && typeof key === 'object' && !(key instanceof Uint8Array))
+      throw new LakeError('config.unsupported', `${this.#definition.name}: a lab does not write keys as protobuf`, {
+        fix: "Give the key's bytes: lab.produce(table, [null], { key: bytes }).",
+      })
     if (key !== undefined)
       return typeof key === 'object' && !(key instanceof Uint8Array)
         ? Buffer.concat([frame, Buffer.from(jsonOf(key, this.#definition.columns))])

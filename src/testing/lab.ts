@@ -1,6 +1,7 @@
 import { systemClock } from '../clock.ts'
 import type { LakeDefinition, PipelineDefinition, TableDefinition } from '../define.ts'
 import { parseDuration } from '../define-fields.ts'
+import type { ProducedOf } from '../define-produced.ts'
 import type { RowIn, TableLike } from '../define-reference.ts'
 import type { AnyRow, DeadLetterRow } from '../define-row.ts'
 import type { Salts } from '../define-redact.ts'
@@ -13,6 +14,7 @@ import { bytesOf, RecordEncoder, type Encoded, type Produced, type ProducedKey }
 import { holds, type Held, type HoldsOptions } from './holds.ts'
 import type { LabLog } from './lab-log.ts'
 import type { LabRegistry } from './lab-registry.ts'
+import type { LookupTables } from './lookups.ts'
 import { PipelineLab } from './pipeline-lab.ts'
 import { Reader, type ReadRequest, type Row } from './reader.ts'
 import { deadLettersOf, findRole, lateOf, nameOf, plainRows, type PlainRow } from './select.ts'
@@ -57,6 +59,7 @@ export interface LabParts {
   readonly storage: MemoryStorage
   readonly salts: Salts
   readonly registry: LabRegistry
+  readonly lookups: LookupTables
   readonly partitionsOf: (topic: string) => number
 }
 
@@ -98,11 +101,12 @@ export class Lab implements AsyncDisposable {
 
   /**
    * Writes rows to the topic of a table, in its format. Null is a tombstone, which needs `key`; of a change stream a row
-   * is an insert, and `{ op, before?, after?, source? }` any change. Resolves with where the records stand.
+   * is an insert, and `{ op, before?, after?, source? }` any change. Resolves with where the records stand. Of a table that
+   * is given by its name the compiler takes any row: so are written those that do not fit.
    */
-  produce(
-    table: TableLike,
-    rows: readonly Produced[],
+  produce<const T extends TableLike>(
+    table: T,
+    rows: readonly ProducedOf<NoInfer<T>>[],
     { partition, timestamp, key }: ProduceOptions = {},
   ): Promise<readonly RecordPlace[]> {
     return this.#inTurn(async () => {
@@ -110,7 +114,7 @@ export class Lab implements AsyncDisposable {
       const encoder = this.#encoders.get(definition.name) ?? new RecordEncoder(definition, this.#parts.registry)
       this.#encoders.set(definition.name, encoder)
       // All or nothing: a row that cannot be written is a mistake of the test.
-      const encoded = rows.map((row) => encoder.encode(row, key))
+      const encoded = rows.map((row) => encoder.encode(row as Produced, key))
       return encoded.map((record) => this.#append(definition.topic, record, partition, timestamp))
     })
   }
@@ -211,7 +215,7 @@ export class Lab implements AsyncDisposable {
     return this.#inTurn(async () => {
       const tables: TableDifference[] = []
       for (const pipeline of this.#pipelines) {
-        const other = changed && this.#changed(changed, pipeline.definition)
+        const other = changed && this.#changed(this.#parts.lookups.bound(changed), pipeline.definition)
         const found = await pipeline.replay(other)
         tables.push(...(found?.tables ?? []))
       }

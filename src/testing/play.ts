@@ -2,11 +2,11 @@ import type { PipelineDefinition } from '../define.ts'
 import type { Salts } from '../define-redact.ts'
 import { LakeError } from '../error.ts'
 import { openChain } from '../lake/chain.ts'
-import { MemoryStorage } from '../lake/storage/memory.ts'
 import { failingDoor, type Death } from './failing-door.ts'
 import { RecordedSource, type LabLog } from './lab-log.ts'
 import type { LabRegistry } from './lab-registry.ts'
 import { Life } from './life.ts'
+import { labStorage, type LookupTables } from './lookups.ts'
 import { Random } from './random.ts'
 import { Reader } from './reader.ts'
 import { readTables, type TableRows } from './tables.ts'
@@ -19,6 +19,7 @@ export interface PlayParts {
   readonly salts: Salts
   readonly registry: LabRegistry
   readonly startMs: number
+  readonly lookups: Pick<LookupTables, 'copyTo'>
 }
 
 /** What came of one run of the log. */
@@ -33,17 +34,18 @@ const LIVES_MAX = 1_000
 
 /** Runs the whole log once, in a store of its own. Throws what stops the pipeline. */
 export async function play(
-  { definition, log, salts, registry, startMs }: PlayParts,
+  { definition, log, salts, registry, startMs, lookups }: PlayParts,
   variation: Variation,
 ): Promise<Played> {
   const { run, seed, lanes, recordsMax, offsetsMax, order, commits, isCompacting } = variation
   const world = new World(startMs, seed)
-  const storage = new MemoryStorage(`lab-${definition.name}-${run}`, world.clock)
+  const storage = labStorage(world)
   const random = new Random(seed, `run ${run}`)
   const deaths = new Deaths(variation, random)
   const microBatch = { recordsMax, bytesMax: 1 << 30, ageMsMax: Infinity }
   const topics = new Set(definition.tables.map(({ topic }) => topic))
   try {
+    await lookups.copyTo(storage)
     for (let lives = 0; lives < LIVES_MAX; lives++) {
       const door = failingDoor(storage, (version) => deaths.at(version))
       const life: Life = new Life({

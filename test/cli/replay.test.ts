@@ -185,6 +185,21 @@ describe('list and show', () => {
     expect((await cli('replay list -o csv')).out.split('\r\n')[0]).toMatch(/^id,pipeline,state,/)
   })
 
+  test('says why it waits or failed, and what helps', async () => {
+    const error = {
+      code: 'schema.incompatible',
+      message: 'shop.orders/0 at offset 7: text for a number',
+      fix: 'Mend it.',
+    }
+    for (const state of ['running', 'failed'] as const) {
+      at({ state, error })
+      const { out } = await cli('replay show 1a2b')
+      expect(out).toContain(
+        '  reason: shop.orders/0 at offset 7: text for a number (schema.incompatible)\n  fix: Mend it.',
+      )
+    }
+  })
+
   test('of one, by the beginning of its id', async () => {
     replays.phase(ID, 'catching-up')
     replays.put({ id: OTHER, state: 'cancelled' })

@@ -188,6 +188,8 @@ describe('doctor', () => {
       '✓ http',
       '✓ query',
       '',
+      'nothing',
+      '',
     ])
     expect(out).toContain('shop.orders (id id1, 2 partitions, 6 offsets)')
     expect(code).toBe(0)
@@ -263,8 +265,12 @@ describe('doctor', () => {
     const { code, out } = await run(['doctor', '--lanes', '0'], { folder, env })
     expect(out).toMatch(/✗ configuration config\.invalid: --lanes/)
     expect(code).toBe(3)
-    expect(report([{ check: 'a', ok: false, detail: 'd', fix: 'f' }], 'table', false)).toBe(
-      '✗ a             d\n  fix: f\n',
+    const looks = { isTty: true, columns: 40, hasColor: false }
+    const detail = 'a long line that says what was found'
+    expect(report([{ check: 'a', ok: false, detail, fix: 'f' }], 'table', looks)).toBe(
+      '✗ a             a long line that says\n' +
+        '                what was found\n' +
+        '                fix: f\n\n1 of 1 checks failed\n',
     )
   })
 })

@@ -106,7 +106,6 @@ describe('errors name the field and the fix', () => {
     [{ missing: 'keep' }, 'config.invalid', 'orders.missing', /row of a key/, /Add key/],
     [{ onTruncate: 'apply' }, 'config.invalid', 'orders.onTruncate', /no truncate/, /debezium/],
     [{ from: { ...from, key: 'json' } }, 'config.invalid', 'orders.from.key', /null value/, /Add key/],
-    [{ from: { ...from, key: 'protobuf' } }, 'config.unsupported', 'orders.from.key', /keys in protobuf/],
     [
       { key: ['orderId', 'ms'], from: { ...from, key: 'string' } },
       'config.invalid',

@@ -144,6 +144,17 @@ describe('SQL of windows', () => {
     expect(where).toBe(`amount IS NOT NULL AND status <> 'x'`)
   })
 
+  test('what DuckDB and Flink agree on is handed on, names that look otherwise too', () => {
+    const condition = `similar = 'a/b' AND dow > 1 AND log IN (1, 2) AND "CAST" LIKE 'x%' AND a.dow * 2 > LN(c) % 3`
+    expect(
+      windowSql(
+        'w',
+        orders,
+        `SELECT COUNT(*) n FROM orders WHERE ${condition} GROUP BY TUMBLE(event_time, INTERVAL '1' DAY)`,
+      ).where,
+    ).toBe(condition)
+  })
+
   test('sessions may be partitioned by what they are grouped by', () => {
     expect(windowSql('w', orders, sessions('(qty, status)')).groupBy).toEqual(['status', 'qty'])
     expect(thrown(() => windowSql('w', orders, sessions('status'))).message).toContain('1:80: PARTITION BY')
@@ -244,6 +255,27 @@ describe('what is refused, with its place and the reason', () => {
     ],
     [TABLED(`^ASOF(${DATA})`), /no table/, /CUMULATE/],
     [TABLED(`^TUMBLE(TABLE orders PARTITION BY qty, DESCRIPTOR(event_time), INTERVAL '1' HOUR)`), /only sessions/],
+    [
+      `SELECT COUNT(*) n FROM TABLE(SESSION(${DATA}, INTERVAL '1' HOUR)) GROUP BY window_start, window_end, ^status`,
+      /of all rows together/,
+      /PARTITION BY \(status\)/,
+    ],
+    [`SELECT COUNT(*) n FROM orders ^/*+ OPTIONS('a'='b') */ GROUP BY ${HOUR}`, /hints/],
+    ...[
+      'qty ^/ 2 > 3',
+      'qty > 1 ^// twice\n AND qty < 9',
+      "^CAST(amount AS INT) = 3 OR status = 'CAST(x AS INT)'",
+      'qty > 0 AND (^try_cast(status AS INT) > 3)',
+      "^CONCAT(status, 'x') = 'x'",
+      '^LOG(amount) > 1',
+      '^GREATEST(qty, 3) > 1',
+      "status ^SIMILAR TO 'a%'",
+      "^REGEXP_REPLACE(status, 'a', 'b') = 'b'",
+      'EXTRACT(^DOW FROM at) = 1',
+    ].flatMap((condition): [string, RegExp, RegExp?][] => [
+      [`SELECT COUNT(*) n FROM orders WHERE ${condition} GROUP BY ${HOUR}`, /here/],
+      [`SELECT COUNT(*) FILTER (WHERE ${condition}) n ${FROM}`, /here/],
+    ]),
   ])('%s', (marked, message, fix) => {
     const at = marked.indexOf('^')
     const sql = marked.replace('^', '')
@@ -346,7 +378,9 @@ test('a definition is the same from YAML and from the SQL that says it', () => {
         const results = aggregates.map(
           ([[, sql], filter], i) => `${sql}${filter === undefined ? '' : ` FILTER (WHERE ${filter})`} AS r${i}`,
         )
-        const source = isTabled ? `TABLE(${call}${DATA}, ${lengths}))` : 'orders'
+        const data =
+          call === 'SESSION(' && groups.length > 0 ? DATA.replace(',', ` PARTITION BY (${groups.join(', ')}),`) : DATA
+        const source = isTabled ? `TABLE(${call}${data}, ${lengths}))` : 'orders'
         const window = isTabled ? ['window_start', 'window_end'] : [`${call}event_time, ${lengths})`]
         const sql = `SELECT ${[...groups, ...results].join(', ')} FROM ${source}
           ${where === undefined ? '' : `WHERE ${where}`} GROUP BY ${[...window, ...groups].join(', ')}`

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { avro, defineLake, open, t, table, type Lake } from '../../src/index.ts'
+import { avro, defineLake, open, protobuf, t, table, type Lake } from '../../src/index.ts'
 import { startKafka, type TestKafka } from '../support/kafka.ts'
 import { until } from '../support/processes.ts'
 import { framed, RegistryServer } from '../support/registry-server.ts'
@@ -20,13 +20,19 @@ beforeAll(async () => {
   folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-avro-'))
   ;[kafka, registry] = await Promise.all([startKafka(), RegistryServer.start()])
   await kafka.createTopic(TOPIC, 1)
+  await kafka.createTopic('shop.sums', 1)
   const orders = table('orders', {
     from: { topic: TOPIC, value: avro(), key: 'avro' },
     columns: { id: t.string(), amount: t.long(), status: t.enum('created', 'paid') },
     key: ['id'],
   })
+  const sums = table('sums', {
+    from: { topic: 'shop.sums', value: protobuf(), key: protobuf() },
+    columns: { id: t.long(), region: t.string(), n: t.long() },
+    key: ['region', 'id'],
+  })
   lake = await open(
-    defineLake({ shop: [orders] }),
+    defineLake({ shop: [orders, sums] }),
     {
       kafka: { brokers: kafka.brokers },
       store: `file:${folder}/lake`,
@@ -88,6 +94,35 @@ test(
     ])
   },
 )
+
+test('keys that are messages of a registry find the rows of theirs', { timeout: LIMIT_MS }, async () => {
+  const type = { type: 'PROTOBUF' }
+  const ofValue = registry.add(
+    'shop.sums-value',
+    'syntax = "proto3"; message Sum { int64 id = 1; string region = 2; int64 n = 3; }',
+    type,
+  )
+  const ofKey = registry.add('shop.sums-key', 'syntax = "proto3"; message K { int64 id = 1; string region = 2; }', type)
+  const message = (...bytes: number[]) => Buffer.of(0, ...bytes)
+  const key = (id: number) => framed(ofKey, message(0x08, id, 0x12, 1, 0x61))
+  const row = (id: number, n: number) => framed(ofValue, message(0x08, id, 0x12, 1, 0x61, 0x18, n))
+  const records = [
+    { key: key(1), value: row(1, 5) },
+    { key: key(2), value: row(2, 6) },
+    { key: key(1), value: undefined },
+    // Of another schema than that of the key.
+    { key: framed(ofValue, message(0x08, 2)), value: undefined },
+    { key: Buffer.from('2'), value: undefined },
+  ]
+  await kafka.produce(
+    'shop.sums',
+    0,
+    records.map((each) => ({ ...each, timestampMs: 1_760_000_000_000 })),
+  )
+  await lake.waitFor('sums', { partition: 0, offset: 4n })
+  expect(await lake.sql('SELECT id, region, n FROM sums')).toEqual([{ id: 2n, region: 'a', n: 6n }])
+  expect(await lake.sql('SELECT _offset, code FROM sums__dlq')).toEqual([{ _offset: 4n, code: 'key.unmappable' }])
+})
 
 test('a registry that is away is waited for: nothing is judged, nothing is lost', { timeout: LIMIT_MS }, async () => {
   const V3 = record(['id', 'string'], ['amount', 'long'])

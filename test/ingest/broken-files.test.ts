@@ -31,12 +31,15 @@ describe.each(['local', 'memory'] as const)('in a %s store', (kind) => {
   let work: TableWork & { close(): Promise<void> }
   let file: DataFile
   let whole: Uint8Array
+  let foreign: Uint8Array
   beforeAll(async () => {
     storage = kind === 'local' ? await LocalStorage.open(path.join(folder, 'store')) : new MemoryStorage('broken')
     work = await openTableWork({ tables: [def], storage, clock: systemClock, memoryMaxBytes: 1 << 28 })
     const rows = Array.from({ length: 3_000 }, (_, k) => [`the key of row ${k}`, 0, BigInt(k), null])
     file = await writer.write(storage, plan.data, rows)
     whole = (await storage.get(file.key))!
+    const other = await writer.write(storage, plan.data, [['k', 0, 0n, null]])
+    foreign = (await storage.get(other.key))!
   })
   afterAll(async () => {
     await work.close()
@@ -49,6 +52,7 @@ describe.each(['local', 'memory'] as const)('in a %s store', (kind) => {
     ['zeros', (bytes) => bytes.fill(0)],
     ['pages of zeros', (bytes) => bytes.fill(0, 4, bytes.length >> 1)],
     ['a footer of zeros', (bytes) => bytes.fill(0, bytes.length - 100, bytes.length - 8)],
+    ['a whole file of other rows', () => foreign],
   ])('%s', async (_, broken) => {
     await storage.put(file.key, broken(Buffer.from(whole)))
     const error = { code: 'store.corrupt', context: { key: file.key } }

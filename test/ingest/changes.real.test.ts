@@ -72,6 +72,16 @@ const rowText = (g: string | null, n: number) =>
   JSON.stringify({ g, window_start: '1970-01-01T00:00:00.000000Z', n: String(n) })
 
 describe('changes', () => {
+  test('tell keys and values as they are, also with a U+FEFF at their beginning', async () => {
+    const texts = ['\uFEFFa', 'a', '\uFEFF', '\uFEFF a text that does not lie in place']
+    const rows = texts.map((text): PlainRow => [text, 0n, 1n])
+    const all = await rowsOf(PLAN, rows)
+    expect(await changes(PLAN, [], [all])).toEqual(texts.map((text) => [keyText(text), rowText(text, 1)]))
+    const one = await rowsOf(PLAN, rows, [0])
+    const lost = [keyText('\uFEFFa'), null]
+    expect(await changes(PLAN, [all], [one])).toEqual([lost])
+  })
+
   test('are the rows that are new or other ones, in their order, and then the keys that are gone', async () => {
     const before = await rowsOf(
       PLAN,

@@ -120,6 +120,22 @@ test('ingestion does not wait for compactions that fail', async () => {
   expect(bench.concatenations).toBe(2)
 })
 
+test.each([
+  ['a small table', 1_000_000, 0.261],
+  ['a large one', 20_000_000, 0.29],
+])(
+  'ingestion waits while %s has so many dead rows that batches under way could pass the limit',
+  async (_, rows, share) => {
+    const bench = await Bench.open()
+    const isBehindAt = (deadRows: number): boolean => {
+      const live = { name: 't', rows, deadRows, files: [], holds: () => true, replace: () => undefined }
+      return bench.compactor.isBehind(new Map([['t', live]]))
+    }
+    expect(isBehindAt(rows * share - 1)).toBe(false)
+    expect(isBehindAt(rows * share)).toBe(true)
+  },
+)
+
 test('a table that is well as it is is looked at again only when it has changed, or somebody asks', async () => {
   const bench = await Bench.open()
   let looks = 0

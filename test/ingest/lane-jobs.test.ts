@@ -1,4 +1,7 @@
-import { describe, expect, it } from 'vitest'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
+import path from 'node:path'
+import { describe, expect, it, vi } from 'vitest'
 import { toErrorMessage, LakeError } from '../../src/error.ts'
 import { LaneJobs } from '../../src/ingest/lane-jobs.ts'
 import type { ToLane } from '../../src/ingest/lane-messages.ts'
@@ -116,6 +119,22 @@ describe('LaneJobs', () => {
     expect(sent[1]!.work.call).toMatchObject({ file: fileOf(3) })
     answer(1, ['theirs'])
     expect(await theirs).toEqual(['theirs'])
+  })
+
+  it('removes the file of an answer that nobody waits for any more', async () => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-jobs-'))
+    const { jobs, answer } = newJobs(1)
+    jobs.restarted(0)
+    const work = jobs.open('one', [])
+    const request = { before: [], after: [], key: undefined, where: undefined }
+    const result = Promise.allSettled([work.changes(PLAN.data, request)])
+    work.close()
+    await result
+    const file = path.join(folder, 'changes.ndjson')
+    writeFileSync(file, '["k",null]\n')
+    answer(0, { path: file, count: 1 })
+    await vi.waitFor(() => expect(existsSync(file)).toBe(false))
+    rmSync(folder, { recursive: true })
   })
 
   it('knows how long a lane has been at its job, and takes bitmaps as they were', async () => {

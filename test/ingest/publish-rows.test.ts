@@ -14,6 +14,7 @@ import { openChain } from '../../src/lake/chain.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { changeTable, createTable, type DataFile, type LakeTable } from '../../src/lake/table.ts'
 import type { Version, VersionKind } from '../../src/version.ts'
+import { NOTHING_ELSE } from '../support/version-content.ts'
 
 // What a reader of the topic of an append table gets: every row of every version, in the order of its source.
 
@@ -159,19 +160,11 @@ class Bench {
         writer: 'w',
         tables: { t: { metadata, snapshot, code: 'c' } },
         positions: new Map(this.next.map((at, p) => [`c/${p}` as const, BigInt(at)])),
-        clocksMs: {},
-        watermarksMs: {},
-        watermarkMs: undefined,
+        ...NOTHING_ELSE,
         published: { ...this.head?.published, ...this.publisher.published, ...published },
-        topicIds: {},
-        tails: new Map(),
-        holes: new Map(),
-        paused: undefined,
-        released: false,
         fork: isJump
           ? { id: 'f', base: { number: 2n, commitId: 'c' }, rebuilt: ['t'], building: undefined }
           : undefined,
-        origins: new Map(),
       }),
     })
     if (result.kind !== 'committed') throw new Error(result.kind)

@@ -22,6 +22,7 @@ import {
   type TableChange,
 } from '../../src/lake/table.ts'
 import type { Version, VersionKind } from '../../src/version.ts'
+import { NOTHING_ELSE } from '../support/version-content.ts'
 
 // What a reader of a change topic makes of it, against the table: whatever fails, and wherever it is gone on from.
 
@@ -202,17 +203,9 @@ class Bench {
       writer: 'w',
       tables: { w: { metadata, snapshot, code: 'c' } },
       positions: new Map(),
-      clocksMs: {},
-      watermarksMs: {},
-      watermarkMs: undefined,
+      ...NOTHING_ELSE,
       published,
-      topicIds: {},
-      tails: new Map(),
-      holes: new Map(),
-      paused: undefined,
-      released: false,
       fork,
-      origins: new Map(),
     }
     // What a version says is sent must have been: the reader has all of it by now.
     const sent = published['w']

@@ -1,9 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { DELETE, TRUNCATE, type ConcatenateInput, type KeyRun, type StagedKeys } from '../../src/ingest/keys.ts'
+import {
+  DELETE,
+  TRUNCATE,
+  type ConcatenateInput,
+  type KeyRun,
+  type StagedKeys,
+  type StoredKeys,
+} from '../../src/ingest/keys.ts'
 import type { StagedTable } from '../../src/ingest/lane.ts'
 import { KeyedTable } from '../../src/ingest/upsert.ts'
-import type { DataFile } from '../../src/lake/table.ts'
+import { DeletedRows, type DataFile } from '../../src/lake/table.ts'
 
 // The fold against the plain one: rows as objects in a map, files as lists of them.
 
@@ -20,11 +27,14 @@ interface Row extends Operation {
 
 /** A table whose files are lists of rows, and what became of them. */
 class World {
-  readonly table: KeyedTable
+  table: KeyedTable
   readonly isVersioned: boolean
   readonly files = new Map<string, readonly Row[]>()
   model = new Map<number, Row>()
   markers = new Map<number, { version: number; partition: number }>()
+  /** Rows of files of deletes: of those since the last commit by file, and those that versions hold. */
+  readonly #deletes = new Map<DataFile, readonly Row[]>()
+  readonly #stored: Row[] = []
   #files = 0
   #rows = 0
 
@@ -44,9 +54,10 @@ class World {
       return { row, target, at: target >= 0 ? files[target]!.length - 1 : 0 }
     })
     const kept = files.map((rows) => this.#fileOf(rows))
-    const deletes = byPartition.filter(({ what }) => what === 'delete' || what === 'bare').length
+    const deletes = staged.filter(({ row: { what } }) => what === 'delete' || what === 'bare').map(({ row }) => row)
     // How many operations are folded in one go decides nothing.
-    const given = stagedTable(staged, kept, this.isVersioned, deletes)
+    const given = stagedTable(staged, kept, this.isVersioned, deletes.length)
+    for (const file of given.deleteFiles ?? []) this.#deletes.set(file, deletes)
     for (const _ of this.table.folding(given, undefined, 1 + (this.#rows % 7)));
     for (const { row } of staged) this.#plain(row)
   }
@@ -91,6 +102,32 @@ class World {
     return alive
   }
 
+  commit(): void {
+    for (const { file, deleted, fillings } of this.table.markers?.changes() ?? []) {
+      const versions = new Map(fillings.map(([row, from]) => [row, this.files.get(from.key)![from.row]!.version]))
+      for (const [at, row] of this.#deletes.get(file)!.entries())
+        if (!deleted.has(at)) this.#stored.push({ ...row, version: versions.get(at) ?? row.version })
+    }
+    this.#deletes.clear()
+    this.table.committed()
+  }
+
+  /** The table as its files tell of it, in whatever order they are read. */
+  reopen(isReversed: boolean): void {
+    const files = this.table.files.map(({ file, deleted }) => [file, deleted.clone()] as const)
+    this.table = new KeyedTable('t', this.isVersioned)
+    const order = <T>(list: readonly T[]): readonly T[] => (isReversed ? list.toReversed() : list)
+    if (this.isVersioned) {
+      const keys = storedKeys(order(this.#stored))
+      this.table.loadMarkers(new DeletedRows(keys.count), keys, 0, keys.count)
+    }
+    for (const [file, deleted] of order(files)) {
+      const keys = storedKeys(this.files.get(file.key)!)
+      const stored = { ...file, sequenceNumber: 1n, firstRowId: 0n, deletes: undefined }
+      this.table.loadKeys(this.table.load(stored, deleted, keys), keys, 0, keys.count)
+    }
+  }
+
   begin(picked: readonly number[]): ConcatenateInput[] {
     const files = this.table.files.filter((_, index) => picked.includes(index))
     return files.map(({ file, deleted }) => ({
@@ -111,6 +148,15 @@ class World {
     const key = `f${this.#files++}`
     this.files.set(key, rows)
     return { key, recordCount: rows.length, fileSizeBytes: 1, partition: [], metrics: new Map() }
+  }
+}
+
+function storedKeys(rows: readonly Row[]): StoredKeys {
+  return {
+    count: rows.length,
+    hashes: Uint32Array.from(rows.flatMap(({ key }) => hashOf(key))),
+    versions: BigInt64Array.from(rows, ({ version }) => BigInt(version)),
+    runs: rows.map(({ partition }) => ({ partition, count: 1 })),
   }
 }
 
@@ -148,37 +194,48 @@ function stagedTable(
 const hashOf = (key: number) => [Math.imul(key, 0x9e3779b1), key, Math.imul(key, 31), Math.imul(key, 0x5bd1e995)]
 
 /** Without a version a key keeps to one partition; with one it comes from any. */
-const operations = (isVersioned: boolean): fc.Arbitrary<Operation> =>
+const operations = (isVersioned: boolean, hasTruncates: boolean): fc.Arbitrary<Operation> =>
   fc
     .record({
       key: fc.nat(12),
-      what: fc.constantFrom<Operation['what']>('upsert', 'upsert', 'upsert', isVersioned ? 'bare' : 'delete', 'delete'),
+      what: fc.constantFrom<Operation['what']>(
+        ...(['upsert', 'upsert', 'upsert', 'delete'] as const),
+        isVersioned ? 'bare' : hasTruncates ? 'truncate' : 'delete',
+      ),
       partition: fc.nat(2),
       version: fc.nat(6),
     })
-    .map((operation) => (isVersioned ? operation : { ...operation, partition: operation.key % 3 }))
+    .map((operation) => (isVersioned ? operation : { ...operation, partition: hasTruncates ? 0 : operation.key % 3 }))
 
-const steps = (isVersioned: boolean) =>
+const steps = (isVersioned: boolean, hasTruncates: boolean) =>
   fc.array(
     fc.oneof(
-      { weight: 4, arbitrary: fc.array(operations(isVersioned), { minLength: 1, maxLength: 20 }) },
+      { weight: 4, arbitrary: fc.array(operations(isVersioned, hasTruncates), { minLength: 1, maxLength: 20 }) },
       { weight: 2, arbitrary: fc.record({ begin: fc.array(fc.nat(6), { maxLength: 4 }) }) },
       { weight: 2, arbitrary: fc.constant('end' as const) },
       { weight: 1, arbitrary: fc.record({ sweep: fc.integer({ min: 1, max: 300 }) }) },
-      { weight: 1, arbitrary: fc.constant('commit' as const) },
+      { weight: 1, arbitrary: fc.constantFrom('commit', 'reopen', 'reopen in reverse') },
     ),
     { maxLength: 30 },
   )
 
-describe.each([false, true])('with versions: %s', (isVersioned) => {
+describe.each([
+  [false, false],
+  [false, true],
+  [true, false],
+])('with versions: %s, with truncates: %s', (isVersioned, hasTruncates) => {
   test('any order of batches and compactions leaves the rows of a plain fold', () => {
     fc.assert(
-      fc.property(steps(isVersioned), fc.integer({ min: 1, max: 3 }), (steps, filesPerBatch) => {
+      fc.property(steps(isVersioned, hasTruncates), fc.integer({ min: 1, max: 3 }), (steps, filesPerBatch) => {
         const world = new World(isVersioned)
         let begun: ConcatenateInput[] = []
         for (const step of steps) {
-          if (step === 'commit') world.table.committed()
-          else if (step === 'end') {
+          if (step === 'commit') world.commit()
+          else if (step === 'reopen' || step === 'reopen in reverse') {
+            world.commit()
+            world.reopen(step === 'reopen in reverse')
+            begun = []
+          } else if (step === 'end') {
             world.end(begun)
             begun = []
           } else if (Array.isArray(step)) world.fold(step, filesPerBatch)
@@ -207,6 +264,37 @@ test('a truncation takes all rows, those of its own batch too, and a begun compa
   expect([removed, [...gone]]).toEqual([['f0'], []])
   expect(deletes.map(({ file, rows }) => [file.key, [...rows.positions()]])).toEqual([['f1', [0]]])
   expect([...world.alive().keys()]).toEqual([4])
+})
+
+test('a file whose rows came from partition after partition, time and again, is compacted', () => {
+  const partitions = 200
+  const rows = Array.from({ length: 140_000 }, (_, key): Operation => ({
+    key,
+    what: 'upsert',
+    partition: key % partitions,
+    version: 0,
+  }))
+  // As when many small files of all partitions became one: no two neighbours are of one partition.
+  const file = { key: 'all', recordCount: rows.length, fileSizeBytes: 1, partition: [], metrics: new Map() }
+  const table = new KeyedTable('t', false)
+  const hashes = Uint32Array.from(rows.flatMap(({ key }) => hashOf(key)))
+  const keys = {
+    count: rows.length,
+    hashes,
+    versions: undefined,
+    runs: rows.map(({ partition }) => ({ partition, count: 1 })),
+  }
+  const live = table.load(
+    { ...file, sequenceNumber: 1n, firstRowId: 0n, deletes: undefined },
+    new DeletedRows(file.recordCount),
+    keys,
+  )
+  table.loadKeys(live, keys, 0, rows.length)
+  const input = { file, deleted: live.deleted.clone(), firstRowId: 0n, sequenceNumber: 1n }
+  table.replace([input], { ...file, key: 'again' })
+  expect(
+    table.files.map(({ partitions }) => [partitions.at(0), partitions.at(139_999), partitions.runs.length]),
+  ).toEqual([[0, 139_999 % partitions, rows.length]])
 })
 
 test('a key in two partitions without a version stops the fold, by its tombstone too', () => {

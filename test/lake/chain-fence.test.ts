@@ -5,6 +5,7 @@ import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import type { PutOutcome } from '../../src/lake/storage/storage.ts'
 import type { Version, VersionKind } from '../../src/version.ts'
 import { InstantClock } from '../support/instant-clock.ts'
+import { NOTHING_ELSE } from '../support/version-content.ts'
 
 const HOUR_MS = 3_600_000
 const SECOND = 'pipelines/shop/v0000000000000002.json'
@@ -52,17 +53,7 @@ function draft(commitId: string, kind: VersionKind = 'ingest'): Draft {
     writer: 'w',
     tables: { orders: { metadata: 'm', snapshot: undefined, code: 'a' } },
     positions: new Map([['orders/0', 10n]]),
-    clocksMs: {},
-    watermarksMs: {},
-    published: {},
-    watermarkMs: undefined,
-    topicIds: {},
-    tails: new Map(),
-    holes: new Map(),
-    paused: undefined,
-    released: false,
-    fork: undefined,
-    origins: new Map(),
+    ...NOTHING_ELSE,
   }
   return { commitId, build: () => Promise.resolve(content) }
 }

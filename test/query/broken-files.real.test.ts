@@ -12,6 +12,7 @@ describe.each(['local', 'memory'] as const)('a lake in a %s store', (kind) => {
   let engine: Engine
   let key: string
   let whole: Uint8Array
+  let foreign: Uint8Array
 
   beforeAll(async () => {
     lake = await makeLake({ shop: ['orders'], web: ['views'] }, kind)
@@ -19,6 +20,7 @@ describe.each(['local', 'memory'] as const)('a lake in a %s store', (kind) => {
     await lake.commit('web', 3)
     for await (const each of lake.storage.list('tables/orders/data/')) key = each.key
     whole = (await lake.storage.get(key))!
+    for await (const each of lake.storage.list('tables/views/data/')) foreign = (await lake.storage.get(each.key))!
     engine = await openLakeEngine(lake, { children: 1 })
   }, 60_000)
   afterAll(async () => {
@@ -44,6 +46,7 @@ describe.each(['local', 'memory'] as const)('a lake in a %s store', (kind) => {
     ['a footer of zeros', (bytes) => bytes.fill(0, bytes.length - 200, bytes.length - 8)],
     ['zeros in the place of its pages', (bytes) => bytes.fill(0, 4, Math.floor(bytes.length / 2))],
     ['nothing but zeros', (bytes) => bytes.fill(0)],
+    ['a whole file of another table', () => foreign],
   ])('%s', { timeout: 60_000 }, async (_, broken) => {
     await put(broken(Buffer.from(whole)))
     const failed = engine.rows({ sql: sums })

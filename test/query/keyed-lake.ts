@@ -23,6 +23,7 @@ import { lakeResolver } from '../../src/query/view.ts'
 import type { Version } from '../../src/version.ts'
 import { metricsOf } from './metrics.ts'
 import { CHILD_PATH, querySettings, writeParquet } from './support.ts'
+import { NOTHING_ELSE } from '../support/version-content.ts'
 
 const COLUMNS: readonly Column[] = [
   { name: 'id', type: { kind: 'long' }, required: true },
@@ -187,17 +188,7 @@ export async function makeKeyedLake(kind: 'local' | 'memory' = 'local', besideRo
           writer: 'test',
           tables: { orders: { metadata: table.metadata, snapshot: table.snapshot, code: 'c0de' } },
           positions: new Map([['shop.orders/0', offset]]),
-          clocksMs: {},
-          watermarksMs: {},
-          published: {},
-          watermarkMs: undefined,
-          topicIds: {},
-          tails: new Map(),
-          holes: new Map(),
-          paused: undefined,
-          released: false,
-          fork: undefined,
-          origins: new Map(),
+          ...NOTHING_ELSE,
         }
       },
     })

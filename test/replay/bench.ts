@@ -4,6 +4,7 @@ import type { PipelineDefinition, TableDefinition } from '../../src/define.ts'
 import type { Observer } from '../../src/event.ts'
 import type { ChangeSink } from '../../src/ingest/change-sink.ts'
 import { Changes } from '../../src/ingest/changes.ts'
+import type { Encoder } from '../../src/ingest/lane.ts'
 import type { TableWork } from '../../src/ingest/keys.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
@@ -52,6 +53,7 @@ export interface ProcessOptions {
   readonly isWorking?: boolean
   readonly observer?: Observer
   readonly source?: (source: Source) => Source
+  readonly encoder?: (encoder: Encoder) => Encoder
   /** Where its tables are published, and who reads their rows. */
   readonly publishing?: { readonly sink: ChangeSink; readonly work: TableWork }
 }
@@ -105,7 +107,8 @@ export class Bench {
       const code = codes.get(table)!
       return code !== '' && value.startsWith(code) ? undefined : `${value}${code}`
     }
-    const encoder = rowEncoder(storage, undefined, rowOf)
+    const { encoder: wrap = (each) => each } = options
+    const encoder = wrap(rowEncoder(storage, undefined, rowOf))
     const work = options.publishing?.work ?? ({} as never)
     const microBatch = { bytesMax: 1 << 20, recordsMax, ageMsMax: 50 }
     const lanesOver = (of: Source) =>

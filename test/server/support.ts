@@ -19,6 +19,7 @@ import { MAINTENANCE, type Settings } from '../../src/settings.ts'
 import type { Version } from '../../src/version.ts'
 import { CHILD_PATH, querySettings, writeParquet } from '../query/support.ts'
 import { FakeReplays } from '../support/fake-replays.ts'
+import { NOTHING_ELSE } from '../support/version-content.ts'
 
 const COLUMNS: readonly Column[] = [
   { name: 'id', type: { kind: 'long' }, required: true },
@@ -93,17 +94,7 @@ export async function makeLake(
             writer: 'test',
             tables: Object.fromEntries(await Promise.all(pipelines[pipeline]!.map(grow))),
             positions: new Map([[id, BigInt(from + rows)]]),
-            clocksMs: {},
-            watermarksMs: {},
-            published: {},
-            watermarkMs: undefined,
-            topicIds: {},
-            tails: new Map(),
-            holes: new Map(),
-            paused: undefined,
-            released: false,
-            fork: undefined,
-            origins: new Map(),
+            ...NOTHING_ELSE,
           }
         },
       })

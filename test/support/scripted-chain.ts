@@ -5,6 +5,7 @@ import type { PutOutcome } from '../../src/lake/storage/storage.ts'
 import type { PartitionId } from '../../src/log.ts'
 import type { Version, VersionKind } from '../../src/version.ts'
 import type { InstantClock } from './instant-clock.ts'
+import { NOTHING_ELSE } from './version-content.ts'
 
 export const P: PartitionId = 'orders/0'
 
@@ -74,17 +75,7 @@ export function content(position: bigint, change: Partial<VersionContent> = {}):
     writer: 'w',
     tables: { orders: { metadata: 'm', snapshot: undefined, code: 'a' } },
     positions: new Map([[P, position]]),
-    clocksMs: {},
-    watermarksMs: {},
-    published: {},
-    watermarkMs: undefined,
-    topicIds: {},
-    tails: new Map(),
-    holes: new Map(),
-    paused: undefined,
-    released: false,
-    fork: undefined,
-    origins: new Map(),
+    ...NOTHING_ELSE,
     ...change,
   }
 }

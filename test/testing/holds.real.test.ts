@@ -110,6 +110,30 @@ describe('what is caught', () => {
     expect(error.message).toMatch(/of [3] tables differ|3 tables differ/)
   })
 
+  test('what is final, where all else is equal: a clock that a function moves now and then', async () => {
+    const source = table('events', {
+      from: { topic: 'e' },
+      columns,
+      eventTime,
+      store: false,
+      map: (row) => {
+        const realm = globalThis as unknown as typeof kept
+        realm.n = (realm.n ?? 0) + 1
+        // Of a record that no window counts: nothing but its event time says that it was there.
+        return row['id'] === 'tick' && realm.n < 13 ? { ...row, at: 60_000 } : row
+      },
+    })
+    const window = tumbling('w', source, { size: '5s', where: "id <> 'tick'", select: ({ count }) => ({ n: count() }) })
+    const error = await refusal(defineLake({ p: [source, window] }), async (lab) => {
+      await produce(lab)
+      for (let partition = 0; partition < 3; partition++)
+        await lab.produce('events', [{ id: 'tick', v: 0, at: 120_000 }], { partition })
+    })
+    expect(error.message).toMatch(
+      /table w, row \{.*\}: _final is (true|false), and was (true|false) in the plain run\n/,
+    )
+  })
+
   const keyed = table('events', { from: { topic: 'e', key: 'string' }, columns, key: ['id'] })
 
   test('a key in two partitions without a version', async () => {

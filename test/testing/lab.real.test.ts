@@ -36,7 +36,7 @@ const micros = (time: string): bigint => BigInt(at(time).getTime()) * 1_000n
 const window = (time: string) => ({ window_start: micros(time), window_end: micros(time) + 60_000_000n })
 
 describe('a keyed table and a window over its rows', () => {
-  const rows = [
+  const rows: (typeof orders.$input)[] = [
     { orderId: 'a', status: 'created', amount: '10.00', updatedAt: at('10:00:07') },
     { orderId: 'b', status: 'paid', amount: '5.50', updatedAt: at('10:00:20') },
     { orderId: 'a', status: 'paid', amount: '10.00', updatedAt: at('10:00:30') },
@@ -301,7 +301,7 @@ describe('what is refused', () => {
   test('what stops the pipeline is thrown by every question', async () => {
     const strict = table('strict', { from: { topic: 'b' }, columns: { id: t.long().required() }, onError: 'stop' })
     const lab = await open(defineLake({ p: [strict] }))
-    await lab.produce(strict, [{ id: 'no number' }])
+    await lab.produce('strict', [{ id: 'no number' }])
     for (const ask of [() => lab.rows(strict), () => lab.tick('1s'), () => lab.replay()])
       await expect(ask()).rejects.toMatchObject({ code: 'decode.stopped' })
   })

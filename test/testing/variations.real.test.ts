@@ -31,7 +31,14 @@ function partsOf(map?: MapFunction, key?: 'id'): PlayParts {
     })
   }
   const [definition] = defineLake({ p: [source] }).pipelines as [PipelineDefinition]
-  return { definition, log, salts: {}, registry: new LabRegistry(), startMs: 0 }
+  return {
+    definition,
+    log,
+    salts: {},
+    registry: new LabRegistry(),
+    lookups: { copyTo: async () => undefined },
+    startMs: 0,
+  }
 }
 
 const counting: MapFunction = (row) => {

@@ -1,4 +1,3 @@
-import type { AvroSchema } from '../../avro-schema.ts'
 import type { Column } from '../../batch.ts'
 import { wantedColumns } from '../../define-avro.ts'
 import { declaredColumns, type TableDefinition } from '../../define.ts'
@@ -12,7 +11,7 @@ import type { OwnText } from './column-builder.ts'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { ReadRecord } from './compiled-reader.ts'
 import type { ExtraText } from './extra-text.ts'
-import type { Plan } from './plan.ts'
+import { nodesWithout, type Plan } from './plan.ts'
 
 /** Reads rows into the builders of a plan. */
 export interface RowReader {
@@ -54,10 +53,12 @@ export class AvroReader implements RowReader {
     this.#extra = extra
     const values = new AvroValues(this.#source, own, extra)
     this.#compiled = new CompiledSchemas(table, schemas, (schema) => {
-      const problems = known === undefined ? [] : problemsWith(table, known, schema)
-      if (problems.length > 0) return problems
+      const wanted = table.evolve && wantedColumns(schema, table)
+      const evolved = wanted && known && evolveColumns(known, wanted, table.evolve!)
+      if (evolved?.kind === 'incompatible') return evolved.problems
       const declared = known && new Set(declaredColumns(table).map(({ name }) => name))
-      const resolved = resolveAvro(plan.root, schema, false, declared)
+      const root = nodesWithout(plan.root, wanted?.others ?? [])
+      const resolved = resolveAvro(root, schema, false, declared)
       if (resolved.kind === 'incompatible') return resolved.problems
       return generateAvro(resolved.record, values, plan.kept, table.unknown)
     })
@@ -100,13 +101,6 @@ export class AvroReader implements RowReader {
     this.reason = reason
     return false
   }
-}
-
-/** Why a growing table does not have what a schema asks for. */
-function problemsWith(table: TableDefinition, known: readonly Column[], schema: AvroSchema): readonly string[] {
-  const wanted = wantedColumns(schema, table)
-  const evolved = wanted && evolveColumns(known, wanted, table.evolve!)
-  return evolved?.kind === 'incompatible' ? evolved.problems : []
 }
 
 const NO_REASON: Reason = { code: 'decode.avro', message: '' }

@@ -13,6 +13,7 @@ import type { ReadRecord } from './compiled-reader.ts'
 import { versionFieldOf } from './debezium.ts'
 import { kindOf, type Change, type ChangeKind, type Range } from './debezium-envelope.ts'
 import { ChangeValues } from './debezium-values.ts'
+import { fileFieldOf, fileNumber, versionInFile } from './debezium-version.ts'
 import type { ExtraText } from './extra-text.ts'
 import { JsonReader } from './json-reader.ts'
 import { MISFIT } from './json-text.ts'
@@ -44,6 +45,7 @@ export class AvroChanges implements RowReader {
   readonly #walk = new AvroWalk(this.#source)
   readonly #extra: ExtraText
   readonly #versionField: string | undefined
+  readonly #fileField: string | undefined
   readonly #compiled: CompiledSchemas<Compiled>
   readonly #fixed: Compiled | undefined
   #current: Compiled | undefined
@@ -58,6 +60,7 @@ export class AvroChanges implements RowReader {
     this.#own = own
     this.#extra = extra
     this.#versionField = versionFieldOf(table.version)
+    this.#fileField = fileFieldOf(this.#versionField)
     this.values = new ChangeValues(plan)
     const json = new JsonReader(plan, own, 'ignore', this.values)
     const changes = { json, lacks: (node: PlanNode) => this.values.lacks(node) }
@@ -165,13 +168,20 @@ export class AvroChanges implements RowReader {
 
   /** The source's fields, one of which orders changes. */
   #sourceFields({ fields }: AvroRecord, p: number, end: number): number {
+    const walk = this.#walk
+    const change = this.envelope
+    let file = -1
     for (const { name, type } of fields) {
-      if (name !== this.#versionField) p = this.#walk.skip(type, p, end)
-      else {
-        p = this.#walk.write(type, p, end)
-        this.envelope.version = longIn(this.#walk.text.toString('latin1', 0, Math.min(this.#walk.used, 21)))
-      }
+      if (name === this.#versionField) {
+        p = walk.write(type, p, end)
+        change.version = longIn(walk.text.toString('latin1', 0, Math.min(walk.used, 21)))
+      } else if (name === this.#fileField) {
+        p = walk.write(type, p, end)
+        // Behind its name is a quote; null has no digits.
+        file = fileNumber(walk.text.toString('latin1', 0, walk.used - 1))
+      } else p = walk.skip(type, p, end)
     }
+    change.version = versionInFile(change.version, file)
     return p
   }
 }

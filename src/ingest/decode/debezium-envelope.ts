@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import { RECORD_BYTES_MAX, type Reason } from './codes.ts'
 import type { OwnText } from './column-builder.ts'
 import { isUnavailableText } from './debezium-unavailable.ts'
+import { fileFieldOf, fileNumber, versionInFile } from './debezium-version.ts'
 import { JsonText, latin1, MISFIT } from './json-text.ts'
 
 /** What a change event asks for. `tombstone` is a null in the schema wrapper, `message` no change of a table at all. */
@@ -28,7 +29,7 @@ export class ChangeEnvelope implements Change {
   readonly after: Range = { start: -1, end: -1 }
   /** `before`, an object; −1 when it is null or absent. Of use for its key columns alone: it may be partial. */
   readonly before: Range = { start: -1, end: -1 }
-  /** Value of the source's field that orders changes; undefined when it is absent, null, or none was asked for. */
+  /** Of the source's field that orders changes, with the file that it is a position in; undefined when it is absent, null, or none was asked for. */
   version: bigint | undefined
   /** Number of the schema in the wrapper, as `schemaText` gives its text; 0 without a wrapper. Grows with each new one. */
   schema = 0
@@ -37,6 +38,9 @@ export class ChangeEnvelope implements Change {
   mayLackValues = false
   readonly #text: JsonText
   readonly #versionField: Uint8Array | undefined
+  readonly #fileField: Uint8Array | undefined
+  /** Number of the file of the log that the source names, −1 when it names none. */
+  #file = -1
   readonly #schemaRange: Range = { start: -1, end: -1 }
   #schemaBytes: Uint8Array = new Uint8Array(0)
   #schemas = 0
@@ -51,7 +55,8 @@ export class ChangeEnvelope implements Change {
   /** `versionField`: name of the field of `source` that becomes the version. */
   constructor(own: OwnText, versionField?: string) {
     this.#text = new JsonText(own)
-    this.#versionField = versionField === undefined ? undefined : Buffer.from(versionField)
+    this.#versionField = bytesOf(versionField)
+    this.#fileField = bytesOf(fileFieldOf(versionField))
   }
 
   /** Reads one record's value. The reason when it is none of the known events. */
@@ -133,12 +138,12 @@ export class ChangeEnvelope implements Change {
         if (text.token() !== 34) text.unexpected('a key')
         const at = text.at
         const isEscaped = text.string()
-        const key = level === FIELDS ? versionKeyOf(text, version) : keyOf(text)
+        const key = level !== FIELDS ? keyOf(text) : version === undefined ? 0 : this.#sourceKey(text, version)
         if (key === 0 ? !this.#isNew(others, isEscaped) : (seen & key) !== 0)
           text.fail('decode.duplicate_key', 'a key that stands twice', at)
         seen |= key
         text.colon()
-        if (level === FIELDS) this.#field(key === VERSION)
+        if (level === FIELDS) this.#field(key)
         else this.#part(key, level === OUTER)
         const c = text.token()
         if (c === 125) break
@@ -157,8 +162,11 @@ export class ChangeEnvelope implements Change {
       this.before.start = text.at
       this.#object(FIELDS)
       this.before.end = text.at
-    } else if (key === SOURCE && c === 123) this.#object(FIELDS, this.#versionField)
-    else if (key === OP && c === 34) {
+    } else if (key === SOURCE && c === 123) {
+      this.#file = -1
+      this.#object(FIELDS, this.#versionField)
+      this.version = versionInFile(this.version, this.#file)
+    } else if (key === OP && c === 34) {
       text.string()
       this.#op = text.textEnd - text.textStart === 1 ? text.textBytes[text.textStart]! : 0
     } else if (key === PAYLOAD && isOuter) {
@@ -197,12 +205,22 @@ export class ChangeEnvelope implements Change {
     return -1
   }
 
-  #field(isVersion: boolean): void {
+  #sourceKey(text: JsonText, version: Uint8Array): number {
+    if (isText(text, version)) return VERSION
+    return this.#fileField !== undefined && isText(text, this.#fileField) ? FILE : 0
+  }
+
+  #field(key: number): void {
     const text = this.#text
     const c = text.token()
+    if (key === FILE && c === 34) {
+      text.string()
+      this.#file = fileNumber(latin1(text.textBytes, text.textStart, text.textEnd))
+      return
+    }
     const from = text.at
     text.skip()
-    if (isVersion && (c === 45 || (c >= 48 && c <= 57)) && text.isInteger) this.version = longIn(text, from)
+    if (key === VERSION && (c === 45 || (c >= 48 && c <= 57)) && text.isInteger) this.version = longIn(text, from)
   }
 
   /** Whether the last string is a new key. What is not seen at a glance is left to a strict look at the whole. */
@@ -315,7 +333,7 @@ export interface Range {
 /** What is read at a level: the envelope or what may be the wrapper around it; the envelope in it; the fields of `source` or `before`. */
 const [OUTER, INNER, FIELDS] = [0, 1, 2] as const
 type Level = typeof OUTER | typeof INNER | typeof FIELDS
-const [OP, BEFORE, AFTER, SOURCE, PAYLOAD, SCHEMA, VERSION] = [1, 2, 4, 8, 16, 32, 64] as const
+const [OP, BEFORE, AFTER, SOURCE, PAYLOAD, SCHEMA, VERSION, FILE] = [1, 2, 4, 8, 16, 32, 64, 128] as const
 const NAMES = (
   [
     ['op', OP],
@@ -338,10 +356,6 @@ function keyOf(text: JsonText): number {
   return 0
 }
 
-function versionKeyOf(text: JsonText, version: Uint8Array | undefined): number {
-  return version !== undefined && isText(text, version) ? VERSION : 0
-}
-
 function isText({ textBytes, textStart, textEnd }: JsonText, name: Uint8Array): boolean {
   return textEnd - textStart === name.length && isSame(textBytes, textStart, textEnd, name)
 }
@@ -351,6 +365,10 @@ function isSame(bytes: Uint8Array, start: number, end: number, other: Uint8Array
   if (other.length > 64) return Buffer.compare(bytes.subarray(start, end), other) === 0
   for (let k = 0; k < other.length; k++) if (bytes[start + k] !== other[k]) return false
   return true
+}
+
+function bytesOf(name: string | undefined): Uint8Array | undefined {
+  return name === undefined ? undefined : Buffer.from(name)
 }
 
 /** An integer in 64 bits, undefined when it has more. */

@@ -24,6 +24,9 @@ export class KeyOperations {
   #latest: Int32Array | undefined
   #indexed = 0
   readonly #holes = new Map<number, readonly string[]>()
+  readonly #unmade = new Set<number>()
+  readonly #givers = new Set<number>()
+  readonly #baseless = new Set<number>()
 
   constructor(isVersioned: boolean) {
     this.#isVersioned = isVersioned
@@ -37,6 +40,9 @@ export class KeyOperations {
     this.#latest = undefined
     this.#indexed = 0
     this.#holes.clear()
+    this.#unmade.clear()
+    this.#givers.clear()
+    this.#baseless.clear()
   }
 
   /** The next operation, that of record `i`; its hash, and its version, are to be written by whoever asked. */
@@ -72,6 +78,30 @@ export class KeyOperations {
 
   isBare(operation: number): boolean {
     return this.#bare.has(operation)
+  }
+
+  /** The operation's row will not come about: it is nobody's base. */
+  setUnmade(operation: number): void {
+    this.#unmade.add(operation)
+  }
+
+  /** Rows that others of the micro-batch took values of, by their numbers before `renumber`. */
+  get givers(): ReadonlySet<number> {
+    return this.#givers
+  }
+
+  addGiver(row: number): void {
+    this.#givers.add(row)
+  }
+
+  /** The same of rows that lack values of a row which is not there: dead letters, unless their SQL fails before. */
+  get baseless(): ReadonlySet<number> {
+    return this.#baseless
+  }
+
+  setBaseless(operation: number): void {
+    this.#baseless.add(this.rows[operation]!)
+    this.setUnmade(operation)
   }
 
   /** Kafka partitions in their order, with the operations of each. */
@@ -187,7 +217,7 @@ export class KeyOperations {
     }
     for (; this.#indexed < until; this.#indexed++) {
       const operation = this.#indexed
-      if (this.rows[operation] === TRUNCATE) continue
+      if (this.rows[operation] === TRUNCATE || this.#unmade.has(operation)) continue
       this.#latest[this.#slot(operation)] = operation + 1
     }
   }

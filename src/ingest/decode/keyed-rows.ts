@@ -4,8 +4,9 @@ import { LakeError } from '../../error.ts'
 import type { RecordBatch } from '../../log.ts'
 import { KeyEncoder, KeyHasher } from '../key-hash.ts'
 import { DELETE, TRUNCATE } from '../keys.ts'
+import { recordText } from '../letters/letters.ts'
 import type { Reason } from './codes.ts'
-import { mayRead, sqlOf } from './columns.ts'
+import { computedColumns, mayRead, sqlOf } from './columns.ts'
 import type { ColumnBuilder, OwnText } from './column-builder.ts'
 import { copyValue, repeatValue } from './copy-value.ts'
 import type { Schemas } from './avro-schemas.ts'
@@ -24,7 +25,11 @@ export interface KeyContext {
   readonly uuid: string
   /** Records without a row to keep values of, `topic/partition@offset`. */
   readonly baseless: ReadonlySet<string>
+  /** Records whose SQL is known to fail: nothing is kept of their rows. */
+  readonly unmade?: ReadonlySet<string> | undefined
 }
+
+const NONE: ReadonlySet<string> = new Set()
 
 /** The keyed side of a decoder: which operation on which key each record is, and the values that records keep. */
 export class KeyedRows {
@@ -38,7 +43,9 @@ export class KeyedRows {
   readonly #version: ColumnBuilder | undefined
   /** Columns that decide whether and where a row is written, or what it is, and so cannot be filled in later. */
   readonly #fixed: ReadonlySet<number>
+  readonly #hasSql: boolean
   #uuid = ''
+  #unmade = NONE
   #keys: RowKeys | undefined
   /** Numbers of the first rows of the finished slabs, and of the chunk that is being filled. */
   #starts: number[] = [0]
@@ -66,12 +73,14 @@ export class KeyedRows {
     this.#version = builders[columns.findIndex((column) => column.name === name)]
     const sources = definition.partitionBy.map((text) => /([^\s(),]+)\)?$/.exec(text)?.[1])
     const texts = sqlOf(definition)
+    this.#hasSql = computedColumns(definition).length > 0
     this.#fixed = new Set(
       columns.flatMap((column, k) => (sources.includes(column.name) || mayRead(texts, column) ? [k] : [])),
     )
   }
 
-  begin(uuid: string): void {
+  begin({ uuid, unmade = NONE }: KeyContext): void {
+    this.#unmade = unmade
     this.operations.clear()
     this.markers?.clear()
     this.#starts = [0]
@@ -115,6 +124,10 @@ export class KeyedRows {
     const operation = operations.add(batch, i, this.#first + row)
     this.#keys!.hash(row, operations.hashes, 4 * operation)
     if (this.#version !== undefined) this.#setVersion(this.#version, row, operation)
+    if (this.#unmade.size > 0 && this.#unmade.has(recordText(batch.topic, placeOf(batch, i)))) {
+      operations.setUnmade(operation)
+      return undefined
+    }
     if (this.#plan.kept.columns.length === 0) return undefined
     const reason = this.#keep(operation, row, slabs, bases)
     if (reason !== undefined) operations.drop()
@@ -188,12 +201,19 @@ export class KeyedRows {
     // Which of the key's records won is known to the committer alone.
     const base = this.#version === undefined ? operations.baseOf(operation) : -1
     const from = base < 0 ? undefined : operations.rows[base]!
-    if (from !== undefined && from < 0) return NO_BASE
+    if (from !== undefined && from < 0) {
+      if (!this.#hasSql) return NO_BASE
+      // Whose SQL fails is a dead letter for that, wherever micro-batches end.
+      operations.setBaseless(operation)
+      return undefined
+    }
     const lacking = base < 0 ? names : names.filter((column) => operations.holesOf(base).includes(column))
-    if (from !== undefined)
+    if (from !== undefined) {
+      operations.addGiver(from)
       columns.forEach((column, k) => {
         if (!lacking.includes(names[k]!)) this.#copy(column, from, row, slabs, bases)
       })
+    }
     if (lacking.length > 0) operations.addHole(operation, lacking)
     return undefined
   }
@@ -211,6 +231,10 @@ export class KeyedRows {
     const slab = slabs[low]!
     copyValue(slab, slab.columns[column]!, from - this.#starts[low]!, builder, row, bases)
   }
+}
+
+function placeOf({ partition, offsets }: RecordBatch, i: number): { partition: number; offset: bigint } {
+  return { partition, offset: offsets[i]! }
 }
 
 const NO_VERSION: Reason = { code: 'version.null', message: 'no version: its order among those of its key is unknown' }

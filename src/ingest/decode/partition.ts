@@ -53,7 +53,7 @@ export function divide(
     )
     for (let row = 0; row < slab.rows; row++) {
       const tuple = readers.map((read) => read(row))
-      const key = tuple.length === 1 ? keyOf(tuple[0]!) : tuple.map(keyOf).join('\u0000')
+      const key = tuple.length === 1 ? keyOf(tuple[0]!) : keysOf(tuple)
       const rows = picked.get(key)
       if (rows === undefined) picked.set(key, { tuple, rows: [row] })
       else rows.rows.push(row)
@@ -104,6 +104,16 @@ function transformed(
     }
     return result
   }
+}
+
+/** A text may hold whatever could stand between two: each says how long it is. */
+function keysOf(tuple: PartitionTuple): string {
+  let keys = ''
+  for (const value of tuple) {
+    const key = keyOf(value)
+    keys += `${key.length}:${key}`
+  }
+  return keys
 }
 
 function keyOf(value: PartitionTuple[number]): string {

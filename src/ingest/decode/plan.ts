@@ -106,6 +106,23 @@ export function planOf(columns: readonly Column[], options: PlanOptions = {}): P
   return { root, fields, builders, kept: new KeptColumns(), elements: elementsOf(builders) }
 }
 
+/**
+ * The nodes as a schema sees them whose fields at these paths are none of a column (`WantedColumns.others`): nothing has
+ * the names of their nodes.
+ */
+export function nodesWithout(root: readonly PlanNode[], others: readonly string[]): readonly PlanNode[] {
+  if (others.length === 0) return root
+  const paths = new Set(others)
+  const of = (each: PlanNode, path: string): PlanNode => {
+    const inside = (child: PlanNode) => {
+      const { kind } = each.type
+      return of(child, kind === 'struct' ? `${path}.${child.name}` : `${path}.${kind === 'list' ? 'element' : 'value'}`)
+    }
+    return { ...each, name: paths.has(path) ? '' : each.name, children: each.children.map(inside) }
+  }
+  return root.map((each) => of(each, each.name))
+}
+
 function fieldNode(column: Column, prefix: string, builder: ColumnBuilder, limit?: bigint): PlanNode {
   return node(column.name, prefix + column.name, column.type, column.required === true, builder, limit)
 }

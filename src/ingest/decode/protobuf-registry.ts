@@ -1,14 +1,14 @@
-import type { Column } from '../../batch.ts'
 import { wantedOfMessage } from '../../define-protobuf.ts'
 import type { TableDefinition } from '../../define.ts'
 import { asLakeError } from '../../error.ts'
-import { evolveColumns } from '../../evolve-columns.ts'
+import { columnsWithout, evolveColumns } from '../../evolve-columns.ts'
 import { fieldsProblem, type ProtoSchema } from '../../protobuf-schema.ts'
 import { readProtobuf } from '../../protobuf-text.ts'
 import { NO_FRAME, type RowParts, type RowReader } from './avro-reader.ts'
 import { CompiledSchemas, FRAME_BYTES, schemaIdAt, Unusable, type ProtobufEntry } from './avro-schemas.ts'
 import type { Reason } from './codes.ts'
 import type { ReadRecord } from './compiled-reader.ts'
+import { nodesWithout } from './plan.ts'
 import { ProtobufReader } from './protobuf-reader.ts'
 
 /** What reads the values of a table in Protocol Buffers: of the definition's schema, or of those that they name. */
@@ -50,9 +50,14 @@ class RegistryMessages implements RowReader {
     this.#compiled = new CompiledSchemas<ProtobufReader>(table, schemas, other, (entry) => {
       const schema = messageOf(entry, table.protobuf?.message)
       if (typeof schema === 'string') return [schema]
-      const problems = problemsWith(table, known, schema)
-      if (problems.length > 0) return problems
-      return new ProtobufReader({ unknown: table.unknown, framing: 'confluent' }, schema, plan, own)
+      const wanted = table.evolve && wantedOfMessage(schema, table)
+      const evolved = wanted && known && evolveColumns(known, wanted, table.evolve!)
+      if (evolved?.kind === 'incompatible') return evolved.problems
+      const others = wanted?.others ?? []
+      const problem = fieldsProblem(schema, schema.message, columnsWithout(table.columns, others), '', true)
+      if (problem !== undefined) return [problem]
+      const seen = { ...plan, root: nodesWithout(plan.root, others) }
+      return new ProtobufReader({ unknown: table.unknown, framing: 'confluent' }, schema, seen, own)
     })
   }
 
@@ -79,14 +84,3 @@ class RegistryMessages implements RowReader {
 }
 
 const NO_ID = new Unusable(NO_FRAME)
-
-function problemsWith(
-  table: TableDefinition,
-  known: readonly Column[] | undefined,
-  schema: ProtoSchema,
-): readonly string[] {
-  const evolved = known && evolveColumns(known, wantedOfMessage(schema, table), table.evolve!)
-  if (evolved?.kind === 'incompatible') return evolved.problems
-  const problem = fieldsProblem(schema, schema.message, table.columns, '', true)
-  return problem === undefined ? [] : [problem]
-}

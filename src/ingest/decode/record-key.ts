@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import type { Column } from '../../batch.ts'
 import type { TableDefinition } from '../../define.ts'
+import { keyColumns } from '../../define-record-key.ts'
 import type { KeyEncoder, KeyHasher } from '../key-hash.ts'
 import type { Schemas } from './avro-schemas.ts'
 import type { Reason } from './codes.ts'
@@ -12,6 +13,7 @@ import { frameEnd } from './framing.ts'
 import { JsonReader } from './json-reader.ts'
 import { planOf, type Plan } from './plan.ts'
 import { AvroKey } from './record-key-avro.ts'
+import { ProtobufKey } from './record-key-protobuf.ts'
 import { RowKeys } from './row-keys.ts'
 import { parseUuid } from './text.ts'
 
@@ -41,18 +43,27 @@ export class RecordKeys {
   constructor(definition: TableDefinition, schemas: Schemas) {
     const { key, recordKey, framing, value } = definition
     this.#isFramed = framing !== undefined && value !== 'protobuf' && (recordKey === 'json' || recordKey === 'debezium')
-    const columns = key.map((name) => definition.columns.find((column) => column.name === name)!)
-    this.#changePlan = planOf(columns, { key })
+    this.#changePlan = planOf(keyColumns(definition), { key })
     this.#changeKey = new ChangeKey(this.#changePlan, this.#own)
     this.#avroKey = new AvroKey(definition, this.#changePlan, this.#own, schemas)
-    this.#form =
-      recordKey === 'string'
-        ? textForm(columns[0]!)
-        : recordKey === 'debezium'
-          ? changeForm(this.#changeKey, this.#changePlan)
-          : recordKey === 'avro'
-            ? changeForm(this.#avroKey, this.#changePlan)
-            : jsonForm(columns, this.#own)
+    this.#form = this.#formOf(definition, schemas)
+  }
+
+  #formOf(definition: TableDefinition, schemas: Schemas): Form {
+    const [plan, own, columns] = [this.#changePlan, this.#own, keyColumns(definition)]
+    switch (definition.recordKey) {
+      case 'string':
+        return textForm(columns[0]!)
+      case 'debezium':
+        return changeForm(this.#changeKey, plan)
+      case 'avro':
+        return changeForm(this.#avroKey, plan)
+      case 'protobuf':
+        return changeForm(new ProtobufKey(definition, definition.keyFormat ?? {}, plan, own, schemas), plan)
+      case 'json':
+      case 'none':
+        return jsonForm(columns, own)
+    }
   }
 
   useHasher(hasher: KeyHasher, encoder: KeyEncoder): void {
@@ -105,7 +116,7 @@ function jsonForm(columns: readonly Column[], own: OwnText): Form {
   }
 }
 
-/** The same as a change stream writes it, bare or beside its schema, or in Avro. */
+/** The same as a change stream writes it, bare or beside its schema, in Avro, or as a message. */
 function changeForm(key: Pick<ChangeKey, 'read'>, plan: Plan): Form {
   return { plan, read: (bytes, start, end) => key.read(bytes, SEGMENT, start, end) }
 }

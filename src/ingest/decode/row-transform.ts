@@ -21,6 +21,16 @@ import type { Decoded } from './table-decoder.ts'
 const KEPT = 0
 const FILTERED = 1
 
+/** `again`: rows took values of rows that do not come about; the batch is to be decoded with these records known. */
+export type Transformed =
+  | { readonly kind: 'judged'; readonly decoded: Decoded }
+  | {
+      readonly kind: 'again'
+      /** Those whose SQL fails, and those that lack values of a row which is not there. */
+      readonly unmade: ReadonlySet<string>
+      readonly baseless: ReadonlySet<string>
+    }
+
 /**
  * Computed columns and the filter of a table, over all rows of a micro-batch in one statement. Values come back into the
  * slabs, which have room for them; rows that fail are dead letters.
@@ -98,13 +108,28 @@ export class RowTransform {
   }
 
   /** `batches` are those that were decoded. Throws `decode.stopped`. */
-  async apply(decoded: Decoded, batches: readonly RecordBatch[], retried?: RetriedRecords): Promise<Decoded> {
+  async apply(decoded: Decoded, batches: readonly RecordBatch[], retried?: RetriedRecords): Promise<Transformed> {
     this.#retried = retried
-    const { rows: slabs, counts } = decoded
+    const { rows: slabs, counts, operations } = decoded
     if (this.#definition.where !== undefined) for (const count of counts.values()) count.filtered ??= 0
-    if (slabs.length === 0) return decoded
+    if (slabs.length === 0) return { kind: 'judged', decoded }
     const verdicts = await this.#evaluate(slabs)
-    if (verdicts.every((verdict) => verdict === KEPT)) return decoded
+    const baseless = [...(operations?.baseless ?? [])].filter((row) => verdicts[row] === KEPT)
+    if (baseless.length > 0 || [...(operations?.givers ?? [])].some((row) => verdicts[row] !== KEPT)) {
+      const [{ topic }] = batches as readonly [RecordBatch]
+      const lost = new Set(baseless)
+      return {
+        kind: 'again',
+        unmade: this.#records(slabs, topic, (row) => verdicts[row] !== KEPT),
+        baseless: this.#records(slabs, topic, (row) => lost.has(row)),
+      }
+    }
+    if (verdicts.every((verdict) => verdict === KEPT)) return { kind: 'judged', decoded }
+    return { kind: 'judged', decoded: this.#judged(decoded, verdicts, batches) }
+  }
+
+  #judged(decoded: Decoded, verdicts: Uint8Array, batches: readonly RecordBatch[]): Decoded {
+    const { rows: slabs } = decoded
     try {
       const rows = this.#keep(slabs, verdicts, decoded, batches)
       const places = placesOf(verdicts)
@@ -115,6 +140,27 @@ export class RowTransform {
     } finally {
       this.#deadLetters.clear()
       this.#opened = undefined
+    }
+  }
+
+  /** The records of rows. */
+  #records(slabs: readonly Slab[], topic: string, isOne: (row: number) => boolean): ReadonlySet<string> {
+    const records = new Set<string>()
+    let first = 0
+    for (const slab of slabs) {
+      const { partitions, offsets } = this.#places(slab)
+      for (let row = 0; row < slab.rows; row++)
+        if (isOne(first + row)) records.add(recordText(topic, { partition: partitions[row]!, offset: offsets[row]! }))
+      first += slab.rows
+    }
+    return records
+  }
+
+  #places({ buffer, columns, rows }: Slab): { partitions: Int32Array; offsets: BigInt64Array } {
+    const at = (column: number): number => columns[column]!.dataAt
+    return {
+      partitions: new Int32Array(buffer, at(this.#partition), rows),
+      offsets: new BigInt64Array(buffer, at(this.#offset), rows),
     }
   }
 
@@ -159,8 +205,7 @@ export class RowTransform {
     const topic = batches[0]!.topic
     let first = 0
     for (const slab of slabs) {
-      const partitions = new Int32Array(slab.buffer, slab.columns[this.#partition]!.dataAt, slab.rows)
-      const offsets = new BigInt64Array(slab.buffer, slab.columns[this.#offset]!.dataAt, slab.rows)
+      const { partitions, offsets } = this.#places(slab)
       const picked: number[] = []
       for (let row = 0; row < slab.rows; row++) {
         const verdict = verdicts[first + row]

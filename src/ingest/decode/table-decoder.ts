@@ -146,7 +146,7 @@ export class TableDecoder {
     this.#begin()
     this.#baseless = keys.baseless
     this.#retried = retried
-    this.#keyed?.begin(keys.uuid)
+    this.#keyed?.begin(keys)
     try {
       for (const batch of batches) {
         if (batch.count === 0) continue

@@ -60,13 +60,13 @@ class DuckLetterWork implements LetterWork {
   find(plan: WritePlan, request: FindRequest): Promise<readonly FoundLetter[]> {
     const { files, bytesMax } = request
     if (files.length === 0) return Promise.resolve([])
-    const keys = files.map(({ file }) => file.key)
+    const stored = files.map(({ file }) => file)
     return this.#withDuck(({ connection, marked }) =>
-      withLocalFiles(this.#options.storage, this.#options.clock, keys, async (paths) => {
+      withLocalFiles(this.#options.storage, this.#options.clock, stored, async (paths) => {
         marked.feed(files.map(({ deleted }) => deleted.words))
         const rows = (await connection.runAndReadAll(findSql(plan, paths, marked.name, request))).getRows()
         const found = rows.map(([file, row, partition, offset, code, attempts, clockMs]): FoundLetter => ({
-          file: keys[Number(file)]!,
+          file: stored[Number(file)]!.key,
           row: Number(row),
           partition: Number(partition),
           offset: BigInt(offset as bigint),
@@ -97,9 +97,8 @@ class DuckLetterWork implements LetterWork {
     const { definition, plan, letters, records } = request
     const { storage, clock } = this.#options
     const files = letters.map(({ file }) => file)
-    const keys = files.map(({ key }) => key)
     return this.#withDuck(({ connection, marked }) =>
-      withLocalFiles(storage, clock, keys, async (paths) => {
+      withLocalFiles(storage, clock, files, async (paths) => {
         marked.feed(marksOf(letters))
         const batches = await letterBatches(connection, plan.deadLetters, paths, marked.name, definition.topic)
         assertWhole(
@@ -125,12 +124,12 @@ class DuckLetterWork implements LetterWork {
 
   settle(plan: WritePlan, letters: readonly LetterRows[], status: 'discarded'): Promise<DataFile> {
     const { storage, clock } = this.#options
-    const keys = letters.map(({ file }) => file.key)
+    const files = letters.map(({ file }) => file)
     return this.#withDuck(({ connection, marked }) =>
       withLocalFiles(
         storage,
         clock,
-        keys,
+        files,
         async (paths) => (await this.#copy(connection, marked, plan, letters, paths, status))!,
       ),
     )
@@ -139,9 +138,9 @@ class DuckLetterWork implements LetterWork {
   offsetsOf(plan: WritePlan, rows: readonly LetterRows[]): Promise<BigInt64Array> {
     if (rows.length === 0) return Promise.resolve(new BigInt64Array())
     const { storage, clock } = this.#options
-    const keys = rows.map(({ file }) => file.key)
+    const files = rows.map(({ file }) => file)
     return this.#withDuck(({ connection, marked }) =>
-      withLocalFiles(storage, clock, keys, async (paths) => {
+      withLocalFiles(storage, clock, files, async (paths) => {
         marked.feed(marksOf(rows))
         const found = (await connection.runAndReadAll(offsetsSql(plan, paths, marked.name))).getRows()
         return BigInt64Array.from(found, ([offset]) => BigInt(offset as bigint))
@@ -221,8 +220,7 @@ class DuckLetterWork implements LetterWork {
   ): Promise<readonly { partition: number; offset: bigint }[]> {
     if (files.length === 0) return []
     const { storage, clock } = this.#options
-    const keys = files.map(({ key }) => key)
-    return withLocalFiles(storage, clock, keys, async (paths) => {
+    return withLocalFiles(storage, clock, files, async (paths) => {
       const rows = (await connection.runAndReadAll(positionsSql(plan, paths))).getRows()
       return rows.map(([, , partition, offset]) => ({ partition: Number(partition), offset: BigInt(offset as bigint) }))
     })

@@ -132,12 +132,12 @@ async function keepFirst(
   for (const { first, rows } of side.batches()) {
     const chosen = rows.flatMap(({ file }, k) => {
       const words = marks.of(first + k)
-      return words === undefined ? [] : [{ key: file.key, words }]
+      return words === undefined ? [] : [{ file, words }]
     })
     if (chosen.length === 0) continue
-    const keys = chosen.map(({ key }) => key)
+    const files = chosen.map(({ file }) => file)
     marked.feed(chosen.map(({ words }) => words))
-    await withLocalFiles(storage, clock, keys, (paths) =>
+    await withLocalFiles(storage, clock, files, (paths) =>
       connection.run(
         `INSERT INTO ${into} SELECT ${columns} FROM ${filesSql(paths, side.fields)} ` +
           `WHERE ${marked.name}(file_index, file_row_number) ORDER BY ${by} LIMIT ${rowsMax}`,

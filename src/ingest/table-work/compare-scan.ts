@@ -95,10 +95,10 @@ export async function scanSide(
   const columns = ['file_index', 'file_row_number', side.isWanted ?? 'TRUE', ...fields.map(nameOf)]
   const isLive = new Uint8Array(4_096)
   for (const { first, rows } of side.batches()) {
-    const keys = rows.map(({ file }) => file.key)
+    const files = rows.map(({ file }) => file)
     const dead = rows.map(({ deleted }) => (deleted.count === 0 ? undefined : deleted))
     let seen = 0
-    await withLocalFiles(storage, clock, keys, async (paths) => {
+    await withLocalFiles(storage, clock, files, async (paths) => {
       const result = await connection.stream(`SELECT ${columns.join(', ')} FROM ${filesSql(paths, side.fields)}`)
       // The next chunk is on its way while this one is looked at.
       let next = result.fetchChunk()
@@ -127,7 +127,7 @@ export async function scanSide(
     const expected = rows.reduce((sum, { file }) => sum + file.recordCount, 0)
     if (seen !== expected)
       throw new LakeError('store.corrupt', `${side.table}: files have ${seen} rows, and should have ${expected}`, {
-        context: { table: side.table, first: keys[0], files: keys.length },
+        context: { table: side.table, first: files[0]?.key, files: files.length },
       })
   }
 }

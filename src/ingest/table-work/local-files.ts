@@ -2,32 +2,36 @@ import { unlink, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
-import type { Storage } from '../../lake/table.ts'
+import type { DataFile, Storage } from '../../lake/table.ts'
+
+/** A stored object, with the size that a manifest gives, where it is known. */
+export type LocalFile = Pick<DataFile, 'key'> & Partial<Pick<DataFile, 'fileSizeBytes'>>
 
 /**
  * Runs `work` with the paths of stored objects on this machine: where they lie, or copies that are gone afterwards.
- * Throws `store.corrupt` when one is missing.
+ * Throws `store.corrupt` when one is missing, or has another size: a whole Parquet file in the place of another one reads
+ * as nulls and as rows that nobody wrote.
  */
 export async function withLocalFiles<T>(
   storage: Storage,
   clock: Clock,
-  keys: readonly string[],
+  files: readonly LocalFile[],
   work: (paths: readonly string[]) => Promise<T>,
 ): Promise<T> {
+  const keys = files.map(({ key }) => key)
   if (storage.isLocal) {
+    await Promise.all(files.map(async (file) => assertSize(file, (await storage.head(file.key))?.sizeBytes)))
     const paths = keys.map((key) => `${storage.url.slice('file://'.length)}/${key}`)
     return work(paths).catch(async (error) => {
-      // DuckDB's own words for it are no code.
-      for (const key of keys) if ((await storage.head(key)) === undefined) throw missing(key, error)
       throw named(error, keys, paths)
     })
   }
   const copies = keys.map(() => path.join(storage.scratch, `${clock.uuid()}.input.parquet`))
   try {
-    for (const [k, key] of keys.entries()) {
-      const bytes = await storage.get(key)
-      if (bytes === undefined) throw missing(key)
-      await writeFile(copies[k]!, bytes)
+    for (const [k, file] of files.entries()) {
+      const bytes = await storage.get(file.key)
+      assertSize(file, bytes?.length)
+      await writeFile(copies[k]!, bytes!)
     }
     return await work(copies)
   } catch (error) {
@@ -55,6 +59,11 @@ export function named(error: unknown, keys: readonly string[], paths: readonly s
   })
 }
 
-function missing(key: string, cause?: unknown): LakeError {
-  return new LakeError('store.corrupt', `${key} is missing`, { context: { key }, cause })
+function assertSize({ key, fileSizeBytes }: LocalFile, sizeBytes: number | undefined): void {
+  if (sizeBytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`, { context: { key } })
+  if (fileSizeBytes === undefined || sizeBytes === fileSizeBytes) return
+  throw new LakeError('store.corrupt', `${key} has ${sizeBytes} bytes instead of ${fileSizeBytes}`, {
+    context: { key },
+    fix: 'Restore it from a copy of the store, or rebuild the table with a replay.',
+  })
 }

@@ -96,9 +96,9 @@ async function readFiles(
 ): Promise<void> {
   if (files.length === 0) return
   const { alive } = database
-  const keys = files.map(({ file }) => file.key)
+  const stored = files.map(({ file }) => file)
   const numbers = `[${files.map(({ number }) => number).join(', ')}][CAST(file_index AS BIGINT) + 1]`
-  await withLocalFiles(storage, clock, keys, async (paths) => {
+  await withLocalFiles(storage, clock, stored, async (paths) => {
     const named = fields.map((field) => `${nameOf(field)} AS ${quoted(field.name)}`).join(', ')
     const from = `(SELECT ${named}, ${numbers} AS __file, file_row_number AS __row
 FROM ${filesSql(paths, fields)} WHERE ${alive.name}(file_index, file_row_number))`

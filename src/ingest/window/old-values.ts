@@ -157,7 +157,7 @@ WHERE ${KEY} NOT IN (SELECT ${KEY} FROM ${this.table}) GROUP BY ${KEY}`,
       uuid,
       source.key.map((name) => columns.find((column) => column.name === name)!),
     )
-    await withLocalFiles(storage, clock, [file.key], async ([path]) => {
+    await withLocalFiles(storage, clock, [file], async ([path]) => {
       const { hashes, count } = await readKeys(
         connection,
         plan,

@@ -60,7 +60,7 @@ export class RetainedRows {
         continue
       }
       const { alive } = database
-      await withLocalFiles(storage, clock, [file.key], async (paths) => {
+      await withLocalFiles(storage, clock, [file], async (paths) => {
         alive.feed([{ file, deleted }])
         await database.run(
           `INSERT INTO expired_outputs SELECT epoch_ms(${nameOf(this.#field)}), ${results.numberOf(file.key)}, file_row_number

@@ -56,7 +56,7 @@ export async function readStored(
   const { alive } = database
   for (const file of (await storedFiles(storage, table)).filter(isLooked)) {
     const deleted = await readDeletedRows(storage, file)
-    await withLocalFiles(storage, clock, [file.key], async (paths) => {
+    await withLocalFiles(storage, clock, [file], async (paths) => {
       alive.feed([{ file, deleted }])
       await database.run(
         `INSERT INTO ${into} SELECT ${[...named, `${numberOf?.(file.key) ?? 0} AS __file`, 'file_row_number AS __row'].join(', ')}

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { parseAvro } from '../../../src/avro-schema.ts'
-import { avro, debezium, table } from '../../../src/define.ts'
+import type { Column } from '../../../src/batch.ts'
+import { avro, debezium, table, type TableDefinition } from '../../../src/define.ts'
 import { CompiledSchemas, type SchemaEntry } from '../../../src/ingest/decode/avro-schemas.ts'
 import { MapKeys } from '../../../src/ingest/decode/avro-values.ts'
 import { framed } from '../../support/registry-server.ts'
@@ -146,6 +147,41 @@ describe('what a record does not carry', () => {
     const { of, counts } = decodeTable(kept, [{ value: value(1, V1, { id: 'a', n: 1 }) }], schemas)
     expect(of.get(0)).toEqual(['a', '1', null, null])
     expect(counts).toMatchObject({ rows: 1, deadLetters: 0 })
+  })
+})
+
+describe('a field that is no column of its schema', () => {
+  const SEVERAL = record(
+    'O',
+    ['id', 'string'],
+    ['a', ['int', 'string']],
+    ['s', record('S', ['x', 'int'], ['y', ['null', 'int', 'string']])],
+    ['l', { type: 'array', items: record('I', ['x', 'int'], ['y', ['int', 'string']]) }],
+  )
+  const own = table('orders', { from: { topic: 'shop.orders', value: avro() } })
+  const inner = (...names: string[]) => names.map((name) => ({ name, type: { kind: 'string' } as const }))
+  const grown = (...names: string[]): TableDefinition => {
+    const struct = {
+      kind: 'struct',
+      fields: [{ name: 'x', type: { kind: 'int' } as const }, ...inner(...names)],
+    } as const
+    const columns: Column[] = [
+      { name: 'id', type: { kind: 'string' } },
+      { name: 's', type: struct },
+      { name: 'l', type: { kind: 'list', element: struct } },
+      ...(names.length === 0 ? [] : inner('a')),
+    ]
+    return { ...own, columns: columns.map((column) => ({ ...column, fromRegistry: true })) }
+  }
+
+  test('stands in _extra whatever columns other schemas have made of the name', () => {
+    const given = { id: 'i', a: { string: 'b' }, s: { x: 1, y: { string: 'z' } }, l: [{ x: 2, y: { int: 3 } }] }
+    const records = [{ value: value(1, SEVERAL, given) }]
+    const before = decodeTable(grown(), records, new Map([[1, entry(SEVERAL)]])).of.get(0)
+    const after = decodeTable(grown('y'), records, new Map([[1, entry(SEVERAL)]])).of.get(0)
+    const extra = '{"a":"b","s":{"y":"z"},"l":{"0":{"y":3}}}'
+    expect(before).toEqual(['i', ['1'], [['2']], extra])
+    expect(after).toEqual(['i', ['1', null], [['2', null]], null, extra])
   })
 })
 

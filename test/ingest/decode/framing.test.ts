@@ -1,10 +1,7 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { debezium, json, protobuf, raw, table, type TableDefinition } from '../../../src/define.ts'
-import { NativeText } from '../../../src/ingest/decode/native-text.ts'
-import { SlabPool } from '../../../src/ingest/decode/slab.ts'
-import { TableDecoder } from '../../../src/ingest/decode/table-decoder.ts'
-import { batchOf, type TestRecord } from '../../support/lake-table.ts'
+import { debezium, json, protobuf, raw, table } from '../../../src/define.ts'
+import { operations } from './operations.ts'
 import { decoded } from './protobuf-reference.ts'
 
 const from = (value: ReturnType<typeof json>) => ({ topic: 'shop.orders', value })
@@ -56,23 +53,6 @@ describe('JSON behind the id of its schema', () => {
     expect(decoded(behind, [Buffer.alloc(5), framed('{"id":2}')])).toEqual(['decode.json', ['2', null, null]])
   })
 })
-
-/** What records do to keys: their hashes, or nothing where they are none. */
-function operations(def: TableDefinition, records: readonly TestRecord[]) {
-  const native = new NativeText()
-  try {
-    const keys = { uuid: '0f9d2a4e-7d6b-4f64-9a53-0d2c7f5b1e11', baseless: new Set<string>() }
-    const { operations: done, counts } = new TableDecoder(def, native, new SlabPool()).decode(
-      [batchOf(records)],
-      new Set(),
-      keys,
-    )
-    const hashes = Array.from({ length: done!.count }, (_, k) => done!.hashes.slice(4 * k, 4 * k + 4).join(' '))
-    return { hashes, deadLetters: counts.get('shop.orders/0')!.deadLetters }
-  } finally {
-    native.clear()
-  }
-}
 
 test('keys that are JSON have a frame too', () => {
   const def = table('orders', {

@@ -124,6 +124,24 @@ describe('a definition', () => {
     expect(wantedOfMessage(schema, { columns: [] })).toMatchObject({ columns: [{ name: 'n' }], others: ['next'] })
   })
 
+  test('leaves it there when other schemas have made a column of the name', () => {
+    const NODE = 'syntax = "proto3"; message Order { int32 n = 1; Order next = 2; }'
+    const records = [{ value: value(1, NODE, { n: 1, next: { n: 2 } }) }]
+    const bare = table('orders', { from: { topic: 'shop.orders', value: format() } })
+    for (const type of [
+      { kind: 'string' },
+      { kind: 'struct', fields: [{ name: 'n', type: { kind: 'int' } }] },
+    ] as const) {
+      const columns = [
+        { name: 'n', type: { kind: 'int' } as const },
+        { name: 'next', type },
+      ]
+      const grown = { ...bare, columns: columns.map((column) => ({ ...column, fromRegistry: true as const })) }
+      const { of } = decodeTable(grown, records, new Map([[1, entry(NODE)]]))
+      expect(of.get(0)).toEqual(['1', null, '{"next":{"n":2}}'])
+    }
+  })
+
   test('has imports only with a schema', () => {
     expect(() => orders({ imports })).toThrow(/of a schema in the definition/)
   })

@@ -1,0 +1,59 @@
+import type { Row } from './output.ts'
+
+/** One change of a row for people: what differs of one that changed, else its values, without those of the key. */
+export function changeText(
+  { before, after }: { readonly before: Row | null; readonly after: Row | null },
+  key: readonly string[],
+): string {
+  const names = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])].filter(
+    (name) => !key.includes(name),
+  )
+  if (before === null || after === null) {
+    const row = (after ?? before)!
+    return names
+      .filter((name) => row[name] !== null)
+      .map((name) => `${name}=${valueText(row[name])}`)
+      .join('  ')
+  }
+  return names
+    .filter((name) => valueText(before[name]) !== valueText(after[name]))
+    .map((name) => `${name}: ${valueText(before[name])} → ${valueText(after[name])}`)
+    .join('  ')
+}
+
+function valueText(value: unknown): string {
+  if (value === undefined) return '(no column)'
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}
+
+/** `shop.customers 4 · shop.orders 12 7 9`: offsets of each topic, in the order of its partitions. */
+export function positionsText(positions: Readonly<Record<string, string>> = {}): string {
+  const topics = new Map<string, [partition: number, offset: string][]>()
+  for (const [id, offset] of Object.entries(positions)) {
+    const at = id.lastIndexOf('/')
+    const topic = id.slice(0, at)
+    topics.set(topic, [...(topics.get(topic) ?? []), [Number(id.slice(at + 1)), offset]])
+  }
+  return [...topics]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([topic, offsets]) => [topic, ...offsets.toSorted(([a], [b]) => a - b).map(([, offset]) => offset)].join(' '))
+    .join(' · ')
+}
+
+/** `5s`, `10m`, `1h30m`; below a second `250ms`. */
+export function durationText(ms: number): string {
+  const units = [
+    ['d', 86_400_000],
+    ['h', 3_600_000],
+    ['m', 60_000],
+    ['s', 1_000],
+    ['ms', 1],
+  ] as const
+  let left = ms
+  const parts = units.flatMap(([unit, size]) => {
+    const count = Math.floor(left / size)
+    left -= count * size
+    return count === 0 ? [] : [`${count}${unit}`]
+  })
+  return parts.length === 0 ? '0s' : parts.join('')
+}
