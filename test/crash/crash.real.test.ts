@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
@@ -7,9 +6,9 @@ import { systemClock } from '../../src/clock.ts'
 import { openStorage } from '../../src/lake/storage/open.ts'
 import type { StoreSettings } from '../../src/settings.ts'
 import { mutatedBundle, type MutatedBundle } from '../support/mutated-bundle.ts'
-import { environmentOf, processes } from '../support/processes.ts'
 import { startS3, storeOn, type S3Server } from '../support/s3-server.ts'
 import { boundedShop, shopFaults, shopSettings, trustStore } from '../support/shop-store.ts'
+import { leftOver, live, type Ended } from './lives.ts'
 import type { Chore } from './process.ts'
 import { CRASH_BANNER, pointMutations, type CrashPlan } from './points.ts'
 
@@ -218,7 +217,7 @@ async function dieAndGoOn(crash: Case, store: StoreSettings, place: string): Pro
     }),
   ).toEqual([])
   if (chore === 'replay') expect(await keysBelow(store, 'pipelines/shop/forks/')).toEqual([])
-  expect(await leftOver(place)).toEqual([])
+  expect(await leftOver(bundle, place)).toEqual([])
   if (chore === 'expire') expect(await orphans(store)).toEqual([])
 }
 
@@ -241,12 +240,6 @@ async function keysBelow(store: StoreSettings, prefix: string): Promise<string[]
   return keys
 }
 
-interface Ended {
-  readonly code: number | null
-  readonly signal: string | null
-  readonly output: string
-}
-
 function runLake(
   store: StoreSettings,
   place: string,
@@ -258,37 +251,6 @@ function runLake(
 ): Promise<Ended> {
   const base = shopSettings(store, SHOP, place)
   const settings = { ...base, query: { ...base.query, children: 0 } }
-  const child = spawn(process.execPath, [path.join(bundle.folder, 'process.js')], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      ...process.env,
-      LAKE: JSON.stringify({ settings, endAfterVersions, chore }),
-      ...(chore === 'expire' ? { CLOCK_AHEAD_MS: String(CLOCK_AHEAD_MS) } : {}),
-      AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
-      ...(plan === undefined ? {} : { CRASH: JSON.stringify(plan) }),
-    },
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => (output += bytes))
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      child.kill('SIGKILL')
-      reject(new Error(`the lake did not end\n${output}`))
-    }, 120_000)
-    child.on('exit', (code, signal) => {
-      clearTimeout(timer)
-      resolve({ code, signal, output })
-    })
-  })
-}
-
-/** Processes of the bundle over a place that are still there some time after their parent. */
-async function leftOver(place: string): Promise<string[]> {
-  for (let attempt = 0; ; attempt++) {
-    const found = processes().filter(
-      ({ pid, command }) => command.includes(bundle.folder) && environmentOf(pid).includes(place),
-    )
-    if (found.length === 0 || attempt > 400) return found.map(({ command }) => command)
-    await systemClock.sleep(50)
-  }
+  const ahead = chore === 'expire' ? { CLOCK_AHEAD_MS: String(CLOCK_AHEAD_MS) } : undefined
+  return live(bundle, { LAKE: JSON.stringify({ settings, endAfterVersions, chore }), ...ahead }, plan)
 }

@@ -47,6 +47,19 @@ const SITES: readonly Site[] = [
   },
   { file: 'src/ingest/committer.ts', text: 'this.#pending.add(prepared.staged)', before: 'verdict', after: 'folded' },
   {
+    file: 'src/ingest/pipeline.ts',
+    text: 'growing.learn(committer.tables.get(answer.table)!, answer.wanted)',
+    before: 'columns-asked',
+    after: 'columns-known',
+  },
+  {
+    file: 'src/ingest/growing.ts',
+    text: 'const changed = await changeTable(storage, grown, change, stamp, clock)',
+    before: 'growth-before',
+    after: 'growth-written',
+    detail: `grown === table ? 'same' : 'grown'`,
+  },
+  {
     file: 'src/lake/lake-table.ts',
     text: 'await storage.put(key, encodeMetadata(raw))',
     before: 'metadata-before',

@@ -243,15 +243,21 @@ describe.each([
     await storage.close()
   })
 
-  test('a file that is gone is named', async () => {
+  test.each(['gone', 'another one'])('a file that is %s is named', async (what) => {
     const { log, storage, keep, open } = lakeOn(await storageOf(), 1)
-    log.append('t', 0, records('a', 10))
+    const filesOf = async ({ tables }: Version) =>
+      storedFiles(storage, await openTable(storage, tables['kept']!.metadata))
+    log.append('t', 0, records('a', 3))
+    const [first] = await filesOf(await keep())
+    log.append('t', 0, records('b', 10))
     const version = await keep()
-    log.deleteRecordsBefore('t', 0, 10n)
-    const kept = await storedFiles(storage, await openTable(storage, version.tables['kept']!.metadata))
-    for (const { key } of kept) await storage.delete(key)
+    log.deleteRecordsBefore('t', 0, 13n)
+    const { key } = (await filesOf(version)).find((file) => file.key !== first!.key)!
+    if (what === 'gone') await storage.delete(key)
+    // A whole one, of the same table.
+    else await storage.put(key, (await storage.get(first!.key))!)
     const source = await open(version)
-    await expect(readAll(source)).rejects.toMatchObject({ code: 'store.corrupt', context: { key: kept[0]!.key } })
+    await expect(readAll(source)).rejects.toMatchObject({ code: 'store.corrupt', context: { key } })
     await source.close()
     await storage.close()
   })

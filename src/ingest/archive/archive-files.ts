@@ -92,10 +92,10 @@ export class ArchiveFiles {
     connection: DuckDBConnection,
     copies: LocalCopies,
   ): Promise<void> {
-    const keys = numbers.map((k) => this.files[k]!.file.key)
+    const files = numbers.map((k) => this.files[k]!.file)
     const [p, o] = [nameOf(partition), nameOf(offset)]
     const found = numbers.map((): Piece[] => [])
-    await copies.with(keys, async (paths) => {
+    await copies.with(files, async (paths) => {
       const sql = `SELECT file_index::INTEGER, ${p}, min(${o}), max(${o}), count(*)::INTEGER
 FROM ${filesSql(paths, [partition, offset])} GROUP BY ALL`
       for (const row of (await connection.runAndReadAll(sql)).getRows()) {

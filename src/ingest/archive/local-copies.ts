@@ -3,7 +3,7 @@ import path from 'node:path'
 import type { Clock } from '../../clock.ts'
 import { LakeError } from '../../error.ts'
 import type { Storage } from '../../lake/table.ts'
-import { named } from '../table-work/local-files.ts'
+import { assertSize, named, type LocalFile } from '../table-work/local-files.ts'
 
 /** Copies that are not in use are kept as far as they have so many bytes together. */
 const KEPT_BYTES_MAX = 512 * 1024 * 1024
@@ -32,9 +32,9 @@ export class LocalCopies {
     this.#bytesMax = bytesMax
   }
 
-  /** Runs `work` with the paths of objects, which stay until it ends. Throws `store.corrupt` when one is missing. */
-  async with<T>(keys: readonly string[], work: (paths: readonly string[]) => Promise<T>): Promise<T> {
-    const lease = await this.lease(keys)
+  /** Runs `work` with the paths of objects, which stay until it ends. Throws `store.corrupt` when one is missing or of another size. */
+  async with<T>(files: readonly LocalFile[], work: (paths: readonly string[]) => Promise<T>): Promise<T> {
+    const lease = await this.lease(files)
     try {
       return await work(lease.paths).catch((error) => lease.explain(error))
     } finally {
@@ -43,8 +43,9 @@ export class LocalCopies {
   }
 
   /** The same for work that is done piece by piece. */
-  async lease(keys: readonly string[]): Promise<Lease> {
-    const held = keys.map((key) => ({ key, path: '' }))
+  async lease(files: readonly LocalFile[]): Promise<Lease> {
+    const keys = files.map(({ key }) => key)
+    const held = files.map((file) => ({ ...file, path: '' }))
     for (const { key } of held) this.#held.set(key, (this.#held.get(key) ?? 0) + 1)
     const release = async (): Promise<void> => {
       for (const { key } of held.splice(0)) {
@@ -55,7 +56,7 @@ export class LocalCopies {
       await this.#evict()
     }
     try {
-      for (const each of held) each.path = await this.#pathOf(each.key)
+      for (const each of held) each.path = await this.#pathOf(each)
     } catch (error) {
       await release()
       throw error
@@ -75,9 +76,13 @@ export class LocalCopies {
     await Promise.all(copies.map(({ path }) => unlink(path).catch(() => undefined)))
   }
 
-  async #pathOf(key: string): Promise<string> {
+  async #pathOf(file: LocalFile): Promise<string> {
+    const { key } = file
     const { url, isLocal, scratch } = this.#storage
-    if (isLocal) return `${url.slice('file://'.length)}/${key}`
+    if (isLocal) {
+      assertSize(file, (await this.#storage.head(key))?.sizeBytes)
+      return `${url.slice('file://'.length)}/${key}`
+    }
     const there = this.#copies.get(key)
     if (there !== undefined) {
       this.#copies.delete(key)
@@ -85,10 +90,10 @@ export class LocalCopies {
       return there.path
     }
     const bytes = await this.#storage.get(key)
-    if (bytes === undefined) throw missing(key)
+    assertSize(file, bytes?.length)
     const copy = path.join(scratch, `${this.#clock.uuid()}.input.parquet`)
-    this.#copies.set(key, { path: copy, bytes: bytes.length })
-    await writeFile(copy, bytes)
+    this.#copies.set(key, { path: copy, bytes: bytes!.length })
+    await writeFile(copy, bytes!)
     return copy
   }
 

@@ -167,7 +167,7 @@ class StoredArchive {
       for (const { file: number, first } of wanted) {
         if (found !== undefined && first > found) break
         const { file, fields } = files.files[number]!
-        const offset = await this.#copies.with([file.key], async ([path]) => {
+        const offset = await this.#copies.with([file], async ([path]) => {
           const sql = firstAtSql(path!, fields, partition, timestampMs, until)
           return (await connection.runAndReadAll(sql)).getRows()[0]![0] as bigint | null
         })
@@ -201,7 +201,7 @@ class StoredArchive {
     const { topic, topicId } = this.#archive
     const of = { topic, topicId, end: (partition: number) => this.#end(partition) }
     const read = numbers.map((number) => files[number]!)
-    const paths = await this.#copies.lease(read.map(({ file }) => file.key))
+    const paths = await this.#copies.lease(read.map(({ file }) => file))
     try {
       const sources = read.map(({ fields }, k) => ({ fields, path: paths.paths[k]! }))
       if (sources.length > 0) {

@@ -59,7 +59,8 @@ export function named(error: unknown, keys: readonly string[], paths: readonly s
   })
 }
 
-function assertSize({ key, fileSizeBytes }: LocalFile, sizeBytes: number | undefined): void {
+/** Throws `store.corrupt` unless what lies there has the size that the manifest gives. */
+export function assertSize({ key, fileSizeBytes }: LocalFile, sizeBytes: number | undefined): void {
   if (sizeBytes === undefined) throw new LakeError('store.corrupt', `${key} is missing`, { context: { key } })
   if (fileSizeBytes === undefined || sizeBytes === fileSizeBytes) return
   throw new LakeError('store.corrupt', `${key} has ${sizeBytes} bytes instead of ${fileSizeBytes}`, {

@@ -214,7 +214,8 @@ export class FoldHarness {
         `COPY (${alive.join(' UNION ALL ')}) TO '${local}' (FORMAT parquet, FIELD_IDS {${ids}})`,
       )
       await this.#storage.putFile(key, local)
-      output = { ...inputs[0]!.file, key, recordCount: rows.length, metrics: new Map() }
+      const { sizeBytes: fileSizeBytes } = (await this.#storage.head(key))!
+      output = { ...inputs[0]!.file, key, recordCount: rows.length, fileSizeBytes, metrics: new Map() }
     }
     await this.#fold.moved('w', table, inputs, output)
     files.clear()
