@@ -215,7 +215,9 @@ export function checkPackage({ isShort, log = () => undefined }) {
     if (version !== manifest.version) throw new Error(`the command says that it is ${version}`)
     command('init', 'made')
     const made = JSON.parse(readFileSync(path.join(project, 'made/package.json'), 'utf8'))
-    if (made.dependencies.kappalake !== version) throw new Error(`the project needs ${made.dependencies.kappalake}`)
+    // npm tells where it installed from; what is linked is only known by its version.
+    const source = isShort ? version : `file:${packed.tarball}`
+    if (made.dependencies.kappalake !== source) throw new Error(`the project needs ${made.dependencies.kappalake}`)
     const printed = command('config', 'print', '-c', 'made/kappalake.yaml', '-o', 'csv')
     if (!printed.includes('kafka.brokers,localhost:9092,')) throw new Error(`config print said: ${printed}`)
     log('the command makes a project and reads it')

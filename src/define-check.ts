@@ -22,7 +22,7 @@ import { checkMap, mapSchema, toMap } from './define-map.ts'
 import { checkRedact, redactSchema, toRedactions } from './define-redact.ts'
 import { expression } from './define-sql-tokens.ts'
 import { checkTableTopic, topicSchema, toTopic } from './define-topic.ts'
-import { checkOverSource, sourcesOf, toWindow } from './define-window-check.ts'
+import { checkOverSource, sourcesOf, toWindow, withoutTable } from './define-window-check.ts'
 import { windowSchema } from './define-window-fields.ts'
 import type { WindowDefinition } from './define-window.ts'
 import { archiveSchema, archiveTables } from './define-archive.ts'
@@ -47,7 +47,7 @@ export function checkLake(pipelines: readonly PipelineDefinition[], at: FieldPat
   for (const { name: pipeline, tables, windows } of pipelines) {
     const wrongName = nameProblem(pipeline)
     if (wrongName !== undefined) throw invalidField([...at, pipeline], wrongName.message, wrongName.fix)
-    if (tables.length === 0) throw invalidField([...at, pipeline, 'tables'], 'a pipeline needs a table', 'Define one.')
+    if (tables.length === 0) throw withoutTable([...at, pipeline, 'tables'], windows[0])
     for (const table of tables)
       claimTableName(owners, table, pipeline, [
         ...at,

@@ -313,3 +313,9 @@ function fixFor(word: string, known: readonly string[]): string {
   const meant = didYouMean(word, known)
   return meant === undefined ? `Columns: ${known.slice(0, 20).join(', ')}.` : `Did you mean "${meant}"?`
 }
+
+/** Of a pipeline without tables: most often the source of its window was left out. */
+export function withoutTable(at: FieldPath, window: WindowDefinition | undefined): LakeError {
+  const fix = window === undefined ? 'Define one.' : `Put "${window.source}" into it, which "${window.name}" reads.`
+  return invalidField(at, 'a pipeline needs a table', fix)
+}

@@ -4,6 +4,7 @@ import { settingsOf, type SettingsInput } from './config.ts'
 import type { LakeDefinition, PipelineDefinition } from './define.ts'
 import { checkRegistry } from './define-avro.ts'
 import { assertSalts } from './define-redact.ts'
+import { LakeError } from './error.ts'
 import type { LakeEvent, Observer } from './event.ts'
 import { Changes } from './ingest/changes.ts'
 import { archivesOf, remoteIndex, type Archive } from './ingest/archive/archive.ts'
@@ -115,6 +116,7 @@ export async function open(
 ): Promise<Lake> {
   const parts = new Parts()
   try {
+    assertDefinition(definition)
     const lake = await withMaps(definition, process.cwd())
     if ('source' in written) return await assemble(lake, written, options, parts)
     const { signal, ...settings } = written
@@ -124,6 +126,14 @@ export async function open(
     await parts.close().catch(() => undefined)
     throw error
   }
+}
+
+/** Programs in JavaScript may give anything. */
+function assertDefinition(given: { readonly pipelines?: unknown } | undefined): void {
+  if (Array.isArray(given?.pipelines)) return
+  throw new LakeError('config.invalid', 'the first argument of open is no definition of a lake', {
+    fix: 'Give what defineLake returns, such as open(defineLake({ shop: [orders] }), settings).',
+  })
 }
 
 /** Puts the lake together; each part that must be ended goes to `parts` as soon as it is there. */

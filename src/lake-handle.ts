@@ -126,6 +126,10 @@ export async function waitFor(
   at: RecordAddress,
 ): Promise<Version> {
   const table = nameOf(given)
+  if (typeof at.offset !== 'bigint')
+    throw new LakeError('request.invalid', `offset: ${String(at.offset)} is no bigint`, {
+      fix: 'Write it as 1234n, or BigInt(text).',
+    })
   for (const [index, { tables, windows }] of pipelines.entries()) {
     const window = windows.find((each) => windowTableNames(each).includes(table))
     const source = window?.source ?? table

@@ -12,6 +12,8 @@ export function tokenOption(): Option {
 export interface Client {
   get<T>(path: string): Promise<T>
   post<T>(path: string, body: unknown): Promise<T>
+  /** Gives the lines of an answer as they come, some at a time; rejects with the reason when it breaks off. */
+  stream(path: string, body: unknown, onText: (text: string) => void): Promise<void>
   /** Items of all pages, up to `max`. */
   list<T>(path: string, max: number): Promise<readonly T[]>
 }
@@ -25,32 +27,56 @@ export function openClient(
 ): Client {
   const base = url.replace(/\/+$/, '')
   const key = token === undefined || token === '' ? {} : { authorization: `Bearer ${token.trim()}` }
-  const ask = async <T>(path: string, init: RequestInit): Promise<T> => {
+  const reach = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = { ...(init.headers as Record<string, string>), ...key }
     // A key goes to the address that was named, and not to where that one points.
-    const response = await fetchWith(`${base}${path}`, { ...init, headers, redirect: 'manual', signal }).catch(
-      (cause: unknown) => {
-        if (signal.aborted) throw new LakeError('sql.cancelled', 'interrupted', { fix: 'Run it again.' })
-        throw new LakeError('not_ready', `nothing answers at ${base}`, {
-          cause: (cause as Error).cause ?? cause,
-          fix: 'Start kappalake there ("kappalake start"), or name another address with --url or KAPPALAKE_URL.',
-        })
-      },
-    )
-    const text = await response.text()
-    const body = parse(text)
+    return fetchWith(`${base}${path}`, { ...init, headers, redirect: 'manual', signal }).catch((cause: unknown) => {
+      if (signal.aborted) throw interrupted()
+      throw new LakeError('not_ready', `nothing answers at ${base}`, {
+        cause: (cause as Error).cause ?? cause,
+        fix: 'Start kappalake there ("kappalake start"), or name another address with --url or KAPPALAKE_URL.',
+      })
+    })
+  }
+  const ask = async <T>(path: string, init: RequestInit): Promise<T> => {
+    const response = await reach(path, init)
+    const body = parse(await response.text())
     if (response.ok && body !== undefined) return body as T
     throw problemOf(base, response.status, body)
   }
+  const posted = (body: unknown, accept: string): RequestInit => ({
+    method: 'POST',
+    headers: { accept, 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
   const get = <T>(path: string) => ask<T>(path, { headers: { accept: 'application/json' } })
   return {
     get,
-    post: (path, body) =>
-      ask(path, {
-        method: 'POST',
-        headers: { accept: 'application/json', 'content-type': 'application/json' },
-        body: JSON.stringify(body),
-      }),
+    post: (path, body) => ask(path, posted(body, 'application/json')),
+    stream: async (path, body, onText) => {
+      const response = await reach(path, posted(body, '*/*'))
+      if (!response.ok) throw problemOf(base, response.status, parse(await response.text()))
+      // Of a result that fails on its way the last line says why, and is no row: it waits for the next.
+      let last = ''
+      try {
+        const decoder = new TextDecoder()
+        for await (const bytes of response.body ?? []) {
+          const text = last + decoder.decode(bytes, { stream: true })
+          const end = text.lastIndexOf('\n', text.length - 2) + 1
+          if (end > 0) onText(text.slice(0, end))
+          last = text.slice(end)
+        }
+      } catch (cause) {
+        if (signal.aborted) throw interrupted()
+        const { error } = (parse(last) ?? {}) as { readonly error?: unknown }
+        if (error !== undefined) throw problemOf(base, response.status, error)
+        throw new LakeError('sql.failed', 'the result broke off: what was printed is not all of it', {
+          cause,
+          fix: 'Run it again with -o ndjson, which says why it breaks off.',
+        })
+      }
+      onText(last)
+    },
     list: async <T>(path: string, max: number) => {
       const items: T[] = []
       let cursor: string | undefined
@@ -66,6 +92,10 @@ export function openClient(
       return items.slice(0, max)
     },
   }
+}
+
+function interrupted(): LakeError {
+  return new LakeError('sql.cancelled', 'interrupted', { fix: 'Run it again.' })
 }
 
 function problemOf(base: string, status: number, body: unknown): LakeError {

@@ -68,6 +68,7 @@ const NEXT: Readonly<Record<string, string>> = {
   'auth.missing': 'Put the key of this server into KAPPALAKE_TOKEN.',
   'auth.invalid': 'Put a key of this server into KAPPALAKE_TOKEN.',
   'table.unknown': 'List the tables with "kappalake tables".',
+  'version.unknown': 'List those that are kept with "kappalake versions" and the name of the pipeline.',
   'pipeline.unknown': 'List the pipelines with "kappalake pipelines".',
   'replay.unknown': 'List the replays with "kappalake replay list".',
   'replay.running': 'Look at it with "kappalake replay list"; wait for it, or cancel it.',

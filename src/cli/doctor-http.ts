@@ -1,5 +1,5 @@
-import net from 'node:net'
 import { LakeError } from '../error.ts'
+import { listenOnce } from '../server/listen.ts'
 import type { HttpSettings } from '../settings.ts'
 import type { Check } from './doctor.ts'
 import { addressOf } from './serve.ts'
@@ -28,13 +28,4 @@ export function httpCheck(http: HttpSettings, fetchWith: typeof fetch): Check {
       })
     },
   }
-}
-
-/** Takes the address for a moment; resolves with why it could not be had. */
-function listenOnce({ host, port }: HttpSettings): Promise<NodeJS.ErrnoException | undefined> {
-  return new Promise((resolve) => {
-    const server = net.createServer()
-    server.once('error', resolve)
-    server.listen(port, host, () => server.close(() => resolve(undefined)))
-  })
 }

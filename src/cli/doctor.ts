@@ -8,7 +8,9 @@ import type { LoadedConfig } from '../config.ts'
 import { checkRegistry, needsRegistry } from '../define-avro.ts'
 import type { LakeDefinition } from '../define.ts'
 import { asLakeError, LakeError } from '../error.ts'
+import { emptyTables } from '../ingest/create-tables.ts'
 import { openRegistry } from '../ingest/registry.ts'
+import { MemoryStorage } from '../lake/storage/memory.ts'
 import type { Storage } from '../lake/storage/storage.ts'
 import { partitionId, type Source } from '../log.ts'
 import { redacted } from '../redact.ts'
@@ -76,6 +78,7 @@ export function checksOf(
 ): Check[] {
   const topics = [...new Set(definition.pipelines.flatMap(({ tables }) => tables.map((table) => table.topic)))]
   return [
+    { name: 'definition', run: () => checkDefinition(definition, clock) },
     { name: 'store', run: () => checkStore(settings.store, parts, clock) },
     { name: 'log', run: () => checkLog(settings.source, topics, parts, clock) },
     ...registryChecks(definition, settings, clock),
@@ -132,6 +135,24 @@ export function nodeCheck(version: string): Check {
       })
     },
   }
+}
+
+/**
+ * Makes the tables as a first start does, in memory: what a definition says of partitions fits its columns. Tables whose
+ * first columns are a registry's are made when it can be asked.
+ */
+async function checkDefinition({ pipelines }: LakeDefinition, clock: Clock): Promise<string> {
+  const storage = new MemoryStorage('doctor', clock)
+  const names: string[] = []
+  for (const pipeline of pipelines) {
+    const asked = pipeline.tables.filter((table) => needsRegistry(table)).map(({ name }) => name)
+    const only = [...pipeline.tables, ...pipeline.windows].filter(
+      (table) => !asked.includes(table.name) && !('source' in table && asked.includes(table.source)),
+    )
+    names.push(...only.map(({ name }) => name))
+    await emptyTables(pipeline, new Set(only.map(({ name }) => name)), {}, storage, clock)
+  }
+  return names.length === 0 ? 'the columns are those of a registry' : names.join(', ')
 }
 
 async function checkStore(settings: StoreSettings, parts: DoctorParts, clock: Clock): Promise<string> {

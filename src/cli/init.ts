@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -96,10 +96,27 @@ export function packageName(folder: string): string {
   return name === '' ? 'my-lake' : name
 }
 
-/** What package.json says: the version; of a working copy, which no registry has, its folder. */
-function dependencyOn(version: string): string {
-  const root = installation()
-  return existsSync(path.join(root, 'src/main.ts')) ? `file:${root}` : version
+/** What package.json says: the version; of what no registry has, a working copy or a tarball, where it is. */
+export function dependencyOn(version: string, root = installation()): string {
+  if (existsSync(path.join(root, 'src/main.ts'))) return `file:${root}`
+  const tarball = installedFrom(root)
+  return tarball === undefined ? version : `file:${tarball}`
+}
+
+/** The tarball that npm installed this package from, by the lock file that it keeps beside packages. */
+function installedFrom(root: string): string | undefined {
+  const modules = path.dirname(root)
+  try {
+    const { packages } = JSON.parse(readFileSync(path.join(modules, '.package-lock.json'), 'utf8')) as {
+      readonly packages: Readonly<Record<string, { readonly resolved?: string }>>
+    }
+    const { resolved = '' } = packages[`node_modules/${path.basename(root)}`] ?? {}
+    const file = path.resolve(path.dirname(modules), resolved.slice('file:'.length))
+    return /^file:.*\.t(ar\.)?gz$/.test(resolved) && existsSync(file) ? file : undefined
+  } catch {
+    // Another package manager, or a global installation, keeps no such file.
+    return undefined
+  }
 }
 
 function templatesFolder(): string {

@@ -32,17 +32,20 @@ export function addReadCommands(program: Command, context: CliContext): void {
   command('query <sql>', 'run one SELECT over the tables')
     .option('--as-of <when>', 'version, snapshot, time or topic/partition@offset')
     .addOption(new Option('--param <value...>', 'values of the parameters ?'))
-    .action(
-      printing(async (client, sql: string, options: { asOf?: string; param?: string[] }) => {
-        const answer = await client.post<{ columns: { name: string }[]; rows: Row[] }>('/v1/query', {
-          sql,
-          format: 'json',
-          ...(options.param === undefined ? {} : { params: options.param }),
-          ...(options.asOf === undefined ? {} : { asOf: options.asOf }),
-        })
-        return { columns: answer.columns.map((column) => column.name), rows: answer.rows }
-      }),
-    )
+    .action(async (sql: string, options: QueryOptions) => {
+      const { url, token, output, param, asOf } = options
+      const client = openClient(url, context.fetch, context.signal, token)
+      const asked = { sql, ...(param === undefined ? {} : { params: param }), ...(asOf === undefined ? {} : { asOf }) }
+      // These two are written as they come, whatever their length; the others are one answer of the server.
+      if (output === 'csv' || output === 'ndjson')
+        return client.stream('/v1/query', { ...asked, format: output }, (text) => context.out.write(text))
+      const { columns, rows } = await client.post<{ columns: { name: string }[]; rows: Row[] }>('/v1/query', {
+        ...asked,
+        format: 'json',
+      })
+      const names = columns.map((column) => column.name)
+      context.out.write(formatRows(names, rows, output, context.out))
+    })
   command('tables', 'list the tables').action(
     printing(async (client) => {
       const items = await client.list<Row>('/v1/tables', 10_000)
@@ -93,28 +96,17 @@ export function addReadCommands(program: Command, context: CliContext): void {
     .action(
       printing(async (client, pipeline: string, { limit }: { limit: number }) => {
         const rows = await client.list<VersionRow>(`/v1/pipelines/${encodeURIComponent(pipeline)}/versions`, limit)
-        const columns = ['number', 'kind', 'time', 'writer', 'commitId', 'positions']
         return {
-          columns,
+          columns: ['number', 'kind', 'time', 'writer', 'commitId', 'positions'],
           rows,
-          forPeople: {
-            columns: columns.filter((name) => name !== 'commitId'),
-            rows: rows.map((row) => ({ ...row, positions: positionsText(row.positions) })),
-          },
+          forPeople: versionsText(rows),
         }
       }),
     )
   command('pipelines', 'list the pipelines, their state and lag').action(
     printing(async (client) => {
       const items = await client.list<PipelineRow>('/v1/pipelines', 10_000)
-      return {
-        columns: ['name', 'state', 'version', 'lag', 'lastCommit', 'writer', 'reason'],
-        rows: items.map(({ lag, reason, ...rest }) => ({
-          ...rest,
-          lag: lag?.records,
-          reason: typeof reason === 'object' && reason !== null ? `${reason.code}: ${reason.message}` : reason,
-        })),
-      }
+      return pipelinesText(items)
     }),
   )
   for (const [verb, description] of [
@@ -126,9 +118,19 @@ export function addReadCommands(program: Command, context: CliContext): void {
     command(`${verb} <pipeline>`, description).action(
       printing(async (client, pipeline: string) => {
         const answer = await client.post<Row>(`/v1/pipelines/${encodeURIComponent(pipeline)}/${verb}`, {})
-        return { columns: Object.keys(answer), rows: [answer] }
+        // Programs get the whole answer; a line of a terminal holds what the lists show of it.
+        const forPeople = 'state' in answer ? pipelinesText([answer]) : versionsText([answer])
+        return { columns: Object.keys(answer), rows: [answer], forPeople }
       }),
     )
+}
+
+interface QueryOptions {
+  readonly url: string
+  readonly token?: string
+  readonly output: OutputFormat
+  readonly asOf?: string
+  readonly param?: string[]
 }
 
 interface DiffPage {
@@ -174,6 +176,21 @@ interface VersionRow extends Row {
 interface PipelineRow extends Row {
   readonly lag?: { readonly records?: string }
   readonly reason?: { readonly code?: string; readonly message?: string } | string | null
+}
+
+/** Pipelines as a person asks for them, each in one line of a terminal. */
+function pipelinesText(pipelines: readonly PipelineRow[]): Columns {
+  const rows = pipelines.map(({ lag, reason, ...rest }) => ({
+    ...rest,
+    lag: lag?.records,
+    reason: typeof reason === 'object' && reason !== null ? `${reason.code}: ${reason.message}` : reason,
+  }))
+  return { columns: ['name', 'state', 'version', 'lag', 'lastCommit', 'writer', 'reason'], rows }
+}
+
+function versionsText(versions: readonly VersionRow[]): Columns {
+  const rows = versions.map((row) => ({ ...row, positions: positionsText(row.positions) }))
+  return { columns: ['number', 'kind', 'time', 'writer', 'positions'], rows }
 }
 
 export function outputOption(): Option {

@@ -2,7 +2,7 @@ import type { LakeDefinition } from '../define.ts'
 import type { LakeEvent } from '../event.ts'
 import type { Lake, OpenOptions } from '../index.ts'
 import { redacted } from '../redact.ts'
-import { listen, type Listening } from '../server/listen.ts'
+import { assertServable, listen, type Listening } from '../server/listen.ts'
 import type { HttpSettings, Settings } from '../settings.ts'
 import type { PipelineStatus } from '../status.ts'
 import type { CliContext } from './context.ts'
@@ -24,6 +24,8 @@ export async function runLake<T>(
   options: Pick<OpenOptions, 'acceptCode'> & { readonly lineOf?: (event: LakeEvent) => string | undefined } = {},
 ): Promise<T> {
   const { lineOf = stateLine, ...opened } = options
+  // A second start by mistake must not take pipelines over from the first one before it finds the port taken.
+  await assertServable(settings.http)
   const lake = await openLake(definition, settings, {
     ...opened,
     signal: context.signal,
@@ -55,17 +57,20 @@ export function addressOf({ host, port }: HttpSettings): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** One line for each pipeline, again and again: rewritten on a terminal, every ten seconds otherwise. */
+/** One line for each pipeline: rewritten again and again on a terminal, otherwise every ten seconds what has changed. */
 export async function showStatus(context: CliContext, lake: Lake, signal: AbortSignal): Promise<void> {
   const { out, clock } = context
   let isShown = false
+  let shown: readonly string[] = []
   while (!signal.aborted) {
     await clock.sleep(out.isTty ? STATUS_MS.tty : STATUS_MS.other, signal)
     if (signal.aborted) break
     const lines = lake.pipelines.map((pipeline) => statusLine(pipeline.status(), clock.nowMs()))
     // A line that wraps could not be rewritten.
     const line = [...lines.join(' │ ')].slice(0, out.columns - 1).join('')
-    out.write(out.isTty ? `\r\u001B[2K${line}` : `${lines.join('\n')}\n`)
+    if (out.isTty) out.write(`\r\u001B[2K${line}`)
+    else for (const [index, each] of lines.entries()) if (each !== shown[index]) out.write(`${each}\n`)
+    shown = lines
     isShown = true
   }
   if (out.isTty && isShown) out.write('\n')
@@ -80,7 +85,7 @@ export function narrator({ out }: CliContext): (line: string) => void {
 export function statusLine(status: PipelineStatus, nowMs: number): string {
   const { name, state, reason, head, lastCommitMs, partitions } = status
   const positions = partitions.reduce((sum, partition) => sum + partition.position, 0n)
-  const isLagKnown = partitions.every((partition) => partition.end !== undefined)
+  const isLagKnown = partitions.length > 0 && partitions.every((partition) => partition.end !== undefined)
   const lag = partitions.reduce((sum, { position, end }) => sum + (end === undefined ? 0n : end - position), 0n)
   const rate = partitions.reduce((sum, partition) => sum + partition.ratePerSecond, 0)
   return [
@@ -91,7 +96,10 @@ export function statusLine(status: PipelineStatus, nowMs: number): string {
     ...(head === undefined ? [] : [`version ${head.number}`]),
     `${grouped(positions)} records`,
     `lag ${isLagKnown ? grouped(lag) : '?'}`,
-    ...(lastCommitMs === undefined ? [] : [`fresh ${(Math.max(0, nowMs - lastCommitMs) / 1_000).toFixed(1)}s`]),
+    // Where nothing is left to read, the age of the newest version says nothing of how old the tables are.
+    ...(lastCommitMs === undefined || (isLagKnown && lag === 0n)
+      ? []
+      : [`fresh ${(Math.max(0, nowMs - lastCommitMs) / 1_000).toFixed(1)}s`]),
     `${grouped(BigInt(Math.round(rate)))} rec/s`,
   ].join(' · ')
 }

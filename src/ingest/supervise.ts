@@ -22,7 +22,7 @@ import { NEEDS_A_PERSON } from './reasons.ts'
 import { planRollback, rollBack, rollbackReason } from './rollback.ts'
 import { untilOurTurn, untilResumed } from './standby.ts'
 import { gapError, ownPartitions } from './start.ts'
-import { notHere, notOwnerError, pausedError } from './supervise-errors.ts'
+import { notHere, notOwnerError, pausedError, waitCancelled } from './supervise-errors.ts'
 
 export interface SupervisorOptions extends Pick<Pipeline, 'startLanes' | 'openFold' | 'openSink' | 'registry'> {
   readonly definition: PipelineDefinition
@@ -250,7 +250,7 @@ export class Supervisor implements PipelineControl {
       const head = this.#head
       if (head !== undefined && [...positions].every(([id, offset]) => (head.positions.get(id) ?? 0n) >= offset))
         return head
-      if (signal?.aborted === true) throw new LakeError('sql.cancelled', 'the wait was cancelled')
+      if (signal?.aborted === true) throw waitCancelled(positions, head)
       this.#assertMoving()
       this.#control.holds.assertReachable(positions)
       this.#control.isHurried = true

@@ -74,8 +74,7 @@ function parse(
   const column = schema.fields.find((field) => field.name === (bare ?? inner))
   if (column === undefined)
     throw invalid(table, text, `take one of ${schema.fields.map(({ name }) => name).join(', ')}`)
-  if (!isApplicable(transform, column.type))
-    throw invalid(table, text, `${transform} cannot be applied to a column of type ${typeName(column.type)}`)
+  if (!isApplicable(transform, column.type)) throw invalid(table, text, notApplicable(transform, column.type))
   if (!isHeld(transform, column.type))
     throw invalid(table, text, `take a width that fits into ${typeName(column.type)}`)
   return { column, transform }
@@ -206,6 +205,13 @@ function bound(type: IcebergType, value: PartitionValue | undefined): { readonly
 
 function signed(bytes: Uint8Array): bigint {
   return bytes.length === 0 ? 0n : BigInt.asIntN(8 * bytes.length, BigInt(`0x${Buffer.from(bytes).toString('hex')}`))
+}
+
+function notApplicable(transform: string, type: IcebergType): string {
+  const takes = !TIME_TRANSFORMS.includes(transform)
+    ? 'take a column of another type'
+    : `take a ${transform === 'hour' ? 'timestamp' : 'date or a timestamp'}`
+  return `${transform} cannot be applied to a column of type ${typeName(type)}: ${takes}`
 }
 
 function typeName(type: IcebergType): string {

@@ -234,5 +234,6 @@ export const PLAIN = {
 export const REASONS: Readonly<Record<string, string>> = {
   RECURSIVE_CTE_NODE: 'recursive queries are not allowed',
   PIVOT: 'PIVOT and UNPIVOT are not allowed; write conditional aggregates',
-  SHOW_REF: 'SHOW, DESCRIBE and SUMMARIZE are not allowed; ask /v1/tables',
+  SHOW_REF:
+    'SHOW, DESCRIBE and SUMMARIZE are not allowed; names and columns of tables: kappalake tables -o json, or GET /v1/tables',
 }

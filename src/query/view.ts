@@ -200,7 +200,7 @@ class LakeResolver implements TableResolver {
       if (version.tables[name]?.snapshot === snapshot) return version
     }
     throw new LakeError('snapshot.expired', `${snapshot} is neither a version nor a snapshot that is kept`, {
-      fix: 'List /v1/tables/{table}/snapshots or /v1/pipelines/{pipeline}/versions.',
+      fix: 'List them: kappalake snapshots <table> and kappalake versions <pipeline>, or GET /v1/tables/{table}/snapshots.',
     })
   }
 
@@ -225,7 +225,7 @@ async function numbered(chain: Chain, number: bigint): Promise<Version> {
     if (!wasThere) throw error
     throw new LakeError('snapshot.expired', `version ${number} is no longer kept`, {
       cause: error,
-      fix: 'List /v1/pipelines/{pipeline}/versions.',
+      fix: 'List them: kappalake versions <pipeline>, or GET /v1/pipelines/{pipeline}/versions.',
       context: { version: String(number) },
     })
   }
@@ -239,7 +239,7 @@ function unknownTable(name: string, known: readonly string[]): LakeError {
   return new LakeError('table.unknown', `there is no table ${name}`, {
     fix:
       known.length === 0
-        ? 'No pipeline has a version yet: its tables are there as soon as its topics can be read. Ask again then; kappalake status, or the events of the lake, say what it waits for.'
+        ? 'No pipeline has a version yet: its tables are there as soon as its topics can be read. Ask again then; kappalake pipelines, or the events of the lake, say what it waits for.'
         : `${meant(name, known)}There are: ${known.toSorted().join(', ').slice(0, 500)}.`,
   })
 }

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import net from 'node:net'
 import { serve } from '@hono/node-server'
 import type { Hono } from 'hono'
 import { LakeError } from '../error.ts'
@@ -51,6 +52,21 @@ export function listen(app: Hono, http: HttpSettings): Promise<Listening> {
     )
     Object.assign(server, { maxConnections: CONNECTIONS_MAX, maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX })
     server.once('error', (cause: NodeJS.ErrnoException) => reject(refusal(urlOf(host, port), cause)))
+  })
+}
+
+/** Throws as `listen` would, before anything is opened for an address that cannot be had. */
+export async function assertServable(http: HttpSettings): Promise<void> {
+  const problem = await listenOnce(http)
+  if (problem !== undefined) throw refusal(urlOf(http.host, http.port), problem)
+}
+
+/** Takes the address for a moment; resolves with why it could not be had. */
+export function listenOnce({ host, port }: HttpSettings): Promise<NodeJS.ErrnoException | undefined> {
+  return new Promise((resolve) => {
+    const server = net.createServer()
+    server.once('error', resolve)
+    server.listen(port, host, () => server.close(() => resolve(undefined)))
   })
 }
 

@@ -4,7 +4,7 @@ import path from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { packageName, TEMPLATES } from '../../src/cli/init.ts'
+import { dependencyOn, packageName, TEMPLATES } from '../../src/cli/init.ts'
 import { run } from './support.ts'
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-init-'))
@@ -46,6 +46,32 @@ describe.each(Object.keys(TEMPLATES))('%s', (template) => {
     for (const [name, version] of Object.entries({ ...dependencies, ...devDependencies }))
       if (name !== 'kappalake') expect(`${name} ${version}`).toBe(`${name} ${ours[name]}`)
     for (const { image } of Object.values<any>(parse(read('compose.yaml')).services)) expect(image).toMatch(/:\d+\.\d+/)
+  })
+})
+
+describe('what a project depends on', () => {
+  const project = path.join(folder, 'installed')
+  const root = path.join(project, 'node_modules/kappalake')
+  const tarball = path.join(folder, 'kappalake-1.2.3.tgz')
+  mkdirSync(root, { recursive: true })
+  const installedFrom = (resolved: string) =>
+    writeFileSync(
+      path.join(project, 'node_modules/.package-lock.json'),
+      JSON.stringify({ packages: { 'node_modules/kappalake': { version: '1.2.3', resolved } } }),
+    )
+
+  test('the tarball that it was installed from, which no registry has', () => {
+    writeFileSync(tarball, '')
+    installedFrom('file:../kappalake-1.2.3.tgz')
+    expect(dependencyOn('1.2.3', root)).toBe(`file:${tarball}`)
+  })
+  test('the version, where a registry has it, the tarball is gone, or nothing is known', () => {
+    installedFrom('https://registry.npmjs.org/kappalake/-/kappalake-1.2.3.tgz')
+    expect(dependencyOn('1.2.3', root)).toBe('1.2.3')
+    installedFrom('file:../gone.tgz')
+    expect(dependencyOn('1.2.3', root)).toBe('1.2.3')
+    rmSync(path.join(project, 'node_modules/.package-lock.json'))
+    expect(dependencyOn('1.2.3', root)).toBe('1.2.3')
   })
 })
 

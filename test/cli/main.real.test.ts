@@ -67,7 +67,9 @@ test('a terminal is coloured, but not with NO_COLOR', () => {
 test('a long answer arrives whole through a pipe', async () => {
   const rows = Array.from({ length: 50_000 }, (_, i) => ({ i: String(i), text: 'x'.repeat(50) }))
   const server = http.createServer((_, response) =>
-    response.setHeader('content-type', 'application/json').end(JSON.stringify({ columns: [{ name: 'i' }], rows })),
+    response
+      .setHeader('content-type', 'application/x-ndjson')
+      .end(rows.map((row) => `${JSON.stringify(row)}\n`).join('')),
   )
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done))
   const { port } = server.address() as AddressInfo

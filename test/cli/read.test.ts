@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { answering, run } from './support.ts'
 
@@ -56,17 +57,43 @@ describe('query', () => {
     ])
   })
 
-  test('prints JSON, NDJSON and CSV with every digit', async () => {
+  test('prints JSON with every digit', async () => {
     const { fetch } = answering({ '/v1/query': QUERY })
-    const print = async (format: string) => (await run(['query', 'select 1', '-o', format], { fetch })).out
-    expect(JSON.parse(await print('json'))).toEqual(QUERY.rows)
-    expect(
-      (await print('ndjson'))
-        .trimEnd()
-        .split('\n')
-        .map((line) => JSON.parse(line)),
-    ).toEqual(QUERY.rows)
-    expect(await print('csv')).toBe('status,n\r\npaid,9007199254740993\r\n"has ""quotes"", 東京",\r\n')
+    const { out } = await run(['query', 'select 1', '-o', 'json'], { fetch })
+    expect(JSON.parse(out)).toEqual(QUERY.rows)
+  })
+
+  test.each(['csv', 'ndjson'] as const)(
+    '%s is asked for as it is, and printed as it comes, byte for byte',
+    async (format) => {
+      await fc.assert(
+        fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 60 }), fc.array(fc.nat(80)), async (text, cuts) => {
+          const bytes = new TextEncoder().encode(text)
+          const { fetch, asked } = answering({ '/v1/query': new Response(piecesOf(bytes, cuts)) })
+          const { out, code } = await run(['query', 'q', '-o', format], { fetch })
+          expect([code, out]).toEqual([0, new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)])
+          expect(asked[0]!.body).toEqual({ sql: 'q', format })
+        }),
+      )
+    },
+  )
+
+  test('a result that breaks off: its rows, then the reason, which is no row', async () => {
+    const lines = `{"a":1}\n{"a":2}\n${JSON.stringify({ error: { code: 'sql.failed', detail: 'boom', fix: 'Mend it.' } })}\n`
+    const { fetch } = answering({
+      '/v1/query': new Response(piecesOf(new TextEncoder().encode(lines), [10], 'broken')),
+    })
+    const { out, err, code } = await run(['query', 'q', '-o', 'ndjson'], { fetch })
+    expect([out, err, code]).toEqual(['{"a":1}\n{"a":2}\n', '✗ sql.failed: boom\n  next: Mend it.\n', 1])
+  })
+
+  test('a result that breaks off without a word says that it is not all', async () => {
+    const { fetch } = answering({
+      '/v1/query': new Response(piecesOf(new TextEncoder().encode('a\r\n1\r\n'), [], 'x')),
+    })
+    const { err, code } = await run(['query', 'q', '-o', 'csv'], { fetch })
+    expect(err).toMatch(/^✗ sql\.failed: the result broke off[^]+-o ndjson/)
+    expect(code).toBe(1)
   })
 
   test('control characters do not reach the terminal', async () => {
@@ -74,6 +101,24 @@ describe('query', () => {
     expect((await run(['query', 'q'], { fetch })).out).toContain(String.raw`x\u001b[31m\n`)
   })
 })
+
+/** A body in pieces that end anywhere, also within a character. */
+function piecesOf(bytes: Uint8Array, cuts: readonly number[], failure?: string): ReadableStream<Uint8Array> {
+  const ends = [...cuts.map((cut) => Math.min(cut, bytes.length)), bytes.length].toSorted((a, b) => a - b)
+  const pieces = ends.map((end, index) => bytes.subarray(ends[index - 1] ?? 0, end))
+  return new ReadableStream(
+    {
+      pull(controller) {
+        const piece = pieces.shift()
+        if (piece !== undefined) controller.enqueue(piece)
+        else if (failure === undefined) controller.close()
+        else controller.error(new Error(failure))
+      },
+    },
+    // What was queued would be lost with the failure, which no server means.
+    { highWaterMark: 0 },
+  )
+}
 
 const page = (from: number) => Array.from({ length: 2 }, (_, i) => ({ number: String(from - i), kind: 'ingest' }))
 
@@ -113,6 +158,31 @@ describe('lists', () => {
     const { out, code } = await run(['pause', 'shop', '--url', 'http://h:1/', '-o', 'json'], { fetch })
     expect([code, JSON.parse(out)]).toEqual([0, [{ state: 'paused' }]])
     expect(asked).toEqual([{ url: 'http://h:1/v1/pipelines/shop/pause', body: {} }])
+  })
+})
+
+describe('answers of verbs', () => {
+  const status = {
+    name: 'shop',
+    state: 'paused',
+    reason: { code: 'pipeline.paused', message: 'asked for', retryable: false },
+    version: '7',
+    lag: { records: '3' },
+    partitions: [{ partition: 'a/0' }],
+    tables: ['orders'],
+  }
+  test('are a line of the list of pipelines to a person, and whole to a program', async () => {
+    const { fetch } = answering({ '/v1/pipelines/shop/pause': status })
+    const { out } = await run(['pause', 'shop'], { fetch })
+    expect(out.split('\n')[0]).toBe('name  state   version  lag  lastCommit  writer  reason')
+    expect(out.split('\n')[2]).toBe('shop  paused        7    3                      pipeline.paused: asked for')
+    const whole = await run(['pause', 'shop', '-o', 'json'], { fetch })
+    expect(JSON.parse(whole.out)).toEqual([status])
+  })
+  test('of flush are a line of the list of versions', async () => {
+    const version = { number: '9', kind: 'ingest', tables: { orders: {} }, positions: {} }
+    const { fetch } = answering({ '/v1/pipelines/shop/flush': version })
+    expect((await run(['flush', 'shop'], { fetch })).out).toMatch(/^number  kind    time  writer  positions\n/)
   })
 })
 

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../../infra/ports.mjs'
 import { httpCheck } from '../../src/cli/doctor-http.ts'
 import { nodeCheck, report, runCheck } from '../../src/cli/doctor.ts'
-import { statusLine } from '../../src/cli/serve.ts'
+import { showStatus, statusLine } from '../../src/cli/serve.ts'
 import { LakeError, type LakeErrorCode } from '../../src/error.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -80,16 +80,24 @@ describe('start', () => {
     await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow()
   })
 
-  test('a port in use closes the lake and says so', async () => {
-    const closed: string[] = []
+  test('a port in use opens no lake, which would take pipelines over, and says so', async () => {
     const server = net.createServer().listen(0, '127.0.0.1')
     await new Promise((done) => server.once('listening', done))
     const { port } = server.address() as net.AddressInfo
-    const { code, err } = await run(['start', '--port', String(port)], {
-      folder,
-      env,
-      parts: { open: async () => lake(closed) as never },
-    })
+    const { code, err } = await run(['start', '--port', String(port)], { folder, env })
+    server.close()
+    expect([code, err]).toEqual([1, expect.stringMatching(/is in use\n {2}next: Choose another port/)])
+  })
+
+  test('a port that is taken meanwhile closes the lake and says so', async () => {
+    const closed: string[] = []
+    const port = await freePort()
+    const server = net.createServer()
+    const open = async () => {
+      await new Promise<void>((done) => server.listen(port, '127.0.0.1', done))
+      return lake(closed) as never
+    }
+    const { code, err } = await run(['start', '--port', String(port)], { folder, env, parts: { open } })
     server.close()
     expect(err).toMatch(/is in use\n {2}next: Choose another port/)
     expect([code, closed]).toEqual([1, ['closed']])
@@ -133,6 +141,32 @@ describe('status line', () => {
       'shop running · version 14 · 40,812 records · lag 3 · fresh 1.1s · 48 rec/s',
     )
   })
+  test('where nothing is left to read, an old version is no old table', () => {
+    const partitions = [{ ...status.partitions[0]!, end: 40_000n }]
+    expect(statusLine({ ...status, partitions }, 99_000)).toBe(
+      'shop running · version 14 · 40,000 records · lag 0 · 40 rec/s',
+    )
+  })
+  test('before Kafka has answered, no lag is known', () => {
+    expect(statusLine({ ...status, partitions: [] }, 10_000)).toContain('lag ?')
+  })
+  test('into a file goes what has changed; a terminal shows it again and again', async () => {
+    const show = async (isTty: boolean): Promise<string> => {
+      let text = ''
+      let looks = 0
+      const ending = new AbortController()
+      const out = { write: (more: string) => void (text += more), isTty, columns: 80, hasColor: false }
+      const sleep = async () => void (++looks > 4 && ending.abort())
+      const clock = { ...systemClock, sleep, nowMs: () => 10_000 }
+      const records = () => (looks < 3 ? 40_000n : 40_001n)
+      const partitions = () => [{ ...status.partitions[0]!, position: records(), end: records() }]
+      const pipelines = [{ status: () => ({ ...status, partitions: partitions() }) }]
+      await showStatus({ out, clock } as never, { pipelines } as never, ending.signal)
+      return text
+    }
+    expect((await show(false)).match(/records/g)).toHaveLength(2)
+    expect((await show(true)).match(/records/g)).toHaveLength(4)
+  })
   test('says why it does not run', () => {
     const reason = { code: 'kafka.gap', message: 'lost', fix: 'Look.', retryable: false, context: {} } as const
     expect(statusLine({ ...status, state: 'stopped', reason }, 0)).toMatch(
@@ -147,6 +181,7 @@ describe('doctor', () => {
     expect(out.split('\n').map((line) => line.slice(0, 7).trim())).toEqual([
       '✓ node',
       '✓ confi',
+      '✓ defin',
       '✓ store',
       '✓ log',
       '✓ disk',
@@ -158,6 +193,26 @@ describe('doctor', () => {
     ])
     expect(out).toContain('shop.orders (id id1, 2 partitions, 6 offsets)')
     expect(code).toBe(0)
+  })
+
+  test('a partition that does not fit its column is found before a start', async () => {
+    const file = path.join(folder, 'partitions.yaml')
+    const tables = '{ orders: { from: { topic: shop.orders }, columns: { id: string }, partitionBy: [day(id)] } }'
+    writeFileSync(
+      file,
+      `kafka: { brokers: [localhost:9092] }\nstore: file:./lake\npipelines: { shop: { tables: ${tables} } }\n`,
+    )
+    const parts = { doctor: doctor(['shop.orders']) }
+    const { code, out } = await run(['doctor', '-c', file, '--port', '0', '-o', 'json'], { folder, env, parts })
+    expect(code).toBe(3)
+    expect(JSON.parse(out).filter(({ ok }: { ok: boolean }) => !ok)).toEqual([
+      {
+        check: 'definition',
+        ok: false,
+        detail: expect.stringContaining('"day(id)" is not a partition field'),
+        fix: 'In orders.partitionBy, day cannot be applied to a column of type string: take a date or a timestamp.',
+      },
+    ])
   })
 
   test('a missing topic and a lying store: ✗ with a fix, and 3', async () => {

@@ -29,6 +29,21 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+test.each(['common', 'debezium', 'avro-registry'])(
+  '%s: without a Kafka, produce says so in two lines',
+  async (template) => {
+    const port = await freePort()
+    const env = { ...process.env, KAFKA_BROKERS: `127.0.0.1:${port}`, REGISTRY_URL: `http://127.0.0.1:${port}` }
+    const said = execute(process.execPath, [path.resolve('infra/templates', template, 'produce.mjs')], { env })
+    await expect(said).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(
+        /^✗ no [^\n]+ answers at [^\n]+ECONNREFUSED[^\n]+\n {2}next: npm run kafka [^\n]+\n$/,
+      ),
+    })
+  },
+)
+
 test('orders-json', async () => {
   const project = await init('orders-json')
   await project.node('produce.mjs')

@@ -14,6 +14,12 @@ const response = await fetch(`${registry}/subjects/${topic}-value/versions`, {
   method: 'POST',
   headers: { 'content-type': 'application/vnd.schemaregistry.v1+json' },
   body: JSON.stringify({ schema }),
+}).catch(({ cause }) => {
+  console.error(`✗ no schema registry answers at ${registry}: ${cause?.message}`)
+  console.error(
+    '  next: npm run kafka starts one by Docker; with one of your own, export REGISTRY_URL=http://host:port',
+  )
+  process.exit(1)
 })
 if (!response.ok) throw new Error(`the registry answers ${response.status}: ${await response.text()}`)
 const { id } = await response.json()
@@ -31,9 +37,13 @@ const cents = (value) => {
   return bytes
 }
 
-const kafka = new Kafka({ clientId: 'produce', brokers, logLevel: logLevel.ERROR })
+const kafka = new Kafka({ clientId: 'produce', brokers, logLevel: logLevel.NOTHING, retry: { retries: 3 } })
 const admin = kafka.admin()
-await admin.connect()
+await admin.connect().catch(({ message }) => {
+  console.error(`✗ no Kafka answers at ${brokers.join(', ')}: ${message}`)
+  console.error('  next: npm run kafka starts one by Docker; with one of your own, export KAFKA_BROKERS=host:port')
+  process.exit(1)
+})
 await admin.createTopics({ topics: [{ topic, numPartitions: 3 }], waitForLeaders: true })
 await admin.disconnect()
 

@@ -5,9 +5,13 @@ import { Kafka, logLevel } from 'kafkajs'
 const brokers = (process.env.KAFKA_BROKERS ?? 'localhost:9092').split(',')
 const topic = 'shop.public.customers'
 
-const kafka = new Kafka({ clientId: 'produce', brokers, logLevel: logLevel.ERROR })
+const kafka = new Kafka({ clientId: 'produce', brokers, logLevel: logLevel.NOTHING, retry: { retries: 3 } })
 const admin = kafka.admin()
-await admin.connect()
+await admin.connect().catch(({ message }) => {
+  console.error(`✗ no Kafka answers at ${brokers.join(', ')}: ${message}`)
+  console.error('  next: npm run kafka starts one by Docker; with one of your own, export KAFKA_BROKERS=host:port')
+  process.exit(1)
+})
 await admin.createTopics({ topics: [{ topic, numPartitions: 3 }], waitForLeaders: true })
 await admin.disconnect()
 

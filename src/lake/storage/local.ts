@@ -48,6 +48,11 @@ export class LocalStorage implements Storage {
       const real = await realpath(absolute)
       return new LocalStorage(real, await openScratch(path.join(real, scratchPart)))
     } catch (error) {
+      if (['ENOTDIR', 'EEXIST', 'ENAMETOOLONG'].includes(codeOf(error) ?? ''))
+        throw new LakeError('config.invalid', `the store cannot be at ${absolute}: ${(error as Error).message}`, {
+          cause: error,
+          fix: 'Choose another folder for store.url: a file stands there, or on the way, or the path is too long.',
+        })
       throw refusal(error, absolute)
     }
   }

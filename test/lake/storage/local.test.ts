@@ -24,6 +24,17 @@ describe('LocalStorage', () => {
     await storage.close()
   })
 
+  it('a store that is a file, or below one, is a wrong setting and no defect', async () => {
+    const file = path.join(folder, 'a-file')
+    await writeFile(file, '')
+    for (const root of [file, path.join(file, 'lake'), path.join(folder, 'x'.repeat(300))])
+      await expect(LocalStorage.open(root)).rejects.toMatchObject({
+        code: 'config.invalid',
+        message: expect.stringContaining(root),
+        fix: expect.stringContaining('store.url'),
+      })
+  })
+
   it('leaves no unfinished file, and removes its scratch folder when closed', async () => {
     const root = path.join(folder, 'clean')
     const storage = await LocalStorage.open(root)
