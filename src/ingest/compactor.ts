@@ -96,7 +96,9 @@ const REST_AFTER_FAILURE_MS = 30_000
 const URGENT_ROWS_MIN = 200_000
 /** Rows that may die of batches under way must still fit below the limit; of small tables, at least such a part of it. */
 const UNDER_WAY_ROWS = 200_000
-const URGENT_PART = 0.87
+const BEHIND_PART = 0.84
+/** So much sooner compaction takes no rest: both at work are more than one that waits for the other. */
+const URGENT_AHEAD = { rows: 200_000, part: 0.12 }
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
 const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
 
@@ -123,7 +125,11 @@ export class Compactor {
 
   /** Whether ingestion has to wait until compaction has caught up. */
   isBehind(live: ReadonlyMap<string, LiveTable>): boolean {
-    return this.#overLimit.size > 0 || [...live.values()].some((table) => this.#isUrgent(table))
+    return this.#overLimit.size > 0 || [...live.values()].some((table) => this.#hasDead(table))
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy
   }
 
   /** A finished compaction, once. */
@@ -149,7 +155,7 @@ export class Compactor {
     const { policy = asked.size > 0 ? COMPACTION : undefined, only } = this.#options
     if (policy === undefined || this.#isBusy) return
     const all = [...tables].filter(([name]) => only?.has(name) !== false)
-    const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#isUrgent(live.get(name)))
+    const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#hasDead(live.get(name), URGENT_AHEAD))
     const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
     if (urgent === undefined && (this.#options.policy === undefined || mayRest)) return
     const due = urgent ?? all.find(([, table]) => table.snapshot !== undefined && this.#isDue(table, nowMs))
@@ -202,12 +208,13 @@ export class Compactor {
   }
 
   /** Dead rows gather faster than tables are looked at. Those that nothing can be done about hold nobody up. */
-  #isUrgent(table: LiveTable | undefined): boolean {
+  #hasDead(table: LiveTable | undefined, ahead = { rows: 0, part: 0 }): boolean {
     const { policy, clock } = this.#options
     if (policy === undefined || table === undefined || table.rows < URGENT_ROWS_MIN) return false
     // As late as may be: the more of a file is dead, the less there is to be written again.
     const deadMax = table.rows * policy.deadShareMax
-    if (table.deadRows < Math.max(deadMax * URGENT_PART, deadMax - UNDER_WAY_ROWS)) return false
+    const most = Math.max(deadMax * (BEHIND_PART - ahead.part), deadMax - UNDER_WAY_ROWS - ahead.rows)
+    if (table.deadRows < most) return false
     return clock.monotonicMs() >= (this.#nothingMs.get(table.name) ?? -Infinity) + LOOK_EVERY_MS
   }
 

@@ -1,6 +1,6 @@
 import type { CommitResult } from '../lake/chain.ts'
 import type { Committer } from './committer.ts'
-import { Compactor, type CompactionRequest, type CompactorOptions } from './compactor.ts'
+import { Compactor, type CompactionRequest, type CompactorOptions, type Replacement } from './compactor.ts'
 
 /** Shards of an index that follow moved rows between two batches: too few to be noticed. */
 const SHARDS_AT_ONCE = 4
@@ -24,15 +24,24 @@ export class Housekeeping {
     return this.#compactor.isBehind(this.#committer.live)
   }
 
-  /** Commits a finished compaction, or sees whether one is due. The result of the last commit that it made, if any. */
+  /** Whether a compaction is under way: somebody should look for its end. */
+  get isAtWork(): boolean {
+    return this.#compactor.isBusy
+  }
+
+  /** Commits a finished compaction, and sees whether one is due. The result of the last commit that it made, if any. */
   async step(signal: AbortSignal): Promise<CommitResult | undefined> {
     const [committer, compactor] = [this.#committer, this.#compactor]
     for (const table of committer.keyed.all) table.sweep(SHARDS_AT_ONCE)
     const done = compactor.take()
-    if (done === undefined) {
+    const result = done && (await this.#replace(done, signal))
+    if (result === undefined || result.kind === 'committed')
       compactor.consider(committer.tables, committer.live, this.#asked)
-      return undefined
-    }
+    return result
+  }
+
+  async #replace(done: Replacement, signal: AbortSignal): Promise<CommitResult | undefined> {
+    const committer = this.#committer
     try {
       const first = committer.hasPending ? await committer.commit({}, signal) : undefined
       if (first !== undefined && first.kind !== 'committed') return first
@@ -46,7 +55,7 @@ export class Housekeeping {
       this.#asked.get(done.table)?.add(filesIn, done.output)
       return result
     } finally {
-      compactor.settled(done.table)
+      this.#compactor.settled(done.table)
     }
   }
 }
