@@ -5,6 +5,11 @@ import { Compactor, type CompactionRequest, type CompactorOptions, type Replacem
 /** Shards of an index that follow moved rows between two batches: too few to be noticed. */
 const SHARDS_AT_ONCE = 4
 
+/** Longest wait for a batch before a request of a person is looked at. */
+const WAIT_MS = 100
+/** And before it is seen whether a compaction has ended: ingestion may wait for the next one. */
+const WORK_WAIT_MS = 10
+
 /** What a run does for its files between two batches. */
 export class Housekeeping {
   readonly #committer: Committer
@@ -24,9 +29,9 @@ export class Housekeeping {
     return this.#compactor.isBehind(this.#committer.live)
   }
 
-  /** Whether a compaction is under way: somebody should look for its end. */
-  get isAtWork(): boolean {
-    return this.#compactor.isBusy
+  /** So long a run may wait for a batch. */
+  get waitMsMax(): number {
+    return this.#compactor.isBusy ? WORK_WAIT_MS : WAIT_MS
   }
 
   /** Commits a finished compaction, and sees whether one is due. The result of the last commit that it made, if any. */

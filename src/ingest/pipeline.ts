@@ -60,10 +60,6 @@ export interface Pipeline {
 /** New partitions and late topics are looked for this often. */
 const TOPICS_EVERY_MS = 10_000
 const MISSING_EVERY_MS = 2_000
-/** Longest wait for a batch before a request of a person is looked at. */
-const WAIT_MS_MAX = 100
-/** And for one until it is seen whether a compaction has ended: the next one may be waited for. */
-const WORK_WAIT_MS = 10
 /** A run that was asked to stop no longer waits for a store that does not answer its last commit. */
 const LAST_COMMIT_MS_MAX = 15_000
 
@@ -141,7 +137,7 @@ export async function run(
       if (kept !== undefined && kept.kind !== 'committed') return kept
       if (kept !== undefined) tell()
 
-      const waitMs = Math.min(committer.dueInMs(), housekeeping.isAtWork ? WORK_WAIT_MS : WAIT_MS_MAX)
+      const waitMs = Math.min(committer.dueInMs(), housekeeping.waitMsMax)
       // Back-pressure: what is not asked for is not fetched.
       const isBehind = housekeeping.isBehind
       const beganMs = clock.monotonicMs()
