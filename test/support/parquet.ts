@@ -3,6 +3,8 @@ import os from 'node:os'
 import path from 'node:path'
 import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api'
 import type { DataFile, Storage } from '../../src/lake/table.ts'
+// The client reads texts as they are where this has been loaded.
+import '../../src/values.ts'
 
 /** A DuckDB that reads back what the encoder wrote into a store. */
 export class ParquetReader {

@@ -8,7 +8,7 @@ import type { DataFile } from '../../../src/lake/table.ts'
 import { batchOf, definition, tablePlan, type TestRecord } from '../../support/lake-table.ts'
 import { ParquetReader } from '../../support/parquet.ts'
 import { plainOf } from './plain.ts'
-import type { Plain, Verdict } from './reference.ts'
+import type { Verdict } from './reference.ts'
 
 /** Encodes records as a lane does, and reads back what became of each. */
 export class Outcomes {
@@ -90,10 +90,4 @@ export class Outcomes {
 /** One column, a list of values of this type. */
 export function listOf(name: string, type: Column['type']): readonly Column[] {
   return [{ name, type: { kind: 'list', element: type } }]
-}
-
-/** DuckDB's JavaScript client drops a byte order mark at the start of a text that it reads. */
-export function withoutMark(value: Plain): Plain {
-  if (value === null || typeof value === 'string') return value?.replace(/^\uFEFF/, '') ?? null
-  return value.map(withoutMark)
 }

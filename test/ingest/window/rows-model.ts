@@ -110,10 +110,13 @@ export class Reference {
 /** By group and window what is counted: value → weight, over (v, and who brought it when that matters). */
 export class Cells {
   readonly #window: WindowDefinition
+  /** Whether it matters who brought a value: where not, the halves of an update to the same values are none. */
+  readonly #isPlaced: boolean
   readonly #weights = new Map<string, Map<string, number>>()
 
   constructor(window: WindowDefinition) {
     this.#window = window
+    this.#isPlaced = window.select.some(({ fn }) => fn === 'first' || fn === 'last')
   }
 
   add(row: Standing, windows: readonly { readonly startMs: number; readonly endMs: number }[], weight: number): void {
@@ -121,7 +124,8 @@ export class Cells {
       const cell = JSON.stringify([row.g, startMs, endMs])
       const of = this.#weights.get(cell) ?? new Map<string, number>()
       this.#weights.set(cell, of)
-      const value = JSON.stringify([row.at, row.partition, row.offset, row.v])
+      const place = this.#isPlaced ? [row.partition, row.offset] : [0, 0]
+      const value = JSON.stringify([row.at, ...place, row.v])
       of.set(value, (of.get(value) ?? 0) + weight)
     }
   }
