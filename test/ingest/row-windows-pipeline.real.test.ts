@@ -196,3 +196,37 @@ to_json([{'start': epoch_ms(w.start), 'end': epoch_ms(w."end")} FOR w IN _late_w
   }))
   expect(seen(recounted(window, standing, late))).toEqual(seen(cells.results()))
 }
+
+test('an older record of a deleted key counts no more after a restart, as in its table', async () => {
+  const versioned = table('items', {
+    from: { topic: 'c' },
+    columns: { id: 'string required', g: 'string', v: 'long', at: 'long', rev: 'long' },
+    key: ['id'],
+    version: 'rev',
+    eventTime: { column: 'at', unit: 'ms', outOfOrderness: `${B}ms`, maxFutureSkew: '36600d' },
+  })
+  const kind: WindowKind = { kind: 'tumbling', sizeMs: 10, offsetMs: 0 }
+  const select = VALUES.filter(({ name }) => name === 'n')
+  const window = windowDefinition(kind, {
+    source: 'items',
+    input: 'rows',
+    groupBy: ['g'],
+    select,
+    allowedLatenessMs: 0,
+  })
+  const lake = await lakes.create({ name: 'p', onDataLoss: 'stop', tables: [versioned], windows: [window] }, 1)
+  const append = (id: string, rev?: number): void => {
+    const value = rev === undefined ? undefined : Buffer.from(JSON.stringify({ id, g: 'x', v: 1, at: 3, rev }))
+    lake.log.append('c', 0, [{ timestampMs: 1_000, key: Buffer.from(id), value }])
+  }
+  const how = { lanes: 1, recordsMax: 1_000, offsetsMax: 100 }
+  append('a', 5)
+  append('b', 1)
+  append('a')
+  await lake.run(how)
+  append('a', 3)
+  await lake.run(how)
+  const head = await lake.head()
+  expect(await lake.rows(head, 'items', 'id')).toEqual([['b']])
+  expect(await lake.rows(head, window.name, 'n')).toEqual([[1n]])
+})
