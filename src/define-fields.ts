@@ -73,7 +73,8 @@ export function problem(message: string, fix?: string): LakeError {
   return new LakeError('config.invalid', message, fix === undefined ? {} : { fix })
 }
 
-const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+/** Units of durations, from the smallest to the largest. */
+export const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
 /** `500ms 5s 10m 1h 7d` to milliseconds. Throws `config.invalid`. */
 export function parseDuration(text: string): number {

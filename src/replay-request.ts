@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { parseDuration, parseInstant } from './define-fields.ts'
+import { parseDuration, parseInstant, UNITS_MS } from './define-fields.ts'
 import { LakeError } from './error.ts'
 import type { PartitionId } from './log.ts'
 import type { ReplayOptions, ReplayPoint } from './replay-status.ts'
@@ -127,7 +127,7 @@ function pointText(point: ReplayPoint): NonNullable<ReplayRequest['from']> {
 
 /** `7d` of 604800000: the largest unit that leaves nothing over. */
 export function durationText(ms: number): string {
-  for (const [unit, unitMs] of Object.entries({ d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000 }))
+  for (const [unit, unitMs] of Object.entries(UNITS_MS).toReversed())
     if (ms > 0 && ms % unitMs === 0) return `${ms / unitMs}${unit}`
   return `${ms}ms`
 }

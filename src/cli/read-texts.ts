@@ -1,3 +1,5 @@
+import { UNITS_MS } from '../define-fields.ts'
+import { parsePartitionId, type PartitionId } from '../log.ts'
 import type { Row } from './output.ts'
 
 /** One change of a row for people: what differs of one that changed, else its values, without those of the key. */
@@ -30,9 +32,8 @@ function valueText(value: unknown): string {
 export function positionsText(positions: Readonly<Record<string, string>> = {}): string {
   const topics = new Map<string, [partition: number, offset: string][]>()
   for (const [id, offset] of Object.entries(positions)) {
-    const at = id.lastIndexOf('/')
-    const topic = id.slice(0, at)
-    topics.set(topic, [...(topics.get(topic) ?? []), [Number(id.slice(at + 1)), offset]])
+    const { topic, partition } = parsePartitionId(id as PartitionId)
+    topics.set(topic, [...(topics.get(topic) ?? []), [partition, offset]])
   }
   return [...topics]
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
@@ -41,19 +42,14 @@ export function positionsText(positions: Readonly<Record<string, string>> = {}):
 }
 
 /** `5s`, `10m`, `1h30m`; below a second `250ms`. */
-export function durationText(ms: number): string {
-  const units = [
-    ['d', 86_400_000],
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1_000],
-    ['ms', 1],
-  ] as const
+export function compoundDuration(ms: number): string {
   let left = ms
-  const parts = units.flatMap(([unit, size]) => {
-    const count = Math.floor(left / size)
-    left -= count * size
-    return count === 0 ? [] : [`${count}${unit}`]
-  })
+  const parts = Object.entries(UNITS_MS)
+    .toReversed()
+    .flatMap(([unit, size]) => {
+      const count = Math.floor(left / size)
+      left -= count * size
+      return count === 0 ? [] : [`${count}${unit}`]
+    })
   return parts.length === 0 ? '0s' : parts.join('')
 }

@@ -1,6 +1,6 @@
 import type { Client } from './client.ts'
 import type { Row } from './output.ts'
-import { durationText } from './read-texts.ts'
+import { compoundDuration } from './read-texts.ts'
 
 export const WINDOW_STATES = ['open', 'final', 'corrected'] as const
 
@@ -65,7 +65,7 @@ function notesOf({ version, watermark, outOfOrdernessMs, allowedLatenessMs, part
       .join(', '),
   )
   return [
-    `version ${version}, watermark ${watermark ?? 'not known yet'}, bound ${durationText(outOfOrdernessMs)}, allowed lateness ${durationText(allowedLatenessMs)}`,
+    `version ${version}, watermark ${watermark ?? 'not known yet'}, bound ${compoundDuration(outOfOrdernessMs)}, allowed lateness ${compoundDuration(allowedLatenessMs)}`,
     waits.length === 0 ? 'nothing holds the watermark' : `held by ${waits.join('; ')}`,
   ]
 }

@@ -218,7 +218,7 @@ class DuckEncoder implements Encoder {
       const mapped = table.map?.apply(batches, fatal, retried)
       const records = mapped?.batches ?? batches
       const decode: Decode = (unmade, more = []) => {
-        const keys = { uuid: plan.data.uuid, baseless: new Set([...baseless, ...more]), unmade }
+        const keys = { uuid: plan.data.uuid, baseless: unmade ? new Set([...baseless, ...more]) : baseless, unmade }
         return withMapped(
           located(records, () => table.decoder.decode(records, fatal, keys, retried)),
           mapped,

@@ -3,7 +3,7 @@ import { deadLetterTable, deletesTable, type PipelineDefinition, type TableDefin
 import { isSliced, lateTable, windowKey, type WindowDefinition, type WindowKind } from '../define-window.ts'
 import type { CompareRange, CompareRequest } from '../ingest/pipeline.ts'
 import { typeName, type LakeTable } from '../lake/table.ts'
-import { partitionId } from '../log.ts'
+import { parsePartitionId, partitionId } from '../log.ts'
 import type { TableDifference } from '../replay-status.ts'
 import type { Version } from '../version.ts'
 import { storedWindow } from '../window-property.ts'
@@ -228,8 +228,8 @@ function replayedOffsets(
 ): { readonly since: NonNullable<CompareRequest['since']>; readonly leftOut: readonly string[] } {
   const later = [...fork.origins].filter(([id, offset]) => offset > (base.origins.get(id) ?? offset))
   const since = later.flatMap(([id, offset]) => {
-    const partition = Number(id.slice(id.lastIndexOf('/') + 1))
-    return id === partitionId(source.topic, partition) ? [{ partition, offset }] : []
+    const { topic, partition } = parsePartitionId(id)
+    return topic === source.topic ? [{ partition, offset }] : []
   })
   if (since.length === 0) return { since, leftOut: [] }
   const first = since.slice(0, 3).map(({ partition, offset }) => `${partitionId(source.topic, partition)}@${offset}`)

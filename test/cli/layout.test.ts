@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { paint } from '../../src/cli/context.ts'
 import { cut, width, wrapped } from '../../src/cli/layout.ts'
 import { formatRows } from '../../src/cli/output.ts'
-import { changeText, durationText, positionsText } from '../../src/cli/read-texts.ts'
+import { changeText, compoundDuration, positionsText } from '../../src/cli/read-texts.ts'
 import { run } from './support.ts'
 
 // What is printed fits the terminal, and nothing is cut for anybody else.
@@ -115,7 +115,7 @@ test('a change, positions and durations in words', () => {
   expect(changeText({ before: null, after: before }, ['id'])).toBe('status=paid  amount=1.00')
   expect(changeText({ before, after: null }, ['id'])).toBe('status=paid  amount=1.00')
   expect(positionsText({ 'shop.orders/10': '3', 'shop.orders/2': '7', 'b/0': '1' })).toBe('b 1 · shop.orders 7 3')
-  expect([0, 250, 5_000, 600_000, 5_400_000, 90_061_001].map(durationText)).toEqual([
+  expect([0, 250, 5_000, 600_000, 5_400_000, 90_061_001].map(compoundDuration)).toEqual([
     '0s',
     '250ms',
     '5s',

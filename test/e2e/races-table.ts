@@ -18,6 +18,7 @@ import {
   type WritePlan,
 } from '../../src/lake/table.ts'
 import type { Version } from '../../src/version.ts'
+import { NOTHING_ELSE } from '../support/version-content.ts'
 
 // The keyed table that processes race for. Its log is a function of the offset, and its data files are arrays of
 // offsets in JSON: what is raced for is what refers to them.
@@ -69,17 +70,8 @@ export async function createRace(storage: Storage, clock: Clock): Promise<void> 
     writer: 'race',
     tables: { race: { metadata: created.metadata, snapshot: undefined, code: 'c' } },
     positions: new Map([[PARTITION, 0n]]),
-    clocksMs: {},
-    watermarksMs: {},
-    published: {},
-    watermarkMs: undefined,
+    ...NOTHING_ELSE,
     topicIds: { race: 'topic-id' },
-    tails: new Map(),
-    holes: new Map(),
-    paused: undefined,
-    released: false,
-    fork: undefined,
-    origins: new Map(),
   } as const
   const draft = { commitId: clock.uuid(), build: () => Promise.resolve(content) }
   const result = await openChain(storage, PIPELINE, clock).append(undefined, draft)

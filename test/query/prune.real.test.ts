@@ -1,23 +1,16 @@
 import * as fc from 'fast-check'
-import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { applyTransform, type DataFile, type LakeTable, type PartitionValue } from '../../src/lake/table.ts'
 import { tableUses } from '../../src/query/filters.ts'
 import { survivors } from '../../src/query/prune.ts'
 import { metricsOf } from './metrics.ts'
+import { TestDuckDb } from '../support/duckdb.ts'
 
-let instance: DuckDBInstance
-let connection: DuckDBConnection
-
+let duck: TestDuckDb
 beforeAll(async () => {
-  instance = await DuckDBInstance.create(':memory:', { threads: '1' })
-  connection = await instance.connect()
-  await connection.run(`SET TimeZone = 'UTC'`)
+  duck = await TestDuckDb.open()
 })
-afterAll(() => {
-  connection.closeSync()
-  instance.closeSync()
-})
+afterAll(() => duck.close())
 
 type Value = Exclude<PartitionValue, null>
 type Table = Pick<LakeTable, 'schema' | 'spec' | 'raw'>
@@ -196,13 +189,13 @@ function build(kind: Kind, lists: readonly (readonly PartitionValue[])[], transf
 }
 
 async function usesOf(sql: string, tables: readonly string[], params: readonly unknown[] = []) {
-  const answer = await connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
+  const answer = await duck.connection.runAndReadAll('SELECT json_serialize_sql($1::VARCHAR)', [sql])
   return tableUses(String(answer.getRowsJS()[0]![0]), tables, params)
 }
 
 async function rowIds(sql: string): Promise<string | undefined> {
   try {
-    return JSON.stringify((await connection.runAndReadAll(sql)).getRowsJson())
+    return JSON.stringify((await duck.connection.runAndReadAll(sql)).getRowsJson())
   } catch {
     return undefined // no comparison of these types, or a value that cannot be cast
   }
@@ -214,7 +207,7 @@ describe('pruning', () => {
     await fc.assert(
       fc.asyncProperty(subject, async ({ kind, files: lists, transform, predicates }) => {
         const { files, table, rows } = build(kind, lists, transform)
-        await connection.run(`CREATE OR REPLACE TEMP TABLE t AS SELECT * FROM (VALUES ${rows}) v(f, x)`)
+        await duck.connection.run(`CREATE OR REPLACE TEMP TABLE t AS SELECT * FROM (VALUES ${rows}) v(f, x)`)
         for (const where of predicates) {
           const [use] = await usesOf(`SELECT 1 FROM t WHERE ${where}`, ['t'])
           const kept = survivors(table, files, use!)

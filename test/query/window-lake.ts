@@ -14,6 +14,7 @@ import { lakeResolver } from '../../src/query/view.ts'
 import type { Version } from '../../src/version.ts'
 import { windowProperties } from '../../src/window-property.ts'
 import { CHILD_PATH, querySettings, writeParquet } from './support.ts'
+import { NOTHING_ELSE } from '../support/version-content.ts'
 
 export const SOURCE: readonly Column[] = [
   { name: 'sensor', type: { kind: 'string' } },
@@ -113,17 +114,10 @@ export async function makeWindowLake(windows: readonly WindowTables[], source = 
               [`${TOPIC}/2`, 20n],
               [`${TOPIC}/0`, 90n],
             ] as const),
+            ...NOTHING_ELSE,
             clocksMs: { metrics: clocksMs },
             watermarksMs: watermarkMs === undefined ? {} : { metrics: watermarkMs },
-            published: {},
             watermarkMs,
-            topicIds: {},
-            tails: new Map(),
-            holes: new Map(),
-            paused: undefined,
-            released: false,
-            fork: undefined,
-            origins: new Map(),
           }
         },
       })

@@ -1,23 +1,18 @@
-import { DuckDBInstance, VARCHAR, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api'
+import { VARCHAR, type DuckDBValue } from '@duckdb/node-api'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { duckdbType } from '../../src/query/engine.ts'
 import { isAfter, keyValues, orderOf, quoted, type KeyColumn } from '../../src/server/key.ts'
 import { jsonStyle, plainValue } from '../../src/values.ts'
+import { TestDuckDb } from '../support/duckdb.ts'
 
 // Pages of rows in the order of their keys: whatever the keys are, and wherever a page ends, each row comes once.
 
-let instance: DuckDBInstance
-let connection: DuckDBConnection
+let duck: TestDuckDb
 beforeAll(async () => {
-  instance = await DuckDBInstance.create(':memory:', { threads: '1' })
-  connection = await instance.connect()
-  await connection.run(`SET TimeZone = 'UTC'`)
+  duck = await TestDuckDb.open()
 })
-afterAll(() => {
-  connection.closeSync()
-  instance.closeSync()
-})
+afterAll(() => duck.close())
 
 const US_MAX = 8_640_000_000_000_000_000n
 const instants = fc.oneof(
@@ -55,7 +50,7 @@ const VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = {
 }
 
 async function query(sql: string, params: readonly (string | null)[] = []): Promise<Record<string, unknown>[]> {
-  const prepared = await connection.prepare(sql)
+  const prepared = await duck.connection.prepare(sql)
   for (const [index, value] of params.entries()) {
     if (value === null) prepared.bindNull(index + 1)
     else prepared.bindValue(index + 1, value, VARCHAR)
@@ -82,11 +77,11 @@ test('pages of a table in the order of its key hold each row once', async () => 
       const key = types.map((type, k): KeyColumn => ({ name: `k"${k}`, type: type as never, required: true }))
       const named = key.map(({ name }) => quoted(name))
       const values = rows.map((row) => `(${row.join(', ')})`)
-      await connection.run(
+      await duck.connection.run(
         `CREATE OR REPLACE TABLE t AS SELECT DISTINCT * FROM (VALUES ${values.join(', ')}) v(${named.join(', ')})`,
       )
       for (const { name, type } of key)
-        await connection.run(`ALTER TABLE t ALTER ${quoted(name)} TYPE ${duckdbType(type)}`)
+        await duck.connection.run(`ALTER TABLE t ALTER ${quoted(name)} TYPE ${duckdbType(type)}`)
       const order = `ORDER BY ${orderOf(key, quoted)}`
       const all = await query(`SELECT * FROM t ${order}`)
       const seen: Record<string, unknown>[] = []

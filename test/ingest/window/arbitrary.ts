@@ -1,5 +1,10 @@
 import * as fc from 'fast-check'
-import type { CalendarUnit, WindowDefinition, WindowKind } from '../../../src/define-window.ts'
+import type { AggregateDefinition, CalendarUnit, WindowDefinition, WindowKind } from '../../../src/define-window.ts'
+
+/** One of all rows. */
+export function aggregate(name: string, fn: AggregateDefinition['fn'], column?: string): AggregateDefinition {
+  return { name, fn, column, n: undefined, where: undefined }
+}
 
 export type Hopping = Extract<WindowKind, { kind: 'hopping' }>
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { TableDefinition } from '../../../src/define.ts'
-import type { AggregateDefinition, WindowDefinition } from '../../../src/define-window.ts'
+import type { WindowDefinition } from '../../../src/define-window.ts'
 import { batchOf, definition, type TestRecord } from '../../support/lake-table.ts'
-import { windowDefinition } from './arbitrary.ts'
+import { aggregate, windowDefinition } from './arbitrary.ts'
 import { RowsHarness } from './rows-harness.ts'
 
 const HOUR = 3_600_000
@@ -17,14 +17,6 @@ const ORDERS: TableDefinition = definition({
   eventTime: { column: 'timestamp', unit: 'ms', outOfOrdernessMs: 5_000, idleAfterMs: 0, maxFutureSkewMs: HOUR },
   key: ['order_id'],
   recordKey: 'string',
-})
-
-const aggregate = (name: string, fn: AggregateDefinition['fn'], column?: string): AggregateDefinition => ({
-  name,
-  fn,
-  column,
-  n: undefined,
-  where: undefined,
 })
 
 const REVENUE: WindowDefinition = windowDefinition(

@@ -1,7 +1,8 @@
 import { expect } from 'vitest'
-import type { AggregateDefinition, WindowDefinition } from '../../../src/define-window.ts'
+import type { WindowDefinition } from '../../../src/define-window.ts'
 import { windowsOf } from '../../../src/ingest/window/kinds.ts'
 import type { Row } from './rows-harness.ts'
+import { aggregate } from './arbitrary.ts'
 
 // Windows over the rows of a keyed table: the rules in plain TypeScript, record by record.
 
@@ -250,13 +251,6 @@ export function recounted(window: WindowDefinition, rows: readonly Row[], late: 
   return cells.results()
 }
 
-const aggregate = (name: string, fn: AggregateDefinition['fn'], column?: string): AggregateDefinition => ({
-  name,
-  fn,
-  column,
-  n: undefined,
-  where: undefined,
-})
 export const PLAIN = [aggregate('n', 'count'), aggregate('total', 'sum', 'v')]
 export const VALUES = [...PLAIN, aggregate('most', 'max', 'v'), aggregate('kinds', 'count_distinct', 'v')]
 export const POSITIONS = [...VALUES, aggregate('early', 'first', 'v')]
