@@ -17,7 +17,7 @@ import {
 
 const LIMIT_MS = 600_000
 const LOOK_EVERY_MS = 20
-const MEMORY_EVERY_MS = 250
+const MEMORY_EVERY_MS = 1_000
 /** The slope begins where this share of the records is committed: before it, code is still being compiled. */
 const WARM_SHARE = 0.2
 
@@ -91,10 +91,13 @@ async function watch(lake, versions, records, startedMs, look) {
     lake.assertRunning()
     if (ms > LIMIT_MS) throw new Error(`only ${committed} of ${records} records were committed in ${LIMIT_MS} ms`)
     const now = committedIn(versions)
+    const isMemoryDue = ms >= memoryDueMs
+    // Looking through all processes and their memory is work on the cores that are measured.
+    if (now <= committed && !isMemoryDue) continue
     const pids = treeOf(lake.pid)
     if (now > committed) seen.push({ records: now, seconds: ms / 1_000, cpuSeconds: cpuSeconds(pids) })
     committed = Math.max(committed, now)
-    if (ms < memoryDueMs) continue
+    if (!isMemoryDue) continue
     memoryDueMs = ms + MEMORY_EVERY_MS
     await look?.(committed)
     peak.proportional = Math.max(peak.proportional, proportionalBytes(pids))
