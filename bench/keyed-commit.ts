@@ -131,7 +131,7 @@ class Run {
           removed: done.inputs.map(({ file }) => file.key),
         })
       })
-      this.#compactor.settled('orders')
+      this.#compactor.settled(done)
     }
     this.#compactor.consider(new Map([['orders', this.#table]]), live)
     await settled()

@@ -76,6 +76,11 @@ export class CompactionRequest {
   }
 }
 
+interface UnderWay {
+  /** By key; none before it is planned. */
+  readonly files: Set<string>
+}
+
 export interface CompactorOptions {
   readonly pipeline: string
   readonly storage: Storage
@@ -99,13 +104,17 @@ const UNDER_WAY_ROWS = 200_000
 const BEHIND_PART = 0.84
 /** So much sooner compaction takes no rest: both at work are more than one that waits for the other. */
 const URGENT_AHEAD = { rows: 200_000, part: 0.12 }
+/** Sooner still the next one is written while one is under way. */
+const AT_ONCE_MAX = 2
+const SECOND_AHEAD = { rows: 0, part: 0 }
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
 const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
 
 /**
  * Keeps files few and dead rows rare, beside the stream: plans, lets a lane concatenate, and hands the result to the
  * run, which commits it between two commits of its own. One compaction at a time, with pauses that keep it to its share
- * of a core. Nothing is lost when it dies: a file that nobody refers to is collected some day.
+ * of a core, but two of a table that ingestion would soon have to wait for. Nothing is lost when one dies: a file that
+ * nobody refers to is collected some day.
  */
 export class Compactor {
   readonly #options: CompactorOptions
@@ -115,9 +124,11 @@ export class Compactor {
   readonly #nothingMs = new Map<string, number>()
   /** Metadata files of tables that are well as they are: nothing but a change makes another look worth while. */
   readonly #wellAs = new Map<string, string>()
-  #isBusy = false
+  /** Data files that are being written again, of each compaction that has not been settled. */
+  readonly #underWay = new Set<UnderWay>()
+  #atOnce = AT_ONCE_MAX
   #restUntilMs = 0
-  #done: Replacement | undefined
+  readonly #done: Replacement[] = []
 
   constructor(options: CompactorOptions) {
     this.#options = options
@@ -129,20 +140,19 @@ export class Compactor {
   }
 
   get isBusy(): boolean {
-    return this.#isBusy
+    return this.#underWay.size > 0
   }
 
   /** A finished compaction, once. */
   take(): Replacement | undefined {
-    const done = this.#done
-    this.#done = undefined
-    return done
+    return this.#done.shift()
   }
 
   /** The replacement was committed, or given up. */
-  settled(table: string): void {
+  settled({ table, inputs }: Replacement): void {
     this.#lookedMs.delete(table)
-    this.#isBusy = false
+    this.#atOnce = AT_ONCE_MAX
+    for (const each of this.#underWay) if (inputs.some(({ file }) => each.files.has(file.key))) this.#underWay.delete(each)
   }
 
   /** Begins a look at the tables of the head when none is under way. What it comes to is there to `take` some time later. */
@@ -153,19 +163,27 @@ export class Compactor {
   ): void {
     const nowMs = this.#options.clock.monotonicMs()
     const { policy = asked.size > 0 ? COMPACTION : undefined, only } = this.#options
-    if (policy === undefined || this.#isBusy) return
+    if (policy === undefined || this.#underWay.size >= this.#atOnce) return
+    const isBusy = this.#underWay.size > 0
     const all = [...tables].filter(([name]) => only?.has(name) !== false)
-    const urgent = all.find(([name]) => asked.get(name)?.isOpen === true || this.#hasDead(live.get(name), URGENT_AHEAD))
+    const isAsked = (name: string) => asked.get(name)?.isOpen === true
+    // What somebody asked for has an end to come to, one step after the other.
+    if (isBusy && all.some(([name]) => isAsked(name))) return
+    const ahead = isBusy ? SECOND_AHEAD : URGENT_AHEAD
+    const urgent = all.find(([name]) => isAsked(name) || this.#hasDead(live.get(name), ahead))
+    if (isBusy && urgent === undefined) return
     const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
     if (urgent === undefined && (this.#options.policy === undefined || mayRest)) return
     const due = urgent ?? all.find(([, table]) => table.snapshot !== undefined && this.#isDue(table, nowMs))
     if (due === undefined) return
     const [name, table] = due
-    this.#isBusy = true
+    const underWay: UnderWay = { files: new Set() }
+    this.#underWay.add(underWay)
     this.#lookedMs.set(name, nowMs)
     const request = asked.get(name)
     const aim = request === undefined ? policy : { ...policy, ...EVERYTHING }
-    void this.#compact(table, live.get(name), aim, request).catch((error) => {
+    void this.#compact(table, live.get(name), aim, request, underWay).catch((error) => {
+      this.#underWay.delete(underWay)
       this.#nothingToDo(name)
       this.#restUntilMs = this.#options.clock.monotonicMs() + REST_AFTER_FAILURE_MS
       const { pipeline, observer } = this.#options
@@ -180,29 +198,39 @@ export class Compactor {
     live: LiveTable | undefined,
     policy: CompactionPolicy,
     request: CompactionRequest | undefined,
+    underWay: UnderWay,
   ): Promise<void> {
     const { clock, work } = this.#options
     const inputs = await this.#inputs(table, live)
     const candidates = [...inputs.values()].map(candidateOf)
+    const others = [...this.#underWay].filter((each) => each !== underWay)
     const state = compactionState(candidates, policy)
     if (state.isOverLimit) this.#overLimit.add(table.name)
     else this.#overLimit.delete(table.name)
-    const plan = planCompaction(request === undefined ? candidates : request.select(candidates), policy)
+    const free = candidates.filter(({ key }) => !others.some(({ files }) => files.has(key)))
+    const plan = planCompaction(request === undefined ? free : request.select(free), policy)
     if (plan === undefined) {
+      this.#underWay.delete(underWay)
+      // What is left of it is not all of the table: it is looked at again when the other one is done.
+      if (others.length > 0) {
+        this.#atOnce = 1
+        return
+      }
       this.#nothingToDo(table.name)
       if (request === undefined) this.#wellAs.set(table.name, table.metadata)
       else request.isDone = true
       return
     }
+    for (const key of [...plan.inputs, ...plan.dropped]) underWay.files.add(key)
     const startMs = clock.monotonicMs()
     const merged = plan.inputs.map((key) => inputs.get(key)!)
     const output = merged.length === 0 ? undefined : await work().concatenate(writePlan(table), merged)
-    this.#done = {
+    this.#done.push({
       table: table.name,
       inputs: [...merged, ...plan.dropped.map((key) => inputs.get(key)!)],
       output,
       sequenceNumber: table.raw['last-sequence-number'],
-    }
+    })
     const nowMs = clock.monotonicMs()
     this.#restUntilMs = nowMs + (nowMs - startMs) * (1 / state.cores - 1)
   }
@@ -219,7 +247,6 @@ export class Compactor {
   }
 
   #nothingToDo(name: string): void {
-    this.#isBusy = false
     this.#overLimit.delete(name)
     this.#nothingMs.set(name, this.#options.clock.monotonicMs())
   }

@@ -60,7 +60,7 @@ export class Housekeeping {
       this.#asked.get(done.table)?.add(filesIn, done.output)
       return result
     } finally {
-      this.#compactor.settled(done.table)
+      this.#compactor.settled(done)
     }
   }
 }

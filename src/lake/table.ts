@@ -62,6 +62,8 @@ export interface WritePlan {
   readonly spec: PartitionSpec
   /** Key prefix for new data files, with a trailing slash. */
   readonly dataPrefix: string
+  /** Of Iceberg: says what readers of the table can be taken to know. */
+  readonly formatVersion: 2 | 3
 }
 
 /** Metadata files of a successor are numbered so far above those of the table before it, which goes on meanwhile. */
@@ -120,8 +122,8 @@ function lastSchema({ schema, raw }: LakeTable): IcebergSchema {
 }
 
 export function writePlan(table: LakeTable): WritePlan {
-  const { name, folder, uuid, schema, spec } = table
-  return { table: name, uuid, schema, spec, dataPrefix: `tables/${folder}/data/` }
+  const { name, folder, uuid, schema, spec, formatVersion } = table
+  return { table: name, uuid, schema, spec, dataPrefix: `tables/${folder}/data/`, formatVersion }
 }
 
 /**

@@ -62,7 +62,7 @@ class Bench {
     const removed = done.inputs.map(({ file }) => file.key)
     await this.#change({ kind: 'replace', added: done.output ? [done.output] : [], deletes: [], removed })
     this.asked.get('t')?.add(done.inputs.length, done.output)
-    this.compactor.settled('t')
+    this.compactor.settled(done)
   }
 
   async #change(change: TableChange): Promise<void> {

@@ -15,6 +15,7 @@ const write = (table: string) => ({
   spec: { 'spec-id': 0, fields: [] },
   uuid: `uuid of ${table}`,
   dataPrefix: `tables/${table}/data/`,
+  formatVersion: 2 as const,
 })
 const LIMITS = { bytesMax: 1 << 20, recordsMax: 2, ageMsMax: 50 }
 const TABLES: readonly TablePlan[] = [

@@ -70,7 +70,8 @@ export function writePlan(
     }
   }
   const schema: IcebergSchema = { type: 'struct', 'schema-id': 0, fields: fields(columns) }
-  return { table, uuid: UUID, schema, spec: { 'spec-id': 0, fields: partition }, dataPrefix: `tables/${table}/data/` }
+  const spec = { 'spec-id': 0, fields: partition }
+  return { table, uuid: UUID, schema, spec, dataPrefix: `tables/${table}/data/`, formatVersion: 2 }
 }
 
 /** A lane's plan of a definition. `partition` names columns and Iceberg transforms, for example `['at', 'day']`. */

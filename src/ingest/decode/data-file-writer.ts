@@ -68,7 +68,7 @@ export async function copyDataFile(
   const name = `${clock.uuid()}.parquet`
   const file = path.join(storage.scratch, name)
   try {
-    const result = await connection.run(copySql([...plan.schema.fields, ...lineage], from, file, groupRows))
+    const result = await connection.run(copySql(plan, lineage, from, file, groupRows))
     const chunk = await result.fetchChunk()
     if (chunk === null || chunk.rowCount !== 1)
       throw new LakeError('internal', `${plan.table}: COPY gave no statistics`)
@@ -88,11 +88,23 @@ export async function copyDataFile(
   }
 }
 
-/** No bloom filters: those that DuckDB writes of binary columns hide rows from DuckDB itself under `column = value`. */
-function copySql(fields: readonly IcebergField[], from: string, file: string, groupRows: number): string {
+/**
+ * No bloom filters: those that DuckDB writes of binary columns hide rows from DuckDB itself under `column = value`.
+ * `v2` are Parquet's encodings of differences, of lengths beside texts, and of split bytes, for whoever knows Iceberg 3:
+ * rows of its tables are written again and again.
+ */
+function copySql(
+  { schema, formatVersion }: WritePlan,
+  lineage: readonly IcebergField[],
+  from: string,
+  file: string,
+  groupRows: number,
+): string {
+  const fields = [...schema.fields, ...lineage]
   const ids = fields.map((field) => `${literal(field.name)}: ${fieldIds(field.id, field.type)}`)
-  return `COPY (${from}) TO ${literal(file)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1,
-ROW_GROUP_SIZE ${groupRows}, DICTIONARY_SIZE_LIMIT ${DICTIONARY_MAX}, WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
+  return `COPY (${from}) TO ${literal(file)} (FORMAT parquet, PARQUET_VERSION ${formatVersion === 3 ? 'v2' : 'v1'},
+COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE ${groupRows}, DICTIONARY_SIZE_LIMIT ${DICTIONARY_MAX},
+WRITE_BLOOM_FILTER false, FIELD_IDS {${ids.join(', ')}}, RETURN_STATS true)`
 }
 
 /** Field ids of a column and its parts: a part without one would be read as null. */
