@@ -122,7 +122,7 @@ function summary({ seen, peak, byScript }, warmFrom) {
     cpuSecondsByScript: byScript,
     firstCommitSeconds: seen[0].seconds,
     firstCommitCpuSeconds: seen[0].cpuSeconds,
-    versions: seen.length,
+    versions: seen.length, seen,
     warm: {
       records: warmRecords,
       recordsPerSecond: warmRecords / (last.seconds - first.seconds),

@@ -1,8 +1,11 @@
 import { SHARDS, type KeyIndex, type Move } from '../lake/key-index.ts'
 
+/** A round reads all of the index: it begins when so large a part of the keys may have moved. */
+const ROUND_SHARE = 1 / 4
+
 /**
  * Where the rows of files went that were put together, for as long as the index may still name those files. The index
- * follows a few shards at a time, round after round; what went before a whole round is forgotten.
+ * follows in rounds, a few shards at a time; what went before a whole round is forgotten.
  */
 export class Forwarding {
   /** By the number of the file, in the order in which they went. */
@@ -11,14 +14,19 @@ export class Forwarding {
   #flat: ReadonlyMap<number, Move> | undefined
   /** Shards that have followed, in all rounds. */
   #swept = 0
+  /** Where the round ends that is under way, and the rows that went since it began. */
+  #roundEnd = 0
+  #rows = 0
 
   /** Files that are remembered. */
   get size(): number {
     return this.#moves.size
   }
 
-  add(file: number, move: Move): void {
+  /** `rows`: how many of the file's keys the index may know. */
+  add(file: number, rows: number, move: Move): void {
     this.#moves.set(file, { move, since: this.#swept })
+    this.#rows += rows
     this.#flat = undefined
   }
 
@@ -29,13 +37,20 @@ export class Forwarding {
   clear(): void {
     this.#moves.clear()
     this.#flat = undefined
+    this.#roundEnd = this.#swept
+    this.#rows = 0
   }
 
-  /** Lets so many shards of the index follow; cheap when nothing moved. */
+  /** Lets so many shards of the index follow; cheap when little moved. */
   sweep(index: KeyIndex, shards: number): void {
     if (this.#moves.size === 0) return
+    if (this.#swept === this.#roundEnd) {
+      if (this.#rows < index.size * ROUND_SHARE) return
+      this.#roundEnd += SHARDS
+      this.#rows = 0
+    }
     this.#flat ??= this.#flattened()
-    for (let k = 0; k < shards; k++) index.relocate(this.#swept++ % SHARDS, this.#flat)
+    for (let k = 0; k < shards && this.#swept < this.#roundEnd; k++) index.relocate(this.#swept++ % SHARDS, this.#flat)
     for (const [file, { since }] of this.#moves) {
       if (this.#swept - since < SHARDS) break
       this.#moves.delete(file)

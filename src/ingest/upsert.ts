@@ -201,7 +201,7 @@ export class KeyedTable {
       base += live.file.recordCount - input.deleted.count
       this.#forget(live)
       this.#touched.delete(live)
-      this.#moved.add(live.number, { file: number, rowOf })
+      this.#moved.add(live.number, input.file.recordCount - input.deleted.count, { file: number, rowOf })
     }
     if (base !== (output?.recordCount ?? 0))
       throw new LakeError('lane.failed', `${this.name}: ${base} rows became ${output?.recordCount ?? 0}`, {

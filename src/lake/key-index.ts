@@ -105,6 +105,8 @@ export const SHARDS = 256
 const SHARD_SHIFT = 24
 const SLOT_WORDS = 5
 const CAPACITY_MIN = 16
+/** Numbers of files by their last bits, where rows that moved are looked for. */
+const FILES_TOLD_APART = 4_096
 /** Fuller than this a shard grows by a third, so that a key takes 25 to 33 bytes. */
 const LOAD_MAX = 0.8
 const GROWTH = 1.3
@@ -198,12 +200,13 @@ class Shard {
 
   relocate(moved: ReadonlyMap<number, Move>): void {
     const { words } = this
-    let last = -1
-    let move: Move | undefined
+    // Neighbours are of any file: most slots are passed by what this tells, without a look into the map.
+    const mayHaveMoved = new Uint8Array(FILES_TOLD_APART)
+    for (const file of moved.keys()) mayHaveMoved[(file + 1) & (FILES_TOLD_APART - 1)] = 1
     for (let at = 3; at < words.length; at += SLOT_WORDS) {
-      const file = words[at]! - 1
-      if (file < 0) continue
-      if (file !== last) [last, move] = [file, moved.get(file)]
+      const number = words[at]!
+      if (mayHaveMoved[number & (FILES_TOLD_APART - 1)] === 0 || number === 0) continue
+      const move = moved.get(number - 1)
       if (move === undefined) continue
       words[at] = move.file + 1
       words[at + 1] = move.rowOf(words[at + 1]!)
