@@ -53,7 +53,7 @@ export async function startLake({ folder, name = 'kappalake', env = {}, ...how }
   writeFileSync(config, JSON.stringify({ ...configuration({ ...how, folder, port }), writer: name }))
   const output = path.join(folder, `${name}.log`)
   const log = openSync(output, 'w')
-  const child = spawn(process.execPath, [path.join(root, 'dist/main.js'), 'start', '--config', config], {
+  const child = spawn(process.execPath, [...(process.env.MAIN_ARGS ?? '').split(' ').filter(Boolean), path.join(root, 'dist/main.js'), 'start', '--config', config], {
     stdio: ['ignore', log, log],
     env: { ...process.env, ...env },
   })

@@ -223,11 +223,14 @@ export class Compactor {
     }
     for (const key of [...plan.inputs, ...plan.dropped]) underWay.files.add(key)
     const startMs = clock.monotonicMs()
-    const merged = plan.inputs.map((key) => inputs.get(key)!)
+    // As they are now: rows go on dying while the others are written again.
+    const frozen = (key: string): ConcatenateInput => ({ ...inputs.get(key)!, deleted: inputs.get(key)!.deleted.clone() })
+    const merged = plan.inputs.map(frozen)
+    const dropped = plan.dropped.map(frozen)
     const output = merged.length === 0 ? undefined : await work().concatenate(writePlan(table), merged)
     this.#done.push({
       table: table.name,
-      inputs: [...merged, ...plan.dropped.map((key) => inputs.get(key)!)],
+      inputs: [...merged, ...dropped],
       output,
       sequenceNumber: table.raw['last-sequence-number'],
     })
@@ -255,14 +258,14 @@ export class Compactor {
     return this.#wellAs.get(name) !== metadata && nowMs >= (this.#lookedMs.get(name) ?? -Infinity) + LOOK_EVERY_MS
   }
 
-  /** The stored files of the table, with the rows that are dead by now. */
+  /** The stored files of the table, with the rows that are dead by now, and that die later. */
   async #inputs(table: LakeTable, live: LiveTable | undefined): Promise<ReadonlyMap<string, ConcatenateInput>> {
     const { storage } = this.#options
     const stored = await storedFiles(storage, table)
     const files = new Map(live?.files.map(({ file, deleted }) => [file.key, deleted]))
     const inputs = new Map<string, ConcatenateInput>()
     for (const file of stored) {
-      const deleted = live === undefined ? await readDeletedRows(storage, file) : files.get(file.key)?.clone()
+      const deleted = live === undefined ? await readDeletedRows(storage, file) : files.get(file.key)
       if (deleted === undefined) continue
       inputs.set(file.key, { file, firstRowId: file.firstRowId, sequenceNumber: file.sequenceNumber, deleted })
     }

@@ -32,9 +32,18 @@ const WORK_MS_MAX = 600_000
  * A lane's heap is small, but buffers outside of it count too, and the collector marks the whole heap for every few
  * megabytes of them: an eighth of all that a lane does, unless it may wait until there are so many.
  */
-const COLLECT_FROM_MIB = 64
+const COLLECT_FROM_MIB = 128
 /** A lane that lived longer is started again at once; those that die young are not forked as fast as they die. */
 const YOUNG_MS = 5_000
+/**
+ * Buffers of megabytes come and go with each answer of a broker: glibc's allocator would give each back to the system,
+ * which has to clear every page before it gives it out again. Few arenas, since each keeps what it does not give back.
+ */
+const KEEP_PAGES = {
+  MALLOC_ARENA_MAX: '2',
+  MALLOC_MMAP_THRESHOLD_: String(32 << 20),
+  MALLOC_TRIM_THRESHOLD_: String(512 << 20),
+}
 
 /** What a lane process knows of the lanes of one pipeline. */
 export interface LaneShare {
@@ -108,7 +117,7 @@ export class LaneProcess {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: ['--enable-source-maps', `--initial-heap-size=${COLLECT_FROM_MIB}`],
       // What a function makes of a time must not depend on where the lane runs.
-      env: { ...process.env, TZ: 'UTC', KAPPALAKE_LANE: JSON.stringify(settings) },
+      env: { ...KEEP_PAGES, ...process.env, TZ: 'UTC', KAPPALAKE_LANE: JSON.stringify(settings) },
     })
     this.#child = child
     lower(child, priority)
