@@ -53,7 +53,7 @@ export async function startLake({ folder, name = 'kappalake', env = {}, ...how }
   writeFileSync(config, JSON.stringify({ ...configuration({ ...how, folder, port }), writer: name }))
   const output = path.join(folder, `${name}.log`)
   const log = openSync(output, 'w')
-  const child = spawn(process.execPath, [...(process.env.MAIN_ARGS ?? '').split(' ').filter(Boolean), path.join(root, 'dist/main.js'), 'start', '--config', config], {
+  const child = spawn(process.execPath, [path.join(root, 'dist/main.js'), 'start', '--config', config], {
     stdio: ['ignore', log, log],
     env: { ...process.env, ...env },
   })
@@ -122,7 +122,7 @@ function summary({ seen, peak, byScript }, warmFrom) {
     cpuSecondsByScript: byScript,
     firstCommitSeconds: seen[0].seconds,
     firstCommitCpuSeconds: seen[0].cpuSeconds,
-    versions: seen.length, seen,
+    versions: seen.length,
     warm: {
       records: warmRecords,
       recordsPerSecond: warmRecords / (last.seconds - first.seconds),

@@ -97,8 +97,6 @@ export interface CompactorOptions {
 const LOOK_EVERY_MS = 2_000
 /** After a failure nothing is tried for so long. */
 const REST_AFTER_FAILURE_MS = 30_000
-/** Of fewer rows dead ones may be any share for a while: reading them costs nobody anything. */
-const URGENT_ROWS_MIN = 200_000
 /** Rows that may die of batches under way must still fit below the limit; of small tables, at least such a part of it. */
 const UNDER_WAY_ROWS = 200_000
 const BEHIND_PART = 0.84
@@ -152,7 +150,8 @@ export class Compactor {
   settled({ table, inputs }: Replacement): void {
     this.#lookedMs.delete(table)
     this.#atOnce = AT_ONCE_MAX
-    for (const each of this.#underWay) if (inputs.some(({ file }) => each.files.has(file.key))) this.#underWay.delete(each)
+    for (const each of this.#underWay)
+      if (inputs.some(({ file }) => each.files.has(file.key))) this.#underWay.delete(each)
   }
 
   /** Begins a look at the tables of the head when none is under way. What it comes to is there to `take` some time later. */
@@ -224,7 +223,10 @@ export class Compactor {
     for (const key of [...plan.inputs, ...plan.dropped]) underWay.files.add(key)
     const startMs = clock.monotonicMs()
     // As they are now: rows go on dying while the others are written again.
-    const frozen = (key: string): ConcatenateInput => ({ ...inputs.get(key)!, deleted: inputs.get(key)!.deleted.clone() })
+    const frozen = (key: string): ConcatenateInput => ({
+      ...inputs.get(key)!,
+      deleted: inputs.get(key)!.deleted.clone(),
+    })
     const merged = plan.inputs.map(frozen)
     const dropped = plan.dropped.map(frozen)
     const output = merged.length === 0 ? undefined : await work().concatenate(writePlan(table), merged)
@@ -241,7 +243,7 @@ export class Compactor {
   /** Dead rows gather faster than tables are looked at. Those that nothing can be done about hold nobody up. */
   #hasDead(table: LiveTable | undefined, ahead = { rows: 0, part: 0 }): boolean {
     const { policy, clock } = this.#options
-    if (policy === undefined || table === undefined || table.rows < URGENT_ROWS_MIN) return false
+    if (policy === undefined || table === undefined || table.rows < policy.urgentRows) return false
     // As late as may be: the more of a file is dead, the less there is to be written again.
     const deadMax = table.rows * policy.deadShareMax
     const most = Math.max(deadMax * (BEHIND_PART - ahead.part), deadMax - UNDER_WAY_ROWS - ahead.rows)

@@ -22,10 +22,12 @@ export interface CompactionPolicy extends CompactionSettings {
   readonly inputsMax: number
   /** Commits without a file for a partition tuple after which it is at rest. */
   readonly restAfter: number
+  /** Of fewer rows dead ones may be any share for a while: reading them costs nobody anything. */
+  readonly urgentRows: number
 }
 
 export function compactionPolicy(settings: CompactionSettings): CompactionPolicy {
-  return { ...settings, fanIn: 16, steps: 16, inputsMax: 256, restAfter: 1_000 }
+  return { ...settings, fanIn: 16, steps: 16, inputsMax: 256, restAfter: 1_000, urgentRows: 200_000 }
 }
 
 export const COMPACTION: CompactionPolicy = compactionPolicy(MAINTENANCE.compaction)

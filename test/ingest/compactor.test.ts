@@ -7,6 +7,9 @@ import {
   changeTable,
   COMPACTION,
   createTable,
+  DeletedRows,
+  storedFiles,
+  type CompactionPolicy,
   type DataFile,
   type LakeTable,
   type TableChange,
@@ -24,16 +27,20 @@ class Bench {
   readonly compactor: Compactor
   concatenations = 0
   fails: Error | undefined
+  /** What is under way ends when it is let go, when there is such a list. */
+  waiting: (() => void)[] | undefined
   table!: LakeTable
+  /** Keys of the inputs of each concatenation. */
+  readonly taken: string[][] = []
   #files = 0
 
-  constructor() {
+  constructor(policy: CompactionPolicy) {
     const { clock, storage } = this
     this.compactor = new Compactor({
       pipeline: 'p',
       storage,
       work: () => ({ concatenate: (_, inputs) => this.#concatenate(inputs) }) as TableWork,
-      policy: POLICY,
+      policy,
       clock,
       observer: (event) => {
         if (event.kind === 'compaction' && event.error !== undefined) this.errors.push(event.error.code)
@@ -41,8 +48,8 @@ class Bench {
     })
   }
 
-  static async open(): Promise<Bench> {
-    const bench = new Bench()
+  static async open(policy: CompactionPolicy = POLICY): Promise<Bench> {
+    const bench = new Bench(policy)
     const columns = [{ name: 'v', type: { kind: 'long' as const } }]
     const spec = { name: 't', columns, partitionBy: [], formatVersion: 3 as const }
     bench.table = await createTable(bench.storage, spec, bench.clock)
@@ -77,10 +84,78 @@ class Bench {
 
   #concatenate(inputs: readonly ConcatenateInput[]): Promise<DataFile> {
     this.concatenations++
+    this.taken.push(inputs.map(({ file }) => file.key))
     if (this.fails !== undefined) return Promise.reject(this.fails)
-    return Promise.resolve(this.#file(inputs.reduce((sum, { file }) => sum + file.recordCount, 0)))
+    const output = this.#file(inputs.reduce((sum, { file }) => sum + file.recordCount, 0))
+    if (this.waiting === undefined) return Promise.resolve(output)
+    return new Promise((resolve) => this.waiting!.push(() => resolve(output)))
   }
 }
+
+describe('a table that ingestion has to wait for', () => {
+  const FILES = 40
+
+  /** Half of its rows are dead, file by file. */
+  async function dying(): Promise<{ bench: Bench; live: ReadonlyMap<string, LiveTable> }> {
+    const bench = await Bench.open({ ...POLICY, smallFilesMax: 1_000, urgentRows: 100, inputsMax: 4, rowsMax: 20 })
+    bench.waiting = []
+    for (let k = 0; k < FILES; k++) await bench.write()
+    const stored = await storedFiles(bench.storage, bench.table)
+    const files = stored.map((file) => {
+      const deleted = new DeletedRows(file.recordCount)
+      for (let row = 0; row < file.recordCount / 2; row++) deleted.add(row)
+      return { file, deleted }
+    })
+    const table = {
+      name: 't',
+      rows: 10 * FILES,
+      deadRows: 5 * FILES,
+      files,
+      holds: () => true,
+      replace: () => undefined,
+    }
+    return { bench, live: new Map([['t', table]]) }
+  }
+
+  test('has two compactions at once, never of one file, and the third when one has been committed', async () => {
+    const { bench, live } = await dying()
+    for (let k = 0; k < 4; k++) await bench.look(live)
+    expect(bench.taken).toHaveLength(2)
+    const [first, second] = bench.taken as [string[], string[]]
+    expect(first.length).toBeGreaterThan(0)
+    expect(second.filter((key) => first.includes(key))).toEqual([])
+    bench.waiting![1]!()
+    for (let k = 0; k < 2; k++) await bench.look(live)
+    expect(bench.taken).toHaveLength(3)
+    expect(bench.taken[2]!.filter((key) => first.includes(key))).toEqual([])
+    expect(bench.compactor.isBusy).toBe(true)
+  })
+
+  test('has one while it need not wait yet', async () => {
+    const { bench, live } = await dying()
+    const table = { ...live.get('t')!, deadRows: 10 * FILES * POLICY.deadShareMax * 0.75 }
+    for (let k = 0; k < 4; k++) await bench.look(new Map([['t', table]]))
+    expect(bench.taken).toHaveLength(1)
+  })
+
+  test('is not looked at for a second one again and again when there is nothing else to do', async () => {
+    const { bench, live } = await dying()
+    const table = { ...live.get('t')!, files: live.get('t')!.files.slice(0, 4) }
+    let looks = 0
+    const counted = {
+      ...table,
+      get files() {
+        looks++
+        return table.files
+      },
+    }
+    for (let k = 0; k < 9; k++) await bench.look(new Map([['t', counted]]))
+    expect([bench.taken.length, looks]).toEqual([1, 2])
+    bench.waiting![0]!()
+    for (let k = 0; k < 2; k++) await bench.look(new Map([['t', counted]]))
+    expect(looks).toBeGreaterThan(2)
+  })
+})
 
 describe('a compaction that somebody waits for', () => {
   test('comes to an end though the stream brings files all the time', async () => {

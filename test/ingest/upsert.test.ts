@@ -128,8 +128,9 @@ class World {
     }
   }
 
-  begin(picked: readonly number[]): ConcatenateInput[] {
-    const files = this.table.files.filter((_, index) => picked.includes(index))
+  begin(picked: readonly number[], taken: readonly ConcatenateInput[] = []): ConcatenateInput[] {
+    const isTaken = (key: string) => taken.some(({ file }) => file.key === key)
+    const files = this.table.files.filter(({ file }, index) => picked.includes(index) && !isTaken(file.key))
     return files.map(({ file, deleted }) => ({
       file,
       deleted: deleted.clone(),
@@ -212,7 +213,7 @@ const steps = (isVersioned: boolean, hasTruncates: boolean) =>
     fc.oneof(
       { weight: 4, arbitrary: fc.array(operations(isVersioned, hasTruncates), { minLength: 1, maxLength: 20 }) },
       { weight: 2, arbitrary: fc.record({ begin: fc.array(fc.nat(6), { maxLength: 4 }) }) },
-      { weight: 2, arbitrary: fc.constant('end' as const) },
+      { weight: 2, arbitrary: fc.constantFrom('end first', 'end last') },
       { weight: 1, arbitrary: fc.record({ sweep: fc.integer({ min: 1, max: 300 }) }) },
       { weight: 1, arbitrary: fc.constantFrom('commit', 'reopen', 'reopen in reverse') },
     ),
@@ -228,19 +229,19 @@ describe.each([
     fc.assert(
       fc.property(steps(isVersioned, hasTruncates), fc.integer({ min: 1, max: 3 }), (steps, filesPerBatch) => {
         const world = new World(isVersioned)
-        let begun: ConcatenateInput[] = []
+        // Two at once, of different files, that end in any order.
+        let begun: ConcatenateInput[][] = []
         for (const step of steps) {
           if (step === 'commit') world.commit()
           else if (step === 'reopen' || step === 'reopen in reverse') {
             world.commit()
             world.reopen(step === 'reopen in reverse')
             begun = []
-          } else if (step === 'end') {
-            world.end(begun)
-            begun = []
+          } else if (step === 'end first' || step === 'end last') {
+            world.end((step === 'end first' ? begun.shift() : begun.pop()) ?? [])
           } else if (Array.isArray(step)) world.fold(step, filesPerBatch)
           else if ('sweep' in step) world.table.sweep(step.sweep)
-          else if (begun.length === 0) begun = world.begin(step.begin)
+          else if (begun.length < 2) begun.push(world.begin(step.begin, begun.flat()))
           const expected = [...world.model].map(([key, { id }]) => [key, id] as const)
           expect([...world.alive()].toSorted()).toEqual(expected.toSorted())
         }

@@ -326,6 +326,8 @@ function compactionOf(random: Random): CompactionPolicy {
     restAfter: random.pick([2, 10]),
     smallFilesMax: random.pick([20, 60, 1_000]),
     deadShareMax: random.pick([0.7, 0.8, 2]),
+    // The smallest tables may hold ingestion up too, and have two compactions at once then.
+    urgentRows: smallBytes === 300 ? 10 : 200_000,
   }
 }
 
