@@ -200,7 +200,7 @@ export class Supervisor implements PipelineControl {
   }
 
   async settle(job: string, request: SettleRequest): Promise<SettledCounts> {
-    return (await this.#finished(this.#control.settling, job, new SettleJob(job, request))).counts
+    return (await this.#finished(this.#control.settling, job, new SettleJob(job, request, this.#head?.number))).counts
   }
 
   async #finished<R extends Asked>(all: Map<string, R>, key: string, asked: R): Promise<R> {

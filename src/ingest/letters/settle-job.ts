@@ -10,10 +10,13 @@ export class SettleJob {
   /** Why it was given up. */
   error: LakeError | undefined
   counts: SettledCounts = NOTHING_SETTLED
+  /** Number of the head at which this process last looked at it, or knew of when it was asked. */
+  seenAt: bigint | undefined
 
-  constructor(id: string, request: SettleRequest) {
+  constructor(id: string, request: SettleRequest, seenAt?: bigint) {
     this.id = id
     this.request = request
+    this.seenAt = seenAt
   }
 
   get isOpen(): boolean {

@@ -20,6 +20,7 @@ import type { SettleResult } from './reread.ts'
 import type { FoundLetter, LetterFile, LetterWork } from './letters.ts'
 import { ReadingAgain, rowsOf } from './reading-again.ts'
 import type { SettleJob } from './settle-job.ts'
+import { notOwnerError } from '../supervise-errors.ts'
 
 /** Dead letters of one version, and the bytes of their records. */
 const LETTERS_MAX = 10_000
@@ -60,6 +61,7 @@ export class Settling {
   #job: SettleJob | undefined
   #isBusy = false
   #isCarried = false
+  #isFirstStep = true
   #batch: Batch | undefined
 
   constructor(parts: SettlingParts) {
@@ -74,6 +76,7 @@ export class Settling {
       if (carried !== undefined) return carried
     }
     const { asked } = this.#parts
+    if (asked !== undefined) this.#giveBack(asked)
     if (asked === undefined || asked.size === 0) return undefined
     const job = [...asked.values()].find(({ isOpen }) => isOpen)
     if (job === undefined || this.#isBusy) return undefined
@@ -96,6 +99,17 @@ export class Settling {
       if (!asLakeError(error).retryable) job.error = asLakeError(error)
       throw error
     }
+  }
+
+  /** Of a job that was asked of an earlier run another process may have done all meanwhile: the store knows. */
+  #giveBack(asked: ReadonlyMap<string, SettleJob>): void {
+    const { number } = this.#parts.committer.head
+    for (const job of asked.values()) {
+      if (this.#isFirstStep && job.seenAt !== undefined && job.seenAt !== number)
+        job.error ??= notOwnerError('somebody else wrote the pipeline meanwhile')
+      job.seenAt = number
+    }
+    this.#isFirstStep = false
   }
 
   #begin(job: SettleJob): void {
