@@ -71,8 +71,6 @@ async function runJob(jobs: Jobs, job: Job, control: PipelineControl, writer: st
     const isTaken = code === 'pipeline.stopped' && !wasSuperseded && control.status().state === 'superseded'
     const isLater = code === 'pipeline.not_owner' || isTaken || retryable
     const why = code === 'pipeline.not_owner' || isTaken ? null : toErrorMessage(error)
-    // It may have been done by whoever wrote the pipeline meanwhile.
-    if (isLater && (await jobs.get(job.id))?.endedMs != null) return true
     if (isLater) await jobs.update({ ...running, state: 'queued', writer: null, error: why })
     else await jobs.update({ ...running, state: 'failed', endedMs: clock.nowMs(), error: why })
     return !isLater

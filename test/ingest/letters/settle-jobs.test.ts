@@ -90,7 +90,7 @@ test('one under which other code takes the pipeline over is left to whoever writ
   const { id } = await jobs.ask({ kind: 'retry', pipeline: 'shop', where: {} })
   void runJobs(jobs, old, 'old', clock, ending.signal)
   while (state === 'running') await clock.sleep(1_000)
-  for (let k = 0; k < 50 && (await jobs.get(id))?.writer !== null; k++) await clock.sleep(1_000)
+  await clock.sleep(20_000)
   const left = await jobs.get(id)
   void runJobs(jobs, control('running', []), 'new', clock, ending.signal)
   const done = await over(jobs, id, clock)
@@ -98,25 +98,4 @@ test('one under which other code takes the pipeline over is left to whoever writ
   ending.abort()
   expect(left).toMatchObject({ state: 'queued', writer: null, error: null })
   expect(done).toMatchObject({ state: 'done', writer: 'new' })
-})
-
-test('one that was done by another process meanwhile stays done', async () => {
-  const clock = new InstantClock()
-  const jobs = openJobs(new MemoryStorage('jobs'), clock)
-  const ending = new AbortController()
-  const { id } = await jobs.ask({ kind: 'retry', pipeline: 'shop', where: {} })
-  let asked = 0
-  const away = {
-    ...control('running', []),
-    settle: async () => {
-      asked++
-      await jobs.update({ ...(await jobs.get(id))!, state: 'done', writer: 'other', endedMs: clock.nowMs() })
-      throw new LakeError('pipeline.not_owner', 'somebody else wrote the pipeline meanwhile', { retryable: true })
-    },
-  } as unknown as PipelineControl
-  void runJobs(jobs, away, 'slow', clock, ending.signal)
-  for (let k = 0; k < 50; k++) await clock.sleep(1_000)
-  ending.abort()
-  expect(await jobs.get(id)).toMatchObject({ state: 'done', writer: 'other' })
-  expect(asked).toBe(1)
 })
