@@ -37,6 +37,31 @@ test('a reader finds binary values that stand in a dictionary', async () => {
   expect(found).toEqual([[1_000n]])
 })
 
+test.each([
+  [2, ['PLAIN', 'PLAIN', 'PLAIN']],
+  [3, ['DELTA_BINARY_PACKED', 'BYTE_STREAM_SPLIT', 'DELTA_LENGTH_BYTE_ARRAY']],
+] as const)('a table of Iceberg %i has encodings that its readers know', async (formatVersion, encodings) => {
+  const columns = (['long', 'double', 'string'] as const).map((kind) => ({ name: kind, type: { kind } }))
+  const def = definition({ columns })
+  const encoder = await openEncoder({ tables: [def], storage, clock: systemClock })
+  const plan = tablePlan(def)
+  const values = Array.from({ length: 20_000 }, (_, k) =>
+    JSON.stringify({ long: k * 7_919, double: k / 7, string: `text ${k}` }),
+  )
+  const batches = [batchOf(values.map((value) => ({ value })))]
+  const { files } = await encoder.encode({ ...plan, data: { ...plan.data, formatVersion } }, batches, new Set())
+  await encoder.close()
+  const found = await reader.query(
+    storage,
+    files[0]!,
+    "SELECT encodings FROM parquet_metadata(file) WHERE path_in_schema IN ('long', 'double', 'string') ORDER BY column_id",
+  )
+  expect(found.flat()).toEqual(encodings)
+  expect(await reader.query(storage, files[0]!, 'SELECT sum(long), count(DISTINCT string) FROM file')).toEqual([
+    [7_919n * 199_990_000n, 20_000n],
+  ])
+})
+
 test('its end waits for the micro-batch that is encoded, and takes no other', async () => {
   const def = definition({ columns: [{ name: 'b', type: { kind: 'string' } }] })
   const encoder = await openEncoder({ tables: [def], storage, clock: systemClock })
