@@ -41,8 +41,8 @@ async function measure(keys) {
   // Whole numbers in each of four partitions.
   const atFirst = 8 * Math.round(keys / GROWTH / 8)
   const steady = atFirst * (1 + UPDATED_TWICE)
-  // As much again as makes a steady slope, since compactions of a large table come seldom; but not for ever.
-  const records = steady + Math.min(keys, 6_000_000)
+  // So many more as make a steady slope, since compactions of a large table come seldom; but not for ever.
+  const records = steady + Math.min(2 * keys, 6_000_000)
   const world = await openWorld(records, atFirst)
   const lanes = Number(values.lanes)
   const size = `${keys / 1e6}M`

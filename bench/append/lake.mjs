@@ -17,6 +17,7 @@ import {
 
 const LIMIT_MS = 600_000
 const LOOK_EVERY_MS = 20
+const METRICS_EVERY_MS = 250
 const MEMORY_EVERY_MS = 1_000
 /** The slope begins where this share of the records is committed: before it, code is still being compiled. */
 const WARM_SHARE = 0.2
@@ -85,12 +86,16 @@ export function chainOf(store) {
 async function watch(lake, versions, records, startedMs, look) {
   const seen = []
   const peak = { proportional: 0, resident: 0 }
-  let memoryDueMs = 0
+  let [memoryDueMs, metricsDueMs] = [0, 0]
   for (let committed = 0; committed < records; await sleep(LOOK_EVERY_MS)) {
     const ms = performance.now() - startedMs
     lake.assertRunning()
     if (ms > LIMIT_MS) throw new Error(`only ${committed} of ${records} records were committed in ${LIMIT_MS} ms`)
     const now = committedIn(versions)
+    if (look !== undefined && ms >= metricsDueMs) {
+      metricsDueMs = ms + METRICS_EVERY_MS
+      await look(Math.max(committed, now))
+    }
     const isMemoryDue = ms >= memoryDueMs
     // Looking through all processes and their memory is work on the cores that are measured.
     if (now <= committed && !isMemoryDue) continue
@@ -99,7 +104,6 @@ async function watch(lake, versions, records, startedMs, look) {
     committed = Math.max(committed, now)
     if (!isMemoryDue) continue
     memoryDueMs = ms + MEMORY_EVERY_MS
-    await look?.(committed)
     peak.proportional = Math.max(peak.proportional, proportionalBytes(pids))
     peak.resident = Math.max(peak.resident, residentBytes(pids))
   }
