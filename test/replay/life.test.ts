@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { LakeEvent } from '../../src/event.ts'
+import { openJobs } from '../../src/lake/job-store.ts'
 import type { Source } from '../../src/log.ts'
 import { record } from '../support/log.ts'
 import { coded, fresh, isOver, isReady, NEW, OLD, pipeline, shop, write } from './bench.ts'
@@ -38,6 +39,34 @@ describe('a replay', () => {
     const of = { kind: 'replay', pipeline: 'shop', id: ready.id }
     expect(told).toContainEqual({ ...of, ratio: 1, lag: 0n })
     expect(told.at(-1), 'it is over').toEqual({ ...of, ratio: undefined, lag: undefined })
+    await bench.close()
+  })
+
+  it('is not done again after a rollback, though an old write of its job lands late', async () => {
+    const bench = shop()
+    bench.start('old', OLD)
+    await bench.drained()
+    const young = bench.start('new', NEW)
+    const ready = await bench.replay(young, {}, isReady)
+    const jobs = openJobs(bench.storage, bench.clock)
+    const early = await jobs.get(ready.id)
+    await bench.settle(young.replays.order(ready.id, { kind: 'cutover', approve: ready.difference!.id }))
+    const { cutover } = await bench.reaches(young.replays, ready.id, isOver)
+    const { commitId } = await bench.head()
+    await bench.settle(young.replays.order(ready.id, { kind: 'rollback' }))
+    await bench.settle(young.supervisor.rollback(BigInt(cutover!.before), 'back'))
+    const { jump } = await bench.head()
+    // Until no head names the cut-over any more.
+    for (let i = 60; (await bench.head()).recentCommits.includes(commitId); i++) {
+      write(bench, i)
+      await bench.drained()
+    }
+    await jobs.update(early!)
+    const over = await bench.reaches(young.replays, ready.id, isOver)
+    expect(over).toMatchObject({ state: 'done', progress: { phase: 'rolled-back' } })
+    await bench.pass(60_000)
+    expect((await bench.head()).jump).toBe(jump)
+    expect(await bench.keys('pipelines/shop/forks/')).toEqual([])
     await bench.close()
   })
 
