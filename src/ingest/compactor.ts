@@ -76,11 +76,6 @@ export class CompactionRequest {
   }
 }
 
-interface UnderWay {
-  /** By key; none before it is planned. */
-  readonly files: Set<string>
-}
-
 export interface CompactorOptions {
   readonly pipeline: string
   readonly storage: Storage
@@ -102,17 +97,17 @@ const UNDER_WAY_ROWS = 200_000
 const BEHIND_PART = 0.84
 /** So much sooner compaction takes no rest: both at work are more than one that waits for the other. */
 const URGENT_AHEAD = { rows: 200_000, part: 0.12 }
-/** Sooner still the next one is written while one is under way. */
+/** Ingestion waits: another one is written while one is under way. */
+const AT_LIMIT = { rows: 0, part: 0 }
 const AT_ONCE_MAX = 2
-const SECOND_AHEAD = { rows: 0, part: 0 }
 /** Whoever asks for a compaction wants every dead row gone, and no two small files beside each other. */
 const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
 
 /**
  * Keeps files few and dead rows rare, beside the stream: plans, lets a lane concatenate, and hands the result to the
  * run, which commits it between two commits of its own. One compaction at a time, with pauses that keep it to its share
- * of a core, but two of a table that ingestion would soon have to wait for. Nothing is lost when one dies: a file that
- * nobody refers to is collected some day.
+ * of a core, but two of a table that ingestion waits for. Nothing is lost when one dies: a file that nobody refers to is
+ * collected some day.
  */
 export class Compactor {
   readonly #options: CompactorOptions
@@ -122,8 +117,9 @@ export class Compactor {
   readonly #nothingMs = new Map<string, number>()
   /** Metadata files of tables that are well as they are: nothing but a change makes another look worth while. */
   readonly #wellAs = new Map<string, string>()
-  /** Data files that are being written again, of each compaction that has not been settled. */
-  readonly #underWay = new Set<UnderWay>()
+  /** Keys of the data files of each compaction that has not been settled; none before it is planned. */
+  readonly #underWay = new Set<Set<string>>()
+  /** So many may be: one while there is nothing for a second one. */
   #atOnce = AT_ONCE_MAX
   #restUntilMs = 0
   readonly #done: Replacement[] = []
@@ -150,8 +146,7 @@ export class Compactor {
   settled({ table, inputs }: Replacement): void {
     this.#lookedMs.delete(table)
     this.#atOnce = AT_ONCE_MAX
-    for (const each of this.#underWay)
-      if (inputs.some(({ file }) => each.files.has(file.key))) this.#underWay.delete(each)
+    for (const files of this.#underWay) if (inputs.some(({ file }) => files.has(file.key))) this.#underWay.delete(files)
   }
 
   /** Begins a look at the tables of the head when none is under way. What it comes to is there to `take` some time later. */
@@ -168,7 +163,7 @@ export class Compactor {
     const isAsked = (name: string) => asked.get(name)?.isOpen === true
     // What somebody asked for has an end to come to, one step after the other.
     if (isBusy && all.some(([name]) => isAsked(name))) return
-    const ahead = isBusy ? SECOND_AHEAD : URGENT_AHEAD
+    const ahead = isBusy ? AT_LIMIT : URGENT_AHEAD
     const urgent = all.find(([name]) => isAsked(name) || this.#hasDead(live.get(name), ahead))
     if (isBusy && urgent === undefined) return
     const mayRest = nowMs < this.#restUntilMs && this.#overLimit.size === 0
@@ -176,7 +171,7 @@ export class Compactor {
     const due = urgent ?? all.find(([, table]) => table.snapshot !== undefined && this.#isDue(table, nowMs))
     if (due === undefined) return
     const [name, table] = due
-    const underWay: UnderWay = { files: new Set() }
+    const underWay = new Set<string>()
     this.#underWay.add(underWay)
     this.#lookedMs.set(name, nowMs)
     const request = asked.get(name)
@@ -197,7 +192,7 @@ export class Compactor {
     live: LiveTable | undefined,
     policy: CompactionPolicy,
     request: CompactionRequest | undefined,
-    underWay: UnderWay,
+    underWay: Set<string>,
   ): Promise<void> {
     const { clock, work } = this.#options
     const inputs = await this.#inputs(table, live)
@@ -206,7 +201,7 @@ export class Compactor {
     const state = compactionState(candidates, policy)
     if (state.isOverLimit) this.#overLimit.add(table.name)
     else this.#overLimit.delete(table.name)
-    const free = candidates.filter(({ key }) => !others.some(({ files }) => files.has(key)))
+    const free = candidates.filter(({ key }) => !others.some((files) => files.has(key)))
     const plan = planCompaction(request === undefined ? free : request.select(free), policy)
     if (plan === undefined) {
       this.#underWay.delete(underWay)
@@ -220,19 +215,17 @@ export class Compactor {
       else request.isDone = true
       return
     }
-    for (const key of [...plan.inputs, ...plan.dropped]) underWay.files.add(key)
+    for (const key of [...plan.inputs, ...plan.dropped]) underWay.add(key)
     const startMs = clock.monotonicMs()
     // As they are now: rows go on dying while the others are written again.
-    const frozen = (key: string): ConcatenateInput => ({
-      ...inputs.get(key)!,
-      deleted: inputs.get(key)!.deleted.clone(),
+    const merged = plan.inputs.map((key) => {
+      const input = inputs.get(key)!
+      return { ...input, deleted: input.deleted.clone() }
     })
-    const merged = plan.inputs.map(frozen)
-    const dropped = plan.dropped.map(frozen)
     const output = merged.length === 0 ? undefined : await work().concatenate(writePlan(table), merged)
     this.#done.push({
       table: table.name,
-      inputs: [...merged, ...dropped],
+      inputs: [...merged, ...plan.dropped.map((key) => inputs.get(key)!)],
       output,
       sequenceNumber: table.raw['last-sequence-number'],
     })
@@ -241,7 +234,7 @@ export class Compactor {
   }
 
   /** Dead rows gather faster than tables are looked at. Those that nothing can be done about hold nobody up. */
-  #hasDead(table: LiveTable | undefined, ahead = { rows: 0, part: 0 }): boolean {
+  #hasDead(table: LiveTable | undefined, ahead = AT_LIMIT): boolean {
     const { policy, clock } = this.#options
     if (policy === undefined || table === undefined || table.rows < policy.urgentRows) return false
     // As late as may be: the more of a file is dead, the less there is to be written again.

@@ -198,10 +198,11 @@ export class KeyedTable {
       live.deleted.eachSince(input.deleted, (row) => deleted!.add(rowOf(row)))
       // One by one: a file may have more runs than a call takes arguments.
       for (const run of live.partitions.without(rank)) runs.push(run)
-      base += live.file.recordCount - input.deleted.count
+      const left = live.file.recordCount - input.deleted.count
+      base += left
       this.#forget(live)
       this.#touched.delete(live)
-      this.#moved.add(live.number, input.file.recordCount - input.deleted.count, { file: number, rowOf })
+      this.#moved.add(live.number, left, { file: number, rowOf })
     }
     if (base !== (output?.recordCount ?? 0))
       throw new LakeError('lane.failed', `${this.name}: ${base} rows became ${output?.recordCount ?? 0}`, {

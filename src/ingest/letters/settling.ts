@@ -14,13 +14,13 @@ import {
 import { archivesOf } from '../archive/archive.ts'
 import type { Committer } from '../committer.ts'
 import type { Lanes } from '../lanes.ts'
+import { notOwnerError } from '../supervise-errors.ts'
 import { carryDiscarded } from './carry.ts'
 import { filesOf, positionsOf, withRows } from './letter-files.ts'
 import type { SettleResult } from './reread.ts'
 import type { FoundLetter, LetterFile, LetterWork } from './letters.ts'
 import { ReadingAgain, rowsOf } from './reading-again.ts'
 import type { SettleJob } from './settle-job.ts'
-import { notOwnerError } from '../supervise-errors.ts'
 
 /** Dead letters of one version, and the bytes of their records. */
 const LETTERS_MAX = 10_000
@@ -61,11 +61,15 @@ export class Settling {
   #job: SettleJob | undefined
   #isBusy = false
   #isCarried = false
-  #isFirstStep = true
   #batch: Batch | undefined
 
+  /** Of a job that was asked of an earlier run another process may have done all meanwhile: the store knows. */
   constructor(parts: SettlingParts) {
     this.#parts = parts
+    const { asked = new Map<string, SettleJob>(), committer } = parts
+    for (const job of asked.values())
+      if (job.seenAt !== undefined && job.seenAt !== committer.head.number)
+        job.error ??= notOwnerError('somebody else wrote the pipeline meanwhile')
   }
 
   /** The result of the last commit that it made, if any. */
@@ -75,9 +79,9 @@ export class Settling {
       this.#isCarried = true
       if (carried !== undefined) return carried
     }
-    const { asked } = this.#parts
-    if (asked !== undefined) this.#giveBack(asked)
+    const { asked, committer } = this.#parts
     if (asked === undefined || asked.size === 0) return undefined
+    for (const each of asked.values()) each.seenAt = committer.head.number
     const job = [...asked.values()].find(({ isOpen }) => isOpen)
     if (job === undefined || this.#isBusy) return undefined
     const batch = this.#batch
@@ -99,17 +103,6 @@ export class Settling {
       if (!asLakeError(error).retryable) job.error = asLakeError(error)
       throw error
     }
-  }
-
-  /** Of a job that was asked of an earlier run another process may have done all meanwhile: the store knows. */
-  #giveBack(asked: ReadonlyMap<string, SettleJob>): void {
-    const { number } = this.#parts.committer.head
-    for (const job of asked.values()) {
-      if (this.#isFirstStep && job.seenAt !== undefined && job.seenAt !== number)
-        job.error ??= notOwnerError('somebody else wrote the pipeline meanwhile')
-      job.seenAt = number
-    }
-    this.#isFirstStep = false
   }
 
   #begin(job: SettleJob): void {

@@ -1,8 +1,9 @@
-import { DuckDBInstance, type DuckDBConnection, type Json } from '@duckdb/node-api'
+import type { DuckDBConnection, Json } from '@duckdb/node-api'
 import type { WindowDefinition } from '../../../src/define-window.ts'
 import { quoted } from '../../../src/ingest/decode/data-file-writer.ts'
 import { assignedSql, mayBeLate, needsBoundaries } from '../../../src/ingest/window/assign.ts'
 import { createBoundaries } from '../../../src/ingest/window/boundaries.ts'
+import { TestDuckDb } from '../../support/duckdb.ts'
 
 /** A row of a source table, as a lane judges it. `keep` is what a `where` may ask for. */
 export interface Row {
@@ -36,22 +37,22 @@ export const UNBOUND = { columns: [], eventTime: { ...EVENT_TIME, outOfOrderness
 
 /** Runs the SQL of assignment over rows. */
 export class Assigner {
-  readonly connection: DuckDBConnection
-  readonly #instance: DuckDBInstance
+  readonly #duck: TestDuckDb
 
-  private constructor(instance: DuckDBInstance, connection: DuckDBConnection) {
-    this.#instance = instance
-    this.connection = connection
+  private constructor(duck: TestDuckDb) {
+    this.#duck = duck
   }
 
   static async open(): Promise<Assigner> {
-    const instance = await DuckDBInstance.create(':memory:', { threads: '1' })
-    return new Assigner(instance, await instance.connect())
+    return new Assigner(await TestDuckDb.open())
+  }
+
+  get connection(): DuckDBConnection {
+    return this.#duck.connection
   }
 
   close(): void {
-    this.connection.closeSync()
-    this.#instance.closeSync()
+    this.#duck.close()
   }
 
   async assign(
