@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import os from 'node:os'
 import path from 'node:path'
 import { systemClock, type Clock } from '../src/clock.ts'
+import { collectLate } from '../src/garbage.ts'
 import { Compactor } from '../src/ingest/compactor.ts'
 import type { ConcatenateInput, StagedKeys, TableWork } from '../src/ingest/keys.ts'
 import type { StagedTable } from '../src/ingest/lane.ts'
@@ -53,6 +54,8 @@ const COLUMNS = 9
 
 /** `updates`: operations before the measurement, in multiples of the keys; four of five of them update a key. */
 export async function measure(keys: number, updates: number, records: number): Promise<KeyedCost> {
+  // As `kappalake start` does.
+  collectLate()
   const folder = await mkdtemp(path.join(os.tmpdir(), 'kappalake-bench-'))
   const storage = await openStorage({ url: `file://${folder}` }, systemClock)
   try {

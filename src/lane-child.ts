@@ -1,5 +1,6 @@
 import { systemClock } from './clock.ts'
 import { toErrorMessage } from './error.ts'
+import { collectLate } from './garbage.ts'
 import { openEncoder } from './ingest/encoder.ts'
 import { sentBatch, sentKeys, type SentKeys } from './ingest/key-files.ts'
 import type { StoredKeys } from './ingest/keys.ts'
@@ -26,6 +27,8 @@ const STOP_MS_MAX = 120_000
 
 type Assign = Extract<ToLane, { kind: 'assign' }>
 type Work = Extract<ToLane, { kind: 'work' }>
+
+collectLate()
 
 // Before anything is waited for: a parent that dies meanwhile must not leave a lane behind that lives for ever.
 process.on('disconnect', die)

@@ -5,6 +5,9 @@ import { systemClock } from './clock.ts'
 import { runCommand } from './cli/program.ts'
 import { parts } from './cli/parts.ts'
 import { errorText, type CliContext, type Terminal } from './cli/context.ts'
+import { collectLate } from './garbage.ts'
+
+collectLate()
 
 // The AWS SDK announces on standard error which Node versions it will require one day; that is ours to know.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED ??= 'true'

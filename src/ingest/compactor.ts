@@ -93,7 +93,7 @@ const LOOK_EVERY_MS = 2_000
 /** After a failure nothing is tried for so long. */
 const REST_AFTER_FAILURE_MS = 30_000
 /** Rows that may die of batches under way must still fit below the limit; of small tables, at least such a part of it. */
-const UNDER_WAY_ROWS = 200_000
+const UNDER_WAY_ROWS = 150_000
 const BEHIND_PART = 0.84
 /** So much sooner compaction takes no rest: both at work are more than one that waits for the other. */
 const URGENT_AHEAD = { rows: 200_000, part: 0.12 }

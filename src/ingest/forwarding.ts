@@ -1,3 +1,4 @@
+import { ByNumber } from '../lake/by-number.ts'
 import { SHARDS, type KeyIndex, type Move } from '../lake/key-index.ts'
 
 /** A round reads all of the index: it begins when so large a part of the keys may have moved. */
@@ -11,7 +12,7 @@ export class Forwarding {
   /** By the number of the file, in the order in which they went. */
   readonly #moves = new Map<number, Gone>()
   /** Each chain of moves as one step; made when a sweep asks. */
-  #flat: ReadonlyMap<number, Move> | undefined
+  #flat: ByNumber<Move> | undefined
   /** Shards that have followed, in all rounds. */
   #swept = 0
   /** Where the round ends that is under way, and the rows that went since it began. */
@@ -58,15 +59,19 @@ export class Forwarding {
     }
   }
 
-  #flattened(): ReadonlyMap<number, Move> {
-    const flat = new Map<number, Move>()
+  #flattened(): ByNumber<Move> {
+    const flat = new ByNumber<Move>()
     for (const [file, { move }] of this.#moves) {
-      const steps = [move]
-      for (let next = this.get(move.file); next !== undefined; next = this.get(next.file)) steps.push(next)
-      const rowOf = (row: number): number => steps.reduce((at, step) => step.rowOf(at), row)
-      flat.set(file, { file: steps.at(-1)!.file, rowOf })
+      const next = this.get(move.file)
+      flat.set(file, next === undefined ? move : this.#through(move))
     }
     return flat
+  }
+
+  #through(first: Move): Move {
+    const steps = [first]
+    for (let next = this.get(first.file); next !== undefined; next = this.get(next.file)) steps.push(next)
+    return { file: steps.at(-1)!.file, rowOf: (row) => steps.reduce((at, step) => step.rowOf(at), row) }
   }
 }
 

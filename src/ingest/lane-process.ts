@@ -28,11 +28,6 @@ const SILENT_MS_MAX = 30_000
 const ENCODE_MS_MAX = 120_000
 /** And for work on files, which may be large. */
 const WORK_MS_MAX = 600_000
-/**
- * A lane's heap is small, but buffers outside of it count too, and the collector marks the whole heap for every few
- * megabytes of them: an eighth of all that a lane does, unless it may wait until there are so many.
- */
-const COLLECT_FROM_MIB = 128
 /** A lane that lived longer is started again at once; those that die young are not forked as fast as they die. */
 const YOUNG_MS = 5_000
 /**
@@ -115,7 +110,7 @@ export class LaneProcess {
     const child = fork(childPath, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      execArgv: ['--enable-source-maps', `--initial-heap-size=${COLLECT_FROM_MIB}`],
+      execArgv: ['--enable-source-maps'],
       // What a function makes of a time must not depend on where the lane runs.
       env: { ...KEEP_PAGES, ...process.env, TZ: 'UTC', KAPPALAKE_LANE: JSON.stringify(settings) },
     })

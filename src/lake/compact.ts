@@ -27,7 +27,7 @@ export interface CompactionPolicy extends CompactionSettings {
 }
 
 export function compactionPolicy(settings: CompactionSettings): CompactionPolicy {
-  return { ...settings, fanIn: 16, steps: 16, inputsMax: 256, restAfter: 1_000, urgentRows: 200_000 }
+  return { ...settings, fanIn: 16, steps: 48, inputsMax: 256, restAfter: 1_000, urgentRows: 200_000 }
 }
 
 export const COMPACTION: CompactionPolicy = compactionPolicy(MAINTENANCE.compaction)
@@ -58,6 +58,8 @@ export interface CompactionState {
 const URGENT_SHARE = 0.2
 /** So many times as many small files it takes where rows die. */
 const DYING_FAN_IN = 2
+/** And files of such a part of a step of cleaning it leaves to that. */
+const STEP_PARTS = 4
 /** A step is not made smaller than this. */
 const STEP_ROWS_MIN = 100_000
 /** So many small files of a tuple at rest are concatenated, or two of which none outweighs the rest. */
@@ -118,13 +120,17 @@ function dyingOf(tuple: readonly CompactionCandidate[], policy: CompactionPolicy
   if (deadShareOf(tuple) <= policy.deadShare) return []
   const worst = tuple.filter((file) => shareOf(file) > policy.deadShare).toSorted((a, b) => shareOf(b) - shareOf(a))
   const least = shareOf(worst[0]!) / 2
-  const stepRows = Math.max(STEP_ROWS_MIN, sum(tuple, liveRows) / policy.steps)
   const step = fill(
     worst.filter((file) => shareOf(file) >= least),
-    { ...policy, rowsMax: Math.min(policy.rowsMax, stepRows) },
+    { ...policy, rowsMax: Math.min(policy.rowsMax, stepRowsOf(tuple, policy)) },
   )
   const chosen = new Set(step)
   return tuple.filter((file) => chosen.has(file))
+}
+
+/** Rows that one step of cleaning writes. */
+function stepRowsOf(tuple: readonly CompactionCandidate[], { steps }: CompactionPolicy): number {
+  return Math.max(STEP_ROWS_MIN, sum(tuple, liveRows) / steps)
 }
 
 /** Small files of a tuple that make a file of a higher tier, or all of them when the tuple is at rest. */
@@ -139,20 +145,22 @@ function smallOf(
     const largest = Math.max(...small.map(liveRows))
     if (small.length >= REST_FILES || largest * 2 <= sum(small, liveRows)) return fill(small, policy)
   }
-  const counts: number[] = []
-  for (const file of small) counts[tierOf(file, policy)] = (counts[tierOf(file, policy)] ?? 0) + 1
   // Files that lose rows all the time are put together when these are cleaned away; until then most of theirs would
   // have been written for nothing.
   const isDying = deadShareOf(tuple) > policy.deadShare / 2
+  const rowsMax = isDying ? stepRowsOf(tuple, policy) / STEP_PARTS : Infinity
+  const merged = small.filter((file) => liveRows(file) < rowsMax)
   const fanIn = isDying ? policy.fanIn * DYING_FAN_IN : policy.fanIn
+  const counts: number[] = []
+  for (const file of merged) counts[tierOf(file, policy)] = (counts[tierOf(file, policy)] ?? 0) + 1
   const isFull = (count: number | undefined) => count !== undefined && count >= fanIn
   const [lowest, highest] = [counts.findIndex(isFull), counts.findLastIndex(isFull)]
   if (lowest < 0) return []
-  const below = small.filter((file) => tierOf(file, policy) <= highest)
+  const below = merged.filter((file) => tierOf(file, policy) <= highest)
   if (below.length <= policy.inputsMax) return fill(below, policy)
   // Of so many only a part would go in, and that part must be a full tier.
   return fill(
-    small.filter((file) => tierOf(file, policy) === lowest),
+    merged.filter((file) => tierOf(file, policy) === lowest),
     policy,
   )
 }

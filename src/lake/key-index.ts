@@ -1,3 +1,5 @@
+import type { ByNumber } from './by-number.ts'
+
 /**
  * Where the live row of each key stands: 96 bits of the key's hash to (file number, row). Open addressing in typed
  * arrays, 20 bytes a slot (28 with versions), in 256 shards that grow one at a time, so that no growth holds anybody up.
@@ -82,7 +84,7 @@ export class KeyIndex {
   }
 
   /** Follows rows that moved to another file, in one shard of `SHARDS`: the whole index is moved in steps too short to notice. */
-  relocate(shard: number, moved: ReadonlyMap<number, Move>): void {
+  relocate(shard: number, moved: ByNumber<Move>): void {
     this.#shards[shard]!.relocate(moved)
   }
 
@@ -105,8 +107,6 @@ export const SHARDS = 256
 const SHARD_SHIFT = 24
 const SLOT_WORDS = 5
 const CAPACITY_MIN = 16
-/** Numbers of files by their last bits, where rows that moved are looked for. */
-const FILES_TOLD_APART = 4_096
 /** Fuller than this a shard grows by a third, so that a key takes 25 to 33 bytes. */
 const LOAD_MAX = 0.8
 const GROWTH = 1.3
@@ -198,14 +198,11 @@ class Shard {
     this.#allocate()
   }
 
-  relocate(moved: ReadonlyMap<number, Move>): void {
+  relocate(moved: ByNumber<Move>): void {
     const { words } = this
-    // Neighbours are of any file: most slots are passed by what this tells, without a look into the map.
-    const mayHaveMoved = new Uint8Array(FILES_TOLD_APART)
-    for (const file of moved.keys()) mayHaveMoved[(file + 1) & (FILES_TOLD_APART - 1)] = 1
     for (let at = 3; at < words.length; at += SLOT_WORDS) {
       const number = words[at]!
-      if (mayHaveMoved[number & (FILES_TOLD_APART - 1)] === 0 || number === 0) continue
+      if (number === 0) continue
       const move = moved.get(number - 1)
       if (move === undefined) continue
       words[at] = move.file + 1

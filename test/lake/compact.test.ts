@@ -76,6 +76,14 @@ describe('planCompaction', () => {
     expect(planCompaction(many(64, { dead: 100 }))!.inputs).toHaveLength(64)
   })
 
+  test('where rows die, files that are large beside a step of cleaning are left to it', () => {
+    const files = many(40, { rows: 40_000 })
+    expect(planCompaction(files)!.inputs).toHaveLength(40)
+    expect(planCompaction(files.map((each) => ({ ...each, dead: 4_000 })))).toBeUndefined()
+    const smaller = many(40, { rows: 20_000, dead: 2_000 })
+    expect(planCompaction(smaller)!.inputs).toHaveLength(40)
+  })
+
   test('an output has a size', () => {
     const big = planCompaction(many(40, { rows: 200_000, bytes: 20 * MiB }))!
     expect(big.inputs).toHaveLength(7)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { KeyIndex, SHARDS } from '../../src/lake/key-index.ts'
+import { ByNumber } from '../../src/lake/by-number.ts'
+import { KeyIndex, SHARDS, type Move } from '../../src/lake/key-index.ts'
 
 /** Hash words of a few hundred keys, some of which share their first slot. */
 function hashesOf(keys: number): Uint32Array {
@@ -45,7 +46,8 @@ test.each([false, true])('is a map, whatever is put and removed (with versions: 
 test('follows rows that moved, and nothing else', () => {
   const index = new KeyIndex(false)
   for (let key = 0; key < KEYS; key++) index.put(HASHES, 4 * key, key % 3, key)
-  const moved = new Map([[1, { file: 9, rowOf: (row: number) => row + 1_000 }]])
+  const moved = new ByNumber<Move>()
+  moved.set(1, { file: 9, rowOf: (row) => row + 1_000 })
   for (let shard = 0; shard < SHARDS; shard++) index.relocate(shard, moved)
   for (let key = 0; key < KEYS; key++) {
     index.find(HASHES, 4 * key)
