@@ -9,7 +9,7 @@ interface Entry<T> {
 
 /** A map from the numbers of files, which is asked for each row: no hashing, and most of what is not there is told at once. */
 export class ByNumber<T> {
-  readonly #places: (Entry<T> | undefined)[] = new Array(PLACES).fill(undefined)
+  readonly #places = Array.from<Entry<T> | undefined>({ length: PLACES })
 
   get(number: number): T | undefined {
     let entry = this.#places[number & (PLACES - 1)]
