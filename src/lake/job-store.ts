@@ -60,11 +60,19 @@ class StoredJobs implements Jobs {
     const known = this.#over.get(id)
     if (known !== undefined) return known
     if (!/^[0-9a-f]{64}$/.test(id)) return undefined
-    const job = (await this.#read(id, endOf(id))) ?? (await this.#read(id, keyOf(id)))
+    const job = await this.#standing(id)
     if (job === undefined) return undefined
     // One that was cut over can be rolled back, and one that failed be cancelled.
     if (job.endedMs !== null && job.request.kind !== 'replay') this.#over.set(id, job)
     return job
+  }
+
+  /** Its end, whatever came late. Of a replay more may be told after it, but for that it goes on. */
+  async #standing(id: string): Promise<Job | undefined> {
+    const end = await this.#read(id, endOf(id))
+    if (end !== undefined && end.request.kind !== 'replay') return end
+    const job = await this.#read(id, keyOf(id))
+    return end !== undefined && (job === undefined || !isOver(job)) ? end : job
   }
 
   async #read(id: string, key: string): Promise<Job | undefined> {
@@ -104,10 +112,15 @@ class StoredJobs implements Jobs {
 
   /**
    * How a job ended is created once and never changed: what a process writes that was at it before, or a write that lands
-   * late, does not open it again. One of a replay goes on after it has ended.
+   * late, does not open it again. A replay that failed may go on, and of one that is over it is noted that it was rolled
+   * back.
    */
   async update(job: Job): Promise<void> {
-    if (job.endedMs === null || job.request.kind === 'replay') return this.#storage.put(keyOf(job.id), encode(job))
+    if (isOver(job)) await this.#end(job)
+    if (!isOver(job) || job.request.kind === 'replay') await this.#storage.put(keyOf(job.id), encode(job))
+  }
+
+  async #end(job: Job): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const { kind } = await this.#storage.putIfAbsent(endOf(job.id), encode(job))
       if (kind === 'created' || kind === 'exists') return
@@ -186,6 +199,11 @@ const keyOf = (id: string): string => `${PREFIX}${id}.json`
 /** What belongs to a job beside itself. */
 const folderOf = (id: string): string => `${PREFIX}${id}/`
 const endOf = (id: string): string => `${folderOf(id)}end.json`
+
+/** For good: a replay that failed is tried again when somebody says so. */
+function isOver({ endedMs, state, request }: Job): boolean {
+  return endedMs !== null && (request.kind !== 'replay' || state !== 'failed')
+}
 
 function encode(job: Job): Uint8Array {
   return Buffer.from(JSON.stringify(job, undefined, 1), 'utf8')

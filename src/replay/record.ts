@@ -14,8 +14,6 @@ export interface Wanted {
   readonly isCancelled: boolean
   /** Whether it is to be cut over once it is ready. */
   readonly isCutover: boolean
-  /** Whether it was cut over and is to be gone back from: nothing can be asked of it after that. */
-  readonly isRollback: boolean
 }
 
 export function wantedOf(
@@ -31,7 +29,6 @@ export function wantedOf(
   return {
     isPaused: last?.kind === 'pause',
     isCancelled: orders.some(({ kind }) => kind === 'cancel'),
-    isRollback: orders.some(({ kind }) => kind === 'rollback'),
     isCutover: options.mode !== 'verify' && difference !== undefined && (approved || isAutomatic === true),
   }
 }

@@ -99,14 +99,13 @@ export class ReplayRun {
   /** Throws what stops it, for now or for good: the caller knows which. */
   async step(signal: AbortSignal): Promise<Step> {
     const { main, jobs, changes } = this.#parts
+    const { id } = this.#record.job
     if (!(await this.#record.reload())) return 'over'
-    this.#difference = await jobs.difference(this.#fork.id)
+    this.#difference = await jobs.difference(id)
     const done = await cutoverOf(main, await main.at({ kind: 'head' }), this.#commitId)
     if (done !== undefined) return this.#wasCutOver(done)
     const wanted = await this.#wanted()
-    if (wanted.isCancelled) return this.#dropped('cancelled')
-    // A write of its job that had no answer may land long after its end: what was gone back from is not done again.
-    if (wanted.isRollback) return this.#dropped('done', { phase: 'rolled-back', isPaused: false })
+    if (wanted.isCancelled) return this.#cancelled()
     if (!this.#isOurs && !(await this.#isFree(signal))) return signal.aborted ? 'left' : 'again'
     if (wanted.isPaused) {
       await this.#tell(true)
@@ -238,11 +237,10 @@ export class ReplayRun {
     return 'over'
   }
 
-  /** Nothing more comes of it. */
-  async #dropped(state: 'cancelled' | 'done', last: Partial<NonNullable<ReplayJobProgress>> = {}): Promise<Step> {
+  async #cancelled(): Promise<Step> {
     const { progress } = this.#record.replay
     await forget(this.#parts.storage, this.#record.job)
-    await this.#record.over(state, { progress: progress && { ...progress, ...last } })
+    await this.#record.over('cancelled', { progress })
     return 'over'
   }
 

@@ -1,10 +1,12 @@
 import { expect, test } from 'vitest'
 import { commitIdOf, type Job, type JobRequest } from '../../src/jobs.ts'
 import { openJobs } from '../../src/lake/job-store.ts'
+import { REPLAY as OPTIONS } from '../../src/replay-status.ts'
 import { InstantClock } from '../support/instant-clock.ts'
 import { ScriptedStorage } from '../support/scripted-chain.ts'
 
 const REQUEST: JobRequest = { kind: 'rollback', pipeline: 'shop', to: '12' }
+const REPLAY: JobRequest = { kind: 'replay', pipeline: 'shop', options: OPTIONS, codes: {} }
 const DAY_MS = 24 * 3_600_000
 
 test('a job is recorded once, whatever the store answers', async () => {
@@ -46,6 +48,37 @@ test('a job ends once, whatever the store answers and whoever did not know', asy
     for await (const { key } of storage.list('jobs/')) left.push(key)
     expect(left).toEqual([])
   }
+})
+
+test('a replay that is over stays so, whatever lands late, and says when it was rolled back; one that failed may go on', async () => {
+  const [storage, clock] = [new ScriptedStorage('jobs'), new InstantClock()]
+  const jobs = openJobs(storage, clock)
+  const asked = await jobs.ask(REPLAY, 'key')
+  const running: Job = { ...asked, state: 'running', startedMs: 1, writer: 'one' }
+  const failed: Job = { ...running, state: 'failed', endedMs: clock.nowMs() }
+  await jobs.update(failed)
+  expect(await jobs.get(asked.id)).toEqual(failed)
+  await jobs.update(running)
+  expect(await jobs.open('shop')).toEqual([running])
+  const done: Job = { ...running, state: 'done', endedMs: clock.nowMs() }
+  await jobs.update(done)
+  const landLate = async (): Promise<void> => {
+    for (const late of [running, failed]) {
+      await storage.put(`jobs/${asked.id}.json`, Buffer.from(JSON.stringify(late)))
+      expect(await openJobs(storage, clock).open('shop')).toEqual([])
+      expect(await jobs.get(asked.id)).toEqual(done)
+    }
+  }
+  await landLate()
+  const back: Job = { ...done, result: { version: '7' } }
+  await jobs.update(back)
+  expect(await openJobs(storage, clock).get(asked.id)).toEqual(back)
+  await landLate()
+  clock.advance(8 * DAY_MS)
+  await jobs.list()
+  const left: string[] = []
+  for await (const { key } of storage.list('jobs/')) left.push(key)
+  expect(left).toEqual([])
 })
 
 test('jobs stand in the order in which they were asked for, and go seven days after they ended', async () => {

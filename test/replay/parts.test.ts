@@ -116,11 +116,10 @@ test('what is wanted follows from all orders together', () => {
     wantedOf(orders, request(change), difference)
   const [pause, resume, cancel] = (['pause', 'resume', 'cancel'] as const).map((kind) => ({ kind }))
   const cutover = (approve: string | null) => ({ kind: 'cutover', approve }) as const
-  expect(wanted([])).toEqual({ isPaused: false, isCancelled: false, isCutover: false, isRollback: false })
+  expect(wanted([])).toEqual({ isPaused: false, isCancelled: false, isCutover: false })
   expect(wanted([pause!, resume!, pause!]).isPaused).toBe(true)
   expect(wanted([pause!, resume!]).isPaused).toBe(false)
   expect(wanted([cancel!, resume!]).isCancelled).toBe(true)
-  expect(wanted([cutover('d'), { kind: 'rollback' }]).isRollback).toBe(true)
   expect(wanted([cutover(null)]).isCutover).toBe(false)
   expect(wanted([cutover('of another')]).isCutover).toBe(false)
   expect(wanted([cutover('d')]).isCutover).toBe(true)
