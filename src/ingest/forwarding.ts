@@ -1,5 +1,4 @@
-import { ByNumber } from '../lake/by-number.ts'
-import { SHARDS, type KeyIndex, type Move } from '../lake/key-index.ts'
+import { ByNumber, SHARDS, type KeyIndex, type Move } from '../lake/key-index.ts'
 
 /** A round reads all of the index: it begins when so large a part of the keys may have moved. */
 const ROUND_SHARE = 1 / 4

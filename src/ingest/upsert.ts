@@ -1,6 +1,5 @@
 import { LakeError } from '../error.ts'
-import { ByNumber } from '../lake/by-number.ts'
-import { KeyIndex } from '../lake/key-index.ts'
+import { ByNumber, KeyIndex } from '../lake/key-index.ts'
 import { DeletedRank, DeletedRows, type DataFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
 import type { Stands } from './fillings.ts'
 import { Forwarding } from './forwarding.ts'

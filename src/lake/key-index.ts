@@ -1,5 +1,7 @@
 import type { ByNumber } from './by-number.ts'
 
+export { ByNumber } from './by-number.ts'
+
 /**
  * Where the live row of each key stands: 96 bits of the key's hash to (file number, row). Open addressing in typed
  * arrays, 20 bytes a slot (28 with versions), in 256 shards that grow one at a time, so that no growth holds anybody up.

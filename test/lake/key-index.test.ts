@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { ByNumber } from '../../src/lake/by-number.ts'
-import { KeyIndex, SHARDS, type Move } from '../../src/lake/key-index.ts'
+import { ByNumber, KeyIndex, SHARDS, type Move } from '../../src/lake/key-index.ts'
 
 /** Hash words of a few hundred keys, some of which share their first slot. */
 function hashesOf(keys: number): Uint32Array {
