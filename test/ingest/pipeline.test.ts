@@ -274,6 +274,29 @@ describe('run', () => {
     }
   })
 
+  it('a hole begins where the rows end, not where a lane met it that had read on', async () => {
+    const log = new MemoryLog()
+    log.createTopic('orders', 1)
+    log.createTopic('clicks', 1)
+    const append = (count: number) =>
+      log.append(
+        'orders',
+        0,
+        Array.from({ length: count }, () => record('v')),
+      )
+    append(15)
+    const bench = new Bench(log, { ...DEFINITION, onDataLoss: 'record-gap' })
+    // What the lane has read by then is not old enough to be handed over.
+    void bench.clock.sleep(1_000).then(() => {
+      append(35)
+      log.deleteRecordsBefore('orders', 0, 40n)
+    })
+    expect((await bench.run(20_000, { ...PLAIN, ageMsMax: 10_000 })).kind).toBe('stopped')
+    expect(bench.head!.holes.get('orders/0')).toEqual([{ from: 0n, until: 40n }])
+    expect(bench.head!.positions.get('orders/0')).toBe(50n)
+    expect((await bench.content())['orders']).toHaveLength(10)
+  })
+
   it('does not take a change of leaders for a truncation when only markers stand behind it', async () => {
     const log = shop()
     const bench = new Bench(log)
