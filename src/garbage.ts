@@ -6,7 +6,7 @@ const GROWTH_PERCENT = 300
 /**
  * For a process of its own, at its start: its heap is small and hardly grows, while buffers outside of it come and go.
  * V8 counts those too and takes the quiet heap for one that is to be kept small, so it would mark all of it for every
- * few megabytes of them: a tenth of what a lane does, and most of what a commit of a large keyed table takes.
+ * few megabytes of them: an eighth of what a lane does, and most of what a commit of a large keyed table takes.
  */
 export function collectLate(): void {
   setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`)

@@ -1,4 +1,4 @@
-import { ByNumber, SHARDS, type KeyIndex, type Move } from '../lake/key-index.ts'
+import { Moves, SHARDS, type KeyIndex, type Move } from '../lake/key-index.ts'
 
 /** A round reads all of the index: it begins when so large a part of the keys may have moved. */
 const ROUND_SHARE = 1 / 4
@@ -11,7 +11,7 @@ export class Forwarding {
   /** By the number of the file, in the order in which they went. */
   readonly #moves = new Map<number, Gone>()
   /** Each chain of moves as one step; made when a sweep asks. */
-  #flat: ByNumber<Move> | undefined
+  #flat: Moves | undefined
   /** Shards that have followed, in all rounds. */
   #swept = 0
   /** Where the round ends that is under way, and the rows that went since it began. */
@@ -58,18 +58,15 @@ export class Forwarding {
     }
   }
 
-  #flattened(): ByNumber<Move> {
-    const flat = new ByNumber<Move>()
-    for (const [file, { move }] of this.#moves) {
-      const next = this.get(move.file)
-      flat.set(file, next === undefined ? move : this.#through(move))
-    }
-    return flat
+  #flattened(): Moves {
+    return new Moves([...this.#moves].map(([file, { move }]) => [file, this.#through(move)]))
   }
 
   #through(first: Move): Move {
     const steps = [first]
     for (let next = this.get(first.file); next !== undefined; next = this.get(next.file)) steps.push(next)
+    // As it is when it is the only one: it is asked for each row.
+    if (steps.length === 1) return first
     return { file: steps.at(-1)!.file, rowOf: (row) => steps.reduce((at, step) => step.rowOf(at), row) }
   }
 }

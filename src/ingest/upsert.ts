@@ -1,5 +1,5 @@
 import { LakeError } from '../error.ts'
-import { ByNumber, KeyIndex } from '../lake/key-index.ts'
+import { KeyIndex } from '../lake/key-index.ts'
 import { DeletedRank, DeletedRows, type DataFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
 import type { Stands } from './fillings.ts'
 import { Forwarding } from './forwarding.ts'
@@ -21,7 +21,7 @@ const TOUCHED_AT_ONCE = 64
 export class KeyedTable {
   readonly name: string
   readonly #index: KeyIndex
-  readonly #files = new ByNumber<LiveFile>()
+  readonly #files = new Map<number, LiveFile>()
   readonly #byKey = new Map<string, LiveFile>()
   readonly #moved = new Forwarding()
   readonly #touched = new Set<LiveFile>()

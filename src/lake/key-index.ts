@@ -1,7 +1,3 @@
-import type { ByNumber } from './by-number.ts'
-
-export { ByNumber } from './by-number.ts'
-
 /**
  * Where the live row of each key stands: 96 bits of the key's hash to (file number, row). Open addressing in typed
  * arrays, 20 bytes a slot (28 with versions), in 256 shards that grow one at a time, so that no growth holds anybody up.
@@ -86,7 +82,7 @@ export class KeyIndex {
   }
 
   /** Follows rows that moved to another file, in one shard of `SHARDS`: the whole index is moved in steps too short to notice. */
-  relocate(shard: number, moved: ByNumber<Move>): void {
+  relocate(shard: number, moved: Moves): void {
     this.#shards[shard]!.relocate(moved)
   }
 
@@ -105,6 +101,33 @@ export interface Move {
   rowOf(row: number): number
 }
 
+/** Moves by the number of the file that is no more. It is asked for each slot: most files are still there, which is told at once. */
+export class Moves {
+  readonly #places = Array.from<PlacedMove | undefined>({ length: PLACES })
+
+  /** No file stands twice. */
+  constructor(moves: Iterable<readonly [number, Move]>) {
+    for (const [gone, move] of moves) {
+      const place = gone & (PLACES - 1)
+      this.#places[place] = { gone, move, next: this.#places[place] }
+    }
+  }
+
+  of(file: number): Move | undefined {
+    let placed = this.#places[file & (PLACES - 1)]
+    while (placed !== undefined && placed.gone !== file) placed = placed.next
+    return placed?.move
+  }
+}
+
+interface PlacedMove {
+  readonly gone: number
+  readonly move: Move
+  readonly next: PlacedMove | undefined
+}
+
+/** Numbers are given one after the other, so few of the files that moved agree in these bits. */
+const PLACES = 4_096
 export const SHARDS = 256
 const SHARD_SHIFT = 24
 const SLOT_WORDS = 5
@@ -200,12 +223,12 @@ class Shard {
     this.#allocate()
   }
 
-  relocate(moved: ByNumber<Move>): void {
+  relocate(moved: Moves): void {
     const { words } = this
     for (let at = 3; at < words.length; at += SLOT_WORDS) {
       const number = words[at]!
       if (number === 0) continue
-      const move = moved.get(number - 1)
+      const move = moved.of(number - 1)
       if (move === undefined) continue
       words[at] = move.file + 1
       words[at + 1] = move.rowOf(words[at + 1]!)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { ByNumber, KeyIndex, SHARDS, type Move } from '../../src/lake/key-index.ts'
+import { KeyIndex, Moves, SHARDS } from '../../src/lake/key-index.ts'
 
 /** Hash words of a few hundred keys, some of which share their first slot. */
 function hashesOf(keys: number): Uint32Array {
@@ -45,8 +45,7 @@ test.each([false, true])('is a map, whatever is put and removed (with versions: 
 test('follows rows that moved, and nothing else', () => {
   const index = new KeyIndex(false)
   for (let key = 0; key < KEYS; key++) index.put(HASHES, 4 * key, key % 3, key)
-  const moved = new ByNumber<Move>()
-  moved.set(1, { file: 9, rowOf: (row) => row + 1_000 })
+  const moved = new Moves([[1, { file: 9, rowOf: (row) => row + 1_000 }]])
   for (let shard = 0; shard < SHARDS; shard++) index.relocate(shard, moved)
   for (let key = 0; key < KEYS; key++) {
     index.find(HASHES, 4 * key)
@@ -88,4 +87,16 @@ test('room that is made at once is the room that is needed', () => {
   for (let key = 0; key < keys; key++) index.put(hashes, 4 * key, 0, key)
   expect(index.size).toBe(keys)
   expect(index.bytes / keys).toBeLessThanOrEqual(33)
+})
+
+test('moves are found by the number of their file, also of files that share a place', () => {
+  // Far apart, beside each other, and with the same last bits.
+  const numbers = [0, 1, 2, 4_096, 4_097, 8_192, 12_288, 1_000_000_000, 4_294_967_294]
+  fc.assert(
+    fc.property(fc.shuffledSubarray(numbers), (gone) => {
+      const moves = new Map(gone.map((number, k) => [number, { file: k, rowOf: (row: number) => row }]))
+      const found = new Moves(moves)
+      expect(numbers.map((number) => found.of(number))).toEqual(numbers.map((number) => moves.get(number)))
+    }),
+  )
 })

@@ -63,9 +63,10 @@ describe('a replay', () => {
         write(bench, i)
         await bench.drained()
       }
+      const before = await young.replays.get(ready.id)
+      expect(before).toMatchObject({ state: 'done', cutover })
       await jobs.update(early!)
-      const over = await bench.reaches(young.replays, ready.id, isOver)
-      expect(over.state).toBe('done')
+      expect(await bench.reaches(young.replays, ready.id, isOver)).toEqual(before)
       await bench.pass(60_000)
       expect((await bench.head()).jump).toBe(jump)
       expect(await bench.keys('pipelines/shop/forks/')).toEqual([])
