@@ -53,6 +53,7 @@ export class Sandbox {
 
   static async open(settings: ProcessSettings): Promise<Sandbox> {
     const instance = await DuckDBInstance.create(':memory:', {
+      enable_external_file_cache: 'false',
       threads: String(settings.threads),
       memory_limit: `${Math.floor((settings.memoryBytesMax * MEMORY_SHARE) / 1024)}KiB`,
       autoinstall_known_extensions: 'false',

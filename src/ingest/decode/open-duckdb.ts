@@ -14,6 +14,8 @@ export function openDuckDb({ memoryMaxBytes, folder = '', checkpointBytes }: Duc
     memory_limit: mebibytes(memoryMaxBytes),
     ...(checkpointBytes === undefined ? {} : { checkpoint_threshold: mebibytes(checkpointBytes) }),
     temp_directory: folder,
+    // Nobody reads a file twice: keeping what was read is a copy of it in fresh memory.
+    enable_external_file_cache: 'false',
     autoinstall_known_extensions: 'false',
     autoload_known_extensions: 'false',
   })
