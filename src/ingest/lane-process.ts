@@ -31,13 +31,15 @@ const WORK_MS_MAX = 600_000
 /** A lane that lived longer is started again at once; those that die young are not forked as fast as they die. */
 const YOUNG_MS = 5_000
 /**
- * Buffers of megabytes come and go with each answer of a broker: glibc's allocator would give each back to the system,
- * which has to clear every page before it gives it out again. Few arenas, since each keeps what it does not give back.
+ * Buffers of megabytes come and go with each answer of a broker, and those of DuckDB with each file: allocators would give
+ * them back to the system, which has to clear every page before it gives it out again. glibc's has few arenas, since each
+ * keeps what it does not give back; DuckDB's (jemalloc) gives back what nobody wanted for some seconds.
  */
 const KEEP_PAGES = {
   MALLOC_ARENA_MAX: '2',
   MALLOC_MMAP_THRESHOLD_: String(32 << 20),
   MALLOC_TRIM_THRESHOLD_: String(512 << 20),
+  DUCKDB_JE_MALLOC_CONF: 'dirty_decay_ms:5000,muzzy_decay_ms:0',
 }
 
 /** What a lane process knows of the lanes of one pipeline. */
