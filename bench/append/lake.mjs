@@ -5,6 +5,7 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { freePort } from '../../infra/ports.mjs'
 import { root } from '../support/load.mjs'
+import { fillMemory } from './memory.mjs'
 import { ORDER_COLUMNS } from './orders.mjs'
 import {
   cpuSeconds,
@@ -32,6 +33,7 @@ export async function runLake({ folder, address, brokerPid, topic, records, lane
   const { table = {}, windows, warmFrom = WARM_SHARE * records, keepStore = false, whenDone, onLook } = how
   const store = path.join(folder, 'lake')
   if (!keepStore) rmSync(store, { recursive: true, force: true })
+  fillMemory(folder)
   const startedMs = performance.now()
   const before = { machine: machineSeconds(), broker: cpuSeconds([brokerPid]) }
   const lake = await startLake({ folder, env, address, store, topic, lanes, table, windows })
