@@ -211,8 +211,8 @@ export class Committer {
     { table: name, inputs, output, sequenceNumber }: Replacement,
     signal?: AbortSignal,
   ): Promise<CommitResult> {
-    const dead = this.#live.get(name)?.replace(inputs, output)
-    const file = output === undefined ? undefined : { ...output, sequenceNumber }
+    const file = output && { ...output, sequenceNumber }
+    const dead = this.#live.get(name)?.replace(inputs, file)
     const change: TableChange = {
       kind: 'replace',
       added: file === undefined ? [] : [file],

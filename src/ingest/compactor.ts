@@ -8,6 +8,7 @@ import {
   readDeletedRows,
   storedFiles,
   writePlan,
+  type AddedFile,
   type CompactionCandidate,
   type CompactionPolicy,
   type DataFile,
@@ -36,7 +37,7 @@ export interface LiveTable {
   /** Whether the files are still there to be replaced. */
   holds(inputs: readonly ConcatenateInput[]): boolean
   /** Swaps files for the one that holds their rows; rows that died meanwhile are dead in it, and returned. */
-  replace(inputs: readonly ConcatenateInput[], output: DataFile | undefined): DeletedRows | undefined
+  replace(inputs: readonly ConcatenateInput[], output: AddedFile | undefined): DeletedRows | undefined
 }
 
 /**
@@ -105,7 +106,7 @@ const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
 
 /**
  * Keeps files few and dead rows rare, beside the stream: plans, lets a lane concatenate, and hands the result to the
- * run, which commits it between two commits of its own. One compaction at a time, with pauses that keep it to its share
+ * run, which commits it with the rows of the stream or between two commits of its own. One compaction at a time, with pauses that keep it to its share
  * of a core, but two of a table that ingestion waits for. Nothing is lost when one dies: a file that nobody refers to is
  * collected some day.
  */
@@ -142,7 +143,7 @@ export class Compactor {
     return this.#done.shift()
   }
 
-  /** The replacement was committed, or given up. */
+  /** The replacement was committed, is part of the next commit, or was given up. */
   settled({ table, inputs }: Replacement): void {
     this.#lookedMs.delete(table)
     this.#atOnce = AT_ONCE_MAX
@@ -195,10 +196,10 @@ export class Compactor {
     underWay: Set<string>,
   ): Promise<void> {
     const { clock, work } = this.#options
-    const inputs = await this.#inputs(table, live)
+    const { inputs, unsaved } = await this.#inputs(table, live)
     const candidates = [...inputs.values()].map(candidateOf)
     const others = [...this.#underWay].filter((each) => each !== underWay)
-    const state = compactionState(candidates, policy)
+    const state = compactionState([...candidates, ...unsaved], policy)
     if (state.isOverLimit) this.#overLimit.add(table.name)
     else this.#overLimit.delete(table.name)
     const free = candidates.filter(({ key }) => !others.some((files) => files.has(key)))
@@ -253,22 +254,35 @@ export class Compactor {
     return this.#wellAs.get(name) !== metadata && nowMs >= (this.#lookedMs.get(name) ?? -Infinity) + LOOK_EVERY_MS
   }
 
-  /** The stored files of the table, with the rows that are dead by now, and that die later. */
-  async #inputs(table: LakeTable, live: LiveTable | undefined): Promise<ReadonlyMap<string, ConcatenateInput>> {
+  /**
+   * The stored files of the table, with the rows that are dead by now, and that die later. Those that no version holds
+   * yet are `unsaved`: they count, but their turn comes when one does.
+   */
+  async #inputs(table: LakeTable, live: LiveTable | undefined): Promise<Inputs> {
     const { storage } = this.#options
     const stored = await storedFiles(storage, table)
-    const files = new Map(live?.files.map(({ file, deleted }) => [file.key, deleted]))
+    const alive = live?.files ?? []
+    const files = new Map(alive.map(({ file, deleted }) => [file.key, deleted]))
     const inputs = new Map<string, ConcatenateInput>()
     for (const file of stored) {
       const deleted = live === undefined ? await readDeletedRows(storage, file) : files.get(file.key)
       if (deleted === undefined) continue
       inputs.set(file.key, { file, firstRowId: file.firstRowId, sequenceNumber: file.sequenceNumber, deleted })
     }
-    return inputs
+    const sequenceNumber = table.raw['last-sequence-number']
+    const unsaved = alive.flatMap((each) =>
+      inputs.has(each.file.key) ? [] : [candidateOf({ ...each, sequenceNumber })],
+    )
+    return { inputs, unsaved }
   }
 }
 
-function candidateOf({ file, deleted, sequenceNumber }: ConcatenateInput): CompactionCandidate {
+interface Inputs {
+  readonly inputs: ReadonlyMap<string, ConcatenateInput>
+  readonly unsaved: readonly CompactionCandidate[]
+}
+
+function candidateOf({ file, deleted, sequenceNumber }: Omit<ConcatenateInput, 'firstRowId'>): CompactionCandidate {
   const { key, recordCount: rows, fileSizeBytes: bytes, partition } = file
   return { key, rows, bytes, dead: deleted.count, partition, sequenceNumber }
 }

@@ -1,5 +1,6 @@
 import type { CommitResult } from '../lake/chain.ts'
 import type { Committer } from './committer.ts'
+import type { KeyedTable } from './upsert.ts'
 import { Compactor, type CompactionRequest, type CompactorOptions, type Replacement } from './compactor.ts'
 
 /** Shards of an index that follow moved rows between two batches: too few to be noticed. */
@@ -16,11 +17,19 @@ export class Housekeeping {
   readonly #options: CompactorOptions
   readonly #compactor: Compactor
   readonly #asked: ReadonlyMap<string, CompactionRequest>
+  readonly #published: ReadonlySet<string>
 
-  constructor(committer: Committer, options: CompactorOptions, asked: ReadonlyMap<string, CompactionRequest>) {
+  /** `published`: tables of which somebody tells what each version changed. */
+  constructor(
+    committer: Committer,
+    options: CompactorOptions,
+    asked: ReadonlyMap<string, CompactionRequest>,
+    published: ReadonlySet<string>,
+  ) {
     this.#committer = committer
     this.#options = options
     this.#asked = asked
+    this.#published = published
     this.#compactor = new Compactor(options)
   }
 
@@ -34,7 +43,7 @@ export class Housekeeping {
     return this.#compactor.isBusy ? WORK_WAIT_MS : WAIT_MS
   }
 
-  /** Commits a finished compaction, and sees whether one is due. The result of the last commit that it made, if any. */
+  /** Commits a finished compaction or leaves it to the next commit, and sees whether one is due. The result of the last commit that it made, if any. */
   async step(signal: AbortSignal): Promise<CommitResult | undefined> {
     const [committer, compactor] = [this.#committer, this.#compactor]
     for (const table of committer.keyed.all) table.sweep(SHARDS_AT_ONCE)
@@ -47,20 +56,33 @@ export class Housekeeping {
 
   async #replace(done: Replacement, signal: AbortSignal): Promise<CommitResult | undefined> {
     const committer = this.#committer
+    const merging = this.#merging(done.table)
     try {
-      const first = committer.hasPending ? await committer.commit({}, signal) : undefined
+      const first = committer.hasPending && merging === undefined ? await committer.commit({}, signal) : undefined
       if (first !== undefined && first.kind !== 'committed') return first
       if (committer.live.get(done.table)?.holds(done.inputs) === false) return first
       if (committer.hasDied(done.table, done.sequenceNumber)) return first
-      const result = await committer.replace(done, signal)
+      merging?.replace(done.inputs, done.output && { ...done.output, sequenceNumber: done.sequenceNumber })
+      const result = merging === undefined ? await committer.replace(done, signal) : undefined
+      if (result !== undefined && result.kind !== 'committed') return result
       const { pipeline, observer } = this.#options
       const [filesIn, rowsOut] = [done.inputs.length, done.output?.recordCount ?? 0]
-      if (result.kind !== 'committed') return result
       observer({ kind: 'compaction', pipeline, table: done.table, filesIn, rowsOut })
       this.#asked.get(done.table)?.add(filesIn, done.output)
       return result
     } finally {
       this.#compactor.settled(done)
     }
+  }
+
+  /**
+   * The table, if its files are swapped with the rows that it commits anyway: one that is large and has many updates has
+   * several compactions a second, and all its deletion vectors are written with each commit. Not where somebody waits for
+   * it, and not where a version with nothing but moved rows is one of which there is nothing to tell.
+   */
+  #merging(table: string): KeyedTable | undefined {
+    if (this.#published.has(table) || this.#asked.get(table)?.isOpen === true) return undefined
+    const keyed = this.#committer.keyed.get(table)
+    return keyed?.isWritten === true ? keyed : undefined
   }
 }

@@ -152,11 +152,11 @@ export class KeyedTables {
   /** All that a commit does to a table: keyed, companion or append. */
   changeOf(table: string, added: readonly DataFile[], filled: ReadonlyMap<string, DataFile>): TableChange {
     const markers = this.#versioned.get(table)?.markers?.changes() ?? []
-    const { deletes, removed, gone } = this.#tables.get(table)?.changes() ?? NO_CHANGES
+    const { deletes, swapped, removed, gone } = this.#tables.get(table)?.changes() ?? NO_CHANGES
     const files = markers.map(({ file, deleted }) => ({ file: filled.get(file.key) ?? file, rows: deleted }))
     return {
       kind: 'write',
-      added: [...added.filter(({ key }) => !gone.has(key)), ...files.map(({ file }) => file)],
+      added: [...added.filter(({ key }) => !gone.has(key)), ...swapped, ...files.map(({ file }) => file)],
       deletes: [...deletes, ...files.filter(({ rows }) => rows.count > 0)],
       removed,
     }
@@ -183,7 +183,7 @@ export function compactedElsewhere(table: string): LakeError {
   return new LakeError('commit.stale', `${table} was compacted by another process`, { retryable: true })
 }
 
-const NO_CHANGES = { deletes: [], removed: [], gone: new Set<string>() } as const
+const NO_CHANGES = { deletes: [], swapped: [], removed: [], gone: new Set<string>() } as const
 
 async function eachFile(
   { storage, work, clock }: { readonly storage: Storage; readonly work: TableWork; readonly clock: Clock },

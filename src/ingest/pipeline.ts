@@ -1,4 +1,5 @@
 import type { PipelineDefinition } from '../define.ts'
+import { publishedTables } from '../define-topic.ts'
 import type { Clock } from '../clock.ts'
 import type { Observer } from '../event.ts'
 import type { Chain } from '../lake/chain.ts'
@@ -98,7 +99,8 @@ export async function run(
     const isBounded = opened.head.fork?.building !== undefined
     const only = isBounded ? writtenTables(definition, unwritten) : undefined
     const files = { pipeline: definition.name, storage, work: () => lanes.work, policy: pipeline.compaction, only }
-    const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions)
+    const sent = new Set(publishedTables(definition).map(({ name }) => name))
+    const housekeeping = new Housekeeping(committer, { ...files, clock, observer }, control.compactions, sent)
     const assign = () =>
       lanes.assign({
         from: holds.readable(ownPartitions(definition, committer.cursors)),

@@ -1,6 +1,6 @@
 import { LakeError } from '../error.ts'
 import { KeyIndex } from '../lake/key-index.ts'
-import { DeletedRank, DeletedRows, type DataFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
+import { DeletedRank, DeletedRows, type AddedFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
 import type { Stands } from './fillings.ts'
 import { Forwarding } from './forwarding.ts'
 import { DELETE, TRUNCATE, type ConcatenateInput, type KeyRun, type StagedKeys, type StoredKeys } from './keys.ts'
@@ -26,9 +26,11 @@ export class KeyedTable {
   readonly #moved = new Forwarding()
   readonly #touched = new Set<LiveFile>()
   readonly #versioned: VersionedFold | undefined
-  /** Files that a truncation took out since the last commit. */
-  #dropped: LiveFile[] = []
+  /** What came and went since the last commit: staged files, files that hold the rows of others, files that left. */
   readonly #added = new Set<LiveFile>()
+  readonly #swapped = new Map<LiveFile, AddedFile>()
+  readonly #removed = new Set<string>()
+  readonly #gone = new Set<string>()
   /** Rows of all files, and those of them that are dead. */
   rows = 0
   deadRows = 0
@@ -147,14 +149,25 @@ export class KeyedTable {
   changes(): KeyedChanges {
     return {
       deletes: [...this.#touched].map(({ file, deleted }) => ({ file, rows: deleted })),
-      removed: this.#dropped.filter((live) => !this.#added.has(live)).map(({ file }) => file.key),
-      gone: new Set(this.#dropped.filter((live) => this.#added.has(live)).map(({ file }) => file.key)),
+      swapped: [...this.#swapped.values()],
+      removed: [...this.#removed],
+      gone: this.#gone,
     }
   }
 
   /** Whether rows died or files went that no staged file tells of. */
   get hasChanged(): boolean {
-    return this.#touched.size > 0 || this.#dropped.length > 0 || (this.markers?.changes().length ?? 0) > 0
+    return (
+      this.#touched.size > 0 ||
+      this.#removed.size > 0 ||
+      this.#gone.size > 0 ||
+      (this.markers?.changes().length ?? 0) > 0
+    )
+  }
+
+  /** Whether the next commit writes the table in any case. */
+  get isWritten(): boolean {
+    return this.#added.size > 0 || this.hasChanged
   }
 
   get markers(): Markers | undefined {
@@ -175,8 +188,7 @@ export class KeyedTable {
   committed(): void {
     for (const live of this.#touched) live.isTouched = false
     this.#touched.clear()
-    this.#added.clear()
-    this.#dropped = []
+    for (const changed of [this.#added, this.#swapped, this.#removed, this.#gone]) changed.clear()
     this.#versioned?.committed()
   }
 
@@ -184,7 +196,7 @@ export class KeyedTable {
    * Swaps files for the one that holds their rows, less those that were dead when it was begun. Rows that died since
    * are dead in it too. Returns its dead rows.
    */
-  replace(inputs: readonly ConcatenateInput[], output: DataFile | undefined): DeletedRows | undefined {
+  replace(inputs: readonly ConcatenateInput[], output: AddedFile | undefined): DeletedRows | undefined {
     const deleted = output === undefined ? undefined : new DeletedRows(output.recordCount)
     const number = this.#numbers++
     const runs: KeyRun[] = []
@@ -200,7 +212,7 @@ export class KeyedTable {
       for (const run of live.partitions.without(rank)) runs.push(run)
       const left = live.file.recordCount - input.deleted.count
       base += left
-      this.#forget(live)
+      this.#leave(live)
       this.#touched.delete(live)
       this.#moved.add(live.number, left, { file: number, rowOf })
     }
@@ -209,7 +221,10 @@ export class KeyedTable {
         retryable: true,
       })
     if (output === undefined) return undefined
-    this.#keep(new LiveFile(number, output, deleted!, new Partitions(joinRuns(runs))))
+    const live = new LiveFile(number, output, deleted!, new Partitions(joinRuns(runs)))
+    this.#keep(live)
+    this.#swapped.set(live, output)
+    if (deleted!.count > 0) this.#mark(live)
     return deleted
   }
 
@@ -275,6 +290,11 @@ export class KeyedTable {
 
   #dieAt(live: LiveFile, row: number): void {
     if (live.deleted.add(row)) this.deadRows++
+    this.#mark(live)
+  }
+
+  /** Its dead rows are to be written. */
+  #mark(live: LiveFile): void {
     if (live.isTouched) return
     live.isTouched = true
     this.#touched.add(live)
@@ -295,9 +315,7 @@ export class KeyedTable {
   /** All files go but those of the batch itself, of which the rows so far are dead. */
   #truncate({ files, rows }: StagedKeys, operation: number, staged: readonly LiveFile[]): void {
     this.#index.clear()
-    const dropped = this.files.filter((live) => !staged.includes(live))
-    for (const live of dropped) this.#forget(live)
-    this.#dropped.push(...dropped)
+    for (const live of this.files.filter((live) => !staged.includes(live))) this.#leave(live)
     this.#touched.clear()
     for (let before = 0; before < operation; before++)
       if (files[before]! >= 0) this.#die({ live: staged[files[before]!]!, row: rows[before]! })
@@ -312,7 +330,10 @@ export class KeyedTable {
     this.deadRows += live.deleted.count
   }
 
-  #forget(live: LiveFile): void {
+  /** Takes a file out of the table. Of one that no version has held yet, no version tells. */
+  #leave(live: LiveFile): void {
+    if (this.#added.delete(live)) this.#gone.add(live.file.key)
+    else if (!this.#swapped.delete(live)) this.#removed.add(live.file.key)
     this.#files.delete(live.number)
     this.#byKey.delete(live.file.key)
     this.rows -= live.file.recordCount
@@ -323,7 +344,9 @@ export class KeyedTable {
 /** What a table's keys ask of its next commit. */
 export interface KeyedChanges {
   readonly deletes: readonly FileDeletes[]
-  /** Files of the table that a truncation took out. */
+  /** Files that hold the rows of others, which are among those that left. */
+  readonly swapped: readonly AddedFile[]
+  /** Files of the table that a truncation or a compaction took out. */
   readonly removed: readonly string[]
   /** Files that were to be added, and were taken out before. */
   readonly gone: ReadonlySet<string>

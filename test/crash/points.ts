@@ -128,7 +128,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/ingest/housekeeping.ts',
-    text: 'const result = await committer.replace(done, signal)',
+    text: 'const result = merging === undefined ? await committer.replace(done, signal) : undefined',
     before: 'replacement-before',
     after: 'replacement-after',
   },

@@ -2,16 +2,22 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { PipelineDefinition } from '../../src/define.ts'
 import { Committer } from '../../src/ingest/committer.ts'
+import { CompactionRequest } from '../../src/ingest/compactor.ts'
+import { Housekeeping } from '../../src/ingest/housekeeping.ts'
+import { KeyedTables } from '../../src/ingest/keyed-tables.ts'
 import type { ConcatenateInput, TableWork } from '../../src/ingest/keys.ts'
+import type { Staged, StagedTable } from '../../src/ingest/lane.ts'
 import { inlineLanes } from '../../src/ingest/lanes.ts'
 import { ContentSource, MemoryLog } from '../../src/ingest/memory-log.ts'
 import { run, type Control, type RunResult } from '../../src/ingest/pipeline.ts'
-import { openHead } from '../../src/ingest/start.ts'
+import { openHead, tablePlans } from '../../src/ingest/start.ts'
+import { openTables } from '../../src/ingest/tables.ts'
 import { openChain } from '../../src/lake/chain.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import {
   COMPACTION,
   DeletedRows,
+  readDeletedRows,
   storedFiles,
   type CompactionPolicy,
   type DataFile,
@@ -355,6 +361,55 @@ describe('run', () => {
   })
 })
 
+/** Work on files that is not asked for. */
+const NO_WORK = {} as TableWork
+
+async function started(bench: Bench): Promise<Bench> {
+  await bench.run(0)
+  return bench
+}
+
+/** Lets everything that waits for nothing get on. */
+async function until(isDone: () => boolean): Promise<void> {
+  while (!isDone()) await new Promise(setImmediate)
+  await new Promise(setImmediate)
+}
+
+function fileOf(name: string, recordCount: number): DataFile {
+  return { key: `tables/orders/data/${name}.json`, recordCount, fileSizeBytes: 100, partition: [], metrics: new Map() }
+}
+
+function nameOf({ key }: DataFile): string {
+  return key.slice(key.lastIndexOf('/') + 1, key.lastIndexOf('.'))
+}
+
+/** A batch that writes rows of these keys, in a file that is called by them. */
+function upserts(committer: Committer, keys: readonly number[]): Staged {
+  const from = committer.cursors.get('orders/0')!.offset
+  const until = from + BigInt(keys.length)
+  const count = keys.length
+  const counts = { rows: count, deadLetters: 0, tombstones: 0, skipped: 0, clockMs: undefined }
+  const table: StagedTable = {
+    table: 'orders',
+    files: [fileOf(keys.join(), count)],
+    deadLetterFiles: [],
+    counts: new Map([['orders/0', counts]]),
+    keys: {
+      count,
+      hashes: Uint32Array.from(keys.flatMap((key) => [key, key, key, key])),
+      files: new Int32Array(count),
+      rows: Uint32Array.from(keys.keys()),
+      offsets: BigInt64Array.from(keys, (_, k) => from + BigInt(k)),
+      runs: [{ partition: 0, count }],
+      versions: undefined,
+      bare: undefined,
+      holes: undefined,
+    },
+  }
+  const range = { partition: 'orders/0' as const, from, until, leaderEpoch: 0, tail: undefined, end: until }
+  return { lane: 0, ranges: [range], tables: [table], records: count, bytes: count, encodeMs: 0 }
+}
+
 it('shows what it commits on the way to a compaction', async () => {
   const log = new MemoryLog()
   log.createTopic('orders', 1)
@@ -382,6 +437,104 @@ it('shows what it commits on the way to a compaction', async () => {
   const kinds = (await chain.versions(100)).map(({ kind }) => kind)
   expect(kinds).toContain('maintenance')
   expect(staleMs).toBeLessThan(500)
+})
+
+describe('Housekeeping', () => {
+  const DEFINITION: PipelineDefinition = {
+    name: 'shop',
+    onDataLoss: 'stop',
+    windows: [],
+    tables: [
+      {
+        ...rowTable('orders', 'orders'),
+        key: ['v'],
+        columns: [{ name: 'v', type: { kind: 'string' }, required: true }],
+      },
+    ],
+  }
+
+  /** A keyed table of two files that are put together, and what of the rest is given. */
+  async function open(published: readonly string[], asked: ReadonlyMap<string, CompactionRequest>) {
+    const log = new MemoryLog()
+    log.createTopic('orders', 1)
+    const { storage, clock, ...bench } = await started(new Bench(log, DEFINITION))
+    const chain = openChain(storage, 'shop', clock)
+    const head = (await chain.head())!
+    const tables = await openTables(storage, head.tables)
+    const plans = tablePlans(DEFINITION, tables)
+    const keyed = await KeyedTables.load(DEFINITION.tables, tables, plans, storage, () => NO_WORK, clock)
+    const policy = { writer: 'w', minIntervalMs: 100, heartbeatMs: 5_000 }
+    const common = { storage, clock, observer: () => undefined }
+    const committer = await Committer.open({ chain, policy, keyed, ...common }, head, tables)
+    const concatenated: ConcatenateInput[][] = []
+    const concatenate: TableWork['concatenate'] = (_, inputs) => {
+      concatenated.push([...inputs])
+      return Promise.resolve(
+        fileOf(
+          'whole',
+          inputs.reduce((rows, { file, deleted }) => rows + file.recordCount - deleted.count, 0),
+        ),
+      )
+    }
+    const options = { pipeline: 'shop', work: () => ({ ...NO_WORK, concatenate }), policy: { ...COMPACTION, fanIn: 2 } }
+    const housekeeping = new Housekeeping(committer, { ...options, ...common }, asked, new Set(published))
+    for (const keys of [
+      [1, 2, 3],
+      [4, 5],
+    ]) {
+      await committer.fold(upserts(committer, keys))
+      await committer.commit()
+    }
+    const signal = new AbortController().signal
+    expect(await housekeeping.step(signal)).toBeUndefined()
+    await until(() => concatenated.length > 0)
+    return { ...bench, storage, chain, committer, step: () => housekeeping.step(signal) }
+  }
+
+  /** What the head holds: rows of each file, and those of them that are dead. */
+  async function stored(storage: MemoryStorage, committer: Committer): Promise<unknown[]> {
+    const files = await storedFiles(storage, committer.tables.get('orders')!)
+    const told = files.map(async (file) => [
+      nameOf(file),
+      file.recordCount,
+      ...(await readDeletedRows(storage, file)).positions(),
+    ])
+    return (await Promise.all(told)).toSorted()
+  }
+
+  it('swaps files of a keyed table with the rows that are committed anyway', async () => {
+    const { storage, chain, committer, step } = await open([], new Map())
+    const before = committer.head.number
+    await committer.fold(upserts(committer, [2, 9]))
+    expect([await step(), committer.head.number]).toEqual([undefined, before])
+    // Rows die in what no version holds yet.
+    await committer.fold(upserts(committer, [4]))
+    expect((await committer.commit()).kind).toBe('committed')
+    expect((await chain.head())!).toMatchObject({ number: before + 1n, kind: 'ingest' })
+    expect(committer.tables.get('orders')!.snapshots.at(-1)!.operation).toBe('overwrite')
+    expect(await stored(storage, committer)).toEqual([
+      ['2,9', 2],
+      ['4', 1],
+      // The younger file comes first: 4 and 5, then 1, 2 and 3.
+      ['whole', 5, 0, 3],
+    ])
+  })
+
+  it.each([
+    ['when no rows are waiting', [], [], []],
+    ['when changes of the table are published', ['orders'], [], [7]],
+    ['when somebody waits for it', [], ['orders'], [7]],
+  ])('makes a version of its own %s', async (_, published, waiting, keys) => {
+    const asked = new Map(waiting.map((table) => [table, new CompactionRequest()]))
+    const { storage, chain, committer, step } = await open(published, asked)
+    if (keys.length > 0) await committer.fold(upserts(committer, keys))
+    const before = committer.head.number
+    expect((await step())?.kind).toBe('committed')
+    const kinds = (await chain.versions(Number(committer.head.number - before))).map(({ kind }) => kind)
+    expect(kinds).toEqual(['maintenance', ...keys.map(() => 'ingest')])
+    expect(committer.tables.get('orders')!.snapshots.at(-1)!.operation).toBe('replace')
+    expect(await stored(storage, committer)).toEqual([...keys.map((key) => [String(key), 1]), ['whole', 5]])
+  })
 })
 
 describe('Committer', () => {

@@ -1,12 +1,5 @@
 import { LakeError } from '../../error.ts'
-import {
-  DeletedRank,
-  DeletedRows,
-  type AddedFile,
-  type DataFile,
-  type FileDeletes,
-  type TableChange,
-} from '../../lake/table.ts'
+import { DeletedRank, DeletedRows, type AddedFile, type FileDeletes, type TableChange } from '../../lake/table.ts'
 import type { ConcatenateInput } from '../keys.ts'
 import type { StoredRows, TableDelta } from './window.ts'
 
@@ -77,7 +70,7 @@ export class LiveRows {
    * Swaps files for the one that holds their rows, less those that were dead when it was begun. Rows that died since
    * are dead in it too. Returns its dead rows.
    */
-  replace(inputs: readonly ConcatenateInput[], output: DataFile | undefined): DeletedRows | undefined {
+  replace(inputs: readonly ConcatenateInput[], output: AddedFile | undefined): DeletedRows | undefined {
     const dead = output === undefined ? undefined : new DeletedRows(output.recordCount)
     let base = 0
     for (const input of inputs) {
