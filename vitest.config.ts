@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config'
 // real: against Apache Kafka, an S3 server, foreign Iceberg readers and processes of ours, one after the other.
 const real = ['test/**/*.real.test.ts']
 const engine = [
-  'test/ingest/{compare,fork-laws,row-transform,row-wise,seeding,window-plants}.real.test.ts',
+  'test/ingest/{compare,encoder-laws,fork-laws,keyed-rows,row-transform,row-wise,seeding,window-plants}.real.test.ts',
   'test/ingest/window/*.real.test.ts',
   'test/query/{exact,open-windows,prune,top-rows}.real.test.ts',
   'test/replay/verify.real.test.ts',
