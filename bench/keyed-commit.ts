@@ -125,15 +125,8 @@ class Run {
     await settled()
     const done = this.#compactor.take()
     if (done !== undefined) {
-      await this.#replace.of(async () => {
-        const dead = this.#keyed.replace(done.inputs, done.output)
-        await this.#change({
-          kind: 'replace',
-          added: done.output === undefined ? [] : [{ ...done.output, sequenceNumber: done.sequenceNumber }],
-          deletes: dead === undefined || dead.count === 0 ? [] : [{ file: done.output!, rows: dead }],
-          removed: done.inputs.map(({ file }) => file.key),
-        })
-      })
+      const output = done.output && { ...done.output, sequenceNumber: done.sequenceNumber }
+      await this.#replace.of(async () => void this.#keyed.replace(done.inputs, output))
       this.#compactor.settled(done)
     }
     this.#compactor.consider(new Map([['orders', this.#table]]), live)
@@ -143,8 +136,8 @@ class Run {
     const file = this.#file(BATCH)
     await this.#fold.of(async () => this.#keyed.fold(stagedOf(file, keys)))
     await this.#commit.of(async () => {
-      const { deletes, removed } = this.#keyed.changes()
-      await this.#change({ kind: 'write', added: [file], deletes, removed })
+      const { deletes, swapped, removed } = this.#keyed.changes()
+      await this.#change({ kind: 'write', added: [file, ...swapped], deletes, removed })
       this.#keyed.committed()
     })
     this.records += BATCH

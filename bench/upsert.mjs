@@ -115,13 +115,12 @@ function report(size, keys, { append, upsert, restart, looks }) {
 
 /** Seconds from the start of the process until the pipeline runs on a store that holds everything. */
 async function restartOf(world) {
-  const startedMs = performance.now()
   let seconds
   await runLake({
     ...world,
     table: { key: ['order_id'] },
     keepStore: true,
-    whenDone: async ({ port }) => {
+    whenDone: async ({ port, startedMs }) => {
       while ((await metrics(port))?.isRunning !== true) await sleep(20)
       seconds = (performance.now() - startedMs) / 1_000
     },
