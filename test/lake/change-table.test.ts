@@ -70,7 +70,8 @@ interface ModelFile {
 
 /** One step of a random history: sizes of new files, which rows die, which files are rewritten. */
 const step = fc.record({
-  kind: fc.constantFrom('write' as const, 'write' as const, 'replace' as const),
+  // With `both` rows of the stream come together with files that hold the rows of others.
+  of: fc.constantFrom('write' as const, 'write' as const, 'replace' as const, 'both' as const),
   added: fc.array(fc.integer({ min: 0, max: 40 }), { maxLength: 3 }),
   dead: fc.array(fc.tuple(fc.nat(1_000), fc.nat(1_000)), { maxLength: 6 }),
   removed: fc.array(fc.nat(1_000), { maxLength: 2 }),
@@ -85,15 +86,16 @@ describe('a keyed table', () => {
         const model = new Map<string, ModelFile>()
         const history = new Map<bigint, ReadonlyMap<string, ModelFile>>()
         let [table, names, nextRowId] = [empty, 0, 0n]
-        for (const [number, { kind, added, dead, removed, isReopened }] of steps.entries()) {
+        for (const [number, { of, added, dead, removed, isReopened }] of steps.entries()) {
+          const kind = of === 'both' ? 'write' : of
           const base = isReopened ? await openTable(storage, table.metadata) : table
           const sequenceNumber = base.raw['last-sequence-number'] + 1n
           const keys = [...model.keys()]
-          const gone = kind === 'write' ? [] : [...new Set(removed.flatMap((pick) => keys[pick % keys.length] ?? []))]
-          const old = kind === 'replace' && sequenceNumber > 1n ? sequenceNumber - 1n : undefined
-          const files = added.map((rows): AddedFile => ({
+          const gone = of === 'write' ? [] : [...new Set(removed.flatMap((pick) => keys[pick % keys.length] ?? []))]
+          const old = of !== 'write' && sequenceNumber > 1n ? sequenceNumber - 1n : undefined
+          const files = added.map((rows, k): AddedFile => ({
             ...file(names++, rows),
-            ...(old === undefined ? {} : { sequenceNumber: old }),
+            ...(old === undefined || (of === 'both' && k % 2 === 1) ? {} : { sequenceNumber: old }),
           }))
           const dying = new Set<ModelFile>()
           for (const key of gone) model.delete(key)
