@@ -125,8 +125,7 @@ class Run {
     await settled()
     const done = this.#compactor.take()
     if (done !== undefined) {
-      const output = done.output && { ...done.output, sequenceNumber: done.sequenceNumber }
-      await this.#replace.of(async () => void this.#keyed.replace(done.inputs, output))
+      await this.#replace.of(async () => void this.#keyed.replace(done.inputs, done.output))
       this.#compactor.settled(done)
     }
     this.#compactor.consider(new Map([['orders', this.#table]]), live)

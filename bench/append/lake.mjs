@@ -26,8 +26,9 @@ const WARM_SHARE = 0.2
 /**
  * Runs it and measures the whole process tree. `warm` is the slope from the first version with a fifth of the records
  * to the last version; `firstCommitSeconds` is from the start of the process to the first version that holds records.
- * `table` adds to the definition of the table, `windows` are over it; `onLook` and `whenDone` are called meanwhile and at the end, with the
- * port of the service and, at the end, the time at which it was started. `othersShare` is the part of this machine's cores that neither the tree nor the broker had: near 0 on a quiet one.
+ * `table` adds to the definition of the table, `windows` are over it; `onLook` and `whenDone` are called meanwhile and
+ * at the end, with the port of the service and, at the end, the time at which it was started. `othersShare` is the part
+ * of this machine's cores that neither the tree nor the broker had: near 0 on a quiet one.
  */
 export async function runLake({ folder, address, brokerPid, topic, records, lanes, env = {}, ...how }) {
   const { table = {}, windows, warmFrom = WARM_SHARE * records, keepStore = false, whenDone, onLook } = how

@@ -207,16 +207,12 @@ export class Committer {
   }
 
   /** Swaps files of a table for the one that holds their rows, as a version of its own. Nothing may be pending. */
-  async replace(
-    { table: name, inputs, output, sequenceNumber }: Replacement,
-    signal?: AbortSignal,
-  ): Promise<CommitResult> {
-    const file = output && { ...output, sequenceNumber }
-    const dead = this.#live.get(name)?.replace(inputs, file)
+  async replace({ table: name, inputs, output }: Replacement, signal?: AbortSignal): Promise<CommitResult> {
+    const dead = this.#live.get(name)?.replace(inputs, output)
     const change: TableChange = {
       kind: 'replace',
-      added: file === undefined ? [] : [file],
-      deletes: file === undefined || dead === undefined || dead.count === 0 ? [] : [{ file, rows: dead }],
+      added: output === undefined ? [] : [output],
+      deletes: output === undefined || dead === undefined || dead.count === 0 ? [] : [{ file: output, rows: dead }],
       removed: inputs.map(({ file }) => file.key),
     }
     const before = this.#tables.get(name)

@@ -22,8 +22,8 @@ import type { ConcatenateInput, TableWork } from './keys.ts'
 export interface Replacement {
   readonly table: string
   readonly inputs: readonly ConcatenateInput[]
-  readonly output: DataFile | undefined
-  /** Of the snapshot that the inputs were taken from. */
+  readonly output: AddedFile | undefined
+  /** Of the snapshot that the inputs were taken from; that of the output's rows too. */
   readonly sequenceNumber: bigint
 }
 
@@ -106,9 +106,9 @@ const EVERYTHING = { deadShare: 0, fanIn: 2, steps: 1, restAfter: 0 }
 
 /**
  * Keeps files few and dead rows rare, beside the stream: plans, lets a lane concatenate, and hands the result to the
- * run, which commits it with the rows of the stream or between two commits of its own. One compaction at a time, with pauses that keep it to its share
- * of a core, but two of a table that ingestion waits for. Nothing is lost when one dies: a file that nobody refers to is
- * collected some day.
+ * run, which commits it with the rows of the stream or between two commits of its own. One compaction at a time, with
+ * pauses that keep it to its share of a core, but two of a table that ingestion waits for. Nothing is lost when one
+ * dies: a file that nobody refers to is collected some day.
  */
 export class Compactor {
   readonly #options: CompactorOptions
@@ -224,11 +224,12 @@ export class Compactor {
       return { ...input, deleted: input.deleted.clone() }
     })
     const output = merged.length === 0 ? undefined : await work().concatenate(writePlan(table), merged)
+    const sequenceNumber = table.raw['last-sequence-number']
     this.#done.push({
       table: table.name,
       inputs: [...merged, ...plan.dropped.map((key) => inputs.get(key)!)],
-      output,
-      sequenceNumber: table.raw['last-sequence-number'],
+      output: output && { ...output, sequenceNumber },
+      sequenceNumber,
     })
     const nowMs = clock.monotonicMs()
     this.#restUntilMs = nowMs + (nowMs - startMs) * (1 / state.cores - 1)

@@ -43,7 +43,10 @@ export class Housekeeping {
     return this.#compactor.isBusy ? WORK_WAIT_MS : WAIT_MS
   }
 
-  /** Commits a finished compaction or leaves it to the next commit, and sees whether one is due. The result of the last commit that it made, if any. */
+  /**
+   * Commits a finished compaction or leaves it to the next commit, and sees whether one is due. The result of the last
+   * commit that it made, if any.
+   */
   async step(signal: AbortSignal): Promise<CommitResult | undefined> {
     const [committer, compactor] = [this.#committer, this.#compactor]
     for (const table of committer.keyed.all) table.sweep(SHARDS_AT_ONCE)
@@ -62,7 +65,7 @@ export class Housekeeping {
       if (first !== undefined && first.kind !== 'committed') return first
       if (committer.live.get(done.table)?.holds(done.inputs) === false) return first
       if (committer.hasDied(done.table, done.sequenceNumber)) return first
-      merging?.replace(done.inputs, done.output && { ...done.output, sequenceNumber: done.sequenceNumber })
+      merging?.replace(done.inputs, done.output)
       const result = merging === undefined ? await committer.replace(done, signal) : undefined
       if (result !== undefined && result.kind !== 'committed') return result
       const { pipeline, observer } = this.#options

@@ -1,17 +1,17 @@
-import type { DataFile, DeletedRank, DeletedRows } from '../lake/table.ts'
+import type { AddedFile, DeletedRank, DeletedRows } from '../lake/table.ts'
 import type { KeyRun } from './keys.ts'
 
 /** A data file of a keyed table, and which of its rows are dead. */
 export class LiveFile {
   /** By which the index calls it. Never used twice. */
   readonly number: number
-  readonly file: DataFile
+  readonly file: AddedFile
   readonly deleted: DeletedRows
   readonly partitions: Partitions
   /** Whether rows died since the last commit. */
   isTouched = false
 
-  constructor(number: number, file: DataFile, deleted: DeletedRows, partitions: Partitions) {
+  constructor(number: number, file: AddedFile, deleted: DeletedRows, partitions: Partitions) {
     this.number = number
     this.file = file
     this.deleted = deleted

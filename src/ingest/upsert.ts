@@ -28,7 +28,7 @@ export class KeyedTable {
   readonly #versioned: VersionedFold | undefined
   /** What came and went since the last commit: staged files, files that hold the rows of others, files that left. */
   readonly #added = new Set<LiveFile>()
-  readonly #swapped = new Map<LiveFile, AddedFile>()
+  readonly #swapped = new Set<LiveFile>()
   readonly #removed = new Set<string>()
   readonly #gone = new Set<string>()
   /** Rows of all files, and those of them that are dead. */
@@ -149,7 +149,7 @@ export class KeyedTable {
   changes(): KeyedChanges {
     return {
       deletes: [...this.#touched].map(({ file, deleted }) => ({ file, rows: deleted })),
-      swapped: [...this.#swapped.values()],
+      swapped: [...this.#swapped].map(({ file }) => file),
       removed: [...this.#removed],
       gone: this.#gone,
     }
@@ -223,7 +223,7 @@ export class KeyedTable {
     if (output === undefined) return undefined
     const live = new LiveFile(number, output, deleted!, new Partitions(joinRuns(runs)))
     this.#keep(live)
-    this.#swapped.set(live, output)
+    this.#swapped.add(live)
     if (deleted!.count > 0) this.#mark(live)
     return deleted
   }

@@ -53,9 +53,10 @@ export class Sandbox {
 
   static async open(settings: ProcessSettings): Promise<Sandbox> {
     const instance = await DuckDBInstance.create(':memory:', {
-      enable_external_file_cache: 'false',
       threads: String(settings.threads),
       memory_limit: `${Math.floor((settings.memoryBytesMax * MEMORY_SHARE) / 1024)}KiB`,
+      // A file that is read twice is in the cache of the operating system.
+      enable_external_file_cache: 'false',
       autoinstall_known_extensions: 'false',
       autoload_known_extensions: 'false',
       allow_community_extensions: 'false',

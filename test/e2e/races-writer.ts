@@ -64,8 +64,8 @@ export async function race(
     const dead = new Map(committer.live.get('race')!.files.map(({ file, deleted }) => [file.key, deleted]))
     const inputs = inputsOf(await storedFiles(storage, table), dead)
     const isEmpty = inputs.every(({ file, deleted }) => deleted.count === file.recordCount)
-    const output = isEmpty ? undefined : await work.concatenate(planOf(table).data, inputs)
     const sequenceNumber = table.raw['last-sequence-number']
+    const output = isEmpty ? undefined : { ...(await work.concatenate(planOf(table).data, inputs)), sequenceNumber }
     const result = await committer.replace({ table: 'race', inputs, output, sequenceNumber })
     if (result.kind !== 'committed') done.stale++
     else done.compactions.push(result.version.commitId)

@@ -1,28 +1,19 @@
 import * as fc from 'fast-check'
 import { DuckDBBlobValue, type DuckDBValue } from '@duckdb/node-api'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Column, ColumnType } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { TableDefinition } from '../../src/define.ts'
 import { tableColumns } from '../../src/ingest/decode/columns.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import type { StagedTable } from '../../src/ingest/lane.ts'
-import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { applyTransform, type DataFile, type IcebergType, type PartitionValue } from '../../src/lake/table.ts'
 import type { RecordBatch } from '../../src/log.ts'
 import { batchOf, definition, tablePlan, type TestRecord } from '../support/lake-table.ts'
-import { ParquetReader } from '../support/parquet.ts'
+import { openStore } from '../support/parquet.ts'
 import { mutated, objectArbitrary } from './decode/arbitrary.ts'
 
-const storage = new MemoryStorage('laws')
-let reader: ParquetReader
-beforeAll(async () => {
-  reader = await ParquetReader.open()
-})
-afterAll(async () => {
-  reader.close()
-  await storage.close()
-})
+const { storage, reader } = await openStore('laws')
 
 const type = (kind: 'string' | 'int' | 'long' | 'float' | 'double' | 'binary' | 'date' | 'uuid' | 'boolean') => ({
   kind,

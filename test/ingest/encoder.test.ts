@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { writeDataFile } from '../../src/ingest/decode/data-file-writer.ts'
@@ -9,19 +9,10 @@ import { SlabPool } from '../../src/ingest/decode/slab.ts'
 import { TableDecoder } from '../../src/ingest/decode/table-decoder.ts'
 import { tableColumns } from '../../src/ingest/decode/columns.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
-import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { batchOf, definition, tablePlan } from '../support/lake-table.ts'
-import { ParquetReader } from '../support/parquet.ts'
+import { openStore } from '../support/parquet.ts'
 
-const storage = new MemoryStorage('encoder')
-let reader: ParquetReader
-beforeAll(async () => {
-  reader = await ParquetReader.open()
-})
-afterAll(async () => {
-  reader.close()
-  await storage.close()
-})
+const { storage, reader } = await openStore('encoder')
 
 test('a reader finds binary values that stand in a dictionary', async () => {
   const def = definition({ columns: [{ name: 'b', type: { kind: 'binary' } }] })

@@ -1,25 +1,16 @@
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Column } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { TableDefinition } from '../../src/define.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import { DELETE } from '../../src/ingest/keys.ts'
 import type { Encoder, StagedTable } from '../../src/ingest/lane.ts'
-import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import type { RecordBatch } from '../../src/log.ts'
 import { batchOf, definition, tablePlan, type TestRecord } from '../support/lake-table.ts'
-import { ParquetReader } from '../support/parquet.ts'
+import { openStore } from '../support/parquet.ts'
 
-const storage = new MemoryStorage('keyed')
-let reader: ParquetReader
-beforeAll(async () => {
-  reader = await ParquetReader.open()
-})
-afterAll(async () => {
-  reader.close()
-  await storage.close()
-})
+const { storage, reader } = await openStore('keyed')
 
 const string = { kind: 'string' } as const
 const COLUMNS: readonly Column[] = [

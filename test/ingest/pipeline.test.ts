@@ -364,11 +364,6 @@ describe('run', () => {
 /** Work on files that is not asked for. */
 const NO_WORK = {} as TableWork
 
-async function started(bench: Bench): Promise<Bench> {
-  await bench.run(0)
-  return bench
-}
-
 /** Lets everything that waits for nothing get on. */
 async function until(isDone: () => boolean): Promise<void> {
   while (!isDone()) await new Promise(setImmediate)
@@ -457,7 +452,9 @@ describe('Housekeeping', () => {
   async function open(published: readonly string[], asked: ReadonlyMap<string, CompactionRequest>) {
     const log = new MemoryLog()
     log.createTopic('orders', 1)
-    const { storage, clock, ...bench } = await started(new Bench(log, DEFINITION))
+    const bench = new Bench(log, DEFINITION)
+    await bench.run(0)
+    const { storage, clock } = bench
     const chain = openChain(storage, 'shop', clock)
     const head = (await chain.head())!
     const tables = await openTables(storage, head.tables)
@@ -488,7 +485,7 @@ describe('Housekeeping', () => {
     const signal = new AbortController().signal
     expect(await housekeeping.step(signal)).toBeUndefined()
     await until(() => concatenated.length > 0)
-    return { ...bench, storage, chain, committer, step: () => housekeeping.step(signal) }
+    return { storage, chain, committer, step: () => housekeeping.step(signal) }
   }
 
   /** What the head holds: rows of each file, and those of them that are dead. */
@@ -615,8 +612,14 @@ describe('Committer', () => {
       sequenceNumber: file.sequenceNumber,
       deleted: new DeletedRows(file.recordCount),
     }))
-    const output = (key: string) => ({ ...inputs[0]!.file, key: `tables/clicks/data/${key}.json`, recordCount: 4 })
-    const replacement = { table: 'clicks', inputs, sequenceNumber: table.raw['last-sequence-number'] }
+    const sequenceNumber = table.raw['last-sequence-number']
+    const output = (name: string) => ({
+      ...inputs[0]!.file,
+      key: `tables/clicks/data/${name}.json`,
+      recordCount: 4,
+      sequenceNumber,
+    })
+    const replacement = { table: 'clicks', inputs, sequenceNumber }
     const parts = { storage: bench.storage, clock: bench.clock, observer: () => undefined }
     const policy = { writer: 'other', minIntervalMs: 100, heartbeatMs: 5_000 }
     const chain = openChain(bench.storage, 'shop', bench.clock)

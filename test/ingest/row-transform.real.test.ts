@@ -1,24 +1,15 @@
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { DuckDBValue } from '@duckdb/node-api'
 import { systemClock } from '../../src/clock.ts'
 import type { TableDefinition } from '../../src/define.ts'
 import { openEncoder } from '../../src/ingest/encoder.ts'
 import type { StagedTable } from '../../src/ingest/lane.ts'
 import { assertCounted } from '../../src/ingest/pending.ts'
-import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import { batchOf, definition, tablePlan, type TestRecord } from '../support/lake-table.ts'
-import { ParquetReader } from '../support/parquet.ts'
+import { openStore } from '../support/parquet.ts'
 
-const storage = new MemoryStorage('row-transform')
-let reader: ParquetReader
-beforeAll(async () => {
-  reader = await ParquetReader.open()
-})
-afterAll(async () => {
-  reader.close()
-  await storage.close()
-})
+const { storage, reader } = await openStore('row-transform')
 
 const EVENT_TIME = { column: 'at', unit: 'ms', outOfOrdernessMs: 0, idleAfterMs: 0, maxFutureSkewMs: 1e15 } as const
 const BASE = definition({

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api'
+import { afterAll } from 'vitest'
+import { MemoryStorage } from '../../src/lake/storage/memory.ts'
 import type { DataFile, Storage } from '../../src/lake/table.ts'
 // The client reads texts as they are where this has been loaded.
 import '../../src/values.ts'
@@ -36,4 +38,14 @@ export class ParquetReader {
     this.#connection.closeSync()
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** A store in memory and what reads files back from it, for the tests of one file: closed behind them. */
+export async function openStore(name: string): Promise<{ storage: MemoryStorage; reader: ParquetReader }> {
+  const [storage, reader] = [new MemoryStorage(name), await ParquetReader.open()]
+  afterAll(async () => {
+    reader.close()
+    await storage.close()
+  })
+  return { storage, reader }
 }

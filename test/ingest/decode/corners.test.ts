@@ -1,23 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Column, ColumnType } from '../../../src/batch.ts'
 import { systemClock } from '../../../src/clock.ts'
 import type { TableDefinition } from '../../../src/define.ts'
 import { openEncoder } from '../../../src/ingest/encoder.ts'
 import type { StagedTable } from '../../../src/ingest/lane.ts'
-import { MemoryStorage } from '../../../src/lake/storage/memory.ts'
 import type { RecordBatch } from '../../../src/log.ts'
 import { batchOf, definition, tablePlan } from '../../support/lake-table.ts'
-import { ParquetReader } from '../../support/parquet.ts'
+import { openStore } from '../../support/parquet.ts'
 
-const storage = new MemoryStorage('corners')
-let reader: ParquetReader
-beforeAll(async () => {
-  reader = await ParquetReader.open()
-})
-afterAll(async () => {
-  reader.close()
-  await storage.close()
-})
+const { storage, reader } = await openStore('corners')
 
 async function encode(
   def: TableDefinition,

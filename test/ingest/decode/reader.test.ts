@@ -1,23 +1,14 @@
 import * as fc from 'fast-check'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { systemClock } from '../../../src/clock.ts'
 import { openEncoder } from '../../../src/ingest/encoder.ts'
-import { MemoryStorage } from '../../../src/lake/storage/memory.ts'
 import { batchOf, definition, tablePlan } from '../../support/lake-table.ts'
-import { ParquetReader } from '../../support/parquet.ts'
+import { openStore } from '../../support/parquet.ts'
 import { columnsArbitrary, mutated, objectArbitrary } from './arbitrary.ts'
 import { plainOf } from './plain.ts'
 import { judge } from './reference.ts'
 
-const storage = new MemoryStorage('reader')
-let reader: ParquetReader
-beforeAll(async () => {
-  reader = await ParquetReader.open()
-})
-afterAll(async () => {
-  reader.close()
-  await storage.close()
-})
+const { storage, reader } = await openStore('reader')
 
 const unknowns = fc.constantFrom('extra' as const, 'ignore' as const, 'fail' as const)
 
