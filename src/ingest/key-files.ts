@@ -15,7 +15,7 @@ const ROWS_MIN = 4_096
 const NO_WORDS = new Uint32Array(0)
 const NO_LONGS = new BigInt64Array(0)
 
-/** Keys of a stored file as they are sent. */
+/** Keys of stored files as they are sent. */
 export interface SentKeys extends StoredKeys {
   readonly keyFile?: string
 }
@@ -34,24 +34,24 @@ export async function sentBatch(staged: Staged, folder: string, clock: Clock): P
   return { ...staged, tables: await Promise.all(staged.tables.map(sent)) }
 }
 
-/** The same of what a lane read of a stored file. */
+/** The same of what a lane read of stored files. */
 export async function sentKeys(keys: StoredKeys, folder: string, clock: Clock): Promise<SentKeys> {
-  const { count, hashes, versions } = keys
-  if (count < ROWS_MIN) return keys
-  const keyFile = await written([...(versions ? [versions] : []), hashes], folder, clock)
-  return keyFile === undefined ? keys : { ...keys, keyFile, hashes: NO_WORDS, versions: versions && NO_LONGS }
+  const { cells, versions } = keys
+  if (cells.length < 4 * ROWS_MIN) return keys
+  const keyFile = await written([...(versions ? [versions] : []), cells], folder, clock)
+  return keyFile === undefined ? keys : { ...keys, keyFile, cells: NO_WORDS, versions: versions && NO_LONGS }
 }
 
 /** Reads what `sentKeys` wrote; the file goes. */
 export async function arrivedKeys(sent: SentKeys): Promise<StoredKeys> {
   if (sent.keyFile === undefined) return sent
   const { keyFile, ...keys } = sent
-  const { count } = keys
+  const count = keys.ends.at(-1) ?? 0
   const columns = new Columns(new ArrayBuffer(count * (keys.versions === undefined ? 16 : 24)))
   const versions = keys.versions && columns.longs(count)
-  const hashes = columns.words(4 * count)
+  const cells = columns.words(4 * count)
   await read([keyFile], columns.bytes)
-  return { ...keys, hashes, versions }
+  return { ...keys, cells, versions }
 }
 
 /** Batches as they arrive. */

@@ -6,7 +6,6 @@ import {
   readDeletedRows,
   storedFiles,
   type DataFile,
-  type DeletedRows,
   type LakeTable,
   type Storage,
   type StoredFile,
@@ -16,10 +15,12 @@ import { partitionId, type PartitionId } from '../log.ts'
 import { fillingsOf } from './fillings.ts'
 import type { StagedKeys, StoredKeys, TableWork } from './keys.ts'
 import type { Staged, StagedTable, TablePlan } from './lane.ts'
-import { KeyedTable } from './upsert.ts'
+import { KeyedTable, type StoredRows } from './upsert.ts'
 
-/** Files whose keys are read at once: two for each of a few lanes. */
+/** Groups of files whose keys are read at once: two for each of a few lanes. */
 const READS_AT_ONCE = 4
+/** Live rows and files of a group. The more, the less often all of a large index passes through the caches. */
+const GROUP_MAX = { rows: 500_000, files: 64 }
 /** Rows that are taken up in one go; between two, others have their turn. */
 const ROWS_AT_ONCE = 50_000
 
@@ -81,10 +82,8 @@ export class KeyedTables {
       const rows = await storedFiles(storage, tables.get(name)!)
       const markers = version === undefined ? [] : await storedFiles(storage, tables.get(deletesTable(name))!)
       table.reserve(liveRows(rows) + liveRows(markers))
-      await eachFile(take, markers, plan, (_, deleted, keys) =>
-        inStretches(keys.count, clock, (from, until) => table.loadMarkers(deleted, keys, from, until)),
-      )
-      await eachFile(take, rows, plan, (file, deleted, keys) => loadRows(table, file, deleted, keys, clock))
+      await eachGroup(take, markers, plan, (_, keys) => table.loadingMarkers(keys))
+      await eachGroup(take, rows, plan, (stored, keys) => table.loading(stored, keys))
       loaded.set(name, table)
     }
     return new KeyedTables(loaded, planOf, work())
@@ -185,26 +184,38 @@ export function compactedElsewhere(table: string): LakeError {
 
 const NO_CHANGES = { deletes: [], swapped: [], removed: [], gone: new Set<string>() } as const
 
-async function eachFile(
+/** Lanes read some groups ahead; `take` is given them in the order of the files. */
+async function eachGroup(
   { storage, work, clock }: { readonly storage: Storage; readonly work: TableWork; readonly clock: Clock },
   files: readonly StoredFile[],
   plan: TablePlan,
-  take: (file: StoredFile, deleted: DeletedRows, keys: StoredKeys) => Promise<void>,
+  take: (stored: readonly StoredRows[], keys: StoredKeys) => Iterable<number>,
 ): Promise<void> {
-  const read = async (file: StoredFile) =>
-    [file, await readDeletedRows(storage, file), await work.readKeys(plan, file)] as const
-  // Lanes read on while rows are taken up. One that fails is heard of when its turn comes, and is no surprise before.
-  const ahead = (file: StoredFile) => {
-    const reading = read(file)
+  const groups = groupsOf(files)
+  const read = async (group: readonly StoredFile[]) => {
+    const stored = await Promise.all(
+      group.map(async (file) => ({ file, deleted: await readDeletedRows(storage, file) })),
+    )
+    return [stored, await work.readKeys(plan, stored)] as const
+  }
+  // One that fails is heard of when its turn comes, and is no surprise before.
+  const ahead = (group: readonly StoredFile[]) => {
+    const reading = read(group)
     reading.catch(() => undefined)
     return reading
   }
-  const reading = files.slice(0, READS_AT_ONCE).map(ahead)
+  const reading = groups.slice(0, READS_AT_ONCE).map(ahead)
   try {
     for (let next = READS_AT_ONCE; reading.length > 0; next++) {
-      const [file, deleted, keys] = await reading.shift()!
-      if (next < files.length) reading.push(ahead(files[next]!))
-      await take(file, deleted, keys)
+      const [stored, keys] = await reading.shift()!
+      if (next < groups.length) reading.push(ahead(groups[next]!))
+      let rows = 0
+      for (const taken of take(stored, keys)) {
+        rows += taken
+        if (rows < ROWS_AT_ONCE) continue
+        rows = 0
+        await clock.sleep(0)
+      }
       await clock.sleep(0)
     }
   } finally {
@@ -212,27 +223,23 @@ async function eachFile(
   }
 }
 
+/** Neighbours together, until they have enough rows. */
+function groupsOf(files: readonly StoredFile[]): readonly (readonly StoredFile[])[] {
+  const groups: StoredFile[][] = []
+  let rows = Infinity
+  for (const file of files) {
+    if (rows >= GROUP_MAX.rows || groups.at(-1)!.length >= GROUP_MAX.files) {
+      groups.push([])
+      rows = 0
+    }
+    groups.at(-1)!.push(file)
+    rows += liveRows([file])
+  }
+  return groups
+}
+
 function liveRows(files: readonly StoredFile[]): number {
   return files.reduce((sum, { recordCount, deletes }) => sum + recordCount - (deletes?.count ?? 0), 0)
-}
-
-async function loadRows(
-  table: KeyedTable,
-  file: StoredFile,
-  deleted: DeletedRows,
-  keys: StoredKeys,
-  clock: Clock,
-): Promise<void> {
-  const live = table.load(file, deleted, keys)
-  await inStretches(keys.count, clock, (from, until) => table.loadKeys(live, keys, from, until))
-}
-
-/** Rows, some at a time: between two stretches others have their turn. */
-async function inStretches(rows: number, clock: Clock, take: (from: number, until: number) => void): Promise<void> {
-  for (let from = 0; from < rows; from += ROWS_AT_ONCE) {
-    take(from, Math.min(from + ROWS_AT_ONCE, rows))
-    if (from + ROWS_AT_ONCE < rows) await clock.sleep(0)
-  }
 }
 
 function recordOf(table: string, topic: string, { runs, offsets }: StagedKeys, operation: number): Baseless {

@@ -59,13 +59,35 @@ export interface StagedHoles {
   readonly columns: readonly (readonly string[])[]
 }
 
-/** What is known of the rows of one stored data file: element i is the row at position i. */
+/**
+ * Keys of the live rows of some stored data files, in the order of the index that they go to (key-index.ts): by shard,
+ * then by file, then by row. Whoever takes them up stays in one part of a large index at a time.
+ */
 export interface StoredKeys {
-  readonly count: number
-  readonly hashes: Uint32Array
+  /** By file: Kafka partitions of its rows, dead ones too, in runs. */
+  readonly runs: readonly (readonly KeyRun[])[]
+  /** Where the keys of a file in a shard end, which follow each other: element `shard * files + file`. */
+  readonly ends: Uint32Array
+  /** Four words a key: three of its hash, then its row. */
+  readonly cells: Uint32Array
+  /** Values of the version column. */
   readonly versions: BigInt64Array | undefined
-  /** Kafka partitions of the rows, in runs. */
-  readonly runs: readonly KeyRun[]
+}
+
+/** Keys [from, until) of one file in one shard. */
+export interface KeyStretch {
+  readonly shard: number
+  readonly file: number
+  readonly from: number
+  readonly until: number
+}
+
+export function* stretchesOf({ ends, runs }: StoredKeys): Generator<KeyStretch, void, undefined> {
+  let from = 0
+  for (const [k, until] of ends.entries()) {
+    if (until > from) yield { shard: Math.floor(k / runs.length), file: k % runs.length, from, until }
+    from = until
+  }
 }
 
 /** A data file of which some rows are left out. */
@@ -196,8 +218,8 @@ export interface Comparison {
 
 /** Work on data files beside the staging, done by whichever lane is free. Pure: results are files that nobody refers to yet. */
 export interface TableWork {
-  /** Hashes and versions of all rows of a stored data file, dead ones too: of the table, or of its `__deletes`. */
-  readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys>
+  /** Hashes and versions of the live rows of stored data files: of the table, or of its `__deletes`. */
+  readKeys(plan: TablePlan, files: readonly ChangedRows[]): Promise<StoredKeys>
   /** Positions of the rows of a stored file that came of the ranges, ascending; dead ones too. */
   rowsWithin(plan: WritePlan, file: DataFile, ranges: readonly OffsetRange[]): Promise<Uint32Array>
   /** One file with the rows of all inputs, in their order, without the deleted ones, whose rows keep ids and sequence numbers. */

@@ -4,13 +4,14 @@ import type { Clock } from '../clock.ts'
 import type { TableDefinition } from '../define.ts'
 import { LakeError } from '../error.ts'
 import type { Tail } from '../log.ts'
-import type { DataFile, Storage, WritePlan } from '../lake/table.ts'
+import type { DataFile, DeletedRows, Storage, WritePlan } from '../lake/table.ts'
 import { tableColumns, versionColumn } from './decode/columns.ts'
 import { askIndex, type Archive, type ArchiveQuestion, type ArchiveWork } from './archive/archive.ts'
 import { openArchiveLog } from './archive/stored-archive.ts'
 import { openDuckDb } from './decode/open-duckdb.ts'
 import { KeyHasher } from './key-hash.ts'
 import type {
+  ChangedRows,
   ChangeFile,
   ChangesRequest,
   CompareRequest,
@@ -22,6 +23,7 @@ import type {
   TableWork,
 } from './keys.ts'
 import type { TablePlan } from './lane.ts'
+import { byShard, type FileKeys } from './table-work/by-shard.ts'
 import { writeChanges } from './table-work/changes.ts'
 import { compareRows, type CompareLimits } from './table-work/compare.ts'
 import { AliveRows, concatenate } from './table-work/concatenate.ts'
@@ -70,17 +72,25 @@ class DuckTableWork implements TableWork, ArchiveWork {
     this.#options = options
   }
 
-  readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys> {
-    const { storage, clock } = this.#options
+  readKeys(plan: TablePlan, files: readonly ChangedRows[]): Promise<StoredKeys> {
+    const { storage, clock, onStep = () => undefined } = this.#options
     return this.#inTurn(async ({ connection }) => {
       const definition = this.#definition(plan)
       const columns = tableColumns(definition)
       const keys = definition.key.map((name) => columns.find((column) => column.name === name)!)
       const hasher = new KeyHasher(plan.data.uuid, keys)
-      const isMarkers = plan.deletes !== undefined && file.key.startsWith(plan.deletes.dataPrefix)
-      const of = isMarkers ? plan.deletes : plan.data
       const names = { key: definition.key, version: versionColumn(definition) }
-      return withLocalFiles(storage, clock, [file], ([path]) => readKeys(connection, of, names, file, path!, hasher))
+      const read: { readonly keys: FileKeys; readonly deleted: DeletedRows }[] = []
+      for (const { file, deleted } of files) {
+        const isMarkers = plan.deletes !== undefined && file.key.startsWith(plan.deletes.dataPrefix)
+        const of = isMarkers ? plan.deletes : plan.data
+        const keys = await withLocalFiles(storage, clock, [file], ([path]) =>
+          readKeys(connection, of, names, file, path!, hasher, deleted),
+        )
+        read.push({ keys, deleted })
+        onStep()
+      }
+      return byShard(read)
     })
   }
 

@@ -3,7 +3,16 @@ import { KeyIndex } from '../lake/key-index.ts'
 import { DeletedRank, DeletedRows, type AddedFile, type FileDeletes, type StoredFile } from '../lake/table.ts'
 import type { Stands } from './fillings.ts'
 import { Forwarding } from './forwarding.ts'
-import { DELETE, TRUNCATE, type ConcatenateInput, type KeyRun, type StagedKeys, type StoredKeys } from './keys.ts'
+import {
+  DELETE,
+  stretchesOf,
+  TRUNCATE,
+  type ConcatenateInput,
+  type KeyRun,
+  type KeyStretch,
+  type StagedKeys,
+  type StoredKeys,
+} from './keys.ts'
 import type { StagedTable } from './lane.ts'
 import { joinRuns, LiveFile, Partitions, type LiveRow } from './live-file.ts'
 import { Markers } from './markers.ts'
@@ -61,38 +70,23 @@ export class KeyedTable {
     return [...this.#byKey.values()]
   }
 
-  /** Takes up a stored file: its live rows are their keys' rows. Call `loadKeys` for stretches of rows until all are in. */
-  load(file: StoredFile, deleted: DeletedRows, keys: StoredKeys): LiveFile {
-    if (keys.count !== file.recordCount || deleted.rows !== file.recordCount)
-      throw new LakeError(
-        'store.corrupt',
-        `${file.key} holds ${keys.count} rows, its manifest says ${file.recordCount}`,
-      )
-    const live = new LiveFile(this.#numbers++, file, deleted, new Partitions(joinRuns(keys.runs)))
-    this.#keep(live)
-    return live
-  }
-
-  loadKeys(live: LiveFile, { hashes, versions }: StoredKeys, from: number, until: number): void {
-    const { deleted, number } = live
-    for (let row = from; row < until; row++) {
-      if (row % TOUCHED_AT_ONCE === 0) this.#touch(hashes, row, until)
-      if (deleted.has(row)) continue
-      if (this.#index.put(hashes, 4 * row, number, row, versions?.[row]) && !Markers.isMarker(this.#index.file))
-        throw new LakeError('store.corrupt', `${this.name}: two rows have one key: ${live.file.key}, row ${row}`, {
-          context: { table: this.name, file: live.file.key, row },
-        })
-    }
-  }
-
   /** Before anything is loaded. */
   reserve(keys: number): void {
     this.#index.reserve(keys)
   }
 
-  /** Takes up markers of deleted keys; call it for all of them before any row. */
-  loadMarkers(deleted: DeletedRows, keys: StoredKeys, from: number, until: number): void {
-    this.#versioned!.loadMarkers(deleted, keys, from, until)
+  /** Takes up stored files: their live rows are their keys' rows. Gives how many keys were taken up after each stretch. */
+  *loading(stored: readonly StoredRows[], keys: StoredKeys): Generator<number, void, undefined> {
+    const files = stored.map((each, k) => this.#liveOf(each, new Partitions(joinRuns(keys.runs[k]!))))
+    for (const stretch of stretchesOf(keys)) {
+      this.#load(files[stretch.file]!, keys, stretch)
+      yield stretch.until - stretch.from
+    }
+  }
+
+  /** The same for files with markers of deleted keys: all of them before any row. */
+  loadingMarkers(keys: StoredKeys): Generator<number, void, undefined> {
+    return this.#versioned!.loadingMarkers(keys)
   }
 
   /** What the key of a staged operation has now. */
@@ -238,6 +232,28 @@ export class KeyedTable {
     this.#moved.sweep(this.#index, shards)
   }
 
+  #load({ file, number }: LiveFile, { cells, versions }: StoredKeys, { shard, from, until }: KeyStretch): void {
+    for (let key = from; key < until; key++) {
+      const row = cells[4 * key + 3]!
+      const isKnown = this.#index.put(cells, 4 * key, number, row, versions?.[key], shard)
+      if (isKnown && !Markers.isMarker(this.#index.file))
+        throw new LakeError('store.corrupt', `${this.name}: two rows have one key: ${file.key}, row ${row}`, {
+          context: { table: this.name, file: file.key, row },
+        })
+    }
+  }
+
+  #liveOf({ file, deleted }: StoredRows, partitions: Partitions): LiveFile {
+    if (partitions.rows !== file.recordCount || deleted.rows !== file.recordCount)
+      throw new LakeError(
+        'store.corrupt',
+        `${file.key} holds ${partitions.rows} rows, its manifest says ${file.recordCount}`,
+      )
+    const live = new LiveFile(this.#numbers++, file, deleted, partitions)
+    this.#keep(live)
+    return live
+  }
+
   #touch(hashes: Uint32Array, key: number, keys: number): void {
     this.#index.touch(hashes, 4 * key, 4 * Math.min(key + TOUCHED_AT_ONCE, keys))
   }
@@ -339,6 +355,12 @@ export class KeyedTable {
     this.rows -= live.file.recordCount
     this.deadRows -= live.deleted.count
   }
+}
+
+/** A file of a version, and which of its rows that holds for dead. */
+export interface StoredRows {
+  readonly file: StoredFile
+  readonly deleted: DeletedRows
 }
 
 /** What a table's keys ask of its next commit. */

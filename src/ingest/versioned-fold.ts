@@ -1,6 +1,5 @@
 import type { KeyIndex } from '../lake/key-index.ts'
-import type { DeletedRows } from '../lake/table.ts'
-import { DELETE, isBare, type StagedKeys, type StoredKeys } from './keys.ts'
+import { DELETE, isBare, stretchesOf, type StagedKeys, type StoredKeys } from './keys.ts'
 import { Partitions, type LiveFile, type LiveRow } from './live-file.ts'
 import { Markers } from './markers.ts'
 
@@ -27,15 +26,18 @@ export class VersionedFold {
     this.#rows = rows
   }
 
-  /** Takes up markers of deleted keys; call it for all of them before any row. */
-  loadMarkers(deleted: DeletedRows, { hashes, versions, runs }: StoredKeys, from: number, until: number): void {
-    const partitions = new Partitions(runs)
-    for (let row = from; row < until; row++) {
-      if (deleted.has(row)) continue
-      const [version, partition] = [versions![row]!, partitions.at(row)]
-      const isKnown = this.#index.find(hashes, 4 * row)
-      if (isKnown && isLater(this.#index.version, this.#index.row, version, partition)) continue
-      this.#index.put(hashes, 4 * row, Markers.FILE, partition, version)
+  /** Takes up markers of deleted keys, all of them before any row. Gives how many after each stretch. */
+  *loadingMarkers(keys: StoredKeys): Generator<number, void, undefined> {
+    const { runs, cells, versions } = keys
+    const partitions = runs.map((each) => new Partitions(each))
+    for (const { shard, file, from, until } of stretchesOf(keys)) {
+      for (let key = from; key < until; key++) {
+        const [version, partition] = [versions![key]!, partitions[file]!.at(cells[4 * key + 3]!)]
+        const isKnown = this.#index.find(cells, 4 * key, shard)
+        if (isKnown && isLater(this.#index.version, this.#index.row, version, partition)) continue
+        this.#index.put(cells, 4 * key, Markers.FILE, partition, version, shard)
+      }
+      yield until - from
     }
   }
 

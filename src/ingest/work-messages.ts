@@ -16,7 +16,7 @@ import type { LetterCall } from './letters/letter-messages.ts'
 
 /** One call of `TableWork` as it is sent to a lane: structured clone keeps no classes, so bitmaps go as their words. */
 export type TableCall =
-  | { readonly method: 'readKeys'; readonly plan: TablePlan; readonly file: DataFile }
+  | { readonly method: 'readKeys'; readonly plan: TablePlan; readonly files: readonly Plain<ChangedRows>[] }
   | {
       readonly method: 'rowsWithin'
       readonly plan: WritePlan
@@ -60,7 +60,7 @@ interface PlainSide extends Omit<CompareSide, 'rows'> {
 export function remoteWork(send: (call: TableCall) => Promise<unknown>): TableWork & ArchiveWork {
   const sent = async <T>(call: TableCall): Promise<T> => (await send(call)) as T
   return {
-    readKeys: async (plan, file) => arrivedKeys(await sent({ method: 'readKeys', plan, file })),
+    readKeys: async (plan, files) => arrivedKeys(await sent({ method: 'readKeys', plan, files: files.map(plain) })),
     rowsWithin: (plan, file, ranges) => sent({ method: 'rowsWithin', plan, file, ranges }),
     concatenate: (plan, inputs) => sent({ method: 'concatenate', plan, inputs: inputs.map(plain) }),
     fill: (plan, file, fillings, from) => sent({ method: 'fill', plan, file, fillings, from }),
@@ -84,7 +84,7 @@ export function remoteWork(send: (call: TableCall) => Promise<unknown>): TableWo
 export function perform(work: TableWork & ArchiveWork, call: TableCall): Promise<unknown> {
   switch (call.method) {
     case 'readKeys':
-      return work.readKeys(call.plan, call.file)
+      return work.readKeys(call.plan, call.files.map(whole))
     case 'rowsWithin':
       return work.rowsWithin(call.plan, call.file, call.ranges)
     case 'concatenate':

@@ -4,8 +4,9 @@
  *
  *   slot: hash 0 · hash 1 · hash 2 · file + 1 (0: free) · row
  *
- * Keys are given as four words of a hash array: the fourth chooses the shard, the others are kept. Two keys that agree
- * in all 96 bits and the shard would be taken for one: among a billion keys that happens with a chance of 2 in 10^14.
+ * Keys are given as four words of a hash array: the fourth chooses the shard, the others are kept. Where the shard is
+ * given too, the fourth word may be anything. Two keys that agree in all 96 bits and the shard would be taken for one:
+ * among a billion keys that happens with a chance of 2 in 10^14.
  */
 export class KeyIndex {
   readonly #shards: readonly Shard[]
@@ -35,14 +36,13 @@ export class KeyIndex {
    */
   touch(hashes: Uint32Array, from: number, until: number): void {
     let seen = 0
-    for (let at = from; at < until; at += 4)
-      seen |= this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!.fileAtHome(hashes[at]!)
+    for (let at = from; at < until; at += 4) seen |= this.#shards[shardOf(hashes[at + 3]!)]!.fileAtHome(hashes[at]!)
     this.touched = seen
   }
 
   /** Whether the key is there; where its row stands is in `file`, `row` and `version`. */
-  find(hashes: Uint32Array, at: number): boolean {
-    const shard = this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!
+  find(hashes: Uint32Array, at: number, inShard = shardOf(hashes[at + 3]!)): boolean {
+    const shard = this.#shards[inShard]!
     const slot = shard.find(hashes, at)
     if (slot < 0) return false
     this.#tell(shard, slot)
@@ -50,8 +50,15 @@ export class KeyIndex {
   }
 
   /** Sets where the key's row stands. Whether it was there before; where its row stood is in `file`, `row` and `version`. */
-  put(hashes: Uint32Array, at: number, file: number, row: number, version = 0n): boolean {
-    const shard = this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!
+  put(
+    hashes: Uint32Array,
+    at: number,
+    file: number,
+    row: number,
+    version = 0n,
+    inShard = shardOf(hashes[at + 3]!),
+  ): boolean {
+    const shard = this.#shards[inShard]!
     const slot = shard.find(hashes, at)
     if (slot < 0) {
       shard.insert(~slot, hashes, at, file, row, version)
@@ -64,7 +71,7 @@ export class KeyIndex {
 
   /** Forgets the key. Whether it was there; where its row stood is in `file`, `row` and `version`. */
   remove(hashes: Uint32Array, at: number): boolean {
-    const shard = this.#shards[hashes[at + 3]! >>> SHARD_SHIFT]!
+    const shard = this.#shards[shardOf(hashes[at + 3]!)]!
     const slot = shard.find(hashes, at)
     if (slot < 0) return false
     this.#tell(shard, slot)
@@ -129,7 +136,12 @@ interface PlacedMove {
 /** Numbers are given one after the other, so few of the files that moved agree in these bits. */
 const PLACES = 4_096
 export const SHARDS = 256
-const SHARD_SHIFT = 24
+
+/** The shard of a key, by the fourth word of its hash. */
+export function shardOf(word: number): number {
+  return word >>> 24
+}
+
 const SLOT_WORDS = 5
 const CAPACITY_MIN = 16
 /** Fuller than this a shard grows by a third, so that a key takes 25 to 33 bytes. */

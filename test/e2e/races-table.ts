@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import type { Clock } from '../../src/clock.ts'
 import { table } from '../../src/define.ts'
 import type { CommitterParts } from '../../src/ingest/committer.ts'
-import type { StagedKeys, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
+import type { ChangedRows, StagedKeys, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
+import { byShard } from '../../src/ingest/table-work/by-shard.ts'
 import type { Staged, TablePlan } from '../../src/ingest/lane.ts'
 import { openChain, type Chain } from '../../src/lake/chain.ts'
 import { readDeletedRows, storedFiles } from '../../src/lake/scan.ts'
@@ -137,10 +138,13 @@ export class RaceWork implements TableWork {
     return { key, recordCount: rows.length, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }
   }
 
-  async readKeys(_: TablePlan, { key }: DataFile): Promise<StoredKeys> {
-    const rows = await this.#rows(key)
-    const runs = [{ partition: 0, count: rows.length }]
-    return { count: rows.length, hashes: hashesOf(rows), versions: undefined, runs }
+  async readKeys(_: TablePlan, files: readonly ChangedRows[]): Promise<StoredKeys> {
+    const read = files.map(async ({ file, deleted }) => {
+      const rows = await this.#rows(file.key)
+      const runs = [{ partition: 0, count: rows.length }]
+      return { keys: { count: rows.length, hashes: hashesOf(rows), versions: undefined, runs }, deleted }
+    })
+    return byShard(await Promise.all(read))
   }
 
   /** Nothing is published here. */

@@ -57,8 +57,8 @@ test('keys of a batch arrive as they were sent, one batch after the other, and l
 
 test.each([false, true])('keys of stored rows arrive as they were read (with versions: %s)', async (isVersioned) => {
   for (const count of [0, 5, 4_096, 9_000]) {
-    const { hashes, versions, runs } = keysOf(count, 3, isVersioned)
-    const keys = { count, hashes, versions, runs }
+    const { hashes: cells, versions, runs } = keysOf(count, 3, isVersioned)
+    const keys = { runs: [runs], ends: Uint32Array.of(0, count >> 1, count), cells, versions }
     const arrived = await arrivedKeys(structuredClone(await sentKeys(keys, folder, systemClock)))
     expect(isDeepStrictEqual(arrived, keys)).toBe(true)
     expect(await readdir(folder)).toEqual([])

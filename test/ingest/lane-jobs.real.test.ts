@@ -18,6 +18,7 @@ import { cursorsAt } from '../support/log.ts'
 import { mutatedBundle, type MutatedBundle } from '../support/mutated-bundle.ts'
 import { PlainWriter } from '../support/plain-rows.ts'
 import { boundedShop } from '../support/shop-store.ts'
+import { alive } from '../support/stored-keys.ts'
 import { until } from '../support/processes.ts'
 
 const TABLE = definition({ columns: [{ name: 'k', type: { kind: 'string' }, required: true }], key: ['k'] })
@@ -108,12 +109,13 @@ test('work on files is done by lanes as it is done here; one that is killed at i
   expect(compared).toMatchObject({ rowsBefore: 9_000n, rowsAfter: 15_000n, added: 6_000n, groupsDifferent: 6_000 })
   expect(compared).toEqual(await here.compare(states))
 
-  const [keys, ofFile] = [work.readKeys(PLAN, joined), work.readKeys(PLAN, file)]
+  const some = [input, alive(joined)]
+  const [keys, ofFile] = [work.readKeys(PLAN, some), work.readKeys(PLAN, [alive(file)])]
   const pid = await until('a lane at work', () => existsSync(waiting) && pool.pids[0]!)
   writeFileSync(goOn, '')
   for (const each of pool.pids) process.kill(each, 'SIGKILL')
-  expect(await keys).toEqual(await here.readKeys(PLAN, joined))
-  expect(await ofFile).toEqual(await here.readKeys(PLAN, file))
+  expect(await keys).toEqual(await here.readKeys(PLAN, some))
+  expect(await ofFile).toEqual(await here.readKeys(PLAN, [alive(file)]))
   expect(died()).toBe(2)
   expect(pool.pids).not.toContain(pid)
   expect(readdirSync(storage.scratch)).toEqual([])
@@ -171,7 +173,7 @@ test('the end of a pipeline, and of the pool, ends its work', async () => {
   const { work } = pool.open('shop', [TABLE])
   const file = await writer.write(storage, PLAN.data, ROWS.slice(0, 2))
   const lanes = pool.open('other', [TABLE])
-  const open = [work.readKeys(PLAN, file), lanes.work.readKeys(PLAN, file)].map((each) =>
+  const open = [work.readKeys(PLAN, [alive(file)]), lanes.work.readKeys(PLAN, [alive(file)])].map((each) =>
     each.catch((error: unknown) => error),
   )
   await lanes.close()

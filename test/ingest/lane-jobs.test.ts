@@ -38,13 +38,16 @@ describe('LaneJobs', () => {
     const { jobs, sent, answer } = newJobs(3, [0])
     const work = jobs.open('one', [])
     const other = jobs.open('two', [])
-    const results = [0, 1, 2, 3].map((k) => (k % 2 === 0 ? work : other).readKeys(PLAN, fileOf(k)))
+    const results = [0, 1, 2, 3].map((k) => (k % 2 === 0 ? work : other).fill(PLAN.data, fileOf(k), []))
     expect(sent).toEqual([])
     for (const lane of [0, 1, 2]) jobs.restarted(lane)
     expect(sent.map(({ lane }) => lane)).toEqual([0, 1, 2])
     answer(1, ['b'])
     expect(sent.map(({ lane, work: { call } }) => [lane, call])).toEqual(
-      [0, 1, 2, 1].map((lane, k) => [lane, { method: 'readKeys', plan: PLAN, file: fileOf(k) }]),
+      [0, 1, 2, 1].map((lane, k) => [
+        lane,
+        { method: 'fill', plan: PLAN.data, file: fileOf(k), fillings: [], from: undefined },
+      ]),
     )
     expect(sent[0]!.work.run).toBe(sent[2]!.work.run)
     expect(sent[0]!.work.run).not.toBe(sent[1]!.work.run)
@@ -52,7 +55,7 @@ describe('LaneJobs', () => {
     answer(0, ['a'])
     answer(2, ['c'])
     expect(await Promise.all(results)).toEqual([['a'], ['b'], ['c'], ['d']])
-    const next = work.readKeys(PLAN, fileOf(4))
+    const next = work.fill(PLAN.data, fileOf(4), [])
     expect(sent[4]!.lane).toBe(1)
     answer(4, ['e'])
     expect(await next).toEqual(['e'])
@@ -62,7 +65,7 @@ describe('LaneJobs', () => {
     const { jobs, sent, answer } = newJobs(2)
     for (const lane of [0, 1]) jobs.restarted(lane)
     const work = jobs.open('one', [])
-    const results = Promise.allSettled([work.readKeys(PLAN, fileOf(1)), work.readKeys(PLAN, fileOf(2))])
+    const results = Promise.allSettled([work.fill(PLAN.data, fileOf(1), []), work.fill(PLAN.data, fileOf(2), [])])
     jobs.died(0)
     answer(1, ['second'])
     // Its turn comes before anything that was asked for later.
@@ -81,7 +84,7 @@ describe('LaneJobs', () => {
   it('counts the time since the last step of long work, of the job that the lane is at', async () => {
     const { jobs, clock, sent, answer } = newJobs(1)
     jobs.restarted(0)
-    const result = jobs.open('one', []).readKeys(PLAN, fileOf(1))
+    const result = jobs.open('one', []).fill(PLAN.data, fileOf(1), [])
     await clock.sleep(500)
     expect(jobs.workingMs(0)).toBeGreaterThanOrEqual(500)
     jobs.heard(0, { kind: 'working', job: sent[0]!.work.job + 1 })
@@ -96,7 +99,7 @@ describe('LaneJobs', () => {
   it('hands over what went wrong, and is free again', async () => {
     const { jobs, sent } = newJobs(1)
     jobs.restarted(0)
-    const result = jobs.open('one', []).readKeys(PLAN, FILE)
+    const result = jobs.open('one', []).fill(PLAN.data, FILE, [])
     const error = new LakeError('store.corrupt', 'gone', { context: { key: 'k' } })
     jobs.heard(0, { kind: 'work-failed', job: sent[0]!.work.job, error: toErrorMessage(error) })
     await expect(result).rejects.toMatchObject({ code: 'store.corrupt', context: { key: 'k' } })
@@ -108,12 +111,12 @@ describe('LaneJobs', () => {
     jobs.restarted(0)
     const work = jobs.open('one', [])
     const other = jobs.open('two', [])
-    const mine = Promise.allSettled([work.readKeys(PLAN, fileOf(1)), work.readKeys(PLAN, fileOf(2))])
-    const theirs = other.readKeys(PLAN, fileOf(3))
+    const mine = Promise.allSettled([work.fill(PLAN.data, fileOf(1), []), work.fill(PLAN.data, fileOf(2), [])])
+    const theirs = other.fill(PLAN.data, fileOf(3), [])
     work.close()
     const failed = { reason: { code: 'lane.failed', retryable: true } }
     expect(await mine).toMatchObject([failed, failed])
-    await expect(work.readKeys(PLAN, fileOf(4))).rejects.toMatchObject({ code: 'lane.failed' })
+    await expect(work.fill(PLAN.data, fileOf(4), [])).rejects.toMatchObject({ code: 'lane.failed' })
     expect(sent).toHaveLength(1)
     answer(0, [])
     expect(sent[1]!.work.call).toMatchObject({ file: fileOf(3) })

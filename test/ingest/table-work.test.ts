@@ -7,7 +7,7 @@ import type { ColumnType } from '../../src/batch.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { TableDefinition } from '../../src/define.ts'
 import { KeyEncoder, KeyHasher, type KeyValue } from '../../src/ingest/key-hash.ts'
-import type { ConcatenateInput, TableWork } from '../../src/ingest/keys.ts'
+import { stretchesOf, type ConcatenateInput, type TableWork } from '../../src/ingest/keys.ts'
 import { openTableWork } from '../../src/ingest/table-work.ts'
 import { LocalStorage } from '../../src/lake/storage/local.ts'
 import { MemoryStorage } from '../../src/lake/storage/memory.ts'
@@ -15,6 +15,7 @@ import { DeletedRank, DeletedRows, type DataFile, type Storage } from '../../src
 import { definition, tablePlan } from '../support/lake-table.ts'
 import { ParquetReader } from '../support/parquet.ts'
 import { PlainWriter } from '../support/plain-rows.ts'
+import { alive, hashesByRow, keysByRow } from '../support/stored-keys.ts'
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'kappalake-table-work-'))
 const closing: (() => Promise<void>)[] = []
@@ -77,15 +78,13 @@ describe('readKeys', () => {
       plan.data,
       values.map((value, k) => [value, ...system(k)]),
     )
-    const keys = await work.readKeys(plan, file)
-    expect(keys.count).toBe(values.length)
-    expect(keys.hashes).toEqual(
-      hashesOf(
-        plan.data.uuid,
-        def,
-        values.map((value) => [value]),
-      ),
+    const keys = await work.readKeys(plan, [alive(file)])
+    const hashes = hashesOf(
+      plan.data.uuid,
+      def,
+      values.map((value) => [value]),
     )
+    expect(keysByRow(keys)).toEqual(hashesByRow(hashes))
     expect(keys.versions).toBeUndefined()
   })
 
@@ -112,19 +111,20 @@ describe('readKeys', () => {
       plan.data,
       rows.map(({ at, n, name, partition }, k) => [at, n, name, ...system(k, partition)]),
     )
-    const keys = await work.readKeys(plan, file)
-    expect(keys.hashes).toEqual(
-      hashesOf(
-        plan.data.uuid,
-        def,
-        rows.map(({ n, name }) => [name, n]),
-      ),
+    const keys = await work.readKeys(plan, [alive(file)])
+    const hashes = hashesOf(
+      plan.data.uuid,
+      def,
+      rows.map(({ n, name }) => [name, n]),
     )
-    expect([...keys.versions!]).toEqual(rows.map(({ at }) => BigInt(at)))
+    const versions = BigInt64Array.from(rows, ({ at }) => BigInt(at))
+    expect(keysByRow(keys)).toEqual(hashesByRow(hashes, versions))
     expect(keys.runs).toEqual([
-      { partition: 0, count: 1_700 },
-      { partition: 1, count: 1_700 },
-      { partition: 2, count: 1_600 },
+      [
+        { partition: 0, count: 1_700 },
+        { partition: 1, count: 1_700 },
+        { partition: 2, count: 1_600 },
+      ],
     ])
   })
 
@@ -138,12 +138,42 @@ describe('readKeys', () => {
     const deletes = { ...markers, uuid: 'a0000000-0000-4000-8000-000000000000' }
     const work = await workOn([def])
     const file = await writer.write(storage, deletes, [['gone', 17n, ...system(3, 2)]])
-    expect(await work.readKeys({ ...plan, deletes }, file)).toEqual({
-      count: 1,
-      hashes: hashesOf(plan.data.uuid, def, [['gone']]),
-      versions: BigInt64Array.of(17n),
-      runs: [{ partition: 2, count: 1 }],
-    })
+    const keys = await work.readKeys({ ...plan, deletes }, [alive(file)])
+    const hashes = hashesOf(plan.data.uuid, def, [['gone']])
+    expect(keysByRow(keys)).toEqual(hashesByRow(hashes, BigInt64Array.of(17n)))
+    expect(keys.runs).toEqual([[{ partition: 2, count: 1 }]])
+  })
+
+  test('gives the live rows of several files, shard by shard, each file in the order of its rows', async () => {
+    const def = definition({ columns: [{ name: 'k', type: { kind: 'string' }, required: true }], key: ['k'] })
+    const plan = tablePlan(def)
+    const work = await workOn([def])
+    const sizes = [3_000, 1, 2_500]
+    const names = sizes.map((rows, k) =>
+      Array.from({ length: rows }, (_, row) => `order ${k} ${'x'.repeat(row % 40)} ${row}`),
+    )
+    const files: ReturnType<typeof alive<DataFile>>[] = []
+    for (const keys of names) {
+      const rows = keys.map((key, row) => [key, ...system(row)])
+      files.push(alive(await writer.write(storage, plan.data, rows)))
+    }
+    for (let row = 0; row < 2_500; row += 3) files[2]!.deleted.add(row)
+    files[1]!.deleted.add(0)
+    const keys = await work.readKeys(plan, files)
+    for (const [k, { deleted }] of files.entries()) {
+      const all = hashesByRow(
+        hashesOf(
+          plan.data.uuid,
+          def,
+          names[k]!.map((name) => [name]),
+        ),
+      )
+      expect(keysByRow(keys, k)).toEqual(all.filter(([row]) => !deleted.has(Number(row))))
+    }
+    expect(keys.cells.length).toBe(4 * (3_000 + 2_500 - 834))
+    for (const { from, until } of stretchesOf(keys))
+      for (let key = from + 1; key < until; key++)
+        expect(keys.cells[4 * key + 3]).toBeGreaterThan(keys.cells[4 * key - 1]!)
   })
 
   test('a file that has other rows than its manifest says is not believed', async () => {
@@ -154,7 +184,7 @@ describe('readKeys', () => {
       [2, ...system(1)],
     ])
     for (const recordCount of [1, 3])
-      await expect(work.readKeys(tablePlan(def), { ...file, recordCount })).rejects.toMatchObject({
+      await expect(work.readKeys(tablePlan(def), [alive({ ...file, recordCount })])).rejects.toMatchObject({
         code: 'store.corrupt',
       })
   })

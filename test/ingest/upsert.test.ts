@@ -1,16 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  DELETE,
-  TRUNCATE,
-  type ConcatenateInput,
-  type KeyRun,
-  type StagedKeys,
-  type StoredKeys,
-} from '../../src/ingest/keys.ts'
+import { DELETE, TRUNCATE, type ConcatenateInput, type KeyRun, type StagedKeys } from '../../src/ingest/keys.ts'
 import type { StagedTable } from '../../src/ingest/lane.ts'
+import { byShard, type FileKeys } from '../../src/ingest/table-work/by-shard.ts'
 import { KeyedTable } from '../../src/ingest/upsert.ts'
 import { DeletedRows, type DataFile } from '../../src/lake/table.ts'
+import { alive } from '../support/stored-keys.ts'
 
 // The fold against the plain one: rows as objects in a map, files as lists of them.
 
@@ -139,13 +134,18 @@ class World {
     this.table = new KeyedTable('t', this.isVersioned)
     const order = <T>(list: readonly T[]): readonly T[] => (isReversed ? list.toReversed() : list)
     if (this.isVersioned) {
-      const keys = storedKeys(order(this.#stored))
-      this.table.loadMarkers(new DeletedRows(keys.count), keys, 0, keys.count)
+      const keys = fileKeys(order(this.#stored))
+      drain(this.table.loadingMarkers(byShard([{ keys, deleted: new DeletedRows(keys.count) }])))
     }
-    for (const [file, deleted] of order(files)) {
-      const keys = storedKeys(this.files.get(file.key)!)
-      const stored = { ...file, sequenceNumber: 1n, firstRowId: 0n, deletes: undefined }
-      this.table.loadKeys(this.table.load(stored, deleted, keys), keys, 0, keys.count)
+    // In groups of two.
+    const ordered = order(files)
+    for (let from = 0; from < ordered.length; from += 2) {
+      const stored = ordered.slice(from, from + 2).map(([file, deleted]) => ({
+        file: { ...file, sequenceNumber: 1n, firstRowId: 0n, deletes: undefined },
+        keys: fileKeys(this.files.get(file.key)!),
+        deleted,
+      }))
+      drain(this.table.loading(stored, byShard(stored)))
     }
   }
 
@@ -173,7 +173,12 @@ class World {
   }
 }
 
-function storedKeys(rows: readonly Row[]): StoredKeys {
+/** All stretches of a load. */
+function drain(loading: Iterable<number>): void {
+  for (const keys of loading) expect(keys).toBeGreaterThan(0)
+}
+
+function fileKeys(rows: readonly Row[]): FileKeys {
   return {
     count: rows.length,
     hashes: Uint32Array.from(rows.flatMap(({ key }) => hashOf(key))),
@@ -290,7 +295,8 @@ test('a truncation takes all rows, those of its own batch too, and a begun compa
 
 test('a file whose rows came from partition after partition, time and again, is compacted', () => {
   const partitions = 200
-  const rows = Array.from({ length: 140_000 }, (_, key): Operation => ({
+  const rows = Array.from({ length: 140_000 }, (_, key): Row => ({
+    id: key,
     key,
     what: 'upsert',
     partition: key % partitions,
@@ -299,20 +305,9 @@ test('a file whose rows came from partition after partition, time and again, is 
   // As when many small files of all partitions became one: no two neighbours are of one partition.
   const file = { key: 'all', recordCount: rows.length, fileSizeBytes: 1, partition: [], metrics: new Map() }
   const table = new KeyedTable('t', false)
-  const hashes = Uint32Array.from(rows.flatMap(({ key }) => hashOf(key)))
-  const keys = {
-    count: rows.length,
-    hashes,
-    versions: undefined,
-    runs: rows.map(({ partition }) => ({ partition, count: 1 })),
-  }
-  const live = table.load(
-    { ...file, sequenceNumber: 1n, firstRowId: 0n, deletes: undefined },
-    new DeletedRows(file.recordCount),
-    keys,
-  )
-  table.loadKeys(live, keys, 0, rows.length)
-  const input = { file, deleted: live.deleted.clone(), firstRowId: 0n, sequenceNumber: 1n }
+  const stored = alive({ ...file, sequenceNumber: 1n, firstRowId: 0n, deletes: undefined })
+  drain(table.loading([stored], byShard([{ ...stored, keys: fileKeys(rows) }])))
+  const input = { file, deleted: stored.deleted.clone(), firstRowId: 0n, sequenceNumber: 1n }
   table.replace([input], { ...file, key: 'again' })
   expect(
     table.files.map(({ partitions }) => [partitions.at(0), partitions.at(139_999), partitions.runs.length]),

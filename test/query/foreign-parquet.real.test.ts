@@ -12,6 +12,7 @@ import type { Engine } from '../../src/query/engine.ts'
 import type { Scan } from '../../src/query/table-files.ts'
 import { makeLake, openLakeEngine, type TestLake } from '../server/support.ts'
 import { definition, tablePlan } from '../support/lake-table.ts'
+import { alive } from '../support/stored-keys.ts'
 
 // Files that have made other readers of Parquet crash, in the place of a table's data file. Here DuckDB reads them: in
 // the process of a query, and in a lane that puts files together. Columns are found by Iceberg's field ids, which none of
@@ -89,7 +90,7 @@ describe('among the files that are put together', () => {
     const file: DataFile = { key, recordCount: 3, fileSizeBytes: bytes.length, partition: [], metrics: new Map() }
     // Broken, or not the rows that the manifest counts.
     const error = { code: expect.stringMatching(/^(store\.corrupt|internal)$/) }
-    await expect(work.readKeys(plan, file)).rejects.toMatchObject(error)
+    await expect(work.readKeys(plan, [alive(file)])).rejects.toMatchObject(error)
     const input = { file, firstRowId: undefined, sequenceNumber: 1n, deleted: new DeletedRows(3) }
     await expect(work.concatenate(plan.data, [input])).rejects.toMatchObject(error)
   })

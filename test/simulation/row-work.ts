@@ -1,6 +1,15 @@
 import { LakeError } from '../../src/error.ts'
-import type { ConcatenateInput, Filling, KeyRun, OffsetRange, StoredKeys, TableWork } from '../../src/ingest/keys.ts'
+import type {
+  ChangedRows,
+  ConcatenateInput,
+  Filling,
+  KeyRun,
+  OffsetRange,
+  StoredKeys,
+  TableWork,
+} from '../../src/ingest/keys.ts'
 import type { TablePlan } from '../../src/ingest/lane.ts'
+import { byShard } from '../../src/ingest/table-work/by-shard.ts'
 import type { Storage } from '../../src/lake/storage/storage.ts'
 import type { DataFile, WritePlan } from '../../src/lake/table.ts'
 import { hashOf } from './key-stage.ts'
@@ -18,19 +27,23 @@ export class RowWork implements TableWork {
     this.#storage = storage
   }
 
-  readKeys(plan: TablePlan, file: DataFile): Promise<StoredKeys> {
+  readKeys(plan: TablePlan, files: readonly ChangedRows[]): Promise<StoredKeys> {
     return workOnFiles(this.#process, 'readKeys', async () => {
-      const rows = await storedRows(this.#storage, file.key)
-      const runs: { -readonly [name in keyof KeyRun]: KeyRun[name] }[] = []
-      for (const { p: partition } of rows)
-        if (runs.at(-1)?.partition === partition) runs.at(-1)!.count++
-        else runs.push({ partition, count: 1 })
-      return {
-        count: rows.length,
-        hashes: Uint32Array.from(rows.flatMap(({ k }) => [...hashOf(plan.data.uuid, k!)])),
-        versions: plan.version === undefined ? undefined : BigInt64Array.from(rows, ({ n }) => BigInt(n ?? 0)),
-        runs,
-      }
+      const read = files.map(async ({ file, deleted }) => {
+        const rows = await storedRows(this.#storage, file.key)
+        const runs: { -readonly [name in keyof KeyRun]: KeyRun[name] }[] = []
+        for (const { p: partition } of rows)
+          if (runs.at(-1)?.partition === partition) runs.at(-1)!.count++
+          else runs.push({ partition, count: 1 })
+        const keys = {
+          count: rows.length,
+          hashes: Uint32Array.from(rows.flatMap(({ k }) => [...hashOf(plan.data.uuid, k!)])),
+          versions: plan.version === undefined ? undefined : BigInt64Array.from(rows, ({ n }) => BigInt(n ?? 0)),
+          runs,
+        }
+        return { keys, deleted }
+      })
+      return byShard(await Promise.all(read))
     })
   }
 

@@ -1,6 +1,6 @@
 import duckdb from '@duckdb/node-bindings'
 import { LakeError } from '../../error.ts'
-import type { IcebergField } from '../../lake/table.ts'
+import type { DeletedRows, IcebergField } from '../../lake/table.ts'
 
 /** Hashes into four words of `out` from `at` on: canonical bytes [start, end), or the text there with its length. */
 export interface KeyHash {
@@ -167,11 +167,15 @@ export class TextColumn implements KeyColumn {
     return at + 4 + length
   }
 
-  /** Hashes the values as keys of this column alone, where they lie: four words each into `out` from `at` on. */
-  hashRows(rows: number, hasher: KeyHash, out: Uint32Array, at: number): void {
+  /**
+   * Hashes the values as keys of this column alone, where they lie: four words each into `out`, from row `base` on. Rows
+   * that are `deleted` there are left out.
+   */
+  hashRows(rows: number, hasher: KeyHash, out: Uint32Array, base: number, deleted: DeletedRows | undefined): void {
     for (let row = 0; row < rows; row++) {
+      if (deleted?.has(base + row) === true) continue
       const start = this.#starts[row]!
-      hasher.hashText(this.#bytes, start, start + this.#lengths[row]!, out, at + 4 * row)
+      hasher.hashText(this.#bytes, start, start + this.#lengths[row]!, out, 4 * (base + row))
     }
   }
 

@@ -2,8 +2,9 @@ import duckdb from '@duckdb/node-bindings'
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { SYSTEM_COLUMNS } from '../../batch.ts'
 import { LakeError } from '../../error.ts'
-import type { DataFile, IcebergField, WritePlan } from '../../lake/table.ts'
-import type { KeyRun, StoredKeys } from '../keys.ts'
+import type { DataFile, DeletedRows, IcebergField, WritePlan } from '../../lake/table.ts'
+import type { KeyRun } from '../keys.ts'
+import type { FileKeys } from './by-shard.ts'
 import { keyColumn, TextColumn, type KeyColumn, type KeyHash } from './key-columns.ts'
 import { filesSql, nameOf } from './stored-sql.ts'
 
@@ -14,7 +15,8 @@ export interface KeyNames {
 
 /**
  * Reads what the committer must know of all rows of a file that lies on this machine, in the file's order; a version that
- * is null is 0. Throws `store.corrupt` when it has other rows than its manifest says, or one without a key.
+ * is null is 0. Texts of `deleted` rows are not hashed. Throws `store.corrupt` when it has other rows than its manifest
+ * says, or one without a key.
  */
 export async function readKeys(
   connection: DuckDBConnection,
@@ -23,7 +25,8 @@ export async function readKeys(
   file: DataFile,
   path: string,
   hasher: KeyHash,
-): Promise<StoredKeys> {
+  deleted?: DeletedRows,
+): Promise<FileKeys> {
   const field = (name: string): IcebergField => {
     const found = plan.schema.fields.find((each) => each.name === name)
     if (found === undefined) throw new LakeError('internal', `${plan.table} has no column ${name}`)
@@ -40,6 +43,7 @@ export async function readKeys(
     version === undefined ? undefined : { at: at(version), isShort: version.type === 'int' || version.type === 'date' },
     at(field(SYSTEM_COLUMNS.partition)),
     hasher,
+    deleted,
   )
   const result = await connection.stream(`SELECT ${selected} FROM ${filesSql([path], fields)}`)
   // The next chunk is on its way while this one is looked at.
@@ -64,6 +68,7 @@ class StoredRows {
   readonly #version: { readonly at: number; readonly isShort: boolean } | undefined
   readonly #partitionAt: number
   readonly #hasher: KeyHash
+  readonly #deleted: DeletedRows | undefined
   readonly #hashes: Uint32Array
   readonly #versions: BigInt64Array | undefined
   readonly #runs: { partition: number; count: number }[] = []
@@ -76,12 +81,14 @@ class StoredRows {
     version: { readonly at: number; readonly isShort: boolean } | undefined,
     partitionAt: number,
     hasher: KeyHash,
+    deleted: DeletedRows | undefined,
   ) {
     this.#file = file
     this.#keys = keys
     this.#version = version
     this.#partitionAt = partitionAt
     this.#hasher = hasher
+    this.#deleted = deleted
     this.#hashes = new Uint32Array(4 * file.recordCount)
     this.#versions = version === undefined ? undefined : new BigInt64Array(file.recordCount)
   }
@@ -98,7 +105,7 @@ class StoredRows {
     this.#count += rows
   }
 
-  done(): StoredKeys {
+  done(): FileKeys {
     if (this.#count !== this.#file.recordCount) throw this.#wrong(this.#count)
     const runs: readonly KeyRun[] = this.#runs
     return { count: this.#count, hashes: this.#hashes, versions: this.#versions, runs }
@@ -118,7 +125,7 @@ class StoredRows {
     if (bytesMax > this.#canonical.length) this.#canonical = new Uint8Array(2 * bytesMax)
     const [bytes, keys, hasher, hashes, base] = [this.#canonical, this.#keys, this.#hasher, this.#hashes, this.#count]
     const only = keys.length === 1 ? keys[0]!.column : undefined
-    if (only instanceof TextColumn) return only.hashRows(rows, hasher, hashes, 4 * base)
+    if (only instanceof TextColumn) return only.hashRows(rows, hasher, hashes, base, this.#deleted)
     for (let row = 0; row < rows; row++) {
       let end = 0
       for (let k = 0; k < keys.length; k++) end = keys[k]!.column.put(row, bytes, end)
