@@ -234,6 +234,8 @@ export class KeyedTable {
 
   #load({ file, number }: LiveFile, { cells, versions }: StoredKeys, { shard, from, until }: KeyStretch): void {
     for (let key = from; key < until; key++) {
+      if ((key - from) % TOUCHED_AT_ONCE === 0)
+        this.#index.touchIn(shard, cells, 4 * key, 4 * Math.min(key + TOUCHED_AT_ONCE, until))
       const row = cells[4 * key + 3]!
       const isKnown = this.#index.put(cells, 4 * key, number, row, versions?.[key], shard)
       if (isKnown && !Markers.isMarker(this.#index.file))

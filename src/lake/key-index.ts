@@ -40,6 +40,14 @@ export class KeyIndex {
     this.touched = seen
   }
 
+  /** The same for keys of one shard. */
+  touchIn(shard: number, hashes: Uint32Array, from: number, until: number): void {
+    const of = this.#shards[shard]!
+    let seen = 0
+    for (let at = from; at < until; at += 4) seen |= of.fileAtHome(hashes[at]!)
+    this.touched = seen
+  }
+
   /** Whether the key is there; where its row stands is in `file`, `row` and `version`. */
   find(hashes: Uint32Array, at: number, inShard = shardOf(hashes[at + 3]!)): boolean {
     const shard = this.#shards[inShard]!
