@@ -273,7 +273,8 @@ export class Committer {
         if (offset < (result.version.positions.get(partition) ?? 0n)) this.#baseless.delete(text)
       this.#isHurried = false
     }
-    this.#lastCommitMs = this.#clock.monotonicMs()
+    // Of its beginning: records need not wait for as long again as it took.
+    this.#lastCommitMs = startMs
     return result
   }
 

@@ -12,6 +12,7 @@ import type { RecordBatch } from '../log.ts'
 import type { Clocks } from '../version.ts'
 import { deadLetterColumns, deletesColumns, LETTER_CLOCK, tableColumns } from './decode/columns.ts'
 import { checkColumns, writeDataFile } from './decode/data-file-writer.ts'
+import { FilePuts } from './decode/file-puts.ts'
 import { openDuckDb } from './decode/open-duckdb.ts'
 import { NativeText } from './decode/native-text.ts'
 import { divide, type RowPlaces } from './decode/partition.ts'
@@ -191,14 +192,26 @@ class DuckEncoder implements Encoder {
   async encode(...request: Parameters<Encoder['encode']>): Promise<StagedTable> {
     if (this.#isClosed) throw new LakeError('internal', 'a micro-batch that came after the end of its encoder')
     if (this.#encoding !== undefined) throw new LakeError('internal', 'an encoder encodes one micro-batch at a time')
-    const now = this.#encode(...request)
+    const now = this.#encodeInto(new FilePuts(this.#storage), request)
     this.#encoding = now.catch(() => undefined)
     return now.finally(() => {
       this.#encoding = undefined
     })
   }
 
+  async #encodeInto(puts: FilePuts, request: Parameters<Encoder['encode']>): Promise<StagedTable> {
+    try {
+      const staged = await this.#encode(puts, ...request)
+      await puts.done()
+      return staged
+    } finally {
+      await puts.ended()
+      this.#native.clear()
+    }
+  }
+
   async #encode(
+    puts: FilePuts,
     plan: TablePlan,
     batches: readonly RecordBatch[],
     fatal: ReadonlySet<string>,
@@ -209,51 +222,47 @@ class DuckEncoder implements Encoder {
     const definition = this.#definitions.get(plan.table)
     if (definition === undefined) throw new LakeError('internal', `the lane has no definition of ${plan.table}`)
     checkLetters(plan.deadLetters)
-    try {
-      const ids = needsRegistry(definition) ? await this.#schemas.learn(definition, batches) : []
-      const grown = this.#growing.get(plan.table)?.grown(plan, ids)
-      const table = this.#tableOf(grown?.definition ?? definition, grown?.known)
-      const data = grown?.data ?? plan.data
-      checkColumns(data, table.rows.columns)
-      const mapped = table.map?.apply(batches, fatal, retried)
-      const records = mapped?.batches ?? batches
-      const decode: Decode = (unmade, more = []) => {
-        const keys = { uuid: plan.data.uuid, baseless: unmade ? new Set([...baseless, ...more]) : baseless, unmade }
-        return withMapped(
-          located(records, () => table.decoder.decode(records, fatal, keys, retried)),
-          mapped,
-        )
-      }
-      const { decoded, lagMsMax } = await this.#judged(table, decode, records, clocksMs, retried)
-      const { rows, deadLetters, counts, operations } = decoded
-      if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)
-      table.redact?.apply(rows)
-      // Before rows are divided: their slabs are used again.
-      const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs, retried)
-      const isUnwritten = plan.isUnwritten === true
-      if (isUnwritten) for (const slab of deadLetters) this.#pool.give(slab)
-      const deadLetterFiles = await this.#write(plan.deadLetters, table.deadLetters, isUnwritten ? [] : deadLetters)
-      const needed = grown?.needed === undefined ? {} : { needed: grown.needed }
-      const fed = {
-        table: plan.table,
-        deadLetterFiles,
-        counts,
-        ...needed,
-        ...(windows === undefined ? {} : { windows }),
-      }
-      if (isUnwritten || !table.definition.store) {
-        for (const slab of [...rows, ...decoded.markers]) this.#pool.give(slab)
-        return { ...fed, files: [], isStored: false, isUnwritten }
-      }
-      const places = operations === undefined ? undefined : rowPlaces(rows)
-      const staged = { ...fed, files: await this.#write(data, table.rows, rows, places) }
-      if (places === undefined) return staged
-      const keys = operations!.staged(places)
-      if (plan.deletes === undefined) return { ...staged, keys }
-      return { ...staged, keys, deleteFiles: await this.#write(plan.deletes, table.markers!, decoded.markers) }
-    } finally {
-      this.#native.clear()
+    const ids = needsRegistry(definition) ? await this.#schemas.learn(definition, batches) : []
+    const grown = this.#growing.get(plan.table)?.grown(plan, ids)
+    const table = this.#tableOf(grown?.definition ?? definition, grown?.known)
+    const data = grown?.data ?? plan.data
+    checkColumns(data, table.rows.columns)
+    const mapped = table.map?.apply(batches, fatal, retried)
+    const records = mapped?.batches ?? batches
+    const decode: Decode = (unmade, more = []) => {
+      const keys = { uuid: plan.data.uuid, baseless: unmade ? new Set([...baseless, ...more]) : baseless, unmade }
+      return withMapped(
+        located(records, () => table.decoder.decode(records, fatal, keys, retried)),
+        mapped,
+      )
     }
+    const { decoded, lagMsMax } = await this.#judged(table, decode, records, clocksMs, retried)
+    const { rows, deadLetters, counts, operations } = decoded
+    if (plan.isKeysOnly === true) return this.#keysOnly(plan, decoded)
+    table.redact?.apply(rows)
+    // Before rows are divided: their slabs are used again.
+    const windows = await this.#windows(table, decoded, lagMsMax, plan, clocksMs, retried)
+    const isUnwritten = plan.isUnwritten === true
+    if (isUnwritten) for (const slab of deadLetters) this.#pool.give(slab)
+    const deadLetterFiles = await this.#write(puts, plan.deadLetters, table.deadLetters, isUnwritten ? [] : deadLetters)
+    const needed = grown?.needed === undefined ? {} : { needed: grown.needed }
+    const fed = {
+      table: plan.table,
+      deadLetterFiles,
+      counts,
+      ...needed,
+      ...(windows === undefined ? {} : { windows }),
+    }
+    if (isUnwritten || !table.definition.store) {
+      for (const slab of [...rows, ...decoded.markers]) this.#pool.give(slab)
+      return { ...fed, files: [], isStored: false, isUnwritten }
+    }
+    const places = operations === undefined ? undefined : rowPlaces(rows)
+    const staged = { ...fed, files: await this.#write(puts, data, table.rows, rows, places) }
+    if (places === undefined) return staged
+    const keys = operations!.staged(places)
+    if (plan.deletes === undefined) return { ...staged, keys }
+    return { ...staged, keys, deleteFiles: await this.#write(puts, plan.deletes, table.markers!, decoded.markers) }
   }
 
   /** What computed columns, the filter and the clocks make of the rows, in this order (rule T4). */
@@ -303,6 +312,7 @@ class DuckEncoder implements Encoder {
   }
 
   async #write(
+    puts: FilePuts,
     plan: WritePlan,
     relation: Relation,
     slabs: readonly Slab[],
@@ -311,7 +321,7 @@ class DuckEncoder implements Encoder {
     const files: DataFile[] = []
     if (slabs.length === 0) return files
     for (const { tuple, slabs: part } of divide(slabs, relation.columns, plan, this.#pool, places)) {
-      files.push(await writeDataFile(this.#connection, this.#storage, this.#clock, plan, relation, part, tuple))
+      files.push(await writeDataFile(this.#connection, puts, this.#clock, plan, relation, part, tuple))
       for (const slab of part) this.#pool.give(slab)
     }
     return files

@@ -21,10 +21,13 @@ export const ROW_GROUP_ROWS = 122_880
 /** Distinct values of a column in a row group. Looking for more of them costs an eighth of all encoding. */
 const DICTIONARY_MAX = 4_096
 
+/** Where files are made, and where they go. */
+export type FileStore = Pick<Storage, 'scratch' | 'putFile'>
+
 /** Writes slabs as one Parquet file of a table and puts it into the store. Asserts that every row arrived. */
 export async function writeDataFile(
   connection: DuckDBConnection,
-  storage: Storage,
+  storage: FileStore,
   clock: Clock,
   plan: WritePlan,
   relation: Relation,
@@ -60,7 +63,7 @@ export interface FileRows {
 /** Writes what a query gives as one Parquet file of a table and puts it into the store. Asserts that every row arrived. */
 export async function copyDataFile(
   connection: DuckDBConnection,
-  storage: Storage,
+  storage: FileStore,
   clock: Clock,
   plan: WritePlan,
   { from, rows, tuple, groupRows = ROW_GROUP_ROWS, lineage = [] }: FileRows,

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { link, lstat, mkdir, open } from 'node:fs/promises'
+import { link, lstat, mkdir, open, type FileHandle } from 'node:fs/promises'
 import path from 'node:path'
 import { asLakeError, LakeError } from '../../error.ts'
 import type { PutOutcome } from './storage.ts'
@@ -39,7 +39,7 @@ export async function writeDurably(file: string, bytes: Uint8Array): Promise<voi
     for (let at = 0; at < bytes.length;) at += (await handle.write(bytes, at)).bytesWritten
     await handle.sync()
   } finally {
-    await handle.close()
+    release(handle)
   }
 }
 
@@ -56,8 +56,13 @@ export async function flush(file: string): Promise<void> {
   try {
     await handle.sync()
   } finally {
-    await handle.close()
+    release(handle)
   }
+}
+
+/** Closes what was flushed, or failed already: nothing is learned from it, so that nobody waits. */
+function release(handle: FileHandle): void {
+  handle.close().catch(() => undefined)
 }
 
 export function codeOf(error: unknown): string | undefined {

@@ -88,8 +88,7 @@ export class LocalStorage implements Storage {
     checkKey(key)
     const temporary = this.#temporary()
     try {
-      await writeDurably(temporary, bytes)
-      await this.#inFolder(key, (target) => rename(temporary, target))
+      await this.#inFolder(key, writeDurably(temporary, bytes), (target) => rename(temporary, target))
     } catch (error) {
       await rm(temporary, { force: true })
       throw refusal(error, key)
@@ -103,8 +102,7 @@ export class LocalStorage implements Storage {
   async putFile(key: string, localPath: string): Promise<void> {
     checkKey(key)
     try {
-      await flush(localPath)
-      await this.#inFolder(key, (target) => rename(localPath, target))
+      await this.#inFolder(key, flush(localPath), (target) => rename(localPath, target))
     } catch (error) {
       if (codeOf(error) !== 'EXDEV') throw refusal(error, key)
       await this.#copyFile(key, localPath)
@@ -119,20 +117,21 @@ export class LocalStorage implements Storage {
   async putIfAbsent(key: string, bytes: Uint8Array): Promise<PutOutcome> {
     checkKey(key)
     const temporary = this.#temporary()
-    let isLinked = false
+    let forgotten: Promise<void> | undefined
+    // What cannot be removed is swept with the scratch folder.
+    const forget = (): Promise<void> => unlink(temporary).catch(() => undefined)
     try {
-      await writeDurably(temporary, bytes)
-      return await this.#inFolder(key, async (target) => {
+      return await this.#inFolder(key, writeDurably(temporary, bytes), async (target) => {
         const outcome = await linkOnce(temporary, target)
-        isLinked = true
+        forgotten = forget()
         return outcome
       })
     } catch (error) {
       const refused = refusal(error, key)
-      if (isLinked || refused.code === 'store.unavailable') return { kind: 'unknown', cause: refused }
+      if (forgotten !== undefined || refused.code === 'store.unavailable') return { kind: 'unknown', cause: refused }
       throw refused
     } finally {
-      await rm(temporary, { force: true })
+      await (forgotten ?? forget())
     }
   }
 
@@ -210,11 +209,18 @@ export class LocalStorage implements Storage {
     })
   }
 
-  /** Does `place` to the key's path and flushes the folder. The folder may vanish or be missing: it is made, once. */
-  async #inFolder<T>(key: string, place: (target: string) => Promise<T>): Promise<T> {
+  /**
+   * Does `place` to the key's path once `written` is done, and flushes the folder. The folder is looked up meanwhile: a
+   * commit waits for several of these, one after the other. It may vanish or be missing: it is made, once.
+   */
+  async #inFolder<T>(key: string, written: Promise<void>, place: (target: string) => Promise<T>): Promise<T> {
     const target = this.#path(key)
     const folder = path.dirname(target)
-    if (!(await this.#isInside(key))) await makeFolder(folder)
+    const found = this.#isInside(key).then((isThere) => (isThere ? undefined : makeFolder(folder)))
+    // Neither may be under way any more when the other has failed.
+    await Promise.allSettled([found, written])
+    await found
+    await written
     const result = await place(target).catch(async (error: unknown) => {
       if (!isAbsence(error) || (await this.#isInside(key))) throw error
       await makeFolder(folder)
@@ -229,8 +235,7 @@ export class LocalStorage implements Storage {
     const temporary = this.#temporary()
     try {
       await copyFile(localPath, temporary)
-      await flush(temporary)
-      await this.#inFolder(key, (target) => rename(temporary, target))
+      await this.#inFolder(key, flush(temporary), (target) => rename(temporary, target))
       await unlink(localPath)
     } catch (error) {
       await rm(temporary, { force: true })
