@@ -14,7 +14,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '2000' },
     partitions: { type: 'string', default: '4' },
     /** Turns without strangers and with them, and how long each takes. */
-    turns: { type: 'string', default: '4' },
+    turns: { type: 'string', default: '6' },
     'turn-seconds': { type: 'string', default: '4' },
     strangers: { type: 'string', default: '2' },
     store: { type: 'string', default: 'disk' },
