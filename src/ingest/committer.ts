@@ -252,17 +252,19 @@ export class Committer {
       tables = await write(current, { commitId, version: number })
       return nextVersion(head!, pending, tables, change, this.#published(), this.#policy.writer, this.#own)
     }
-    const result = await this.#chain.append(base, { commitId, build }, signal).catch((error) => {
+    const hint = async (): Promise<void> => {
+      // What a fork holds nobody is to find.
+      const isTouched = (table: LakeTable): boolean => before.get(table.name)?.metadata !== table.metadata
+      const touched = this.#isFork ? [] : [...tables.values()].filter(isTouched)
+      await writeVersionHints(this.#storage, touched)
+    }
+    const result = await this.#chain.append(base, { commitId, build, hint }, signal).catch((error) => {
       this.#report('failed', undefined, startMs, pending)
       throw error
     })
     const outcome = result.kind === 'committed' ? 'ok' : result.kind
     this.#report(outcome, result.kind === 'committed' ? result.version.number : undefined, startMs, pending)
     if (result.kind === 'committed') {
-      // What a fork holds nobody is to find.
-      const isTouched = (table: LakeTable): boolean => before.get(table.name)?.metadata !== table.metadata
-      const touched = this.#isFork ? [] : [...tables.values()].filter(isTouched)
-      await writeVersionHints(this.#storage, touched)
       this.#head = result.version
       this.#tables = tables
       this.#keyed.report(this.#chain.pipeline, this.#observer)

@@ -36,6 +36,8 @@ export interface Draft {
    * Called again, on a newer head, when nothing but maintenance came in between.
    */
   build(head: Version | undefined, number: bigint): Promise<VersionContent>
+  /** Tells readers by path of what was built last, once the version stands. Nothing depends on it. */
+  hint?(): Promise<void>
 }
 
 export type CommitResult =
@@ -119,7 +121,10 @@ class StoredChain implements Chain {
       const version = await this.#compose(head, draft)
       const there = await this.#publish(head, version, signal)
       if (there.commitId === draft.commitId) {
-        await this.#committed(there, asked)
+        this.#saw(there, asked)
+        // Courtesies, to whoever opens the chain next and to readers of its tables; nothing is wrong without them.
+        const own = this.#storage.put(this.#hintKey, Buffer.from(String(there.number)))
+        await Promise.allSettled([own, draft.hint?.()])
         return { kind: 'committed', version: there }
       }
       // Another version stands where ours should: only maintenance may have come in between.
@@ -197,12 +202,6 @@ class StoredChain implements Chain {
     if (!isLate) return there
     const next = await this.#atOrAfter(version.number + 1n)
     return next === undefined || next.recentCommits.includes(version.commitId) ? there : next
-  }
-
-  async #committed(version: Version, seen: Instant): Promise<void> {
-    this.#saw(version, seen)
-    // A courtesy to whoever opens the chain next; nothing is wrong without it.
-    await this.#storage.put(this.#hintKey, Buffer.from(String(version.number))).catch(() => undefined)
   }
 
   /**

@@ -87,7 +87,7 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/lake/chain.ts',
-    text: 'await this.#storage.put(this.#hintKey, Buffer.from(String(version.number))).catch(() => undefined)',
+    text: 'await Promise.allSettled([own, draft.hint?.()])',
     before: 'head-hint-before',
     after: 'head-hint-after',
   },
