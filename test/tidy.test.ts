@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { pointMutations } from './crash/points.ts'
 
 // The house rules that a program can check: who may import whom, what only the clock may touch, how long a file may be.
 
@@ -114,6 +115,13 @@ describe('shape', () => {
     const lines = story.map((name) => readFileSync(join(ROOT, `src/${name}.ts`), 'utf8').split('\n').length)
     expect(Math.max(...lines)).toBeLessThanOrEqual(300)
     expect(lines.reduce((sum, count) => sum + count)).toBeLessThanOrEqual(1_180)
+  })
+
+  test('every place where tests make a process die stands once in its file', () => {
+    const texts = pointMutations().map(({ file, text }) => ({ file, text, in: readFileSync(join(ROOT, file), 'utf8') }))
+    expect(texts.length).toBeGreaterThan(30)
+    const lost = texts.filter((each) => each.in.split(each.text).length !== 2)
+    expect(lost.map(({ file, text }) => `${file}: ${text}`)).toEqual([])
   })
 
   test('one error class, no loose ends', () => {

@@ -30,8 +30,8 @@ const SITES: readonly Site[] = [
   },
   {
     file: 'src/lake/storage/local.ts',
-    text: 'await this.#inFolder(key, (target) => rename(localPath, target))',
-    before: 'file-flushed',
+    text: 'await this.#inFolder(key, flush(localPath), (target) => rename(localPath, target))',
+    before: 'file-written',
     after: 'file-named',
   },
   {
