@@ -275,8 +275,8 @@ export class Committer {
         if (offset < (result.version.positions.get(partition) ?? 0n)) this.#baseless.delete(text)
       this.#isHurried = false
     }
-    // Of its beginning, and of rows: records wait neither for as long as it took, nor for maintenance.
-    if (change.isMaintenance !== true) this.#lastCommitMs = startMs
+    // Of its beginning: records need not wait for as long again as it took.
+    this.#lastCommitMs = startMs
     return result
   }
 
