@@ -40,7 +40,7 @@ const LANE_POINTS = [
   'fetched',
   'announced',
   'file-written',
-  'file-written',
+  'file-flushed',
   'file-named',
   'file-uploaded',
   'encoded',

@@ -29,12 +29,6 @@ const SITES: readonly Site[] = [
     after: 'file-uploaded',
   },
   {
-    file: 'src/lake/storage/local.ts',
-    text: 'await this.#inFolder(key, flush(localPath), (target) => rename(localPath, target))',
-    before: 'file-written',
-    after: 'file-named',
-  },
-  {
     file: 'src/lane-child.ts',
     text: `await send({ kind: 'staged', pipeline, task, staged: sent })`,
     before: 'staged',
@@ -192,6 +186,14 @@ const NO_QUERIES: Mutation = {
   replacement: 'if (this.#options.size > 0) await new Promise<void>((resolve, reject) => {',
 }
 
+/** A data file has been flushed, and is not named yet: in the middle of a statement. */
+const FLUSHED: Mutation = {
+  file: 'src/lake/storage/local.ts',
+  text: 'await this.#inFolder(key, flush(localPath), (target) => rename(localPath, target))',
+  replacement: `await this.#inFolder(key, flush(localPath).then(() => { crashAt('file-flushed', '') }), (target) => rename(localPath, target))
+    crashAt('file-named', '')`,
+}
+
 /** Places where a request is on its way when the process dies: it may arrive or not. */
 const IN_FLIGHT: readonly Mutation[] = [
   {
@@ -231,7 +233,7 @@ export function pointMutations(): Mutation[] {
       replacement: text.startsWith('const') || after === undefined ? replacement : `{${replacement}}`,
     }
   })
-  return [...sites, ...IN_FLIGHT, NO_QUERIES, CLOCK_AHEAD, ...ONE_BY_ONE]
+  return [...sites, ...IN_FLIGHT, FLUSHED, NO_QUERIES, CLOCK_AHEAD, ...ONE_BY_ONE]
 }
 
 /** What a process is told in its environment, as JSON in CRASH. */

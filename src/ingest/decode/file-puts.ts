@@ -1,5 +1,6 @@
 import { unlink } from 'node:fs/promises'
 import type { Storage } from '../../lake/table.ts'
+import type { FileStore } from './data-file-writer.ts'
 
 /** Files on their way into the store at a time: on S3 each is held in memory meanwhile. */
 const AT_ONCE = 3
@@ -8,7 +9,7 @@ const AT_ONCE = 3
  * Puts files into a store while the next ones are made: a put waits for disks and networks, and making a file for the
  * processor. `putFile` resolves when another may begin; nothing is in the store before `done` has resolved.
  */
-export class FilePuts implements Pick<Storage, 'scratch' | 'putFile'> {
+export class FilePuts implements FileStore {
   readonly scratch: string
   readonly #storage: Storage
   readonly #underWay = new Set<Promise<void>>()
