@@ -152,7 +152,8 @@ describe('what a lane learns before it decodes', () => {
     const book = new SchemaBook(registryOf(), clock)
     await book.learn(table, [records(a, b, a), records(b)])
     await book.learn(table, [records(b, a)])
-    expect([...book.schemas.keys()]).toEqual([a, b])
+    // Both are asked for at once, and either may answer first.
+    expect(new Set(book.schemas.keys())).toEqual(new Set([a, b]))
     expect(server.asked).toHaveLength(2)
   })
 
