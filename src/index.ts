@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { Backlog } from './backlog.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
 import type { LakeDefinition, PipelineDefinition } from './define.ts'
@@ -11,7 +12,7 @@ import { archivesOf, remoteIndex, type Archive } from './ingest/archive/archive.
 import { withArchives } from './ingest/archive-source.ts'
 import { runJobs } from './ingest/job-runner.ts'
 import { LanePool, type LanePoolOptions } from './ingest/lane-pool.ts'
-import { lanesOnDemand } from './ingest/lanes-on-demand.ts'
+import { lanesOnDemand, type LanesOnDemand } from './ingest/lanes-on-demand.ts'
 import { openRegistry } from './ingest/registry.ts'
 import { openSink, openSource } from './ingest/source.ts'
 import { Supervisor } from './ingest/supervise.ts'
@@ -99,6 +100,12 @@ const CLOSE_MS_MAX = 8_000
 const CLOSE_IDLE_MS_MAX = 500
 /** Niceness of the processes of replays: nobody waits for them. */
 const REPLAY_PRIORITY = 10
+/**
+ * Of query processes while tables are as fresh as their logs: whoever asks, and whatever is asked, they stay so, and
+ * queries have what is left, which is most of it. While a backlog is read, or history, all cores are taken, and somebody
+ * waits for the answer: a query gets a third of what a lane gets.
+ */
+const QUERY_PRIORITY = { beside: 19, behind: 5 }
 /** What a replay has not committed at a stop within this is read again. */
 const CLOSE_REPLAYS_MS_MAX = 1_500
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
@@ -148,6 +155,9 @@ async function assemble(
   if (!isReadOnly) assertSalts(definition, settings.salts)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
+  const backlog = new Backlog(clock)
+  const replayLanes: LanesOnDemand[] = []
+  const isBusy = () => isReadOnly || backlog.isBehind || replayLanes.some(({ isOpen }) => isOpen)
   // Whoever looks on must not be able to stop a commit or a lane.
   const listeners = new Listeners<LakeEvents>((error) =>
     process.emitWarning(error instanceof Error ? error : String(error)),
@@ -155,6 +165,7 @@ async function assemble(
   if (options.observer !== undefined) listeners.on('event', options.observer)
   const observer = (event: LakeEvent) => {
     metrics.observe(event)
+    backlog.observe(event)
     listeners.tell('event', event)
   }
   const laneOptions: LanePoolOptions = {
@@ -197,6 +208,7 @@ async function assemble(
     clock,
     observer,
     childPath: childPath('query-child'),
+    priority: () => (isBusy() ? QUERY_PRIORITY.behind : QUERY_PRIORITY.beside),
   })
   // Why it could not be opened is told below.
   const ended = opening.then(
@@ -265,7 +277,7 @@ async function assemble(
       return { definition: each, main, lanes, source: withArchives(source, archives, index) }
     })
     // They may have lanes left when they are no longer waited for.
-    for (const { lanes } of work) parts.add(lanes)
+    for (const { lanes } of work) replayLanes.push(parts.add(lanes))
     parts.add(
       until(clock, CLOSE_REPLAYS_MS_MAX, (ending) =>
         work.map((each) =>

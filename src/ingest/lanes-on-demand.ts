@@ -6,6 +6,7 @@ import type { Lanes } from './lanes.ts'
 
 /** Lanes of which most of the time there are none: processes are started when some are opened, and ended by `close`. */
 export interface LanesOnDemand extends ArchiveWork {
+  readonly isOpen: boolean
   /** `version`: whose archives they read; default: those of the newest. */
   open(definition: PipelineDefinition, source: Source, until?: Positions, version?: bigint): Promise<Lanes>
   close(): Promise<void>
@@ -18,6 +19,9 @@ export function lanesOnDemand(
 ): LanesOnDemand {
   let pool: LanePool | undefined
   return {
+    get isOpen() {
+      return pool !== undefined
+    },
     open: async ({ name, tables, windows }, _source, until, version) => {
       const kept = await archives(version)
       pool ??= new LanePool(options)

@@ -128,6 +128,8 @@ export interface EngineOptions {
   readonly clock: Clock
   readonly observer?: Observer
   readonly childPath: string
+  /** Niceness of the query processes, asked again and again. Default: that of this process. */
+  readonly priority?: () => number
 }
 
 const THREADS = 2
@@ -146,6 +148,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     size: settings.children,
     queueMax: settings.queueMax,
     clock,
+    priority: options.priority,
   })
   await pool.open().catch(async (error: unknown) => {
     await pool.close()

@@ -7,6 +7,8 @@ export interface PoolOptions {
   readonly size: number
   readonly queueMax: number
   readonly clock: Clock
+  /** Niceness of the processes now. One that was started with another serves a query more, and is replaced. */
+  readonly priority?: (() => number) | undefined
 }
 
 /** A process is replaced after so many queries, whatever their outcome. */
@@ -87,7 +89,8 @@ export class ProcessPool {
   /** Gives a process back. One that is not idle, or has done enough, is ended and replaced. */
   release(process: QueryProcess): void {
     const isWorn = process.queries >= QUERIES_MAX || process.cpuMs > (this.#options.process.cpuSecondsMax * 1_000) / 2
-    if (!process.isIdle || isWorn || process.isGone)
+    const isOfBefore = process.priority !== this.#options.priority?.()
+    if (!process.isIdle || isWorn || isOfBefore || process.isGone)
       process.kill(new LakeError('sql.cancelled', 'the process is replaced'))
     else this.#offer(process)
   }
@@ -122,7 +125,7 @@ export class ProcessPool {
   async #keepOne(onReady: () => void, onFailure: (error: LakeError) => void): Promise<void> {
     const { clock } = this.#options
     for (let failures = 0; !this.#stop.signal.aborted;) {
-      const process = new QueryProcess(this.#options.process)
+      const process = new QueryProcess({ ...this.#options.process, priority: this.#options.priority?.() })
       this.#all.add(process)
       const ready = await process.receive().catch((error: LakeError) => error)
       if (ready instanceof LakeError) {

@@ -11,6 +11,8 @@ export interface QueryProcessOptions {
   readonly settings: ProcessSettings
   /** Processor time after which the system ends the process, however it hangs. */
   readonly cpuSecondsMax: number
+  /** Niceness, as the operating system has it. Default: that of this process. */
+  readonly priority?: number | undefined
 }
 
 const SHELL = '/bin/sh'
@@ -30,11 +32,6 @@ const FILES_MAX = 32_768
 /** V8's own heap: results on their way and the syntax tree. */
 const HEAP_MIB_MAX = 256
 const STDERR_CHARS_MAX = 2_000
-/**
- * Ingestion goes first: whoever asks, and whatever is asked, tables stay fresh. What a query gets of a machine whose
- * cores are all taken is a third of what a lane gets, as somebody waits for the answer.
- */
-const PRIORITY = 5
 
 /**
  * One child process with DuckDB in it, without the environment of this one. Messages are pulled with `receive`, which
@@ -46,6 +43,7 @@ export class QueryProcess {
   isIdle = true
   queries = 0
   cpuMs = 0
+  readonly priority: number | undefined
   readonly #child: ChildProcess
   #inbox: FromProcess[] = []
   #waiting: { resolve(message: FromProcess): void; reject(error: LakeError): void } | undefined
@@ -54,7 +52,8 @@ export class QueryProcess {
 
   constructor(options: QueryProcessOptions) {
     this.#child = start(options)
-    lower(this.#child, PRIORITY)
+    this.priority = options.priority
+    lower(this.#child, options.priority)
     this.#child.on('message', (message: FromProcess) => this.#deliver(message))
     this.#child.stderr?.on('data', (text: Buffer) => {
       this.#stderr = (this.#stderr + text.toString('utf8')).slice(-STDERR_CHARS_MAX)

@@ -1,3 +1,4 @@
+import os from 'node:os'
 import { afterEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { ProcessPool } from '../../src/query/pool.ts'
@@ -10,7 +11,7 @@ afterEach(async () => {
   await Promise.all(pools.splice(0).map((pool) => pool.close()))
 })
 
-async function openPool(size: number): Promise<ProcessPool> {
+async function openPool(size: number, priority?: () => number): Promise<ProcessPool> {
   const pool = new ProcessPool({
     process: {
       childPath: CHILD_PATH,
@@ -20,6 +21,7 @@ async function openPool(size: number): Promise<ProcessPool> {
     size,
     queueMax: 4,
     clock: systemClock,
+    priority,
   })
   pools.push(pool)
   await pool.open()
@@ -44,6 +46,23 @@ test('whoever asks for a second process while the first works is served', async 
   const pool = await openPool(2)
   const [first, second] = await Promise.all([pool.acquire(never), pool.acquire(never)])
   expect(first).not.toBe(second)
+}, 30_000)
+
+test('a process whose niceness is of before serves one query more, and is replaced', async () => {
+  const own = os.getPriority()
+  let niceness = own + 1
+  const pool = await openPool(1, () => niceness)
+  const before = await pool.acquire(never)
+  expect(os.getPriority(before.pid)).toBe(own + 1)
+  pool.release(before)
+  niceness = own + 2
+  expect(await pool.acquire(never)).toBe(before)
+  const next = pool.acquire(never)
+  pool.release(before)
+  expect(os.getPriority((await next).pid)).toBe(own + 2)
+  expect(before.isGone).toBe(true)
+  pool.release(await next)
+  expect(await pool.acquire(never)).toBe(await next)
 }, 30_000)
 
 test('a pool of one starts no other', async () => {
