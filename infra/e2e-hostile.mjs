@@ -19,7 +19,7 @@ const { values } = parseArgs({
     strangers: { type: 'string', default: '2' },
     store: { type: 'string', default: 'disk' },
     seed: { type: 'string', default: '1' },
-    limit: { type: 'string', default: '130' },
+    limit: { type: 'string', default: '180' },
     /** Shorter; and what depends on the machine's load is printed without deciding anything. */
     ci: { type: 'boolean', default: false },
   },

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
-import { Backlog } from './backlog.ts'
 import { systemClock, type Clock } from './clock.ts'
 import { settingsOf, type SettingsInput } from './config.ts'
+import { Cores } from './cores.ts'
 import type { LakeDefinition, PipelineDefinition } from './define.ts'
 import { checkRegistry } from './define-avro.ts'
 import { assertSalts } from './define-redact.ts'
@@ -101,11 +101,10 @@ const CLOSE_IDLE_MS_MAX = 500
 /** Niceness of the processes of replays: nobody waits for them. */
 const REPLAY_PRIORITY = 10
 /**
- * Of query processes while tables are as fresh as their logs: whoever asks, and whatever is asked, they stay so, and
- * queries have what is left, which is most of it. While a backlog is read, or history, all cores are taken, and somebody
- * waits for the answer: a query gets a third of what a lane gets.
+ * Of query processes: whoever asks, and whatever is asked, tables stay fresh, and queries have what is left. Where nothing
+ * is left, as while a backlog is read, or history, a query gets a third of what a lane gets: somebody waits for it.
  */
-const QUERY_PRIORITY = { beside: 19, behind: 5 }
+const TAKEN_QUERY_PRIORITY = 5
 /** What a replay has not committed at a stop within this is read again. */
 const CLOSE_REPLAYS_MS_MAX = 1_500
 const LANE_MEMORY_BYTES_MAX = 512 * 1024 * 1024
@@ -155,9 +154,10 @@ async function assemble(
   if (!isReadOnly) assertSalts(definition, settings.salts)
   const storage = parts.add(await openStorage(settings.store, clock))
   const metrics = createMetrics()
-  const backlog = new Backlog(clock)
+  const cores = new Cores()
+  parts.add(until(clock, CLOSE_IDLE_MS_MAX, (ending) => [cores.watch(clock, ending)]))
   const replayLanes: LanesOnDemand[] = []
-  const isBusy = () => isReadOnly || backlog.isBehind || replayLanes.some(({ isOpen }) => isOpen)
+  const areTaken = () => isReadOnly || cores.areTaken || replayLanes.some(({ isOpen }) => isOpen)
   // Whoever looks on must not be able to stop a commit or a lane.
   const listeners = new Listeners<LakeEvents>((error) =>
     process.emitWarning(error instanceof Error ? error : String(error)),
@@ -165,7 +165,6 @@ async function assemble(
   if (options.observer !== undefined) listeners.on('event', options.observer)
   const observer = (event: LakeEvent) => {
     metrics.observe(event)
-    backlog.observe(event)
     listeners.tell('event', event)
   }
   const laneOptions: LanePoolOptions = {
@@ -208,7 +207,7 @@ async function assemble(
     clock,
     observer,
     childPath: childPath('query-child'),
-    priority: () => (isBusy() ? QUERY_PRIORITY.behind : QUERY_PRIORITY.beside),
+    priority: () => (areTaken() ? TAKEN_QUERY_PRIORITY : 'idle'),
   })
   // Why it could not be opened is told below.
   const ended = opening.then(

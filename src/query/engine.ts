@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { Observer } from '../event.ts'
+import type { Priority } from '../priority.ts'
 import type { QuerySettings } from '../settings.ts'
 import type { QueryParams, ResultColumn, ResultFormat, TableUse, View } from './messages.ts'
 import { ProcessPool } from './pool.ts'
@@ -128,8 +129,8 @@ export interface EngineOptions {
   readonly clock: Clock
   readonly observer?: Observer
   readonly childPath: string
-  /** Niceness of the query processes, asked again and again. Default: that of this process. */
-  readonly priority?: () => number
+  /** Of the query processes, asked again and again. Default: that of this process. */
+  readonly priority?: () => Priority
 }
 
 const THREADS = 2

@@ -1,5 +1,6 @@
 import { backoffMs, type Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
+import type { Priority } from '../priority.ts'
 import { QueryProcess, type QueryProcessOptions } from './query-process.ts'
 
 export interface PoolOptions {
@@ -7,8 +8,8 @@ export interface PoolOptions {
   readonly size: number
   readonly queueMax: number
   readonly clock: Clock
-  /** Niceness of the processes now. One that was started with another serves a query more, and is replaced. */
-  readonly priority?: (() => number) | undefined
+  /** Of the processes, now. One that was started with another serves a query more, and is replaced. */
+  readonly priority?: (() => Priority) | undefined
 }
 
 /** A process is replaced after so many queries, whatever their outcome. */

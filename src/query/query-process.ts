@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import path from 'node:path'
 import { fromErrorMessage, LakeError } from '../error.ts'
-import { lower } from '../priority.ts'
+import { AS_IDLE, lower, type Priority } from '../priority.ts'
 import type { FromProcess, ProcessSettings, ToProcess } from './messages.ts'
 
 export interface QueryProcessOptions {
@@ -11,8 +11,8 @@ export interface QueryProcessOptions {
   readonly settings: ProcessSettings
   /** Processor time after which the system ends the process, however it hangs. */
   readonly cpuSecondsMax: number
-  /** Niceness, as the operating system has it. Default: that of this process. */
-  readonly priority?: number | undefined
+  /** Default: that of this process. */
+  readonly priority?: Priority | undefined
 }
 
 const SHELL = '/bin/sh'
@@ -21,8 +21,7 @@ const SHELL = '/bin/sh'
  * no byte to any file, no core. One that this process may not set is tighter already.
  */
 const LIMITED = `{ ulimit -c 0; ulimit -f 0; ulimit -d "$1"; ulimit -v "$2"; ulimit -t "$3"; ulimit -n "$4"; } 2>/dev/null
-shift 4
-exec "$@"`
+shift 4`
 /** V8 reserves far more addresses than it ever uses. */
 const RESERVED_KIB = 32 * 1024 * 1024
 /** From Node 24 on V8 maps the place of its code in such a way that the system counts it as memory, used or not. */
@@ -43,7 +42,7 @@ export class QueryProcess {
   isIdle = true
   queries = 0
   cpuMs = 0
-  readonly priority: number | undefined
+  readonly priority: Priority | undefined
   readonly #child: ChildProcess
   #inbox: FromProcess[] = []
   #waiting: { resolve(message: FromProcess): void; reject(error: LakeError): void } | undefined
@@ -127,14 +126,15 @@ export class QueryProcess {
   }
 }
 
-function start({ childPath, settings, cpuSecondsMax }: QueryProcessOptions): ChildProcess {
+function start({ childPath, settings, cpuSecondsMax, priority }: QueryProcessOptions): ChildProcess {
   const nodeFlags = [`--max-old-space-size=${HEAP_MIB_MAX}`, '--enable-source-maps']
   const memoryKib = Math.floor(settings.memoryBytesMax / 1024)
   const limits = [memoryKib + CODE_KIB, memoryKib + RESERVED_KIB, Math.ceil(cpuSecondsMax), FILES_MAX].map(String)
+  const script = [LIMITED, ...(priority === 'idle' ? [AS_IDLE] : []), 'exec "$@"'].join('\n')
   return fork(childPath, [], {
     // Where there is no shell, the deadline and its SIGKILL remain.
     ...(existsSync(SHELL)
-      ? { execPath: SHELL, execArgv: ['-c', LIMITED, 'sh', ...limits, process.execPath, ...nodeFlags] }
+      ? { execPath: SHELL, execArgv: ['-c', script, 'sh', ...limits, process.execPath, ...nodeFlags] }
       : { execArgv: nodeFlags }),
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

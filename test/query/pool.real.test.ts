@@ -1,6 +1,9 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import { afterEach, expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
+import type { Priority } from '../../src/priority.ts'
 import { ProcessPool } from '../../src/query/pool.ts'
 import { CHILD_PATH } from './support.ts'
 
@@ -11,7 +14,7 @@ afterEach(async () => {
   await Promise.all(pools.splice(0).map((pool) => pool.close()))
 })
 
-async function openPool(size: number, priority?: () => number): Promise<ProcessPool> {
+async function openPool(size: number, priority?: () => Priority): Promise<ProcessPool> {
   const pool = new ProcessPool({
     process: {
       childPath: CHILD_PATH,
@@ -48,18 +51,21 @@ test('whoever asks for a second process while the first works is served', async 
   expect(first).not.toBe(second)
 }, 30_000)
 
-test('a process whose niceness is of before serves one query more, and is replaced', async () => {
-  const own = os.getPriority()
-  let niceness = own + 1
-  const pool = await openPool(1, () => niceness)
+test('a process whose priority is of before serves one query more, and is replaced', async () => {
+  const niceness = os.getPriority() + 1
+  let priority: Priority = niceness
+  const pool = await openPool(1, () => priority)
   const before = await pool.acquire(never)
-  expect(os.getPriority(before.pid)).toBe(own + 1)
+  expect(os.getPriority(before.pid)).toBe(niceness)
+  expect(policyOf(before.pid!)).toBe(OTHERS)
   pool.release(before)
-  niceness = own + 2
+  priority = 'idle'
   expect(await pool.acquire(never)).toBe(before)
   const next = pool.acquire(never)
   pool.release(before)
-  expect(os.getPriority((await next).pid)).toBe(own + 2)
+  expect(os.getPriority((await next).pid)).toBe(19)
+  const hasIdle = spawnSync('chrt', ['-i', '0', 'true']).status === 0
+  expect(policyOf((await next).pid!)).toBe(hasIdle ? IDLE : OTHERS)
   expect(before.isGone).toBe(true)
   pool.release(await next)
   expect(await pool.acquire(never)).toBe(await next)
@@ -73,3 +79,10 @@ test('a pool of one starts no other', async () => {
   pool.release(only)
   expect(await waiting).toBe(only)
 }, 30_000)
+
+/** Classes of Linux's scheduler. */
+const [OTHERS, IDLE] = [0, 5]
+
+function policyOf(pid: number): number {
+  return Number(readFileSync(`/proc/${pid}/stat`, 'latin1').split(') ')[1]!.split(' ')[38])
+}
