@@ -1,33 +1,35 @@
 import { readFile } from 'node:fs/promises'
 import type { Clock } from './clock.ts'
 
-const LOOK_EVERY_MS = 2_000
+const LOOK_EVERY_MS = 1_000
 /** Of all time of all cores. */
 const TAKEN_SHARE = 0.8
+/** Looks in a row that found less. */
+const LOOKS_LEFT = 5
 
 /** Whether programs that let nobody go first take the cores of this machine: this process and its lanes, or others. */
 export class Cores {
   readonly #read: () => Promise<string>
-  #areTaken = true
+  #looksLeft = 0
 
   /** `read` gives what Linux has in `/proc/stat`. */
   constructor(read: () => Promise<string> = () => readFile('/proc/stat', 'latin1')) {
     this.#read = read
   }
 
-  /** True until it is known, and where the system does not say. */
+  /** True in the second after they were, and until for five they were not; also where the system does not say. */
   get areTaken(): boolean {
-    return this.#areTaken
+    return this.#looksLeft < LOOKS_LEFT
   }
 
-  /** Looks every two seconds, until `signal` aborts. */
+  /** Looks every second, until `signal` aborts. */
   async watch(clock: Clock, signal: AbortSignal): Promise<void> {
     let before = await this.#ticks()
     while (before !== undefined && !signal.aborted) {
       await clock.sleep(LOOK_EVERY_MS, signal)
       const now = await this.#ticks()
-      this.#areTaken =
-        now === undefined || (now.taken - before.taken) / Math.max(1, now.all - before.all) >= TAKEN_SHARE
+      const isLeft = now !== undefined && now.taken - before.taken < TAKEN_SHARE * (now.all - before.all)
+      this.#looksLeft = isLeft ? this.#looksLeft + 1 : 0
       before = now
     }
   }

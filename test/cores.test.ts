@@ -14,17 +14,35 @@ test.each([
   ['those who let others go first', [20, 170, 10, 0, 0, 0, 0, 0, 0], false],
   ['whoever waits for disks', [10, 0, 10, 0, 180, 0, 0, 0, 0], false],
 ])('cores that %s had', async (_who, more, areTaken) => {
-  const looks = [BEFORE, BEFORE.map((ticks, i) => ticks + more[i]!)]
-  expect(await after(looks.map((ticks) => `cpu  ${ticks.join(' ')}\ncpu0 9 9 9 9 9 9 9 9 9\nctxt 12\n`))).toBe(areTaken)
+  expect(await after(looks(Array.from({ length: 5 }, () => more)))).toBe(areTaken)
+})
+
+test('cores are taken until they were not for five looks in a row', async () => {
+  const [free, full] = [
+    [10, 0, 0, 190],
+    [190, 0, 0, 10],
+  ]
+  expect(await after(looks([free, free, free, free]))).toBe(true)
+  expect(await after(looks([free, free, free, free, free]))).toBe(false)
+  expect(await after(looks([free, free, full, free, free, free, free]))).toBe(true)
+  expect(await after(looks([free, free, free, free, free, full]))).toBe(true)
+  expect(await after(looks([full, free, free, free, free, free]))).toBe(false)
 })
 
 test('cores of which the system says nothing are taken, as they are at first', async () => {
   expect(new Cores().areTaken).toBe(true)
   expect(await after(['nothing', 'nothing'])).toBe(true)
-  const idle = 'cpu  0 0 0 100 0 0 0 0 0\n'
-  expect(await after([idle, idle.replace('100', '300')])).toBe(false)
-  expect(await after([idle, idle.replace('100', '300'), ''])).toBe(true)
+  const free = looks(Array.from({ length: 5 }, () => [10, 0, 0, 190]))
+  expect(await after(free)).toBe(false)
+  expect(await after([...free, ''])).toBe(true)
 })
+
+/** What the system says again and again, when the cores do so much between. */
+function looks(more: readonly (readonly number[])[]): string[] {
+  let ticks = BEFORE
+  const all = [ticks, ...more.map((each) => (ticks = ticks.map((count, i) => count + (each[i] ?? 0))))]
+  return all.map((each) => `cpu  ${each.join(' ')}\ncpu0 9 9 9 9 9 9 9 9 9\nctxt 12\n`)
+}
 
 /** What is known after these looks. */
 async function after(looks: readonly string[]): Promise<boolean> {

@@ -8,7 +8,10 @@ export interface PoolOptions {
   readonly size: number
   readonly queueMax: number
   readonly clock: Clock
-  /** Of the processes, now. One that was started with another serves a query more, and is replaced. */
+  /**
+   * Of the processes, now. One that was started with another serves a query more, and is replaced; but not one that would
+   * have to wait for others.
+   */
   readonly priority?: (() => Priority) | undefined
 }
 
@@ -62,7 +65,8 @@ export class ProcessPool {
     signal.throwIfAborted()
     this.#stop.signal.throwIfAborted()
     let process = this.#idle.shift()
-    while (process?.isGone === true) process = this.#idle.shift()
+    for (; process !== undefined && !this.#isFit(process); process = this.#idle.shift())
+      process.kill(new LakeError('sql.cancelled', 'the process is replaced'))
     this.#keepSpare()
     if (process !== undefined) return process
     if (this.#queue.length >= this.#options.queueMax)
@@ -103,6 +107,10 @@ export class ProcessPool {
     const all = [...this.#all]
     for (const process of all) process.kill(reason)
     await Promise.all(all.map((process) => process.exited))
+  }
+
+  #isFit({ isGone, priority }: QueryProcess): boolean {
+    return !isGone && (priority !== 'idle' || this.#options.priority?.() === 'idle')
   }
 
   #offer(process: QueryProcess): void {

@@ -71,6 +71,18 @@ test('a process whose priority is of before serves one query more, and is replac
   expect(await pool.acquire(never)).toBe(await next)
 }, 30_000)
 
+test('a process that would wait for others is replaced before it is given a query', async () => {
+  let priority: Priority = 'idle'
+  const pool = await openPool(1, () => priority)
+  const before = await pool.acquire(never)
+  pool.release(before)
+  priority = os.getPriority()
+  const next = await pool.acquire(never)
+  expect(next).not.toBe(before)
+  expect(before.isGone).toBe(true)
+  expect(policyOf(next.pid!)).toBe(OTHERS)
+}, 30_000)
+
 test('a pool of one starts no other', async () => {
   const pool = await openPool(1)
   const only = await pool.acquire(never)
