@@ -104,6 +104,11 @@ describe('time and chance are parameters', () => {
   )
 })
 
+test('signals are put together where none is lost', () => {
+  const wrong = SOURCES.filter(({ file, text }) => file !== 'src/abort.ts' && /AbortSignal\.any\(/.test(code(text)))
+  expect(wrong.map(({ file }) => file)).toEqual([])
+})
+
 describe('shape', () => {
   test.each(SOURCES)('$file has at most 400 lines and a kebab-case name', ({ file, text }) => {
     expect(text.split('\n').length).toBeLessThanOrEqual(401)

@@ -1,6 +1,7 @@
 import path from 'node:path'
 import os from 'node:os'
 import { InvalidArgumentError, Option, type Command } from 'commander'
+import { anyOf } from '../abort.ts'
 import { invalidField } from '../define-fields.ts'
 import { LakeError } from '../error.ts'
 import { SHOP_TOPICS } from '../ingest/shop-log.ts'
@@ -80,7 +81,7 @@ export async function runDemo(context: CliContext, openLake: OpenLake, options: 
     return await runLake(context, openLake, demoDefinition, settings, async (lake, signal) => {
       if (options.ci !== true) out.write(banner(options, folder, settings, shop, out))
       const ended = new AbortController()
-      const over = AbortSignal.any([signal, ended.signal])
+      const over = anyOf(signal, ended.signal)
       const openChanged = () => openLake(changedDefinition, besides(settings, folder), { signal, clock })
       const tour = (isStill: boolean, say: (line: string) => void) =>
         runTour({
@@ -88,7 +89,7 @@ export async function runDemo(context: CliContext, openLake: OpenLake, options: 
           openChanged,
           say,
           clock,
-          signal: isStill ? AbortSignal.any([signal, AbortSignal.timeout(TOUR_MS_MAX)]) : over,
+          signal: isStill ? anyOf(signal, AbortSignal.timeout(TOUR_MS_MAX)) : over,
           isStill,
         })
       const producing = producer?.run(over)
@@ -108,7 +109,7 @@ export async function runDemo(context: CliContext, openLake: OpenLake, options: 
       if (signal.aborted) return false
       const say = (line: string) => context.err.write(`${line}\n`)
       const verdict = await conclude(
-        () => judge(lake, shop, AbortSignal.any([signal, AbortSignal.timeout(CATCH_UP_MS_MAX)])),
+        () => judge(lake, shop, anyOf(signal, AbortSignal.timeout(CATCH_UP_MS_MAX))),
         options.tour === false ? undefined : () => tour(true, say),
       )
       out.write(`${JSON.stringify({ ...verdict, source: settings.source.kind, store: settings.store.url })}\n`)

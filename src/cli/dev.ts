@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { anyOf } from '../abort.ts'
 import type { LoadedConfig } from '../config.ts'
 import type { LakeEvent } from '../event.ts'
 import type { Lake } from '../index.ts'
@@ -50,7 +51,7 @@ function session(
     else say(`✓ open again at ${addressOf(loaded.settings.http)}`)
     opened.last = loaded
     const ended = new AbortController()
-    const over = AbortSignal.any([signal, ended.signal])
+    const over = anyOf(signal, ended.signal)
     const keeping = keepUp(lake, loaded, context, over)
     let next: NextConfig | undefined
     try {
@@ -83,7 +84,7 @@ async function keepUp(
   const nextChanged = () => lake.pipelines.find((each) => !done.has(each.name) && needsRebuild(each.status()))
   while (!signal.aborted) {
     const quiet = new AbortController()
-    const showing = showStatus(context, lake, AbortSignal.any([signal, quiet.signal]))
+    const showing = showStatus(context, lake, anyOf(signal, quiet.signal))
     while (!signal.aborted && nextChanged() === undefined) await clock.sleep(LOOK_EVERY_MS, signal)
     quiet.abort()
     await showing

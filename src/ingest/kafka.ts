@@ -1,3 +1,4 @@
+import { anyOf } from '../abort.ts'
 import type { Clock } from '../clock.ts'
 import {
   parsePartitionId,
@@ -105,7 +106,7 @@ export class KafkaSource implements Source {
   }
 
   read(from: ReadonlyMap<PartitionId, Cursor>, signal: AbortSignal): AsyncIterable<RecordBatch> {
-    const ended = AbortSignal.any([signal, this.#cluster.closing])
+    const ended = anyOf(signal, this.#cluster.closing)
     return new KafkaReader(this.#cluster, this.#clock, this.#limits, from).read(ended)
   }
 

@@ -1,3 +1,4 @@
+import { anyOf } from '../abort.ts'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import {
@@ -102,7 +103,7 @@ export class ContentSource implements Source {
   }
 
   async *read(from: ReadonlyMap<PartitionId, Cursor>, signal: AbortSignal): AsyncGenerator<RecordBatch> {
-    const ended = AbortSignal.any([signal, this.#closing.signal])
+    const ended = anyOf(signal, this.#closing.signal)
     const cursors = new Map(from)
     while (!ended.aborted) {
       let hasMoved = false

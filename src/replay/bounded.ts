@@ -1,3 +1,4 @@
+import { anyOf } from '../abort.ts'
 import { partitionId, type Positions, type RecordBatch, type Source } from '../log.ts'
 
 /**
@@ -24,7 +25,7 @@ export function bounded(source: Source, until: Positions): Source {
       while (left.size > 0 && !signal.aborted) {
         // A partition that has come to its end is not asked for again.
         const round = new AbortController()
-        for await (const batch of source.read(left, AbortSignal.any([signal, round.signal]))) {
+        for await (const batch of source.read(left, anyOf(signal, round.signal))) {
           const id = partitionId(batch.topic, batch.partition)
           const [cursor, end] = [left.get(id), until.get(id)]
           if (cursor === undefined || end === undefined) continue

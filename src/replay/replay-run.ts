@@ -1,3 +1,4 @@
+import { anyOf } from '../abort.ts'
 import { backoffMs } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { LakeEvent, Observer } from '../event.ts'
@@ -251,7 +252,7 @@ export class ReplayRun {
     this.#failure = undefined
     const looking = this.#look(stop, done.signal)
     try {
-      const result = await work(AbortSignal.any([signal, stop.signal]))
+      const result = await work(anyOf(signal, stop.signal))
       if (this.#failure !== undefined) throw this.#failure
       return result
     } finally {
