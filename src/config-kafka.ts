@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import tls from 'node:tls'
-import { z } from 'zod'
+import * as z from 'zod'
 import { invalidField, strict } from './define-fields.ts'
 import type { KafkaSaslSettings, KafkaTlsSettings } from './settings.ts'
 

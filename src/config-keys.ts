@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { KEY_ID, LIVE_KEYS_MAX } from './api-key.ts'
 import { leaf, parseInstant, strict } from './define-fields.ts'
 import { isScope, ROLE_NAMES, ROLES, SCOPE_NAMES, type Role, type Scope } from './scopes.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { saslFields, tlsFields, toSasl, toTls } from './config-kafka.ts'
 import { keys } from './config-keys.ts'
 import { pipelinesSchema } from './define-check.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { APPEND, STORED, type TableDefinition } from './define.ts'
 import { invalidField, name, nameProblem, type FieldPath } from './define-fields.ts'
 import { ARCHIVE_COLUMNS } from './define-raw.ts'

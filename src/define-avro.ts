@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { avroText, parseAvro, type AvroField, type AvroRecord, type AvroSchema } from './avro-schema.ts'
 import type { Column, ColumnType } from './batch.ts'
 import type { AvroFormat, LakeDefinition, TableDefinition, ValueFormat } from './define.ts'

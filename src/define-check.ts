@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { columnText, SYSTEM_COLUMNS, type Column } from './batch.ts'
 import type { EventTime, LakeDefinition, PipelineDefinition, TableDefinition } from './define.ts'
 import { columnsProblem, readColumn } from './define-type.ts'

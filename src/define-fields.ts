@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError, type LakeErrorCode } from './error.ts'
 import { redacted } from './redact.ts'
 

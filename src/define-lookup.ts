@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { SYSTEM_COLUMNS } from './batch.ts'
 import type { TableDefinition } from './define.ts'
 import { keptColumns } from './define-computed.ts'

@@ -1,5 +1,5 @@
 import vm from 'node:vm'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { TableDefinition } from './define.ts'
 import { invalidField, strict, type FieldPath } from './define-fields.ts'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Column } from './batch.ts'
 import type { RecordKey, TableDefinition } from './define.ts'
 import { invalidField, strict, type FieldPath } from './define-fields.ts'

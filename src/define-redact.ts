@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { SYSTEM_COLUMNS } from './batch.ts'
 import type { LakeDefinition, TableDefinition } from './define.ts'
 import { invalidField, name, strict, type FieldPath } from './define-fields.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { SYSTEM_COLUMNS, type ColumnType } from './batch.ts'
 import { didYouMean, invalidField, leaf, problem, strict, type FieldPath } from './define-fields.ts'
 import { expression } from './define-sql-tokens.ts'

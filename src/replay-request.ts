@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseDuration, parseInstant, UNITS_MS } from './define-fields.ts'
 import { LakeError } from './error.ts'
 import type { PartitionId } from './log.ts'

@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module'
+import accessors from '@duckdb/node-api/lib/vectors/dataAccessors.js'
 import {
   DuckDBArrayValue,
   DuckDBBlobValue,
@@ -19,8 +19,7 @@ import {
 
 // The binding drops a leading U+FEFF of every text; the bytes in DuckDB are right. Its decoder can be replaced, and
 // whoever prints values takes them from here.
-const accessors = createRequire(import.meta.url)('@duckdb/node-api/lib/vectors/dataAccessors.js')
-accessors.textDecoder = new TextDecoder('utf-8', { ignoreBOM: true })
+Object.assign(accessors, { textDecoder: new TextDecoder('utf-8', { ignoreBOM: true }) })
 
 /** How the values that JSON or JavaScript cannot hold plainly are written. */
 export interface ValueStyle {

@@ -81,7 +81,8 @@ test('every file is reached from what is started or imported', () => {
   const reached = new Set([...COMPOSITION_ROOTS, 'src/client/client.ts'])
   const texts = new Map(SOURCES.map(({ file, text }) => [file, text]))
   for (const file of reached) for (const target of importsOf(file, texts.get(file)!)) reached.add(target)
-  expect(SOURCES.map(({ file }) => file).filter((file) => !reached.has(file))).toEqual([])
+  const unreached = SOURCES.filter(({ file }) => !file.endsWith('.d.ts') && !reached.has(file))
+  expect(unreached.map(({ file }) => file)).toEqual([])
 })
 
 test('a crash in native code ends a child: the main process loads no DuckDB', () => {

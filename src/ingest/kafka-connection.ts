@@ -1,6 +1,8 @@
-import { createRequire } from 'node:module'
 import net from 'node:net'
 import tls from 'node:tls'
+import loggers from 'kafkajs/src/loggers/index.js'
+import Connection from 'kafkajs/src/network/connection.js'
+import Encoder from 'kafkajs/src/protocol/encoder.js'
 import type { Clock } from '../clock.ts'
 import { LakeError } from '../error.ts'
 import type { KafkaSettings } from '../settings.ts'
@@ -11,25 +13,7 @@ import { WireReader } from './kafka-wire.ts'
 
 // The inside of kafkajs 2.2.4 (pinned; it declares no exports): connecting, TLS, SASL and re-authentication are its
 // work, and it is silent here. After that the socket is ours, because its reader costs more than the decoding.
-const require = createRequire(import.meta.url)
-const Connection = require('kafkajs/src/network/connection') as new (options: object) => KafkaJsConnection
-const Encoder = require('kafkajs/src/protocol/encoder') as new () => { writeBuffer(bytes: Buffer): unknown }
-const { createLogger, LEVELS } = require('kafkajs/src/loggers') as {
-  createLogger(options: object): object
-  LEVELS: { NOTHING: number }
-}
-
-interface KafkaJsConnection {
-  readonly socket: net.Socket | undefined
-  setVersions(versions: object): void
-  setSupportAuthenticationProtocol(isSupported: boolean): void
-  connect(): Promise<unknown>
-  authenticate(): Promise<void>
-  /** A long of its own kind: milliseconds for which the broker takes requests, 0 for ever. */
-  readonly sessionLifetime: { toString(): string }
-  send(request: object): Promise<unknown>
-  readonly requestQueue: { destroy(): void }
-}
+const { createLogger, LEVELS } = loggers
 
 const CLIENT_ID = 'kappalake'
 const CONNECTION_TIMEOUT_MS = 5_000
@@ -50,7 +34,7 @@ export class KafkaConnection {
   readonly broker: string
   readonly #clock: Clock
   readonly #settings: KafkaSettings
-  readonly #connection: KafkaJsConnection
+  readonly #connection: Connection
   readonly #waiting = new Map<number, Waiting>()
   readonly #frame = new FrameReader((response) => this.#answer(response))
   #correlationId = 0

@@ -1,5 +1,5 @@
 import { Hono, type Context } from 'hono'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError } from '../error.ts'
 import { openAccess, type Access } from './access.ts'
 import { configOperations } from './config.ts'

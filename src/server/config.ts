@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { masked } from '../redact.ts'
 import type { Settings } from '../settings.ts'
 import type { ServerDoor } from './door.ts'

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { z } from 'zod'
+import * as z from 'zod'
 import { SYSTEM_COLUMNS } from '../batch.ts'
 import { LakeError } from '../error.ts'
 import type { LakeTable } from '../lake/table.ts'

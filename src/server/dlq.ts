@@ -1,5 +1,5 @@
 import { requireTable } from './access.ts'
-import { z } from 'zod'
+import * as z from 'zod'
 import { SYSTEM_COLUMNS } from '../batch.ts'
 import type { DeadLetterFilter, SettleRequest } from '../dead-letters.ts'
 import { deadLetterTable } from '../define.ts'

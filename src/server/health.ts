@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { asLakeError, LakeError } from '../error.ts'
 import type { ServerDoor } from './door.ts'
 import { operation, type Operation } from './operation.ts'

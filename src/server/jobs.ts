@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError } from '../error.ts'
 import type { Job, JobRequest } from '../jobs.ts'
 import type { ServerDoor } from './door.ts'

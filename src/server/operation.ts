@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import type { LakeErrorCode } from '../error.ts'
 import type { Scope } from '../scopes.ts'
 import type { Caller } from './access.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError } from '../error.ts'
 
 const LIMIT_MAX = 1_000

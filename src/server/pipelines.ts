@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError, type ErrorMessage } from '../error.ts'
 import type { Chain } from '../lake/chain.ts'
 import { redacted } from '../redact.ts'

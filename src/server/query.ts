@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Context } from 'hono'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Clock } from '../clock.ts'
 import { asLakeError, LakeError, type LakeErrorCode } from '../error.ts'
 import type { QueryFormat, QueryResult, RunningQuery } from '../query/engine.ts'

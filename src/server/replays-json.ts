@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { fromReplayOptions } from '../replay-request.ts'
 import type { ReplayDifference, ReplayPhase, ReplayStatus } from '../replay-status.ts'
 

@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError } from '../error.ts'
 import { replayRequestSchema, toReplayOptions } from '../replay-request.ts'
 import { isOver, type ReplayOrder, type ReplayStatus } from '../replay-status.ts'

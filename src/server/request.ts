@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError } from '../error.ts'
 import { suggestion } from './suggest.ts'
 

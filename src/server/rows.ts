@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { z } from 'zod'
+import * as z from 'zod'
 import { LakeError } from '../error.ts'
 import type { QueryParams, QueryRequest, QueryResult } from '../query/engine.ts'
 import type { Caller } from './access.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { EventTime } from '../define.ts'
 import { LakeError } from '../error.ts'
 import { openTable, type IcebergType, type LakeTable, type SnapshotInfo } from '../lake/table.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { StoredWindow } from '../window-property.ts'
 import { parsePartitionId, type PartitionId } from '../log.ts'
 import type { PartitionStatus, PipelineStatus } from '../status.ts'

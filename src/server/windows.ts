@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { WindowDefinition } from '../define-window.ts'
 import { LakeError } from '../error.ts'
 import { storedWindow, type StoredWindow } from '../window-property.ts'

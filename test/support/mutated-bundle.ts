@@ -1,6 +1,7 @@
 import { readFileSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { build, type Plugin } from 'esbuild'
+import { program } from '../../infra/build.mjs'
 
 const root = path.resolve(import.meta.dirname, '../..')
 
@@ -34,12 +35,8 @@ export async function mutatedBundle(
     absWorkingDir: root,
     entryPoints: { 'lane-child': 'src/lane-child.ts', 'query-child': 'src/query/child.ts', ...entries },
     outdir: folder,
-    bundle: true,
-    packages: 'external',
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    banner: { js: banner },
+    ...program,
+    banner: { js: `${program.banner.js}\n${banner}` },
     plugins: [mutating(mutations, missed)],
     logLevel: 'silent',
   })
