@@ -1,4 +1,4 @@
-// `npm run bench [-- names…] [--peer flink]`: builds, installs what the benchmarks need, runs them one after the other,
+// `npm run bench [-- names…] [--peer flink] [--keys 1000000,10000000]`: builds, installs what the benchmarks need, runs them one after the other,
 // and passes on their figures, one JSON line each. The last line is PASS or FAIL, and the exit code says the same.
 // Runs with nothing but Node: no package is imported before it is installed.
 import { spawn, spawnSync } from 'node:child_process'
@@ -28,10 +28,17 @@ const BENCHMARKS = [
 ]
 const LIMIT_MS = 15 * 60_000
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { peer: { type: 'string' } } })
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { peer: { type: 'string' }, keys: { type: 'string' } },
+})
 const names = positionals.length === 0 ? BENCHMARKS : positionals
 const unknown = names.find((name) => !BENCHMARKS.includes(name))
 if (unknown !== undefined) end(2, `bench: no benchmark ${unknown}; there are ${BENCHMARKS.join(', ')}`)
+/** What one benchmark alone understands. */
+const OPTIONS = { append: { peer: values.peer }, upsert: { keys: values.keys } }
+if (values.keys !== undefined && !/^\d+(,\d+)*$/.test(values.keys))
+  end(2, `bench: --keys are numbers with commas between, such as 1000000,10000000; not ${values.keys}`)
 if (values.peer !== undefined && values.peer !== 'flink') end(2, `bench: no peer ${values.peer}; there is flink`)
 
 process.chdir(root)
@@ -49,7 +56,9 @@ end(isOk ? 0 : 1)
 /** Whether it ended well, gave at least one figure, and all figures hold. */
 async function run(name) {
   const script = await scriptOf(name)
-  const options = name === 'append' && values.peer !== undefined ? ['--peer', values.peer] : []
+  const options = Object.entries(OPTIONS[name] ?? {}).flatMap(([option, value]) =>
+    value === undefined ? [] : [`--${option}`, value],
+  )
   const child = spawn(process.execPath, [script, ...options], { stdio: ['ignore', 'pipe', 'inherit'] })
   const timer = setTimeout(() => child.kill('SIGTERM'), Math.max(1_000, deadlineMs - performance.now()))
   const exited = new Promise((resolve) => child.once('close', resolve))
